@@ -1,0 +1,127 @@
+// Package api holds the JSON of the gateway's HTTP interface, for the gateway
+// that serves it and the clients that read it. Times are RFC 3339 in UTC,
+// durations seconds, sizes bytes.
+package api
+
+import (
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// NewUser is the body of POST /v1/users.
+type NewUser struct {
+	Email    string `json:"email" maxLength:"254" doc:"The address that results are mailed to; it names the user"`
+	Password string `json:"password" minLength:"8" maxLength:"1024"`
+}
+
+// User answers POST /v1/users.
+type User struct {
+	ID        string    `json:"id"`
+	Email     string    `json:"email"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// Token answers POST /login where JSON was asked for.
+type Token struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"` // Bearer
+	ExpiresIn   int    `json:"expires_in" doc:"Seconds"`
+}
+
+// NewConversion is the body of POST /v1/conversions.
+type NewConversion struct {
+	Filename string              `json:"filename" minLength:"1" maxLength:"1024" doc:"Name of the video; the MP3 is named after it"`
+	Size     int64               `json:"size" doc:"Bytes that will be uploaded"`
+	Options  *conversion.Options `json:"options,omitempty"`
+	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts; above 5 GiB always"`
+}
+
+// Conversion is one upload and what became of it.
+type Conversion struct {
+	ID         string               `json:"id"`
+	State      conversion.State     `json:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired"`
+	Revision   int64                `json:"revision" doc:"Grows with each change"`
+	Filename   string               `json:"filename"`
+	Size       int64                `json:"size" doc:"Bytes of the video"`
+	Class      conversion.Class     `json:"class" enum:"cpu,gpu"`
+	Options    conversion.Options   `json:"options"`
+	Attempt    int                  `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
+	Progress   *conversion.Progress `json:"progress,omitempty" doc:"While running"`
+	Source     *conversion.Source   `json:"source,omitempty" doc:"Once done"`
+	MP3        *MP3                 `json:"mp3,omitempty" doc:"Once done"`
+	Error      *conversion.Failure  `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
+	Upload     *Upload              `json:"upload,omitempty" doc:"Where to upload; on creation only"`
+	CreatedAt  time.Time            `json:"created_at"`
+	UpdatedAt  time.Time            `json:"updated_at"`
+	ExpiresAt  *time.Time           `json:"expires_at,omitempty" doc:"While awaiting the upload"`
+	FinishedAt *time.Time           `json:"finished_at,omitempty"`
+}
+
+// Upload says how to send the video: one request, or one for each part.
+type Upload struct {
+	Method    string            `json:"method,omitempty" doc:"Of the single request"`
+	URL       string            `json:"url,omitempty"`
+	Headers   map[string]string `json:"headers,omitempty" doc:"All of them must be sent"`
+	ExpiresAt time.Time         `json:"expires_at" doc:"POST …/parts gives fresh URLs"`
+	PartSize  int64             `json:"part_size,omitempty" doc:"Bytes of each part but the last"`
+	PartCount int               `json:"part_count,omitempty"`
+	Parts     []Part            `json:"parts,omitempty" doc:"Parts to PUT, at most 1000; ask for further ones by number"`
+	Stored    []int             `json:"stored,omitempty" doc:"Numbers of the parts that the store has already"`
+}
+
+// Part is where to PUT one part.
+type Part struct {
+	Number int    `json:"number"`
+	URL    string `json:"url"`
+}
+
+// PartNumbers is the optional body of POST /v1/conversions/{id}/parts.
+type PartNumbers struct {
+	Numbers []int `json:"numbers,omitempty" maxItems:"1000" doc:"Parts to sign; without it the next ones not stored yet"`
+}
+
+// Conversions is one page of a list, newest first.
+type Conversions struct {
+	Conversions []Conversion `json:"conversions"`
+	Next        string       `json:"next,omitempty" doc:"Pass as cursor for the next page"`
+}
+
+// MP3 is the metadata of a result.
+type MP3 struct {
+	ID            string    `json:"id"`
+	ConversionID  string    `json:"conversion_id"`
+	Name          string    `json:"name" doc:"The video's name with .mp3"`
+	Size          int64     `json:"size"`
+	Duration      float64   `json:"duration" doc:"Seconds that a decoder plays"`
+	BitrateKbps   int       `json:"bitrate_kbps,omitempty"`
+	VBRQuality    *int      `json:"vbr_quality,omitempty"`
+	SampleRateHz  int       `json:"sample_rate_hz"`
+	Channels      int       `json:"channels"`
+	SHA256        string    `json:"sha256"`
+	LengthChecked bool      `json:"length_checked" doc:"False where the source promised no length"`
+	Encoder       string    `json:"encoder"`
+	CreatedAt     time.Time `json:"created_at"`
+}
+
+// MP3s is one page of a list, newest first.
+type MP3s struct {
+	MP3s []MP3  `json:"mp3s"`
+	Next string `json:"next,omitempty" doc:"Pass as cursor for the next page"`
+}
+
+// Problem is an RFC 9457 problem document.
+type Problem struct {
+	Type   string  `json:"type,omitempty"`
+	Title  string  `json:"title"`
+	Status int     `json:"status"`
+	Detail string  `json:"detail,omitempty"`
+	Code   string  `json:"code" doc:"Stable word for the kind of problem"`
+	Errors []Field `json:"errors,omitempty"`
+}
+
+// Field is one thing wrong with a request.
+type Field struct {
+	Location string `json:"location,omitempty" doc:"Such as body.options.bitrate_kbps"`
+	Message  string `json:"message"`
+}

@@ -1,0 +1,130 @@
+// Package attempt is the protocol between a dispatcher and the transcoder that
+// carries out one attempt: the wire's types, the token, the exit codes.
+//
+// The transcoder calls POST /attempts/{conversion id}/claim, then progress
+// every few seconds, then result, each with its token as bearer. Every answer
+// but 200 is an RFC 9457 problem document: 401 for a wrong token, 409 for an
+// attempt that is not the current one or that another process claimed, both
+// final; anything else may be tried again.
+package attempt
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strconv"
+
+	"tonearm/internal/conversion"
+)
+
+// Exit codes of the transcoder. Any other one means that it crashed.
+const (
+	ExitDone     = 0  // the result was reported and taken
+	ExitUsage    = 2  // flags or environment are wrong
+	ExitBadInput = 10 // the source can never become an MP3; reported
+	ExitFailed   = 11 // something that may heal failed; reported
+	ExitStopped  = 12 // the dispatcher said stop, or the attempt is not current any more
+	ExitNoReport = 13 // the dispatcher could not be told
+)
+
+// ErrToken: a token that is not the one of this attempt.
+var ErrToken = errors.New("attempt: token not valid")
+
+// Key signs attempt tokens. All replicas of a dispatcher share it; at least 32
+// bytes.
+type Key []byte
+
+// Token returns the token of one attempt. It has no clock: it is good while
+// the attempt is the current one.
+func (k Key) Token(conversionID string, number int) string {
+	return strconv.Itoa(number) + "." + base64.RawURLEncoding.EncodeToString(k.sum(conversionID, number))
+}
+
+// Verify returns the number of the attempt that the token is for.
+func (k Key) Verify(conversionID, token string) (number int, err error) {
+	for i := range len(token) {
+		if token[i] != '.' {
+			continue
+		}
+		n, err := strconv.Atoi(token[:i])
+		if err != nil {
+			return 0, ErrToken
+		}
+		got, err := base64.RawURLEncoding.DecodeString(token[i+1:])
+		if err != nil || !hmac.Equal(got, k.sum(conversionID, n)) {
+			return 0, ErrToken
+		}
+		return n, nil
+	}
+	return 0, ErrToken
+}
+
+func (k Key) sum(conversionID string, number int) []byte {
+	h := hmac.New(sha256.New, k)
+	h.Write([]byte("tonearm attempt\x00" + conversionID + "\x00" + strconv.Itoa(number)))
+	return h.Sum(nil)
+}
+
+// LogValue keeps the key out of logs.
+func (k Key) String() string { return "[redacted]" }
+
+// Request is a presigned request on the wire.
+type Request struct {
+	Method string            `json:"method"`
+	URL    string            `json:"url"`
+	Header map[string]string `json:"header,omitempty"`
+}
+
+// Claim is the body of claim.
+type Claim struct {
+	Nonce string `json:"nonce"` // drawn once by the process; the same nonce gets the same answer
+}
+
+// Assignment answers a claim.
+type Assignment struct {
+	ConversionID  string             `json:"conversion_id"`
+	Attempt       int                `json:"attempt"`
+	Filename      string             `json:"filename"`
+	Options       conversion.Options `json:"options"`
+	Source        Request            `json:"source"` // GET, ranges allowed
+	SourceETag    string             `json:"source_etag"`
+	SourceSize    int64              `json:"source_size"`
+	Target        Request            `json:"target"` // PUT; add Content-MD5
+	Limits        Limits             `json:"limits"`
+	ReportSeconds float64            `json:"report_seconds"` // report progress at least this often
+}
+
+// Limits bound what an attempt may take.
+type Limits struct {
+	MaxDurationSeconds float64 `json:"max_duration_seconds"` // of the sound
+	MaxMP3Bytes        int64   `json:"max_mp3_bytes"`
+	MaxSourceBytes     int64   `json:"max_source_bytes"`
+}
+
+// Progress is the body of progress.
+type Progress struct {
+	Nonce    string              `json:"nonce"`
+	Progress conversion.Progress `json:"progress"`
+}
+
+// Go answers progress: go on with fresh URLs, or stop.
+type Go struct {
+	Stop   bool    `json:"stop"`
+	Source Request `json:"source"`
+	Target Request `json:"target"`
+}
+
+// Result is the body of result: MP3 and Source, or Failure.
+type Result struct {
+	Nonce   string              `json:"nonce"`
+	Source  *conversion.Source  `json:"source,omitempty"`
+	MP3     *conversion.MP3     `json:"mp3,omitempty"` // without ID, Key and CreatedAt; ETag is the MD5 in hex
+	Failure *conversion.Failure `json:"failure,omitempty"`
+	Final   bool                `json:"final"` // of a failure: no further attempt can heal it
+}
+
+// Taken answers result.
+type Taken struct {
+	State conversion.State `json:"state"`
+}

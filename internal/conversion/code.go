@@ -1,0 +1,32 @@
+package conversion
+
+// Code is a stable word for why something failed; clients and dashboards rely
+// on it.
+type Code string
+
+// Codes of failed conversions that no further attempt can heal.
+const (
+	CodeNoAudio          Code = "no_audio"          // media, but without a sound track
+	CodeNotMedia         Code = "not_media"         // nothing that ffmpeg recognizes as an allowed format
+	CodeEmpty            Code = "empty_source"      // no bytes
+	CodeDamaged          Code = "damaged"           // recognized, but cannot be decoded
+	CodeTruncated        Code = "truncated"         // shorter than it promises
+	CodeUnsupportedCodec Code = "unsupported_codec" // a sound track in a codec outside the whitelist
+	CodeTrackNotFound    Code = "track_not_found"   // the option names a track the source has not
+	CodeLimitExceeded    Code = "limit_exceeded"    // too long, too many channels, too large a result
+	CodeSourceChanged    Code = "source_changed"    // the object is not the one that was uploaded
+	CodeSourceMissing    Code = "source_missing"    // the object is gone
+	CodeSizeMismatch     Code = "size_mismatch"     // other than the declared size
+	CodeInvalidOptions   Code = "invalid_options"   // the options contradict the source
+)
+
+// Codes of attempts that failed; final once the budget is spent.
+const (
+	CodeCrashed          Code = "attempt_crashed"
+	CodeOutOfMemory      Code = "out_of_memory"
+	CodeDeadlineExceeded Code = "deadline_exceeded"
+	CodeLost             Code = "attempt_lost"
+	CodeLaunchFailed     Code = "launch_failed"
+	CodeStore            Code = "store_unavailable"
+	CodeInternal         Code = "internal"
+)

@@ -1,0 +1,333 @@
+package conversion
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// State is where a conversion stands.
+type State string
+
+// The states of a conversion. Deleted is a hidden tombstone: it keeps late
+// events and results from bringing the conversion back.
+const (
+	AwaitingUpload State = "awaiting_upload"
+	Queued         State = "queued"
+	Running        State = "running"
+	Done           State = "done"
+	Failed         State = "failed"
+	Canceled       State = "canceled"
+	Expired        State = "expired"
+	Deleted        State = "deleted"
+)
+
+// States lists every state, in the order of a conversion's life.
+var States = []State{AwaitingUpload, Queued, Running, Done, Failed, Canceled, Expired, Deleted}
+
+// Terminal reports whether nothing more happens in s unless somebody asks.
+func (s State) Terminal() bool {
+	switch s {
+	case Done, Failed, Canceled, Expired, Deleted:
+		return true
+	}
+	return false
+}
+
+// Class is the kind of machine that an attempt needs.
+type Class string
+
+// The classes of work.
+const (
+	CPU Class = "cpu"
+	GPU Class = "gpu"
+)
+
+// Conversion is one uploaded file and what became of it. Times are UTC with
+// millisecond precision, sizes are bytes.
+type Conversion struct {
+	ID       string `json:"id" bson:"_id"`
+	Revision int64  `json:"revision" bson:"revision"` // counts the updates of this document
+
+	OwnerID    string `json:"owner_id" bson:"owner_id"`
+	OwnerEmail string `json:"owner_email" bson:"owner_email"`
+
+	// IdempotencyKey is the client's key, or the conversion's own id where the
+	// client sent none; unique per owner. RequestHash tells a repeated request
+	// from another one under the same key.
+	IdempotencyKey string `json:"idempotency_key" bson:"idempotency_key"`
+	RequestHash    string `json:"request_hash" bson:"request_hash"`
+
+	Filename string  `json:"filename" bson:"filename"`
+	Options  Options `json:"options" bson:"options"`
+	Class    Class   `json:"class" bson:"class"`
+	State    State   `json:"state" bson:"state"`
+
+	Object Object  `json:"object" bson:"object"` // the uploaded source in the object store
+	Upload *Upload `json:"upload,omitempty" bson:"upload,omitempty"`
+
+	// Attempt is the number of the current or last attempt, 0 before the first.
+	// Nonce is drawn by the one process that claimed it, LeaseUntil is when the
+	// attempt is presumed lost unless it reports.
+	Attempt    int       `json:"attempt" bson:"attempt"`
+	Nonce      string    `json:"nonce" bson:"nonce"`
+	LeaseUntil time.Time `json:"lease_until" bson:"lease_until"`
+	Failures   int       `json:"failures" bson:"failures"` // failed attempts that count, since the last retry by the owner
+	Launches   int       `json:"launches" bson:"launches"` // attempts begun since the last retry by the owner
+	NotBefore  time.Time `json:"not_before" bson:"not_before"`
+	Progress   Progress  `json:"progress" bson:"progress"`
+
+	Source *Source  `json:"source,omitempty" bson:"source,omitempty"` // what the source turned out to be; set once done
+	MP3    MP3      `json:"mp3" bson:"mp3"`                           // ID is drawn at creation and shown once done
+	Error  *Failure `json:"error,omitempty" bson:"error,omitempty"`   // why it failed, or why the last attempt did
+	Notice Notice   `json:"notice" bson:"notice"`
+
+	// Outbox holds messages that may not have been published yet. What is owed
+	// follows from State and Notice; Outbox only makes publishing prompt.
+	Outbox []Message `json:"outbox" bson:"outbox"`
+	WakeAt time.Time `json:"wake_at" bson:"wake_at"`
+
+	// CleanAt is when leftovers are looked for next: launches that should have
+	// ended, objects of refused results, an upload to abort; zero for never.
+	CleanAt time.Time `json:"clean_at" bson:"clean_at"`
+	// SourceUntil is when the uploaded source is removed; zero for never.
+	SourceUntil time.Time `json:"source_until" bson:"source_until"`
+	// SourceGone is set when the source object was removed after its retention.
+	SourceGone bool `json:"source_gone" bson:"source_gone"`
+
+	CreatedAt  time.Time `json:"created_at" bson:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at" bson:"updated_at"`
+	ExpiresAt  time.Time `json:"expires_at" bson:"expires_at"` // an upload not finished by then expires
+	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`
+	StartedAt  time.Time `json:"started_at" bson:"started_at"`
+	FinishedAt time.Time `json:"finished_at" bson:"finished_at"`
+}
+
+// Object names one object in the store. Version is ” until known: the
+// store's version id, else the ETag. (Key, Version) is unique among
+// conversions.
+type Object struct {
+	Key     string `json:"key" bson:"key"`
+	Version string `json:"version" bson:"version"`
+	ETag    string `json:"etag" bson:"etag"`
+	Size    int64  `json:"size" bson:"size"` // declared at creation, measured once uploaded
+}
+
+// Upload describes a multipart upload under way; nil for a single PUT.
+type Upload struct {
+	ID       string `json:"id" bson:"id"` // the store's upload id; '' once aborted
+	PartSize int64  `json:"part_size" bson:"part_size"`
+	Parts    int    `json:"parts" bson:"parts"`
+}
+
+// Progress is the last report of the running attempt.
+type Progress struct {
+	Phase        Phase   `json:"phase" bson:"phase"`
+	DoneSeconds  float64 `json:"done_seconds" bson:"done_seconds"`   // of sound encoded so far
+	TotalSeconds float64 `json:"total_seconds" bson:"total_seconds"` // 0 where the source does not say
+	BytesRead    int64   `json:"bytes_read" bson:"bytes_read"`       // of the source
+}
+
+// Phase is what a running attempt is doing.
+type Phase string
+
+// The phases of an attempt, in order; PhaseNone before it claims.
+const (
+	PhaseNone      Phase = ""
+	PhaseReading   Phase = "reading"
+	PhaseEncoding  Phase = "converting"
+	PhaseStoring   Phase = "storing"
+	PhaseReporting Phase = "reporting"
+)
+
+// Source is what a source turned out to be.
+type Source struct {
+	Container   string  `json:"container" bson:"container"` // the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
+	Codec       string  `json:"codec" bson:"codec"`         // of the chosen track, such as "aac"
+	Track       int     `json:"track" bson:"track"`         // index among the audio tracks, from 0
+	Duration    float64 `json:"duration" bson:"duration"`   // seconds of that track; 0 where not promised
+	SampleRate  int     `json:"sample_rate_hz" bson:"sample_rate_hz"`
+	Channels    int     `json:"channels" bson:"channels"`
+	Size        int64   `json:"size" bson:"size"`
+	Title       string  `json:"title,omitempty" bson:"title,omitempty"`
+	AudioTracks int     `json:"audio_tracks" bson:"audio_tracks"`
+}
+
+// MP3 is the result. Every field but ID is zero until the conversion is done.
+type MP3 struct {
+	ID            string    `json:"id" bson:"id"`
+	Key           string    `json:"key" bson:"key"`
+	ETag          string    `json:"etag" bson:"etag"`
+	Size          int64     `json:"size" bson:"size"`
+	Duration      float64   `json:"duration" bson:"duration"` // seconds a decoder plays
+	BitrateKbps   int       `json:"bitrate_kbps,omitempty" bson:"bitrate_kbps,omitempty"`
+	VBRQuality    *int      `json:"vbr_quality,omitempty" bson:"vbr_quality,omitempty"`
+	SampleRate    int       `json:"sample_rate_hz" bson:"sample_rate_hz"`
+	Channels      int       `json:"channels" bson:"channels"`
+	SHA256        string    `json:"sha256" bson:"sha256"` // lower-case hex
+	LengthChecked bool      `json:"length_checked" bson:"length_checked"`
+	Encoder       string    `json:"encoder" bson:"encoder"`
+	CreatedAt     time.Time `json:"created_at" bson:"created_at"`
+}
+
+// Failure says why, in a stable code and a sentence that a person understands.
+type Failure struct {
+	Code    Code   `json:"code" bson:"code"`
+	Message string `json:"message" bson:"message"`
+}
+
+func (f Failure) Error() string { return string(f.Code) + ": " + f.Message }
+
+// Message is what a transition makes somebody do.
+type Message struct {
+	Kind      Kind      `json:"kind" bson:"kind"`
+	Attempt   int       `json:"attempt" bson:"attempt"`
+	NotBefore time.Time `json:"not_before" bson:"not_before"`
+}
+
+// Kind is what a message asks for.
+type Kind string
+
+// The kinds of messages.
+const (
+	Work   Kind = "work"   // launch attempt Message.Attempt
+	Notify Kind = "notice" // mail the outcome of Message.Attempt
+	Stop   Kind = "stop"   // end the launch of Message.Attempt
+)
+
+// Notice is the one mail that a final outcome owes its owner.
+type Notice struct {
+	State        NoticeState `json:"state" bson:"state"`
+	Attempt      int         `json:"attempt" bson:"attempt"` // the attempt whose outcome it tells
+	ClaimedUntil time.Time   `json:"claimed_until" bson:"claimed_until"`
+	Tries        int         `json:"tries" bson:"tries"`
+	OwedSince    time.Time   `json:"owed_since" bson:"owed_since"`
+	NotBefore    time.Time   `json:"not_before" bson:"not_before"`
+	SentAt       time.Time   `json:"sent_at" bson:"sent_at"`
+	Reason       string      `json:"reason" bson:"reason"` // the mail server's last refusal
+}
+
+// NoticeState is how far a notice got.
+type NoticeState string
+
+// The states of a notice.
+const (
+	NoticeNone    NoticeState = ""
+	NoticeOwed    NoticeState = "owed"
+	NoticeSending NoticeState = "sending"
+	NoticeSent    NoticeState = "sent"
+	NoticeRefused NoticeState = "refused" // given up: refused for good, or for too long
+)
+
+// Prefixes of object keys.
+const (
+	UploadPrefix = "uploads/"
+	InboxPrefix  = "inbox/"
+	MP3Prefix    = "mp3s/"
+)
+
+// NewID draws an id for a conversion: a UUID version 7, so that ids sort by
+// creation and are valid in Kubernetes names and object keys.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// UploadKey is the key of the source that a client uploads for conversion id.
+func UploadKey(ownerID, id string) string {
+	return UploadPrefix + ownerID + "/" + id + "/source"
+}
+
+// MP3Key is the key under which attempt n stores its result.
+func (c *Conversion) MP3Key(n int) string {
+	return c.MP3Folder() + strconv.Itoa(n) + ".mp3"
+}
+
+// MP3Folder is the prefix of all results of the conversion.
+func (c *Conversion) MP3Folder() string {
+	return MP3Prefix + c.OwnerID + "/" + c.ID + "/"
+}
+
+// Inbox reports whether the source was dropped into the inbox rather than
+// uploaded for a conversion made before.
+func (c *Conversion) Inbox() bool { return strings.HasPrefix(c.Object.Key, InboxPrefix) }
+
+// MP3Name is the name under which a person saves the result: the video's name
+// with .mp3 in place of its extension.
+func (c *Conversion) MP3Name() string {
+	name := path.Base(strings.ReplaceAll(c.Filename, `\`, "/"))
+	if ext := path.Ext(name); ext != "" && ext != name {
+		name = strings.TrimSuffix(name, ext)
+	}
+	return name + ".mp3"
+}
+
+// ParseUploadKey returns the conversion id in the key of an upload.
+func ParseUploadKey(key string) (id string, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(key, UploadPrefix), "/")
+	if !strings.HasPrefix(key, UploadPrefix) || len(parts) != 3 || parts[2] != "source" || parts[1] == "" {
+		return "", false
+	}
+	return parts[1], true
+}
+
+// ParseInboxKey returns the address and the file name in the key of an inbox
+// drop. ok is false for keys that name no file.
+func ParseInboxKey(key string) (email, filename string, ok bool) {
+	rest, found := strings.CutPrefix(key, InboxPrefix)
+	if !found {
+		return "", "", false
+	}
+	email, rest, found = strings.Cut(rest, "/")
+	if !found || !strings.Contains(email, "@") || rest == "" || strings.HasSuffix(rest, "/") {
+		return "", "", false
+	}
+	return strings.ToLower(email), path.Base(rest), true
+}
+
+// Params is what a new conversion is made of.
+type Params struct {
+	ID             string // from NewID where empty
+	OwnerID        string
+	OwnerEmail     string
+	Filename       string
+	Size           int64 // declared bytes
+	Options        Options
+	IdempotencyKey string // '' for none
+	RequestHash    string
+	Key            string // of the source object; UploadKey where empty
+	Version        string // of the source object, '' where not known yet
+	UploadWindow   time.Duration
+}
+
+// New makes a conversion that awaits its upload.
+func New(p Params, now time.Time) (Conversion, error) {
+	if p.OwnerID == "" || p.OwnerEmail == "" {
+		return Conversion{}, fmt.Errorf("new conversion: no owner")
+	}
+	if p.ID == "" {
+		p.ID = NewID()
+	}
+	if p.IdempotencyKey == "" {
+		p.IdempotencyKey = p.ID
+	}
+	if p.Key == "" {
+		p.Key = UploadKey(p.OwnerID, p.ID)
+	}
+	now = stamp(now)
+	c := Conversion{
+		ID: p.ID, Revision: 1, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
+		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
+		Filename: p.Filename, Options: p.Options, Class: p.Options.class(), State: AwaitingUpload,
+		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
+		MP3:       MP3{ID: uuid.NewString()},
+		Outbox:    []Message{},
+		CreatedAt: now, UpdatedAt: now, ExpiresAt: stamp(now.Add(p.UploadWindow)),
+	}
+	c.schedule(now)
+	return c, nil
+}
+
+// stamp cuts a time to what every store keeps.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

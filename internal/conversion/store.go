@@ -1,0 +1,71 @@
+package conversion
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of stores and transitions.
+var (
+	// ErrNotFound: no such conversion.
+	ErrNotFound = errors.New("conversion: not found")
+	// ErrExists: a conversion with this id, owner and idempotency key, object
+	// and version, or MP3 id is there already.
+	ErrExists = errors.New("conversion: exists")
+	// ErrUnchanged is returned by a transition that has already happened: the
+	// caller asked for what is so. A Store writes nothing then.
+	ErrUnchanged = errors.New("conversion: unchanged")
+	// ErrState: the transition is not allowed in the conversion's state.
+	ErrState = errors.New("conversion: not possible in this state")
+	// ErrStaleAttempt: the attempt is not the current one, or another process
+	// claimed it.
+	ErrStaleAttempt = errors.New("conversion: attempt is not the current one")
+)
+
+// Store keeps conversions. It is the truth: what it has acknowledged survives
+// a crash. Implementations wait for no one else and never retry writes whose
+// outcome is unknown; every method may be called again with the same
+// arguments.
+type Store interface {
+	// Create adds c, or returns ErrExists.
+	Create(ctx context.Context, c Conversion) error
+	// ByID and the next three return ErrNotFound where there is none.
+	ByID(ctx context.Context, id string) (Conversion, error)
+	ByIdempotencyKey(ctx context.Context, ownerID, key string) (Conversion, error)
+	ByObject(ctx context.Context, key, version string) (Conversion, error)
+	ByMP3(ctx context.Context, mp3ID string) (Conversion, error)
+	// Update reads the conversion, applies change and replaces the document if
+	// nobody else did meanwhile, else it starts again with what is there now.
+	// Revision is raised by one and UpdatedAt is left to change. It returns the
+	// conversion as written. Where change returns ErrUnchanged nothing is
+	// written and the conversion as read is returned without error; any other
+	// error of change is returned as it is, with the conversion as read.
+	Update(ctx context.Context, id string, change func(*Conversion) error) (Conversion, error)
+	// Settle empties the outbox if the document still has this revision, and
+	// leaves Revision as it is. A newer document is left alone without error.
+	// WakeAt becomes wakeAt.
+	Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error
+	// List returns an owner's conversions, newest (highest id) first.
+	List(ctx context.Context, q Query) ([]Conversion, error)
+	// Due returns up to limit conversions with WakeAt at or before now, the
+	// longest overdue first. A zero WakeAt means never.
+	Due(ctx context.Context, now time.Time, limit int) ([]Conversion, error)
+	// Owing returns up to limit conversions with an id above after, in order of
+	// id, that are Queued or whose notice is owed or being sent.
+	Owing(ctx context.Context, after string, limit int) ([]Conversion, error)
+	// Purge removes the tombstone of a deleted conversion. One in another state,
+	// or none, is left alone without error.
+	Purge(ctx context.Context, id string) error
+	// Ping reports whether the store can be reached.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Query selects conversions of one owner. Deleted ones are never listed.
+type Query struct {
+	OwnerID string
+	States  []State // any of these; empty for all but Deleted
+	Before  string  // ids below this one; '' from the newest
+	Limit   int
+}

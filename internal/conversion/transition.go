@@ -1,0 +1,458 @@
+package conversion
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"time"
+)
+
+// Policy holds the durations and limits that transitions depend on.
+type Policy struct {
+	Lease           time.Duration // an attempt silent for this long is presumed lost
+	MaxAttempts     int           // failed attempts that count, before a conversion fails
+	MaxLaunches     int           // attempts begun in all, whatever ended them
+	Backoff         time.Duration // before the second attempt; doubles with each further failure
+	MaxBackoff      time.Duration
+	SourceRetention time.Duration // uploads are removed this long after done; 0 keeps them
+	URLExpiry       time.Duration // how long a transcoder's upload URL can still be used
+}
+
+// DefaultPolicy is what services use where the operator says nothing.
+var DefaultPolicy = Policy{
+	Lease: 30 * time.Second, MaxAttempts: 3, MaxLaunches: 20,
+	Backoff: 5 * time.Second, MaxBackoff: 5 * time.Minute,
+	SourceRetention: 7 * 24 * time.Hour, URLExpiry: time.Hour,
+}
+
+const (
+	publishGrace  = 5 * time.Second    // after which a relay publishes what its writer did not
+	republish     = 10 * time.Minute   // what is owed is published again at this pace, in case the queue lost it
+	firstLook     = 30 * time.Second   // after creation, for an upload whose notification was lost
+	maxLook       = time.Hour          // at most between two looks
+	tombstoneLife = 8 * 24 * time.Hour // longer than any signed link lives
+	noticeLife    = 5 * 24 * time.Hour // for which temporary refusals of a mail are retried
+)
+
+// Uploaded records that the source is in the store: queued, or failed where it
+// is empty or not what was declared. An upload that turns up after its
+// conversion expired counts.
+func (c *Conversion) Uploaded(o Object, now time.Time) error {
+	switch c.State {
+	case AwaitingUpload, Expired:
+	default:
+		return ErrUnchanged
+	}
+	switch declared := c.Object.Size; {
+	case o.Size == 0:
+		return c.Reject(Failure{CodeEmpty, "The uploaded file is empty."}, now)
+	case declared > 0 && declared != o.Size:
+		return c.Reject(Failure{CodeSizeMismatch,
+			fmt.Sprintf("%d bytes were uploaded where %d were announced.", o.Size, declared)}, now)
+	}
+	c.Object.ETag, c.Object.Size, c.Object.Version = o.ETag, o.Size, o.Version
+	c.Upload = nil
+	c.Error = nil
+	c.FinishedAt, c.CleanAt = time.Time{}, time.Time{}
+	c.enqueue(now, time.Time{})
+	return nil
+}
+
+// Look notes that the store was asked for the upload in vain, and when to ask
+// again: backing off with the age of the conversion.
+func (c *Conversion) Look(now time.Time) error {
+	if c.State != AwaitingUpload {
+		return ErrUnchanged
+	}
+	c.touch(now)
+	return nil
+}
+
+// Expire gives up on an upload that never came.
+func (c *Conversion) Expire(now time.Time) error {
+	if c.State != AwaitingUpload {
+		return ErrUnchanged
+	}
+	if now.Before(c.ExpiresAt) {
+		return fmt.Errorf("%w: the upload has time until %s", ErrState, c.ExpiresAt.Format(time.RFC3339))
+	}
+	c.State = Expired
+	c.finish(now)
+	return nil
+}
+
+// Begin starts attempt n, which must be the next one.
+func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
+	if c.State == Running && c.Attempt == n {
+		return ErrUnchanged
+	}
+	if c.State != Queued || n != c.Attempt+1 {
+		return ErrStaleAttempt
+	}
+	c.State = Running
+	c.Attempt = n
+	c.Nonce = ""
+	c.Launches++
+	c.NotBefore = time.Time{}
+	c.Progress = Progress{}
+	c.Outbox = []Message{}
+	c.StartedAt = stamp(now)
+	c.LeaseUntil = stamp(now.Add(p.Lease))
+	c.touch(now)
+	return nil
+}
+
+// current reports whether attempt n with this nonce is the one that runs.
+func (c *Conversion) current(n int, nonce string) bool {
+	return c.State == Running && c.Attempt == n && nonce != "" &&
+		subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(nonce)) == 1
+}
+
+// Claim gives attempt n to the process that drew nonce. The same nonce may
+// claim again; another gets ErrStaleAttempt.
+func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
+	if c.State != Running || c.Attempt != n || nonce == "" || c.Nonce != "" && !c.current(n, nonce) {
+		return ErrStaleAttempt
+	}
+	c.Nonce = nonce
+	c.renew(p, now)
+	return nil
+}
+
+// Report takes progress of the current attempt and renews its lease.
+func (c *Conversion) Report(n int, nonce string, progress Progress, p Policy, now time.Time) error {
+	if !c.current(n, nonce) {
+		return ErrStaleAttempt
+	}
+	c.Progress = progress
+	c.renew(p, now)
+	return nil
+}
+
+func (c *Conversion) renew(p Policy, now time.Time) {
+	c.LeaseUntil = stamp(now.Add(p.Lease))
+	c.touch(now)
+}
+
+// Complete takes the result of the current attempt. The same result again is
+// ErrUnchanged; one of another attempt is ErrStaleAttempt.
+func (c *Conversion) Complete(n int, nonce string, src Source, mp3 MP3, p Policy, now time.Time) error {
+	if c.State == Done && c.Attempt == n && c.Nonce == nonce {
+		return ErrUnchanged
+	}
+	if !c.current(n, nonce) {
+		return ErrStaleAttempt
+	}
+	mp3.ID = c.MP3.ID
+	mp3.CreatedAt = stamp(now)
+	c.State, c.Source, c.MP3, c.Error = Done, &src, mp3, nil
+	c.finish(now)
+	if n > 1 { // an earlier attempt may still store its result
+		c.CleanAt = stamp(now.Add(p.URLExpiry))
+	}
+	if !c.Inbox() && p.SourceRetention > 0 {
+		c.SourceUntil = stamp(now.Add(p.SourceRetention))
+	}
+	c.oweNotice(now)
+	return nil
+}
+
+// Outcome is how an attempt ended without a result.
+type Outcome int
+
+// Outcomes of attempts.
+const (
+	Final     Outcome = iota // nothing can heal it: bad input
+	Counted                  // a crash, a deadline, out of memory, a store that failed
+	Disrupted                // its node or dispatcher went away; not its fault
+)
+
+// FailAttempt ends attempt n without a result: failed for good, or queued
+// again after a pause. A stale attempt gets ErrStaleAttempt, the same failure
+// told twice ErrUnchanged.
+func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time.Time) error {
+	if c.State != Running || c.Attempt != n {
+		return ErrStaleAttempt
+	}
+	if o == Counted {
+		c.Failures++
+	}
+	c.Error = &f
+	switch {
+	case o == Final, c.Failures >= p.MaxAttempts, c.Launches >= p.MaxLaunches:
+		c.State = Failed
+		c.finish(now)
+		c.CleanAt = stamp(now.Add(p.URLExpiry))
+		c.oweNotice(now)
+		return nil
+	case o == Disrupted:
+		c.enqueue(now, time.Time{})
+	default:
+		pause := min(p.Backoff<<min(c.Failures-1, 20), p.MaxBackoff)
+		c.enqueue(now, now.Add(pause))
+	}
+	return nil
+}
+
+// Reject fails a conversion before any attempt: the upload cannot be accepted.
+func (c *Conversion) Reject(f Failure, now time.Time) error {
+	if c.State != AwaitingUpload && c.State != Expired && c.State != Queued {
+		return ErrUnchanged
+	}
+	c.State, c.Error = Failed, &f
+	c.finish(now)
+	c.oweNotice(now)
+	return nil
+}
+
+// Cancel ends the conversion at its owner's wish.
+func (c *Conversion) Cancel(now time.Time) error {
+	switch c.State {
+	case Canceled:
+		return ErrUnchanged
+	case AwaitingUpload, Queued, Running:
+	default:
+		return ErrState
+	}
+	stop := c.State == Running
+	c.State = Canceled
+	c.finish(now)
+	if c.Attempt > 0 {
+		c.CleanAt = stamp(now.Add(publishGrace))
+	}
+	if stop {
+		c.stop()
+	}
+	c.schedule(now)
+	return nil
+}
+
+// Retry starts over at the owner's wish with a fresh budget; attempt numbers
+// go on.
+func (c *Conversion) Retry(window time.Duration, now time.Time) error {
+	switch c.State {
+	case Failed, Canceled, Expired:
+	default:
+		return ErrState
+	}
+	c.Failures, c.Launches, c.Error = 0, 0, nil
+	c.Notice = Notice{}
+	c.FinishedAt, c.CleanAt, c.SourceUntil = time.Time{}, time.Time{}, time.Time{}
+	if c.Object.ETag == "" { // never uploaded
+		c.State = AwaitingUpload
+		c.ExpiresAt = stamp(now.Add(window))
+		c.Outbox = []Message{}
+		c.touch(now)
+		return nil
+	}
+	c.enqueue(now, time.Time{})
+	return nil
+}
+
+// Delete leaves a tombstone. Its launch and objects go next; see WakeAt.
+func (c *Conversion) Delete(now time.Time) error {
+	if c.State == Deleted {
+		return ErrUnchanged
+	}
+	stop := c.State == Running
+	c.State = Deleted
+	c.IdempotencyKey = c.ID // the owner may use the key again
+	c.Notice = Notice{}
+	c.finish(now)
+	c.CleanAt = stamp(now)
+	if stop {
+		c.stop()
+	}
+	c.schedule(now)
+	return nil
+}
+
+// Cleaned notes that leftovers of a terminal conversion were removed; next is
+// when to look for more, zero for never.
+func (c *Conversion) Cleaned(next, now time.Time) error {
+	if !c.State.Terminal() {
+		return ErrUnchanged
+	}
+	c.CleanAt = time.Time{}
+	if !next.IsZero() {
+		c.CleanAt = stamp(next)
+	}
+	if c.Upload != nil {
+		c.Upload.ID = ""
+	}
+	c.touch(now)
+	return nil
+}
+
+// SourceRemoved notes that the source went after its retention.
+func (c *Conversion) SourceRemoved(now time.Time) error {
+	if c.SourceGone {
+		return ErrUnchanged
+	}
+	c.SourceGone, c.SourceUntil = true, time.Time{}
+	c.touch(now)
+	return nil
+}
+
+// ClaimNotice takes the notice of attempt n for sending, until claim has
+// passed. ErrUnchanged where nothing is owed or another one sends it.
+func (c *Conversion) ClaimNotice(n int, claim time.Duration, now time.Time) error {
+	owed := c.Notice.State == NoticeOwed && !now.Before(c.Notice.NotBefore)
+	lost := c.Notice.State == NoticeSending && !now.Before(c.Notice.ClaimedUntil)
+	if c.Notice.Attempt != n || !owed && !lost {
+		return ErrUnchanged
+	}
+	c.Notice.State = NoticeSending
+	c.Notice.Tries++
+	c.Notice.ClaimedUntil = stamp(now.Add(claim))
+	c.touch(now)
+	return nil
+}
+
+// NoticeDelivered records that the mail server took the mail.
+func (c *Conversion) NoticeDelivered(n int, now time.Time) error {
+	if c.Notice.Attempt != n || c.Notice.State != NoticeSending {
+		return ErrUnchanged
+	}
+	c.Notice.State, c.Notice.SentAt, c.Notice.Reason = NoticeSent, stamp(now), ""
+	c.touch(now)
+	return nil
+}
+
+// NoticeFailed records that the mail server did not take the mail: again after
+// pause if that may heal and the notice is not too old, else never.
+func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause time.Duration, now time.Time) error {
+	if c.Notice.Attempt != n || c.Notice.State != NoticeSending {
+		return ErrUnchanged
+	}
+	c.Notice.Reason = reason
+	if temporary && now.Sub(c.Notice.OwedSince) < noticeLife {
+		c.Notice.State = NoticeOwed
+		c.Notice.NotBefore = stamp(now.Add(pause))
+		c.Outbox = append(c.Outbox, Message{Kind: Notify, Attempt: n, NotBefore: c.Notice.NotBefore})
+	} else {
+		c.Notice.State = NoticeRefused
+	}
+	c.touch(now)
+	return nil
+}
+
+// Republish puts what the conversion owes into the outbox once more, in case
+// the queue lost it.
+func (c *Conversion) Republish(now time.Time) error {
+	c.Outbox = c.Owed()
+	if len(c.Outbox) == 0 {
+		return ErrUnchanged
+	}
+	c.touch(now)
+	return nil
+}
+
+// Owed returns the messages that follow from the record alone. A stop is not
+// among them: CleanAt ends what a lost stop left running.
+func (c *Conversion) Owed() []Message {
+	owed := []Message{}
+	switch {
+	case c.State == Queued:
+		owed = append(owed, Message{Kind: Work, Attempt: c.Attempt + 1, NotBefore: c.NotBefore})
+	case c.Notice.State == NoticeOwed:
+		owed = append(owed, Message{Kind: Notify, Attempt: c.Notice.Attempt, NotBefore: c.Notice.NotBefore})
+	case c.Notice.State == NoticeSending:
+		owed = append(owed, Message{Kind: Notify, Attempt: c.Notice.Attempt, NotBefore: c.Notice.ClaimedUntil})
+	}
+	return owed
+}
+
+func (c *Conversion) enqueue(now, notBefore time.Time) {
+	c.State = Queued
+	c.Nonce = ""
+	c.Progress = Progress{}
+	c.LeaseUntil = time.Time{}
+	c.NotBefore = time.Time{}
+	if !notBefore.IsZero() {
+		c.NotBefore = stamp(notBefore)
+	}
+	c.QueuedAt = stamp(now)
+	c.Outbox = []Message{{Kind: Work, Attempt: c.Attempt + 1, NotBefore: c.NotBefore}}
+	c.touch(now)
+}
+
+func (c *Conversion) finish(now time.Time) {
+	c.FinishedAt = stamp(now)
+	c.LeaseUntil = time.Time{}
+	c.Outbox = []Message{}
+	if c.Upload != nil && c.Upload.ID != "" {
+		c.CleanAt = stamp(now)
+	}
+	c.touch(now)
+}
+
+func (c *Conversion) stop() {
+	c.Outbox = append(c.Outbox, Message{Kind: Stop, Attempt: c.Attempt})
+}
+
+func (c *Conversion) oweNotice(now time.Time) {
+	c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
+	c.Outbox = append(c.Outbox, Message{Kind: Notify, Attempt: c.Attempt})
+	c.schedule(now)
+}
+
+func (c *Conversion) touch(now time.Time) {
+	c.UpdatedAt = stamp(now)
+	c.schedule(now)
+}
+
+// schedule sets WakeAt from the record alone.
+func (c *Conversion) schedule(now time.Time) {
+	c.WakeAt = c.SettledWake(now)
+	if len(c.Outbox) > 0 {
+		c.wakeBy(now.Add(publishGrace))
+	}
+}
+
+func (c *Conversion) wakeBy(t time.Time) {
+	if c.WakeAt.IsZero() || t.Before(c.WakeAt) {
+		c.WakeAt = stamp(t)
+	}
+}
+
+// SettledWake is when somebody has to look at the conversion next if nothing
+// in its outbox is left to publish; zero for never.
+func (c *Conversion) SettledWake(now time.Time) time.Time {
+	switch c.State {
+	case AwaitingUpload:
+		pause := min(max(firstLook, now.Sub(c.CreatedAt)/2), maxLook)
+		if next := now.Add(pause); next.Before(c.ExpiresAt) {
+			return stamp(next)
+		}
+		return stamp(c.ExpiresAt)
+	case Queued:
+		return stamp(latest(now, c.NotBefore).Add(republish))
+	case Running:
+		return c.LeaseUntil
+	}
+	var wake time.Time
+	by := func(t time.Time) {
+		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
+			wake = stamp(t)
+		}
+	}
+	switch c.Notice.State {
+	case NoticeOwed:
+		by(latest(now, c.Notice.NotBefore).Add(republish))
+	case NoticeSending:
+		by(c.Notice.ClaimedUntil.Add(publishGrace))
+	}
+	by(c.CleanAt)
+	by(c.SourceUntil)
+	if c.State == Deleted && c.CleanAt.IsZero() {
+		by(c.FinishedAt.Add(tombstoneLife))
+	}
+	return wake
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

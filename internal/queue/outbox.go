@@ -1,0 +1,72 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// Outbox writes transitions and publishes the messages they cause. What a
+// crash leaves between the two is published by whoever looks at the record
+// next: the record's WakeAt stays near while its outbox holds anything.
+type Outbox struct {
+	Records conversion.Store
+	Queue   Queue
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Update applies one transition and publishes what it causes. An error is
+// returned only if the transition was not written: a queue that cannot be
+// reached delays the messages and loses none.
+func (o *Outbox) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	c, err := o.Records.Update(ctx, id, change)
+	if err != nil {
+		return c, err
+	}
+	o.Flush(ctx, c)
+	return c, nil
+}
+
+// Flush publishes the outbox of c as it was written and empties it. It outlives
+// ctx's cancellation, and gives up quickly: the record keeps what was not
+// published.
+func (o *Outbox) Flush(ctx context.Context, c conversion.Conversion) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if err := o.flush(ctx, c); err != nil {
+		o.Log.Warn("publishing delayed", "conversion_id", c.ID, "state", c.State, "error", err)
+	}
+}
+
+func (o *Outbox) flush(ctx context.Context, c conversion.Conversion) error {
+	for _, m := range c.Outbox {
+		if err := o.Queue.Publish(ctx, MessageOf(c, m), m.NotBefore); err != nil {
+			return fmt.Errorf("publish %s of %s: %w", m.Kind, c.ID, err)
+		}
+	}
+	if len(c.Outbox) > 0 {
+		if err := o.Records.Settle(ctx, c.ID, c.Revision, c.SettledWake(o.Now())); err != nil {
+			return fmt.Errorf("settle outbox of %s: %w", c.ID, err)
+		}
+	}
+	if err := o.Queue.Announce(ctx, c.ID); err != nil {
+		return fmt.Errorf("announce %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// MessageOf returns the queue's message for a conversion's.
+func MessageOf(c conversion.Conversion, m conversion.Message) Message {
+	class := Class(c.Class)
+	switch m.Kind {
+	case conversion.Notify:
+		class = Notice
+	case conversion.Stop:
+		class = Stop
+	}
+	return Message{Class: class, Owner: c.OwnerID, ConversionID: c.ID, Attempt: m.Attempt, Kind: m.Kind}
+}
