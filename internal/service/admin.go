@@ -1,0 +1,94 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Health tells whether a process can do its work at present.
+type Health struct {
+	mu       sync.Mutex
+	checks   map[string]func(context.Context) error
+	stopping atomic.Bool
+}
+
+// Check adds a condition of readiness.
+func (h *Health) Check(name string, check func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.checks == nil {
+		h.checks = map[string]func(context.Context) error{}
+	}
+	h.checks[name] = check
+}
+
+// Stop makes the process unready for good, so that nothing new is sent to it.
+func (h *Health) Stop() { h.stopping.Store(true) }
+
+// Failing returns the conditions that are not met, by name, after at most two
+// seconds.
+func (h *Health) Failing(ctx context.Context) map[string]string {
+	failing := map[string]string{}
+	if h.stopping.Load() {
+		failing["process"] = "stopping"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	h.mu.Lock()
+	checks := make(map[string]func(context.Context) error, len(h.checks))
+	for name, check := range h.checks {
+		checks[name] = check
+	}
+	h.mu.Unlock()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for name, check := range checks {
+		wg.Go(func() {
+			if err := check(ctx); err != nil {
+				mu.Lock()
+				failing[name] = err.Error()
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return failing
+}
+
+// Ready reports whether nothing is failing.
+func (h *Health) Ready(ctx context.Context) bool { return len(h.Failing(ctx)) == 0 }
+
+// NewRegistry returns a registry with the metrics of the process and the
+// runtime.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Admin serves /livez, /readyz and /metrics.
+func Admin(h *Health, g prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		failing := h.Failing(r.Context())
+		w.Header().Set("Content-Type", "application/json")
+		if len(failing) > 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		json.NewEncoder(w).Encode(map[string]any{"ready": len(failing) == 0, "failing": failing})
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	return mux
+}

@@ -1,0 +1,191 @@
+// Package service is what every Tonearm process does alike: react to signals,
+// serve an admin listener, wait for its neighbours, and stop in order.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// SignalContext returns a context that the first SIGINT or SIGTERM cancels. A
+// second one ends the process at once.
+func SignalContext(parent context.Context, log *slog.Logger) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case s := <-signals:
+			log.Info("stopping", "signal", s.String())
+			cancel()
+		case <-ctx.Done():
+			return
+		}
+		<-signals
+		os.Exit(130)
+	}()
+	return ctx, cancel
+}
+
+// Process runs the parts of a service. Parts start in the order they are added
+// and stop in the reverse order, each one only after the ones started later
+// have returned.
+type Process struct {
+	log   *slog.Logger
+	parts []part
+}
+
+type part struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// NewProcess returns a process without parts.
+func NewProcess(log *slog.Logger) *Process { return &Process{log: log} }
+
+// Add adds a part: run works until its context is canceled, then cleans up and
+// returns. A part that returns earlier stops the whole process.
+func (p *Process) Add(name string, run func(ctx context.Context) error) {
+	p.parts = append(p.parts, part{name, run})
+}
+
+// Run starts all parts and stops them once ctx is canceled or one of them has
+// returned. It returns the error of the part that stopped first, nil after an
+// orderly stop.
+func (p *Process) Run(ctx context.Context) error {
+	type ended struct {
+		index int
+		err   error
+	}
+	ends := make(chan ended, len(p.parts))
+	cancels := make([]context.CancelFunc, len(p.parts))
+	gone := make([]chan struct{}, len(p.parts))
+	for i, part := range p.parts {
+		partCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		cancels[i], gone[i] = cancel, make(chan struct{})
+		go func() {
+			err := part.run(partCtx)
+			close(gone[i])
+			ends <- ended{i, err}
+		}()
+	}
+	var first error
+	select {
+	case <-ctx.Done():
+	case e := <-ends:
+		first = fmt.Errorf("%s: %w", p.parts[e.index].name, e.err)
+		if e.err == nil {
+			first = fmt.Errorf("%s ended", p.parts[e.index].name)
+		}
+		p.log.Error("a part ended, stopping", "part", p.parts[e.index].name, "error", e.err)
+	}
+	for i := len(p.parts) - 1; i >= 0; i-- {
+		cancels[i]()
+		<-gone[i]
+	}
+	return first
+}
+
+// HTTP returns a part that serves handler on l until it is stopped, then lets
+// running requests finish for up to drain.
+func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		server := &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    64 << 10,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		}
+		failed := make(chan error, 1)
+		go func() { failed <- server.Serve(l) }()
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+		}
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		if err := server.Shutdown(stopCtx); err != nil {
+			server.Close()
+		}
+		return nil
+	}
+}
+
+// Await calls try until it succeeds or ctx is done, pausing longer each time up
+// to 5 s, and says in the log what it waits for.
+func Await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
+	pause := 100 * time.Millisecond
+	for waited := false; ; waited = true {
+		tryCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := try(tryCtx)
+		cancel()
+		if err == nil {
+			if waited {
+				log.Info("available", "what", what)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		log.Warn("waiting", "what", what, "error", err)
+		if Pause(ctx, pause) != nil {
+			return ctx.Err()
+		}
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+// Pause waits for about d, or until ctx is done and returns its error.
+func Pause(ctx context.Context, d time.Duration) error {
+	if d > 0 {
+		d += rand.N(d/4 + 1)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Repeat calls step again and again until ctx is done. After an error it logs
+// once, backs off up to 5 s and says when things work again.
+func Repeat(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) error {
+	pause := 100 * time.Millisecond
+	failing := false
+	for ctx.Err() == nil {
+		err := step(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			if failing {
+				log.Info("works again", "what", what)
+			}
+			failing, pause = false, 100*time.Millisecond
+		default:
+			if !failing {
+				log.Error("failing, will go on trying", "what", what, "error", err)
+			}
+			failing = true
+			if err := Pause(ctx, pause); errors.Is(err, context.Canceled) {
+				return nil
+			}
+			pause = min(2*pause, 5*time.Second)
+		}
+	}
+	return nil
+}
