@@ -51,14 +51,16 @@ type Conversion struct {
 	Source     *conversion.Source   `json:"source,omitempty" doc:"Once done"`
 	MP3        *MP3                 `json:"mp3,omitempty" doc:"Once done"`
 	Error      *conversion.Failure  `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
-	Upload     *Upload              `json:"upload,omitempty" doc:"Where to upload; on creation only"`
+	Upload     *Upload              `json:"upload,omitempty" doc:"Where to upload; on creation only, POST …/parts gives it again"`
 	CreatedAt  time.Time            `json:"created_at"`
 	UpdatedAt  time.Time            `json:"updated_at"`
 	ExpiresAt  *time.Time           `json:"expires_at,omitempty" doc:"While awaiting the upload"`
 	FinishedAt *time.Time           `json:"finished_at,omitempty"`
 }
 
-// Upload says how to send the video: one request, or one for each part.
+// Upload says how to send the video: one request, or one for each part. It
+// answers POST /v1/conversions/{id}/parts; POST …/complete answers the
+// Conversion.
 type Upload struct {
 	Method    string            `json:"method,omitempty" doc:"Of the single request"`
 	URL       string            `json:"url,omitempty"`
