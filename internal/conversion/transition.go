@@ -101,16 +101,43 @@ func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 	return nil
 }
 
-// current reports whether attempt n with this nonce is the one that runs.
-func (c *Conversion) current(n int, nonce string) bool {
+// Current reports whether attempt n, claimed with this nonce, is the one that
+// runs.
+func (c *Conversion) Current(n int, nonce string) bool {
 	return c.State == Running && c.Attempt == n && nonce != "" &&
 		subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(nonce)) == 1
+}
+
+// Postpone takes back the beginning of attempt n, which was never launched
+// because there was no room for it: its number is used again.
+func (c *Conversion) Postpone(n int, now time.Time) error {
+	if c.State != Running || c.Attempt != n || c.Nonce != "" {
+		return ErrStaleAttempt
+	}
+	c.Attempt--
+	c.Launches--
+	queuedAt := c.QueuedAt
+	c.enqueue(now, time.Time{})
+	c.QueuedAt = queuedAt
+	c.Outbox = []Message{} // the message that began it was not acknowledged
+	c.schedule(now)
+	return nil
+}
+
+// Extend renews the lease of attempt n on behalf of a launcher that says it
+// still runs.
+func (c *Conversion) Extend(n int, p Policy, now time.Time) error {
+	if c.State != Running || c.Attempt != n {
+		return ErrStaleAttempt
+	}
+	c.renew(p, now)
+	return nil
 }
 
 // Claim gives attempt n to the process that drew nonce. The same nonce may
 // claim again; another gets ErrStaleAttempt.
 func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
-	if c.State != Running || c.Attempt != n || nonce == "" || c.Nonce != "" && !c.current(n, nonce) {
+	if c.State != Running || c.Attempt != n || nonce == "" || c.Nonce != "" && !c.Current(n, nonce) {
 		return ErrStaleAttempt
 	}
 	c.Nonce = nonce
@@ -120,7 +147,7 @@ func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
 
 // Report takes progress of the current attempt and renews its lease.
 func (c *Conversion) Report(n int, nonce string, progress Progress, p Policy, now time.Time) error {
-	if !c.current(n, nonce) {
+	if !c.Current(n, nonce) {
 		return ErrStaleAttempt
 	}
 	c.Progress = progress
@@ -139,7 +166,7 @@ func (c *Conversion) Complete(n int, nonce string, src Source, mp3 MP3, p Policy
 	if c.State == Done && c.Attempt == n && c.Nonce == nonce {
 		return ErrUnchanged
 	}
-	if !c.current(n, nonce) {
+	if !c.Current(n, nonce) {
 		return ErrStaleAttempt
 	}
 	mp3.ID = c.MP3.ID
@@ -258,7 +285,7 @@ func (c *Conversion) Delete(now time.Time) error {
 	c.IdempotencyKey = c.ID // the owner may use the key again
 	c.Notice = Notice{}
 	c.finish(now)
-	c.CleanAt = stamp(now)
+	c.CleanAt, c.SourceUntil = stamp(now), time.Time{}
 	if stop {
 		c.stop()
 	}
