@@ -1,5 +1,14 @@
 package blob
 
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
 // Event is one notification of a created object. It is a hint: at least once,
 // unordered, sometimes lost.
 type Event struct {
@@ -8,5 +17,116 @@ type Event struct {
 	Key     string // decoded
 	ETag    string // without quotes
 	Version string // '' where the bucket keeps none
-	Size    int64
+	Size    int64  // bytes
+}
+
+// NotifyPrefixes are the prefixes of the keys whose creation is notified: what
+// people put into the bucket, never what Tonearm itself puts there.
+func NotifyPrefixes() []string { return []string{"uploads/", "inbox/"} }
+
+const (
+	created   = "ObjectCreated:"
+	testEvent = "s3:TestEvent"
+)
+
+// The S3 event message structure, version 2.x
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html).
+// MinIO adds EventName and Key outside the records.
+type notification struct {
+	Event   string               `json:"Event,omitempty"` // of AWS's test message, which has no records
+	Records []notificationRecord `json:"Records"`
+}
+
+type notificationRecord struct {
+	EventVersion string         `json:"eventVersion"`
+	EventSource  string         `json:"eventSource"`
+	EventName    string         `json:"eventName"`
+	S3           notificationS3 `json:"s3"`
+}
+
+type notificationS3 struct {
+	SchemaVersion string `json:"s3SchemaVersion"`
+	Bucket        struct {
+		Name string `json:"name"`
+	} `json:"bucket"`
+	Object struct {
+		Key       string `json:"key"` // as in a URL's query
+		Size      int64  `json:"size"`
+		ETag      string `json:"eTag"`
+		VersionID string `json:"versionId,omitempty"`
+	} `json:"object"`
+}
+
+// ParseNotification reads the S3 event notification that MinIO's webhook, AWS
+// (as an SQS message's body) and the embedded store send. Records of anything
+// but created objects are left out, and AWS's test message has none. The error
+// says that the body is not a notification, or that one of its records cannot
+// be read; sending it again would not help.
+func ParseNotification(body []byte) ([]Event, error) {
+	var n notification
+	if err := json.Unmarshal(body, &n); err != nil {
+		return nil, fmt.Errorf("parse notification: %w", err)
+	}
+	if n.Records == nil && n.Event != testEvent {
+		return nil, errors.New("parse notification: it has no records")
+	}
+	var events []Event
+	for i, r := range n.Records {
+		name := strings.TrimPrefix(r.EventName, "s3:")
+		if !strings.HasPrefix(name, created) {
+			continue
+		}
+		e, err := r.event(name)
+		if err != nil {
+			return nil, fmt.Errorf("parse notification: record %d: %w", i, err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+func (r notificationRecord) event(name string) (Event, error) {
+	key, err := url.QueryUnescape(r.S3.Object.Key)
+	switch {
+	case err != nil:
+		return Event{}, fmt.Errorf("key: %w", err)
+	case key == "" || !utf8.ValidString(key):
+		return Event{}, errors.New("key is empty or not UTF-8")
+	case r.S3.Bucket.Name == "":
+		return Event{}, errors.New("bucket is empty")
+	case r.S3.Object.Size < 0:
+		return Event{}, errors.New("size is negative")
+	}
+	return Event{
+		Name:    name,
+		Bucket:  r.S3.Bucket.Name,
+		Key:     key,
+		ETag:    TrimETag(r.S3.Object.ETag),
+		Version: TrimVersion(r.S3.Object.VersionID),
+		Size:    r.S3.Object.Size,
+	}, nil
+}
+
+// FormatNotification renders one event as ParseNotification reads it.
+func FormatNotification(e Event) ([]byte, error) {
+	r := notificationRecord{EventVersion: "2.1", EventSource: "aws:s3", EventName: e.Name}
+	r.S3.SchemaVersion = "1.0"
+	r.S3.Bucket.Name = e.Bucket
+	r.S3.Object.Key = url.QueryEscape(e.Key)
+	r.S3.Object.Size = e.Size
+	r.S3.Object.ETag = e.ETag
+	r.S3.Object.VersionID = e.Version
+	return json.Marshal(notification{Records: []notificationRecord{r}})
+}
+
+// TrimETag returns an ETag header's value without its quotes.
+func TrimETag(etag string) string { return strings.Trim(etag, `"`) }
+
+// TrimVersion returns a version id, or '' where the bucket keeps no versions:
+// S3 then says nothing or "null".
+func TrimVersion(id string) string {
+	if id == "null" {
+		return ""
+	}
+	return id
 }
