@@ -107,7 +107,7 @@ type Conversion struct {
 	FinishedAt time.Time `json:"finished_at" bson:"finished_at"`
 }
 
-// Object names one object in the store. Version is ” until known: the
+// Object names one object in the store. Version is empty until known: the
 // store's version id, else the ETag. (Key, Version) is unique among
 // conversions.
 type Object struct {
@@ -253,37 +253,68 @@ func (c *Conversion) MP3Folder() string {
 // uploaded for a conversion made before.
 func (c *Conversion) Inbox() bool { return strings.HasPrefix(c.Object.Key, InboxPrefix) }
 
-// MP3Name is the name under which a person saves the result: the video's name
-// with .mp3 in place of its extension.
+// MP3Name is the name under which a person saves the result: the video's name,
+// without folders, with .mp3 in place of its extension.
 func (c *Conversion) MP3Name() string {
 	name := path.Base(strings.ReplaceAll(c.Filename, `\`, "/"))
-	if ext := path.Ext(name); ext != "" && ext != name {
+	if name == "." || name == ".." || name == "/" {
+		return "sound.mp3"
+	}
+	if ext := path.Ext(name); ext != name && extension(ext) {
 		name = strings.TrimSuffix(name, ext)
 	}
 	return name + ".mp3"
 }
 
+// extension reports whether ext looks like one, as .mp4 and .webm do and the
+// ends of "Talk v1.2" and "Dr. No" do not.
+func extension(ext string) bool {
+	letters := 0
+	for _, r := range strings.TrimPrefix(ext, ".") {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z':
+			letters++
+		case r < '0' || r > '9':
+			return false
+		}
+	}
+	return letters > 0 && len(ext) <= 6
+}
+
 // ParseUploadKey returns the conversion id in the key of an upload.
 func ParseUploadKey(key string) (id string, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(key, UploadPrefix), "/")
-	if !strings.HasPrefix(key, UploadPrefix) || len(parts) != 3 || parts[2] != "source" || parts[1] == "" {
+	rest, found := strings.CutPrefix(key, UploadPrefix)
+	parts := strings.Split(rest, "/")
+	if !found || len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] != "source" || dots(key) {
 		return "", false
 	}
 	return parts[1], true
 }
 
-// ParseInboxKey returns the address and the file name in the key of an inbox
-// drop. ok is false for keys that name no file.
+// ParseInboxKey returns the address, in lower case, and the file name in the
+// key of an inbox drop. ok is false for keys that name no file, or name it
+// through "." or "..", which HTTP clients resolve.
 func ParseInboxKey(key string) (email, filename string, ok bool) {
 	rest, found := strings.CutPrefix(key, InboxPrefix)
 	if !found {
 		return "", "", false
 	}
 	email, rest, found = strings.Cut(rest, "/")
-	if !found || !strings.Contains(email, "@") || rest == "" || strings.HasSuffix(rest, "/") {
+	at := strings.LastIndexByte(email, '@')
+	if !found || at < 1 || at == len(email)-1 || rest == "" || strings.HasSuffix(rest, "/") || dots(rest) {
 		return "", "", false
 	}
 	return strings.ToLower(email), path.Base(rest), true
+}
+
+// dots reports whether a segment of the key is "." or "..".
+func dots(key string) bool {
+	for segment := range strings.SplitSeq(key, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // Params is what a new conversion is made of.

@@ -55,7 +55,7 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// validTrack accepts ”, 0…99, and two- or three-letter language codes.
+// validTrack accepts the empty string, 0…99, and two- or three-letter language codes.
 func validTrack(t string) bool {
 	if t == "" {
 		return true

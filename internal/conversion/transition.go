@@ -24,6 +24,18 @@ var DefaultPolicy = Policy{
 	SourceRetention: 7 * 24 * time.Hour, URLExpiry: time.Hour,
 }
 
+// backoff is the pause after so many failures, at least one.
+func (p Policy) backoff(failures int) time.Duration {
+	pause := p.Backoff
+	for range failures - 1 {
+		if pause >= p.MaxBackoff {
+			break
+		}
+		pause *= 2
+	}
+	return min(pause, p.MaxBackoff)
+}
+
 const (
 	publishGrace  = 5 * time.Second    // after which a relay publishes what its writer did not
 	republish     = 10 * time.Minute   // what is owed is published again at this pace, in case the queue lost it
@@ -94,7 +106,7 @@ func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 	c.Launches++
 	c.NotBefore = time.Time{}
 	c.Progress = Progress{}
-	c.Outbox = []Message{}
+	c.post()
 	c.StartedAt = stamp(now)
 	c.LeaseUntil = stamp(now.Add(p.Lease))
 	c.touch(now)
@@ -119,7 +131,7 @@ func (c *Conversion) Postpone(n int, now time.Time) error {
 	queuedAt := c.QueuedAt
 	c.enqueue(now, time.Time{})
 	c.QueuedAt = queuedAt
-	c.Outbox = []Message{} // the message that began it was not acknowledged
+	c.post() // the message that began it was not acknowledged
 	c.schedule(now)
 	return nil
 }
@@ -160,8 +172,9 @@ func (c *Conversion) renew(p Policy, now time.Time) {
 	c.touch(now)
 }
 
-// Complete takes the result of the current attempt. The same result again is
-// ErrUnchanged; one of another attempt is ErrStaleAttempt.
+// Complete takes the result of the current attempt, stored under its MP3Key.
+// The same result again is ErrUnchanged; one of another attempt is
+// ErrStaleAttempt.
 func (c *Conversion) Complete(n int, nonce string, src Source, mp3 MP3, p Policy, now time.Time) error {
 	if c.State == Done && c.Attempt == n && c.Nonce == nonce {
 		return ErrUnchanged
@@ -169,7 +182,7 @@ func (c *Conversion) Complete(n int, nonce string, src Source, mp3 MP3, p Policy
 	if !c.Current(n, nonce) {
 		return ErrStaleAttempt
 	}
-	mp3.ID = c.MP3.ID
+	mp3.ID, mp3.Key = c.MP3.ID, c.MP3Key(n)
 	mp3.CreatedAt = stamp(now)
 	c.State, c.Source, c.MP3, c.Error = Done, &src, mp3, nil
 	c.finish(now)
@@ -197,6 +210,9 @@ const (
 // again after a pause. A stale attempt gets ErrStaleAttempt, the same failure
 // told twice ErrUnchanged.
 func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time.Time) error {
+	if (c.State == Queued || c.State == Failed) && c.Attempt == n && n > 0 {
+		return ErrUnchanged
+	}
 	if c.State != Running || c.Attempt != n {
 		return ErrStaleAttempt
 	}
@@ -214,8 +230,7 @@ func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time
 	case o == Disrupted:
 		c.enqueue(now, time.Time{})
 	default:
-		pause := min(p.Backoff<<min(c.Failures-1, 20), p.MaxBackoff)
-		c.enqueue(now, now.Add(pause))
+		c.enqueue(now, now.Add(p.backoff(c.Failures)))
 	}
 	return nil
 }
@@ -227,6 +242,7 @@ func (c *Conversion) Reject(f Failure, now time.Time) error {
 	}
 	c.State, c.Error = Failed, &f
 	c.finish(now)
+	c.cleanSoon(now)
 	c.oweNotice(now)
 	return nil
 }
@@ -243,9 +259,7 @@ func (c *Conversion) Cancel(now time.Time) error {
 	stop := c.State == Running
 	c.State = Canceled
 	c.finish(now)
-	if c.Attempt > 0 {
-		c.CleanAt = stamp(now.Add(publishGrace))
-	}
+	c.cleanSoon(now)
 	if stop {
 		c.stop()
 	}
@@ -261,13 +275,16 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	default:
 		return ErrState
 	}
+	if c.SourceGone {
+		return fmt.Errorf("%w: the source was removed", ErrState)
+	}
 	c.Failures, c.Launches, c.Error = 0, 0, nil
 	c.Notice = Notice{}
 	c.FinishedAt, c.CleanAt, c.SourceUntil = time.Time{}, time.Time{}, time.Time{}
 	if c.Object.ETag == "" { // never uploaded
 		c.State = AwaitingUpload
 		c.ExpiresAt = stamp(now.Add(window))
-		c.Outbox = []Message{}
+		c.post()
 		c.touch(now)
 		return nil
 	}
@@ -312,7 +329,7 @@ func (c *Conversion) Cleaned(next, now time.Time) error {
 
 // SourceRemoved notes that the source went after its retention.
 func (c *Conversion) SourceRemoved(now time.Time) error {
-	if c.SourceGone {
+	if c.SourceGone || !c.State.Terminal() {
 		return ErrUnchanged
 	}
 	c.SourceGone, c.SourceUntil = true, time.Time{}
@@ -331,6 +348,7 @@ func (c *Conversion) ClaimNotice(n int, claim time.Duration, now time.Time) erro
 	c.Notice.State = NoticeSending
 	c.Notice.Tries++
 	c.Notice.ClaimedUntil = stamp(now.Add(claim))
+	c.post()
 	c.touch(now)
 	return nil
 }
@@ -355,7 +373,7 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 	if temporary && now.Sub(c.Notice.OwedSince) < noticeLife {
 		c.Notice.State = NoticeOwed
 		c.Notice.NotBefore = stamp(now.Add(pause))
-		c.Outbox = append(c.Outbox, Message{Kind: Notify, Attempt: n, NotBefore: c.Notice.NotBefore})
+		c.post(c.Owed()...)
 	} else {
 		c.Notice.State = NoticeRefused
 	}
@@ -366,10 +384,11 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 // Republish puts what the conversion owes into the outbox once more, in case
 // the queue lost it.
 func (c *Conversion) Republish(now time.Time) error {
-	c.Outbox = c.Owed()
-	if len(c.Outbox) == 0 {
+	owed := c.Owed()
+	if len(owed) == 0 {
 		return ErrUnchanged
 	}
+	c.post(owed...)
 	c.touch(now)
 	return nil
 }
@@ -399,28 +418,48 @@ func (c *Conversion) enqueue(now, notBefore time.Time) {
 		c.NotBefore = stamp(notBefore)
 	}
 	c.QueuedAt = stamp(now)
-	c.Outbox = []Message{{Kind: Work, Attempt: c.Attempt + 1, NotBefore: c.NotBefore}}
+	c.post(c.Owed()...)
 	c.touch(now)
 }
 
 func (c *Conversion) finish(now time.Time) {
 	c.FinishedAt = stamp(now)
 	c.LeaseUntil = time.Time{}
-	c.Outbox = []Message{}
+	c.post()
 	if c.Upload != nil && c.Upload.ID != "" {
 		c.CleanAt = stamp(now)
 	}
 	c.touch(now)
 }
 
+// cleanSoon has the leftovers of earlier attempts looked for, after their stops
+// had time to work.
+func (c *Conversion) cleanSoon(now time.Time) {
+	if c.Attempt > 0 {
+		c.CleanAt = stamp(now.Add(publishGrace))
+	}
+}
+
 func (c *Conversion) stop() {
-	c.Outbox = append(c.Outbox, Message{Kind: Stop, Attempt: c.Attempt})
+	c.post(Message{Kind: Stop, Attempt: c.Attempt})
 }
 
 func (c *Conversion) oweNotice(now time.Time) {
 	c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
-	c.Outbox = append(c.Outbox, Message{Kind: Notify, Attempt: c.Attempt})
+	c.post(c.Owed()...)
 	c.schedule(now)
+}
+
+// post puts messages into the outbox in place of what it holds, but for stops:
+// unlike all others they do not follow from the record and would be lost.
+func (c *Conversion) post(messages ...Message) {
+	outbox := []Message{}
+	for _, m := range c.Outbox {
+		if m.Kind == Stop {
+			outbox = append(outbox, m)
+		}
+	}
+	c.Outbox = append(outbox, messages...)
 }
 
 func (c *Conversion) touch(now time.Time) {
