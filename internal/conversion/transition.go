@@ -381,14 +381,10 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 	return nil
 }
 
-// Republish puts what the conversion owes into the outbox once more, in case
-// the queue lost it.
+// Republish puts what the conversion owes, if anything, into the outbox once
+// more, in case the queue lost it, and moves WakeAt on.
 func (c *Conversion) Republish(now time.Time) error {
-	owed := c.Owed()
-	if len(owed) == 0 {
-		return ErrUnchanged
-	}
-	c.post(owed...)
+	c.Outbox = c.Owed()
 	c.touch(now)
 	return nil
 }
@@ -506,7 +502,11 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 	case NoticeOwed:
 		by(latest(now, c.Notice.NotBefore).Add(republish))
 	case NoticeSending:
-		by(c.Notice.ClaimedUntil.Add(publishGrace))
+		if until := c.Notice.ClaimedUntil.Add(publishGrace); until.After(now) {
+			by(until)
+		} else {
+			by(now.Add(republish))
+		}
 	}
 	by(c.CleanAt)
 	by(c.SourceUntil)

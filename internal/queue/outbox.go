@@ -31,18 +31,20 @@ func (o *Outbox) Update(ctx context.Context, id string, change func(*conversion.
 	return c, nil
 }
 
-// Flush publishes the outbox of c as it was written and empties it. It outlives
-// ctx's cancellation, and gives up quickly: the record keeps what was not
-// published.
+// Flush is Publish for a writer that has better things to do than to wait: it
+// outlives ctx's cancellation, gives up after some seconds and says so in the
+// log. The record keeps what was not published.
 func (o *Outbox) Flush(ctx context.Context, c conversion.Conversion) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
-	if err := o.flush(ctx, c); err != nil {
+	if err := o.Publish(ctx, c); err != nil {
 		o.Log.Warn("publishing delayed", "conversion_id", c.ID, "state", c.State, "error", err)
 	}
 }
 
-func (o *Outbox) flush(ctx context.Context, c conversion.Conversion) error {
+// Publish publishes the outbox of c as it was written, empties it, and
+// announces the conversion.
+func (o *Outbox) Publish(ctx context.Context, c conversion.Conversion) error {
 	for _, m := range c.Outbox {
 		if err := o.Queue.Publish(ctx, MessageOf(c, m), m.NotBefore); err != nil {
 			return fmt.Errorf("publish %s of %s: %w", m.Kind, c.ID, err)

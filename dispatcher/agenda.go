@@ -1,0 +1,236 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+	"tonearm/internal/queue"
+	"tonearm/internal/service"
+)
+
+const (
+	agendaPause   = time.Second // between two looks at an empty agenda
+	agendaBatch   = 100
+	agendaWorkers = 8
+	owedPage      = 500
+	owedPause     = 2 * time.Second // between two looks at the queue's generation
+)
+
+// agenda attends to every record whose time has come.
+func (d *Dispatcher) agenda(ctx context.Context) error {
+	due, err := d.o.Records.Due(ctx, d.o.Now(), agendaBatch)
+	if err != nil {
+		return fmt.Errorf("read the agenda: %w", err)
+	}
+	if len(due) == 0 {
+		service.Pause(ctx, agendaPause)
+		return nil
+	}
+	records := make(chan conversion.Conversion)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for range min(agendaWorkers, len(due)) {
+		wg.Go(func() {
+			for c := range records {
+				if err := d.attend(ctx, c); err != nil {
+					mu.Lock()
+					failed = fmt.Errorf("attend to %s %s: %w", c.State, c.ID, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, c := range due {
+		records <- c
+	}
+	close(records)
+	wg.Wait()
+	return failed
+}
+
+// attend does what one overdue record asks for and thereby moves its WakeAt.
+func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error {
+	ctx, cancel := detached(ctx, messageLease)
+	defer cancel()
+	now := d.o.Now()
+	if len(c.Outbox) > 0 { // its writer crashed before it could publish
+		d.metrics.relayed.Inc()
+		return d.outbox.Publish(ctx, c)
+	}
+	update := func(change func(*conversion.Conversion) error) error {
+		_, err := d.outbox.Update(ctx, c.ID, change)
+		if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrState) {
+			return nil // it moved on meanwhile
+		}
+		return err
+	}
+	switch c.State {
+	case conversion.AwaitingUpload:
+		outcome, err := d.accept(ctx, c)
+		if err != nil || outcome != "not_there" {
+			return err
+		}
+		if now.Before(c.ExpiresAt) {
+			return update(func(c *conversion.Conversion) error { return c.Look(now) })
+		}
+		return update(func(c *conversion.Conversion) error { return c.Expire(now) })
+	case conversion.Queued:
+		return update(func(c *conversion.Conversion) error { return c.Republish(now) })
+	case conversion.Running:
+		return d.attendRunning(ctx, c)
+	}
+	switch {
+	case due(c.CleanAt, now):
+		return d.clean(ctx, c)
+	case due(c.SourceUntil, now):
+		if err := d.o.Blobs.Delete(ctx, c.Object.Key); err != nil {
+			return err
+		}
+		return update(func(c *conversion.Conversion) error { return c.SourceRemoved(now) })
+	case c.State == conversion.Deleted:
+		return d.o.Records.Purge(ctx, c.ID)
+	}
+	return update(func(c *conversion.Conversion) error { return c.Republish(now) })
+}
+
+func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+// attendRunning looks after an attempt whose lease is stale: lost if the
+// launcher says so too, and if this process has listened for a lease's time.
+func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion) error {
+	ref := launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}
+	running, err := d.o.Launcher.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("list running attempts: %w", err)
+	}
+	alive := d.o.Now().Before(d.started.Add(d.o.Policy.Lease))
+	for _, r := range running {
+		alive = alive || r == ref
+	}
+	if alive {
+		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+			if c.LeaseUntil.After(d.o.Now()) {
+				return conversion.ErrUnchanged
+			}
+			return c.Extend(ref.Attempt, d.o.Policy, d.o.Now())
+		})
+		if errors.Is(err, conversion.ErrStaleAttempt) {
+			return nil
+		}
+		return err
+	}
+	_, err = d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+		if c.LeaseUntil.After(d.o.Now()) {
+			return conversion.ErrUnchanged
+		}
+		return c.FailAttempt(ref.Attempt, lost, conversion.Disrupted, d.o.Policy, d.o.Now())
+	})
+	if errors.Is(err, conversion.ErrStaleAttempt) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.o.Log.Warn("attempt lost", "conversion_id", c.ID, "attempt", ref.Attempt)
+	d.metrics.ended.WithLabelValues("lost").Inc()
+	return d.halt(ctx, ref)
+}
+
+// clean removes what a terminal conversion left behind, and looks again once no
+// upload URL of its attempts can be used any more.
+func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
+	if c.Upload != nil && c.Upload.ID != "" {
+		if err := d.o.Blobs.AbortUpload(ctx, c.Object.Key, c.Upload.ID); err != nil {
+			return fmt.Errorf("abort upload: %w", err)
+		}
+	}
+	if c.Attempt > 0 && c.State != conversion.Done {
+		if err := d.halt(ctx, launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}); err != nil {
+			return err
+		}
+	}
+	var remove []string
+	err := d.o.Blobs.List(ctx, c.MP3Folder(), "", func(o blob.Object) bool {
+		if c.State != conversion.Done || o.Key != c.MP3.Key {
+			remove = append(remove, o.Key)
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("list results: %w", err)
+	}
+	if c.State == conversion.Deleted {
+		o, err := d.o.Blobs.Head(ctx, c.Object.Key)
+		switch {
+		case errors.Is(err, blob.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("look at source: %w", err)
+		case !c.Inbox() || objectOf(o).Version == c.Object.Version: // else another file was dropped there
+			remove = append(remove, c.Object.Key)
+		}
+	}
+	for _, key := range remove {
+		if err := d.o.Blobs.Delete(ctx, key); err != nil {
+			return fmt.Errorf("remove object: %w", err)
+		}
+	}
+	d.metrics.removed.Add(float64(len(remove)))
+	now := d.o.Now()
+	next := time.Time{}
+	if last := c.FinishedAt.Add(d.o.Policy.URLExpiry); now.Before(last) && c.Attempt > 0 {
+		next = last
+	}
+	_, err = d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Cleaned(next, now) })
+	return err
+}
+
+// rebuildAfterWipe returns a step that publishes everything owed at start and
+// whenever the queue begins a new life.
+func (d *Dispatcher) rebuildAfterWipe() func(context.Context) error {
+	known := ""
+	return func(ctx context.Context) error {
+		generation, err := d.o.Queue.Generation(ctx)
+		if err != nil {
+			return fmt.Errorf("read the queue's generation: %w", err)
+		}
+		if generation == known {
+			service.Pause(ctx, owedPause)
+			return nil
+		}
+		n, err := d.publishOwed(ctx)
+		if err != nil {
+			return err
+		}
+		d.o.Log.Info("published what is owed", "messages", n, "first", known == "")
+		known = generation
+		return nil
+	}
+}
+
+func (d *Dispatcher) publishOwed(ctx context.Context) (published int, err error) {
+	for after := ""; ; {
+		page, err := d.o.Records.Owing(ctx, after, owedPage)
+		if err != nil {
+			return published, fmt.Errorf("read what is owed: %w", err)
+		}
+		for _, c := range page {
+			for _, m := range c.Owed() {
+				if err := d.o.Queue.Publish(ctx, queue.MessageOf(c, m), m.NotBefore); err != nil {
+					return published, fmt.Errorf("publish %s of %s: %w", m.Kind, c.ID, err)
+				}
+				published++
+			}
+			after = c.ID
+		}
+		if len(page) < owedPage {
+			return published, nil
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tonearm/internal/account"
+	"tonearm/internal/attempt"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+	"tonearm/internal/queue"
+	"tonearm/internal/service"
+)
+
+// Accounts finds the owner of an inbox drop.
+type Accounts interface {
+	// ByEmail returns account.ErrNotFound where there is none.
+	ByEmail(ctx context.Context, email string) (account.User, error)
+}
+
+// Options is everything a dispatcher needs. Fields without a default are
+// required.
+type Options struct {
+	Records  conversion.Store
+	Accounts Accounts
+	Queue    queue.Queue
+	Blobs    blob.Store
+	Launcher launch.Launcher
+
+	Bucket     string      // events of other buckets are ignored
+	EventToken string      // bearer token of the store's webhook, at least 16 bytes
+	AttemptKey attempt.Key // signs attempt tokens, at least 32 bytes
+
+	Policy         conversion.Policy        // default conversion.DefaultPolicy
+	MaxJobs        map[conversion.Class]int // attempts at a time by class; classes without one are off
+	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default 100 GiB
+	Limits         attempt.Limits           // of one attempt; default 24 h of sound, 2 GiB of MP3
+	ReportEvery    time.Duration            // default a third of Policy.Lease
+	InboxEvery     time.Duration            // pause between two listings of the inbox; default 30 s
+	CensusEvery    time.Duration            // pause between two counts of strangers in the bucket; default 1 h
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // default time.Now
+}
+
+// Dispatcher is one replica.
+type Dispatcher struct {
+	o       Options
+	outbox  *queue.Outbox
+	metrics *metrics
+	started time.Time
+	inbox   knownDrops
+
+	mu    sync.Mutex
+	freed chan struct{} // closed and replaced when an attempt ends
+}
+
+// New checks the options and returns a dispatcher that does nothing yet.
+func New(o Options) (*Dispatcher, error) {
+	switch {
+	case o.Records == nil, o.Accounts == nil, o.Queue == nil, o.Blobs == nil, o.Launcher == nil:
+		return nil, errors.New("dispatcher: records, accounts, queue, blobs and launcher are required")
+	case o.Bucket == "":
+		return nil, errors.New("dispatcher: no bucket")
+	case len(o.EventToken) < 16:
+		return nil, errors.New("dispatcher: the event token needs at least 16 bytes")
+	case len(o.AttemptKey) < 32:
+		return nil, errors.New("dispatcher: the attempt key needs at least 32 bytes")
+	case o.Log == nil || o.Registerer == nil:
+		return nil, errors.New("dispatcher: log and registerer are required")
+	}
+	if o.Policy == (conversion.Policy{}) {
+		o.Policy = conversion.DefaultPolicy
+	}
+	if o.Policy.Lease <= 0 || o.Policy.MaxAttempts < 1 || o.Policy.MaxLaunches < 1 {
+		return nil, fmt.Errorf("dispatcher: policy %+v: lease, max attempts and max launches must be positive", o.Policy)
+	}
+	jobs := 0
+	for class, n := range o.MaxJobs {
+		if n < 0 {
+			return nil, fmt.Errorf("dispatcher: max jobs of class %s is negative", class)
+		}
+		jobs += n
+	}
+	if jobs == 0 {
+		return nil, errors.New("dispatcher: no class may run any job")
+	}
+	orDefault(&o.MaxUploadBytes, 100<<30)
+	orDefault(&o.Limits.MaxDurationSeconds, (24 * time.Hour).Seconds())
+	orDefault(&o.Limits.MaxMP3Bytes, 2<<30)
+	orDefault(&o.ReportEvery, o.Policy.Lease/3)
+	orDefault(&o.InboxEvery, 30*time.Second)
+	orDefault(&o.CensusEvery, time.Hour)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &Dispatcher{
+		o:      o,
+		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
+		freed:  make(chan struct{}),
+	}
+	d.metrics = newMetrics(o)
+	return d, nil
+}
+
+func orDefault[T int64 | float64 | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// Handler serves the store's events and the transcoders' calls.
+func (d *Dispatcher) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /events/s3", d.serveEvents)
+	mux.HandleFunc("POST /attempts/{id}/claim", d.serveClaim)
+	mux.HandleFunc("POST /attempts/{id}/progress", d.serveProgress)
+	mux.HandleFunc("POST /attempts/{id}/result", d.serveResult)
+	return mux
+}
+
+// Prepare makes the bucket and its notification. Call it until it succeeds,
+// before Run.
+func (d *Dispatcher) Prepare(ctx context.Context) error {
+	return d.o.Blobs.Prepare(ctx)
+}
+
+// Run works until ctx is done, then finishes what it is in the middle of.
+// Attempts that end with their launcher are queued again.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	d.started = d.o.Now()
+	var wg sync.WaitGroup
+	repeat := func(what string, step func(context.Context) error) {
+		wg.Go(func() { service.Repeat(ctx, d.o.Log, what, step) })
+	}
+	repeat("watching attempts", func(ctx context.Context) error {
+		return d.o.Launcher.Watch(ctx, func(e launch.End) { d.ended(ctx, e) })
+	})
+	for class, n := range d.o.MaxJobs {
+		if n > 0 {
+			repeat("taking work of class "+string(class), func(ctx context.Context) error { return d.work(ctx, class) })
+		}
+	}
+	repeat("taking stops", d.stops)
+	repeat("keeping the agenda", d.agenda)
+	repeat("publishing what is owed", d.rebuildAfterWipe())
+	repeat("listing the inbox", d.sweepInbox)
+	repeat("counting strangers", d.census)
+	wg.Wait()
+	return d.close(context.WithoutCancel(ctx))
+}
+
+// close closes the launcher and records the attempts that ended with it.
+func (d *Dispatcher) close(ctx context.Context) error {
+	before, err := d.o.Launcher.Running(ctx)
+	if err != nil {
+		return errors.Join(err, d.o.Launcher.Close())
+	}
+	if err := d.o.Launcher.Close(); err != nil {
+		return fmt.Errorf("close launcher: %w", err)
+	}
+	after, err := d.o.Launcher.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("list what outlives the launcher: %w", err)
+	}
+	for _, ref := range before {
+		if !slices.Contains(after, ref) {
+			d.ended(ctx, launch.End{Ref: ref, Reason: launch.Stopped})
+		}
+	}
+	return nil
+}
+
+// detached is a context for work that must not be torn in the middle by a shutdown.
+func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}

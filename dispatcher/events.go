@@ -1,0 +1,184 @@
+package dispatcher
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"tonearm/internal/account"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+const maxEvent = 1 << 20 // bytes of one notification
+
+// serveEvents takes the store's notifications. It answers 200 once all that
+// follows from them is recorded.
+func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
+	want := "Bearer " + d.o.EventToken
+	if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(want)) != 1 {
+		d.metrics.events.WithLabelValues("unauthorized").Inc()
+		d.fail(w, r, errUnauthorized)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
+	if err != nil {
+		d.fail(w, r, &badRequest{err})
+		return
+	}
+	events, err := blob.ParseNotification(body)
+	if err != nil {
+		d.metrics.events.WithLabelValues("malformed").Inc()
+		d.fail(w, r, &badRequest{err})
+		return
+	}
+	for _, e := range events {
+		if e.Bucket != d.o.Bucket {
+			d.metrics.events.WithLabelValues("foreign_bucket").Inc()
+			continue
+		}
+		outcome, err := d.observe(r.Context(), e.Key)
+		if err != nil {
+			d.metrics.events.WithLabelValues("failed").Inc()
+			d.fail(w, r, err)
+			return
+		}
+		d.metrics.events.WithLabelValues(outcome).Inc()
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// observe acts on the news that an object may be there, whoever brings it. The
+// outcome is a word for metrics.
+func (d *Dispatcher) observe(ctx context.Context, key string) (outcome string, err error) {
+	switch {
+	case strings.HasPrefix(key, conversion.UploadPrefix):
+		return d.observeUpload(ctx, key)
+	case strings.HasPrefix(key, conversion.InboxPrefix):
+		return d.observeDrop(ctx, key)
+	}
+	return "foreign_key", nil
+}
+
+func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, error) {
+	id, ok := conversion.ParseUploadKey(key)
+	if !ok {
+		return "foreign_key", nil
+	}
+	c, err := d.o.Records.ByID(ctx, id)
+	if errors.Is(err, conversion.ErrNotFound) || err == nil && c.Object.Key != key {
+		return "unknown_key", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up upload %s: %w", id, err)
+	}
+	switch c.State {
+	case conversion.AwaitingUpload, conversion.Expired:
+		return d.accept(ctx, c)
+	case conversion.Deleted: // it came after its owner deleted the conversion
+		if err := d.o.Blobs.Delete(ctx, key); err != nil {
+			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
+		}
+		return "deleted", nil
+	}
+	return "repeated", nil
+}
+
+// accept asks the store for the upload of c and queues the conversion if it is
+// there.
+func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion) (string, error) {
+	o, err := d.o.Blobs.Head(ctx, c.Object.Key)
+	if errors.Is(err, blob.ErrNotExist) {
+		return "not_there", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look at upload of %s: %w", c.ID, err)
+	}
+	c, err = d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+		return c.Uploaded(objectOf(o), d.o.Now())
+	})
+	if err != nil {
+		return "", fmt.Errorf("record upload of %s: %w", c.ID, err)
+	}
+	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
+	d.metrics.finished(c)
+	return "recorded", nil
+}
+
+// objectOf identifies an object: by its version where the bucket keeps them,
+// else by its ETag.
+func objectOf(o blob.Object) conversion.Object {
+	version := o.Version
+	if version == "" {
+		version = o.ETag
+	}
+	return conversion.Object{Key: o.Key, Version: version, ETag: o.ETag, Size: o.Size}
+}
+
+// observeDrop makes a conversion of a file dropped into the inbox, once its
+// owner has an account.
+func (d *Dispatcher) observeDrop(ctx context.Context, key string) (string, error) {
+	email, filename, ok := conversion.ParseInboxKey(key)
+	if !ok {
+		return "foreign_key", nil
+	}
+	head, err := d.o.Blobs.Head(ctx, key)
+	if errors.Is(err, blob.ErrNotExist) {
+		return "not_there", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look at inbox drop: %w", err)
+	}
+	o := objectOf(head)
+	_, err = d.o.Records.ByObject(ctx, o.Key, o.Version)
+	if err == nil {
+		return "repeated", nil
+	}
+	if !errors.Is(err, conversion.ErrNotFound) {
+		return "", fmt.Errorf("look up inbox drop: %w", err)
+	}
+	owner, err := d.o.Accounts.ByEmail(ctx, email)
+	if errors.Is(err, account.ErrNotFound) {
+		return "unknown_owner", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up owner of inbox drop: %w", err)
+	}
+	now := d.o.Now()
+	c, err := conversion.New(conversion.Params{
+		OwnerID: owner.ID, OwnerEmail: owner.Email, Filename: filename,
+		Size: o.Size, Key: o.Key, Version: o.Version,
+	}, now)
+	if err != nil {
+		return "", err
+	}
+	limit := owner.MaxUploadBytes
+	if limit == 0 {
+		limit = d.o.MaxUploadBytes
+	}
+	if o.Size > limit {
+		c.Object = o
+		err = c.Reject(conversion.Failure{Code: conversion.CodeLimitExceeded,
+			Message: fmt.Sprintf("The file has %d bytes; at most %d are allowed.", o.Size, limit)}, now)
+	} else {
+		err = c.Uploaded(o, now)
+	}
+	if err != nil {
+		return "", fmt.Errorf("queue inbox drop: %w", err)
+	}
+	err = d.o.Records.Create(ctx, c)
+	if errors.Is(err, conversion.ErrExists) {
+		return "repeated", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("record inbox drop: %w", err)
+	}
+	d.outbox.Flush(ctx, c)
+	d.o.Log.Info("inbox drop recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
+	d.metrics.finished(c)
+	return "recorded", nil
+}

@@ -1,0 +1,38 @@
+package dispatcher
+
+import (
+	"fmt"
+
+	"tonearm/internal/attempt"
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+)
+
+// reasonOf says what an end means for a conversion whose record still waits
+// for that attempt's result.
+func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
+	switch e.Reason {
+	case launch.OutOfMemory:
+		return conversion.Failure{Code: conversion.CodeOutOfMemory,
+			Message: "The conversion needed more memory than it is allowed."}, conversion.Counted
+	case launch.Deadline:
+		return conversion.Failure{Code: conversion.CodeDeadlineExceeded,
+			Message: "The conversion took longer than it is allowed."}, conversion.Counted
+	case launch.Disrupted, launch.Stopped:
+		return lost, conversion.Disrupted
+	case launch.NotStarted:
+		return conversion.Failure{Code: conversion.CodeLaunchFailed,
+			Message: "The conversion could not be started: " + e.Detail}, conversion.Counted
+	case launch.Exited:
+		if e.ExitCode == attempt.ExitNoReport {
+			return lost, conversion.Disrupted
+		}
+		return conversion.Failure{Code: conversion.CodeCrashed,
+			Message: fmt.Sprintf("The converter ended without a result (exit code %d).", e.ExitCode)}, conversion.Counted
+	}
+	return conversion.Failure{Code: conversion.CodeCrashed,
+		Message: "The converter was killed."}, conversion.Counted
+}
+
+// lost is the failure of an attempt whose fate nobody knows.
+var lost = conversion.Failure{Code: conversion.CodeLost, Message: "The machine that converted the file went away."}

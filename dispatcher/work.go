@@ -1,0 +1,189 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+	"tonearm/internal/queue"
+)
+
+const (
+	messageLease  = time.Minute     // to begin and launch one attempt
+	takeWait      = 5 * time.Second // behind each wake-up, for a lost one
+	maxDeliveries = 20              // of one message, before its attempt is failed
+	busyPause     = 2 * time.Second // before asking a full launcher again
+)
+
+// work launches the next attempt of class as soon as there is room for it.
+func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
+	if err := d.awaitRoom(ctx, class); err != nil {
+		return err
+	}
+	delivery, err := d.o.Queue.Take(ctx, queue.Class(class), messageLease, takeWait)
+	if errors.Is(err, queue.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := detached(ctx, messageLease)
+	defer cancel()
+	pause, err := d.launch(ctx, delivery)
+	if err == nil && pause == 0 {
+		err = d.o.Queue.Ack(ctx, delivery)
+	} else if returned := d.o.Queue.Return(ctx, delivery, max(pause, time.Second)); err == nil {
+		err = returned
+	}
+	if errors.Is(err, queue.ErrLeaseLost) {
+		return nil // somebody else has it, and the record fences the attempt
+	}
+	return err
+}
+
+// awaitRoom returns once fewer attempts of class run than may.
+func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) error {
+	for {
+		d.mu.Lock()
+		freed := d.freed
+		d.mu.Unlock()
+		running, err := d.o.Launcher.Running(ctx)
+		if err != nil {
+			return fmt.Errorf("count running attempts: %w", err)
+		}
+		if len(running) < d.allowed(class) {
+			return nil
+		}
+		timer := time.NewTimer(takeWait)
+		select {
+		case <-freed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// allowed is how many attempts of class may run at a time: the one place where
+// that is decided.
+func (d *Dispatcher) allowed(class conversion.Class) int { return d.o.MaxJobs[class] }
+
+// launch begins the attempt that the delivery asks for and starts it. A pause
+// above 0 asks for the message to come again.
+func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) (pause time.Duration, err error) {
+	n, now := delivery.Attempt, d.o.Now()
+	if delivery.Count > maxDeliveries {
+		return 0, d.failAttempt(ctx, launch.Ref{ConversionID: delivery.ConversionID, Attempt: n}, conversion.Failure{
+			Code: conversion.CodeLaunchFailed, Message: "The attempt could not be started.",
+		}, conversion.Counted)
+	}
+	c, err := d.outbox.Update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
+		return c.Begin(n, d.o.Policy, now)
+	})
+	switch {
+	case errors.Is(err, conversion.ErrNotFound), errors.Is(err, conversion.ErrStaleAttempt):
+		return 0, nil // canceled, deleted, or begun and ended before
+	case err != nil:
+		return 0, fmt.Errorf("begin attempt %d of %s: %w", n, delivery.ConversionID, err)
+	case c.Nonce != "":
+		return 0, nil // it was launched: somebody has claimed it
+	}
+	ref := launch.Ref{ConversionID: c.ID, Attempt: n}
+	err = d.o.Launcher.Start(ctx, launch.Spec{
+		Ref: ref, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
+		SourceSize: c.Object.Size, Deadline: deadline(c.Object.Size),
+	})
+	if errors.Is(err, launch.ErrBusy) {
+		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Postpone(n, d.o.Now()) })
+		if err != nil && !errors.Is(err, conversion.ErrStaleAttempt) {
+			return 0, fmt.Errorf("postpone attempt %s: %w", ref, err)
+		}
+		return busyPause, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("launch attempt %s: %w", ref, err)
+	}
+	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
+	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
+	return 0, nil
+}
+
+// deadline is how long an attempt may take for a source of so many bytes:
+// reading at 4 MiB/s after a quarter of an hour, which is an hour of sound at a
+// tenth of the usual speed.
+func deadline(size int64) time.Duration {
+	d := 15*time.Minute + time.Duration(size/(4<<20))*time.Second
+	return min(d, 24*time.Hour)
+}
+
+// stops ends launches whose conversion was canceled or deleted.
+func (d *Dispatcher) stops(ctx context.Context) error {
+	delivery, err := d.o.Queue.Take(ctx, queue.Stop, messageLease, takeWait)
+	if errors.Is(err, queue.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := detached(ctx, messageLease)
+	defer cancel()
+	if delivery.Count <= maxDeliveries { // CleanAt of the record stands behind it
+		if err := d.halt(ctx, launch.Ref{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt}); err != nil {
+			return errors.Join(err, d.o.Queue.Return(ctx, delivery, time.Second))
+		}
+	}
+	if err := d.o.Queue.Ack(ctx, delivery); err != nil && !errors.Is(err, queue.ErrLeaseLost) {
+		return err
+	}
+	return nil
+}
+
+func (d *Dispatcher) halt(ctx context.Context, ref launch.Ref) error {
+	if err := d.o.Launcher.Stop(ctx, ref); err != nil {
+		return fmt.Errorf("stop attempt %s: %w", ref, err)
+	}
+	return nil
+}
+
+// ended handles the end of a launch: an attempt that has reported is over
+// already, of any other the reason decides.
+func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
+	ctx, cancel := detached(ctx, messageLease)
+	defer cancel()
+	d.mu.Lock()
+	close(d.freed)
+	d.freed = make(chan struct{})
+	d.mu.Unlock()
+	d.metrics.ended.WithLabelValues(string(e.Reason)).Inc()
+
+	failure, outcome := reasonOf(e)
+	err := d.failAttempt(ctx, e.Ref, failure, outcome)
+	if err == nil {
+		err = d.halt(ctx, e.Ref)
+	}
+	if err != nil { // the agenda finds it by its lease
+		d.o.Log.Error("end of attempt not recorded", "conversion_id", e.ConversionID, "attempt", e.Attempt, "error", err)
+	}
+}
+
+// failAttempt records that an attempt ended without a result; one that is not
+// current any more is left as it is.
+func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, f conversion.Failure, o conversion.Outcome) error {
+	c, err := d.outbox.Update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+		return c.FailAttempt(ref.Attempt, f, o, d.o.Policy, d.o.Now())
+	})
+	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("fail attempt %s: %w", ref, err)
+	}
+	d.o.Log.Warn("attempt failed", "conversion_id", c.ID, "attempt", ref.Attempt, "code", f.Code, "state", c.State)
+	d.metrics.finished(c)
+	return nil
+}
