@@ -1,0 +1,120 @@
+package s3blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"tonearm/internal/blob"
+)
+
+// The memory that one Put takes, and a part's size: 10,000 parts are 156 GiB.
+// For a stream of unknown length minio-go would take 537 MiB.
+const putPartSize = 16 << 20
+
+// Put stores r in parts, one at a time. Where r fails, nothing is stored.
+func (s *Store) Put(ctx context.Context, key string, r io.Reader) (blob.Object, error) {
+	_, err := s.core.Client.PutObject(ctx, s.bucket, key, source{r}, -1, minio.PutObjectOptions{PartSize: putPartSize})
+	if err != nil {
+		return blob.Object{}, fmt.Errorf("put %s: %w", key, known(err))
+	}
+	return s.Head(ctx, key)
+}
+
+// source wraps a reader's errors: minio-go takes a bare io.ErrUnexpectedEOF,
+// which a broken-off request body returns, for the regular end.
+type source struct{ r io.Reader }
+
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read source: %w", err)
+	}
+	return n, err
+}
+
+// Get reads a range. An offset at or above the object's end is ErrInvalid,
+// but for all of an empty object.
+func (s *Store) Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error) {
+	if length == 0 { // S3 has no empty ranges
+		o, err := s.Head(ctx, key)
+		if err == nil && etag != "" && etag != o.ETag {
+			err = fmt.Errorf("get %s: %w", key, blob.ErrChanged)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	var opts minio.GetObjectOptions
+	var err error
+	switch {
+	case length > 0:
+		err = opts.SetRange(offset, offset+length-1)
+	case offset > 0:
+		err = opts.SetRange(offset, 0)
+	}
+	if err == nil && etag != "" {
+		err = opts.SetMatchETag(etag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %s from %d: %w", key, offset, known(err))
+	}
+	body, _, _, err := s.core.GetObject(ctx, s.bucket, key, opts)
+	if err != nil {
+		return nil, fmt.Errorf("get %s from %d: %w", key, offset, known(err))
+	}
+	return body, nil
+}
+
+// Head asks for the object's size, ETag and version.
+func (s *Store) Head(ctx context.Context, key string) (blob.Object, error) {
+	info, err := s.core.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+	if err != nil {
+		return blob.Object{}, fmt.Errorf("head %s: %w", key, known(err))
+	}
+	return object(info), nil
+}
+
+// List reads pages of 1,000 keys. The objects have no versions.
+func (s *Store) List(ctx context.Context, prefix, after string, yield func(blob.Object) bool) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the lister where yield does
+	defer cancel()
+	opts := minio.ListObjectsOptions{Prefix: prefix, StartAfter: after, Recursive: true}
+	for info := range s.core.ListObjectsIter(ctx, s.bucket, opts) {
+		if info.Err != nil {
+			return fmt.Errorf("list %s: %w", prefix, known(info.Err))
+		}
+		if !yield(object(info)) {
+			return nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("list %s: %w", prefix, err)
+	}
+	return nil
+}
+
+// Delete removes the object, or hides it behind a delete marker where the
+// bucket keeps versions.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	err := s.core.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
+	if err = known(err); err != nil && !errors.Is(err, blob.ErrNotExist) {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
+func object(info minio.ObjectInfo) blob.Object {
+	return blob.Object{
+		Key:      info.Key,
+		ETag:     blob.TrimETag(info.ETag),
+		Version:  blob.TrimVersion(info.VersionID),
+		Size:     info.Size,
+		Modified: info.LastModified.UTC(),
+	}
+}

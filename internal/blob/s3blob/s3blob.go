@@ -1,0 +1,169 @@
+// Package s3blob is the object store over the S3 protocol: MinIO and its
+// successors, the embedded gateway, AWS.
+//
+// The credentials need, on the bucket: s3:CreateBucket (only where it does not
+// exist), s3:ListBucket, s3:GetBucketCORS, s3:PutBucketCORS,
+// s3:GetBucketNotification and s3:PutBucketNotification (the last two only with
+// Options.NotifyARN); on its objects: s3:GetObject, s3:PutObject,
+// s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts.
+//
+// Where the store is down, calls fail after a few retries within the context's
+// time; nothing is kept in memory, so they may be made again.
+package s3blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/notification"
+
+	"tonearm/internal/blob"
+)
+
+const (
+	// minio-go retries ten times unless told otherwise: for minutes where the
+	// store is down, and its callers have retries of their own.
+	maxRetries = 3
+	// Joining the parts of a large upload may copy all of it before the store
+	// answers; minio-go's transport gives up after a minute.
+	answerTimeout = 10 * time.Minute
+)
+
+// Options of a store. Zero values of the optional fields mean their defaults.
+type Options struct {
+	Endpoint       string // URL of the store as this process and the transcoders reach it, without a path
+	PublicEndpoint string // URL as people reach it; default Endpoint
+	Region         string // default us-east-1
+	Bucket         string
+	AccessKey      string
+	SecretKey      string
+	PathStyle      bool         // on AWS, the bucket in the path instead of the host name; other stores always have it so
+	NotifyARN      string       // where the store sends notifications to; '' where somebody else sees to that
+	CORSOrigins    []string     // origins whose pages may use presigned URLs; default *, for a URL is its own credential
+	Log            *slog.Logger // default discards
+}
+
+// LogValue leaves out the secret key.
+func (o Options) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("endpoint", o.Endpoint),
+		slog.String("public_endpoint", o.PublicEndpoint),
+		slog.String("region", o.Region),
+		slog.String("bucket", o.Bucket),
+	)
+}
+
+// Store is one bucket of an S3 store. It is a blob.Store, safe for concurrent
+// use.
+type Store struct {
+	bucket  string
+	region  string
+	origins []string
+	arn     *notification.Arn // nil: notifications are not ours to configure
+	log     *slog.Logger
+	core    *minio.Core   // speaks with Endpoint, and signs for it
+	public  *minio.Client // signs for PublicEndpoint, and never connects
+}
+
+var _ blob.Store = (*Store)(nil)
+
+// New checks the options. It does not connect: the store may be down.
+func New(o Options) (*Store, error) {
+	if o.PublicEndpoint == "" {
+		o.PublicEndpoint = o.Endpoint
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if len(o.CORSOrigins) == 0 {
+		o.CORSOrigins = []string{"*"}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Bucket == "" || o.AccessKey == "" || o.SecretKey == "" {
+		return nil, errors.New("object store: bucket, access key and secret key must be set")
+	}
+	s := &Store{bucket: o.Bucket, region: o.Region, origins: o.CORSOrigins, log: o.Log}
+	if o.NotifyARN != "" {
+		arn, err := notification.NewArnFromString(o.NotifyARN)
+		if err != nil {
+			return nil, fmt.Errorf("object store: notification ARN %q: %w", o.NotifyARN, err)
+		}
+		s.arn = &arn
+	}
+	internal, err := client(o, o.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("object store: endpoint: %w", err)
+	}
+	s.core = &minio.Core{Client: internal}
+	if s.public, err = client(o, o.PublicEndpoint); err != nil {
+		return nil, fmt.Errorf("object store: public endpoint: %w", err)
+	}
+	return s, nil
+}
+
+func client(o Options, endpoint string) (*minio.Client, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return nil, fmt.Errorf("%q is not of the form http://host:port or https://host", u.Redacted())
+	}
+	transport, err := minio.DefaultTransport(u.Scheme == "https")
+	if err != nil {
+		return nil, err
+	}
+	transport.ResponseHeaderTimeout = answerTimeout
+	lookup := minio.BucketLookupPath
+	if strings.HasSuffix(u.Hostname(), ".amazonaws.com") && !o.PathStyle {
+		lookup = minio.BucketLookupDNS
+	}
+	return minio.New(u.Host, &minio.Options{
+		Creds:        credentials.NewStaticV4(o.AccessKey, o.SecretKey, ""),
+		Secure:       u.Scheme == "https",
+		Transport:    transport,
+		Region:       o.Region, // else the client asks the store for it, by an address it may not reach
+		BucketLookup: lookup,
+		MaxRetries:   maxRetries,
+	})
+}
+
+// Ping reports whether the store answers and takes the credentials; the bucket
+// need not exist.
+func (s *Store) Ping(ctx context.Context) error {
+	if _, err := s.core.BucketExists(ctx, s.bucket); err != nil {
+		return fmt.Errorf("reach object store: %w", known(err))
+	}
+	return nil
+}
+
+// known adds the contract's error to the store's where there is one.
+func known(err error) error {
+	var r minio.ErrorResponse
+	if !errors.As(err, &r) {
+		return err
+	}
+	switch r.Code {
+	case minio.NoSuchKey, minio.NoSuchBucket, minio.NoSuchUpload, "NoSuchVersion":
+		return fmt.Errorf("%w: %w", blob.ErrNotExist, err)
+	case minio.PreconditionFailed:
+		return fmt.Errorf("%w: %w", blob.ErrChanged, err)
+	case "RequestTimeout", "IncompleteBody", "ExpiredToken", "XMinioRequestBodyParse":
+		return err // 400 as well, but may pass
+	}
+	switch r.StatusCode {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
+		return fmt.Errorf("%w: %w", blob.ErrInvalid, err)
+	}
+	return err
+}
