@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Errors of account stores and tokens.
@@ -69,15 +70,20 @@ const (
 	MaxPasswordLength = 1024
 )
 
-// NormalizeEmail trims and lower-cases an address and checks its form.
+// NormalizeEmail trims and lower-cases an address and checks its form. Beyond
+// what mail forbids it refuses slashes, which would end the address in an
+// object's key, and characters that nobody sees.
 func NormalizeEmail(s string) (string, error) {
+	valid := utf8.ValidString(s)
 	s = strings.ToLower(strings.TrimSpace(s))
 	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || len(s) > MaxEmailLength || strings.ContainsFunc(s, unicode.IsControl) || strings.Contains(s, "/") {
+	if !valid || err != nil || a.Address != s || len(s) > MaxEmailLength || strings.ContainsFunc(s, unseen) || strings.Contains(s, "/") {
 		return "", invalid("this is not an e-mail address that Tonearm can use")
 	}
 	return s, nil
 }
+
+func unseen(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 
 // CheckPassword returns ErrInvalid with a reason for one that is too short or
 // too long.
