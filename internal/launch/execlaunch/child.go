@@ -1,0 +1,185 @@
+package execlaunch
+
+import (
+	"bufio"
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"tonearm/internal/launch"
+)
+
+// maxLine is how many bytes of a line that a child prints are logged.
+const maxLine = 4 << 10
+
+// child is one attempt's process and what belongs to it.
+type child struct {
+	launch.Spec
+	dir      string
+	grace    time.Duration
+	log      *slog.Logger
+	cmd      *exec.Cmd
+	lifeline *os.File // its standard input; held open as long as it may live
+	output   *os.File
+
+	stopOnce sync.Once
+	stopping chan struct{} // closed by stop
+	gone     chan struct{} // closed once no process of it lives; by the launcher
+}
+
+// start makes the directory and starts the process.
+func start(o Options, s launch.Spec) (_ *child, err error) {
+	c := &child{
+		Spec:  s,
+		dir:   filepath.Join(o.Dir, s.ConversionID+"-"+strconv.Itoa(s.Attempt)),
+		grace: o.Grace,
+		log:   o.Log.With("conversion_id", s.ConversionID, "attempt", s.Attempt),
+
+		stopping: make(chan struct{}),
+		gone:     make(chan struct{}),
+	}
+	lock, err := makeDir(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	// The child holds the lock through its own descriptor from then on.
+	defer lock.Close()
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(c.dir)
+		}
+	}()
+
+	stdin, lifeline, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer stdin.Close()
+	output, stdout, err := os.Pipe()
+	if err != nil {
+		lifeline.Close()
+		return nil, err
+	}
+	defer stdout.Close()
+	c.lifeline, c.output = lifeline, output
+
+	work := filepath.Join(c.dir, workName)
+	c.cmd = exec.Command(o.Command[0], o.Command[1:]...)
+	c.cmd.Dir = work
+	c.cmd.Env = append(o.Env[:len(o.Env):len(o.Env)],
+		"TONEARM_DISPATCHER_URL="+o.DispatcherURL,
+		"TONEARM_CONVERSION_ID="+s.ConversionID,
+		"TONEARM_ATTEMPT_TOKEN="+s.Token,
+		"TONEARM_WORK_DIR="+work,
+		"TONEARM_LOCK_FD=3",
+		"TONEARM_LIFELINE=1",
+	)
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, stdout, stdout
+	c.cmd.ExtraFiles = []*os.File{lock}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.cmd.Start(); err != nil {
+		lifeline.Close()
+		output.Close()
+		return nil, err
+	}
+	// A launcher that dies right here leaves a child without a recorded group;
+	// the end of its standard input still ends it.
+	if err := recordGroup(c.dir, c.cmd.Process.Pid); err != nil {
+		c.kill(syscall.SIGKILL)
+		_ = c.cmd.Wait()
+		lifeline.Close()
+		output.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// stop asks follow to end the child.
+func (c *child) stop() { c.stopOnce.Do(func() { close(c.stopping) }) }
+
+// kill signals the whole group.
+func (c *child) kill(sig syscall.Signal) { _ = syscall.Kill(-c.cmd.Process.Pid, sig) }
+
+// follow waits for the end of the child or brings it about, and returns once
+// no process of the group lives and its directory is gone.
+func (c *child) follow() launch.End {
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		logLines(c.output, c.log)
+	}()
+	waited := make(chan error, 1)
+	go func() { waited <- c.cmd.Wait() }()
+
+	var deadline <-chan time.Time
+	if c.Deadline > 0 {
+		t := time.NewTimer(c.Deadline)
+		defer t.Stop()
+		deadline = t.C
+	}
+	end := launch.End{Ref: c.Ref}
+	select {
+	case <-waited:
+		end.Reason, end.ExitCode = launch.Exited, c.cmd.ProcessState.ExitCode()
+		if end.ExitCode < 0 {
+			end.Reason, end.ExitCode = launch.Killed, 0
+		}
+	case <-c.stopping:
+		end.Reason = launch.Stopped
+		c.terminate(waited)
+	case <-deadline:
+		end.Reason = launch.Deadline
+		c.terminate(waited)
+	}
+	end.Detail = c.cmd.ProcessState.String()
+	c.kill(syscall.SIGKILL) // what the child left behind
+
+	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
+	defer cancel()
+	if err := remove(ctx, c.dir); err != nil {
+		c.log.Error("attempt left something behind", "error", err)
+	}
+	_ = c.output.SetReadDeadline(time.Now().Add(time.Second)) // its writers are dead: no line is lost
+	<-logged
+	c.output.Close()
+	c.lifeline.Close()
+	return end
+}
+
+// terminate sends SIGTERM, then SIGKILL, and returns when the child was reaped.
+func (c *child) terminate(waited <-chan error) {
+	c.kill(syscall.SIGTERM)
+	t := time.NewTimer(c.grace)
+	defer t.Stop()
+	select {
+	case <-waited:
+	case <-t.C:
+		c.kill(syscall.SIGKILL)
+		<-waited
+	}
+}
+
+// logLines logs what a child prints; the rest of an overlong line is dropped.
+func logLines(f *os.File, log *slog.Logger) {
+	r := bufio.NewReaderSize(f, maxLine)
+	for {
+		line, cut, err := r.ReadLine()
+		if err != nil {
+			return
+		}
+		text := string(line)
+		if cut {
+			text += " …"
+		}
+		for cut && err == nil {
+			_, cut, err = r.ReadLine()
+		}
+		log.Info("transcoder output", "line", text)
+	}
+}

@@ -1,0 +1,131 @@
+package execlaunch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// What an attempt's directory holds.
+const (
+	lockName  = "lock"  // locked as long as a process of the attempt lives
+	groupName = "group" // number of the process group
+	workName  = "work"  // the child's own
+)
+
+// makeDir makes an attempt's directory with its lock taken.
+func makeDir(dir string) (lock *os.File, err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(dir)
+		}
+	}()
+	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, workName), 0o700)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+func recordGroup(dir string, pgid int) error {
+	return os.WriteFile(filepath.Join(dir, groupName), []byte(strconv.Itoa(pgid)), 0o600)
+}
+
+// killRecorded kills the group that was recorded in dir, if any.
+func killRecorded(dir string) {
+	b, err := os.ReadFile(filepath.Join(dir, groupName))
+	if err != nil {
+		return
+	}
+	if pgid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pgid > 1 {
+		_ = syscall.Kill(-pgid, syscall.SIGKILL)
+	}
+}
+
+// remove ends the processes that still hold the lock of an attempt's directory,
+// waits until none does, and removes the directory. One that is gone already
+// is no error.
+func remove(ctx context.Context, dir string) error {
+	lock, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.RemoveAll(dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			// The lock goes last: as long as it is there, a next life goes on here.
+			if err := os.RemoveAll(filepath.Join(dir, workName)); err != nil {
+				return err
+			}
+			return os.RemoveAll(dir)
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return fmt.Errorf("lock %s: %w", lock.Name(), err)
+		}
+		// The lock is held, so a process of the group lives, and its number
+		// cannot have become another group's.
+		killRecorded(dir)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("a process still holds %s: %w", lock.Name(), ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+var attemptDir = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*-[1-9][0-9]*$`)
+
+// recoverDir clears every attempt's directory below root, which it makes if
+// missing. Whatever else lies there is left alone.
+func recoverDir(root string) error {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
+	defer cancel()
+	for _, e := range entries {
+		if !e.IsDir() || !attemptDir.MatchString(e.Name()) {
+			continue
+		}
+		dir := filepath.Join(root, e.Name())
+		if _, err := os.Stat(filepath.Join(dir, lockName)); errors.Is(err, fs.ErrNotExist) {
+			// Killed while making or removing it; or not ours, and then not empty.
+			_ = os.Remove(filepath.Join(dir, groupName))
+			_ = os.Remove(dir)
+			continue
+		}
+		if err := remove(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+// Package execlaunch runs attempts as child processes on this machine.
+//
+// # What a child is given
+//
+// Each attempt runs in a process group and a private working directory of its
+// own. Its environment holds [Options.Env] and
+//
+//	TONEARM_DISPATCHER_URL   where to claim and report
+//	TONEARM_CONVERSION_ID
+//	TONEARM_ATTEMPT_TOKEN
+//	TONEARM_WORK_DIR         empty, mode 0700, removed when the attempt ends; also the working directory
+//	TONEARM_LOCK_FD=3        a descriptor to leave open and hand on to every process it starts
+//	TONEARM_LIFELINE=1       standard input is a pipe; its end means that the launcher is gone
+//
+// A child has to end when its standard input does, and must keep its own
+// children in its process group.
+//
+// # How nothing is left behind
+//
+// Descriptor 3 holds an flock on a file in the attempt's directory: it is free
+// exactly when no process of the attempt lives any more. That is what Stop
+// waits for, and how New finds what an earlier life of the launcher left
+// running: whatever still holds a lock is killed by the process group recorded
+// beside it, and then its directory is removed.
+package execlaunch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"tonearm/internal/launch"
+)
+
+// Options of a Launcher.
+type Options struct {
+	// Command is the argument vector of the transcoder. Required.
+	Command []string
+	// Env is the environment that a child gets besides its assignment, as
+	// KEY=value. nil hands on PATH and HOME.
+	Env []string
+	// Dir holds a directory for each attempt. It belongs to one launcher at a
+	// time: New ends every attempt it finds there. Required; made if missing.
+	Dir string
+	// DispatcherURL is told to the children. Required.
+	DispatcherURL string
+	// MaxRunning is the number of attempts beyond which Start returns ErrBusy;
+	// 0 for no bound.
+	MaxRunning int
+	// Grace is how long a child has between SIGTERM and SIGKILL; default 3 s.
+	Grace time.Duration
+	// Log gets what the children print, a record for each line. Required.
+	Log *slog.Logger
+}
+
+// reapTime bounds the wait for processes that were sent SIGKILL.
+const reapTime = 20 * time.Second
+
+var errClosed = errors.New("execlaunch: closed")
+
+// Launcher runs attempts as child processes. It is safe for concurrent use.
+type Launcher struct {
+	o    Options
+	wake chan struct{} // holds a token while ends may be waiting
+	done chan struct{} // closed once Close has ended everything
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	attempts map[launch.Ref]*child // until Stop forgets them
+	running  int
+	ends     []launch.End // not taken by a watcher yet
+	closed   bool
+}
+
+var _ launch.Launcher = (*Launcher)(nil)
+
+// New ends what an earlier life left running in o.Dir, and returns a launcher.
+func New(o Options) (*Launcher, error) {
+	switch {
+	case len(o.Command) == 0:
+		return nil, errors.New("execlaunch: no command")
+	case o.Dir == "":
+		return nil, errors.New("execlaunch: no directory")
+	case o.DispatcherURL == "":
+		return nil, errors.New("execlaunch: no dispatcher URL")
+	case o.Log == nil:
+		return nil, errors.New("execlaunch: no logger")
+	case o.MaxRunning < 0 || o.Grace < 0:
+		return nil, errors.New("execlaunch: MaxRunning and Grace must not be negative")
+	}
+	if o.Grace == 0 {
+		o.Grace = 3 * time.Second
+	}
+	if o.Env == nil {
+		o.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	}
+	path, err := exec.LookPath(o.Command[0])
+	if err != nil {
+		return nil, fmt.Errorf("execlaunch: find the transcoder: %w", err)
+	}
+	if path, err = filepath.Abs(path); err != nil { // children start elsewhere
+		return nil, fmt.Errorf("execlaunch: find the transcoder: %w", err)
+	}
+	o.Command = append([]string{path}, o.Command[1:]...)
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, fmt.Errorf("execlaunch: %w", err)
+	}
+	if err := recoverDir(o.Dir); err != nil {
+		return nil, fmt.Errorf("execlaunch: recover %s: %w", o.Dir, err)
+	}
+	return &Launcher{
+		o:        o,
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
+		attempts: map[launch.Ref]*child{},
+	}, nil
+}
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+
+// Start runs the attempt. One that runs, or has ended and was not stopped yet,
+// is left alone.
+func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
+	if !validID.MatchString(s.ConversionID) || s.Attempt < 1 {
+		return fmt.Errorf("execlaunch: start %q: not a name for an attempt", s.Ref)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("execlaunch: start %s: %w", s.Ref, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return errClosed
+	case l.attempts[s.Ref] != nil:
+		return nil
+	case l.o.MaxRunning > 0 && l.running >= l.o.MaxRunning:
+		return launch.ErrBusy
+	}
+	c, err := start(l.o, s)
+	if err != nil {
+		return fmt.Errorf("execlaunch: start %s: %w", s.Ref, err)
+	}
+	l.attempts[s.Ref] = c
+	l.running++
+	l.wg.Go(func() {
+		end := c.follow()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.running--
+		l.ends = append(l.ends, end)
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+		close(c.gone)
+	})
+	return nil
+}
+
+// Stop ends the attempt and all processes it started.
+func (l *Launcher) Stop(ctx context.Context, r launch.Ref) error {
+	l.mu.Lock()
+	c := l.attempts[r]
+	l.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	c.stop()
+	select {
+	case <-c.gone:
+	case <-ctx.Done():
+		return fmt.Errorf("execlaunch: stop %s: %w", r, ctx.Err())
+	}
+	if err := remove(ctx, c.dir); err != nil { // where follow could not
+		return fmt.Errorf("execlaunch: stop %s: %w", r, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.attempts[r] == c {
+		delete(l.attempts, r)
+	}
+	return nil
+}
+
+// Running lists the attempts that have not ended.
+func (l *Launcher) Running(context.Context) ([]launch.Ref, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	refs := []launch.Ref{}
+	for r, c := range l.attempts {
+		select {
+		case <-c.gone:
+		default:
+			refs = append(refs, r)
+		}
+	}
+	return refs, nil
+}
+
+// Watch calls ended once for every attempt that ended since New and that no
+// other Watch took. It is meant for one caller at a time.
+func (l *Launcher) Watch(ctx context.Context, ended func(launch.End)) error {
+	for {
+		l.mu.Lock()
+		ends := l.ends
+		l.ends = nil
+		l.mu.Unlock()
+		for i, e := range ends {
+			if err := ctx.Err(); err != nil {
+				l.mu.Lock()
+				l.ends = append(ends[i:], l.ends...)
+				l.mu.Unlock()
+				return err
+			}
+			ended(e)
+		}
+		if len(ends) > 0 {
+			continue
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.done:
+			return errClosed
+		}
+	}
+}
+
+// Close ends all attempts and waits until they are gone.
+func (l *Launcher) Close() error {
+	l.mu.Lock()
+	first := !l.closed
+	l.closed = true
+	for _, c := range l.attempts {
+		c.stop()
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
+	if first {
+		close(l.done)
+	}
+	return nil
+}
