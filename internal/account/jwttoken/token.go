@@ -1,0 +1,175 @@
+// Package jwttoken signs and checks Tonearm's tokens: JWTs signed with EdDSA.
+//
+// A token says what it is for in its claim and header typ: "access" stands for
+// a user, "download" opens one MP3; neither is ever taken for the other. Keys
+// are found by kid, which is the RFC 7638 thumbprint of the key, and no
+// algorithm but EdDSA is looked at. To change keys, put the new one first and
+// keep the old one behind it until the last download link under it has expired.
+package jwttoken
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"tonearm/internal/account"
+)
+
+const (
+	audience = "tonearm"
+	access   = "access"
+	download = "download"
+	leeway   = 10 * time.Second // between the clocks of two gateways
+)
+
+// Options say how tokens are made.
+type Options struct {
+	Keys         []Key            // the first signs, all verify
+	Issuer       string           // the service's public URL
+	AccessLife   time.Duration    // default 12 hours
+	DownloadLife time.Duration    // default 7 days
+	Now          func() time.Time // default time.Now
+}
+
+// Tokens is an account.Tokens.
+type Tokens struct {
+	options Options
+	keys    map[string]Key
+	jwks    []byte
+	parser  *jwt.Parser
+}
+
+var _ account.Tokens = (*Tokens)(nil)
+
+// New checks the options.
+func New(o Options) (*Tokens, error) {
+	if len(o.Keys) == 0 {
+		return nil, errors.New("tokens: no signing key")
+	}
+	if o.Issuer == "" {
+		return nil, errors.New("tokens: no issuer")
+	}
+	if o.AccessLife == 0 {
+		o.AccessLife = 12 * time.Hour
+	}
+	if o.DownloadLife == 0 {
+		o.DownloadLife = 7 * 24 * time.Hour
+	}
+	if o.AccessLife < 0 || o.DownloadLife < 0 {
+		return nil, errors.New("tokens: a life below zero")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	t := &Tokens{options: o, keys: map[string]Key{}, parser: jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
+		jwt.WithIssuer(o.Issuer), jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(o.Now),
+	)}
+	set := struct {
+		Keys []jwk `json:"keys"`
+	}{}
+	for _, k := range o.Keys {
+		if k.private == nil {
+			return nil, errors.New("tokens: an empty key")
+		}
+		if _, twice := t.keys[k.id]; !twice {
+			t.keys[k.id] = k
+			set.Keys = append(set.Keys, k.jwk())
+		}
+	}
+	var err error
+	if t.jwks, err = json.Marshal(set); err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
+	}
+	return t, nil
+}
+
+// claims are what a token says.
+type claims struct {
+	jwt.RegisteredClaims
+	Type string `json:"typ"`
+}
+
+// Access returns a token that stands for the user, and when it ends.
+func (t *Tokens) Access(u account.User) (string, time.Time, error) {
+	return t.sign(access, u.ID, t.options.AccessLife)
+}
+
+// Download returns a token that opens one MP3, and when it ends.
+func (t *Tokens) Download(mp3ID string) (string, time.Time, error) {
+	return t.sign(download, mp3ID, t.options.DownloadLife)
+}
+
+// VerifyAccess returns the user's id; account.ErrToken.
+func (t *Tokens) VerifyAccess(token string) (string, error) { return t.verify(access, token) }
+
+// VerifyDownload returns the MP3's id; account.ErrToken.
+func (t *Tokens) VerifyDownload(token string) (string, error) { return t.verify(download, token) }
+
+// JWKS returns the public keys as a JSON Web Key Set.
+func (t *Tokens) JWKS() []byte { return t.jwks }
+
+func (t *Tokens) sign(typ, subject string, life time.Duration) (string, time.Time, error) {
+	if subject == "" {
+		return "", time.Time{}, fmt.Errorf("sign %s token: for nobody", typ)
+	}
+	now := t.options.Now().UTC().Truncate(time.Second)
+	expires := now.Add(life)
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{
+		Type: typ,
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: t.options.Issuer, Subject: subject, Audience: jwt.ClaimStrings{audience},
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
+		},
+	})
+	key := t.options.Keys[0]
+	token.Header["typ"], token.Header["kid"] = typ, key.id
+	signed, err := token.SignedString(key.private)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("sign %s token: %w", typ, err)
+	}
+	return signed, expires, nil
+}
+
+func (t *Tokens) verify(typ, token string) (string, error) {
+	var c claims
+	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
+		id, _ := parsed.Header["kid"].(string)
+		key, ok := t.keys[id]
+		if !ok {
+			return nil, errors.New("unknown key")
+		}
+		if parsed.Header["typ"] != typ {
+			return nil, errors.New("another type of token")
+		}
+		return key.private.Public(), nil
+	})
+	// Why a token is refused is nobody's business but the signer's.
+	if err != nil || c.Type != typ || c.Subject == "" || c.IssuedAt == nil || c.NotBefore == nil {
+		return "", account.ErrToken
+	}
+	return c.Subject, nil
+}
+
+// jwk is a public key on the wire (RFC 8037).
+type jwk struct {
+	Curve     string `json:"crv"`
+	KeyType   string `json:"kty"`
+	X         string `json:"x"`
+	ID        string `json:"kid,omitempty"`
+	Use       string `json:"use,omitempty"`
+	Algorithm string `json:"alg,omitempty"`
+}
+
+func (k Key) jwk() jwk {
+	j := thumbprinted(k.private.Public())
+	j.ID, j.Use, j.Algorithm = k.id, "sig", "EdDSA"
+	return j
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
