@@ -65,7 +65,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 		return d.outbox.Publish(ctx, c)
 	}
 	update := func(change func(*conversion.Conversion) error) error {
-		_, err := d.outbox.Update(ctx, c.ID, change)
+		_, _, err := d.update(ctx, c.ID, change)
 		if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrState) {
 			return nil // it moved on meanwhile
 		}
@@ -126,7 +126,7 @@ func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion)
 		}
 		return err
 	}
-	_, err = d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+	_, _, err = d.update(ctx, c.ID, func(c *conversion.Conversion) error {
 		if c.LeaseUntil.After(d.o.Now()) {
 			return conversion.ErrUnchanged
 		}

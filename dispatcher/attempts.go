@@ -138,18 +138,16 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	if result.Final {
 		outcome = conversion.Final
 	}
-	c, err := d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
-		if !c.Current(n, result.Nonce) {
+	c, moved, err := d.update(ctx, id, func(c *conversion.Conversion) error {
+		if c.State == conversion.Running && !c.Current(n, result.Nonce) {
 			return conversion.ErrStaleAttempt
 		}
 		return c.FailAttempt(n, *result.Failure, outcome, d.o.Policy, d.o.Now())
 	})
-	if err != nil {
-		return c, err
+	if moved {
+		d.o.Log.Info("attempt reported a failure", "conversion_id", id, "attempt", n, "code", result.Failure.Code, "state", c.State)
 	}
-	d.o.Log.Info("attempt reported a failure", "conversion_id", id, "attempt", n, "code", result.Failure.Code, "state", c.State)
-	d.metrics.finished(c)
-	return c, nil
+	return c, err
 }
 
 // takeMP3 records the result once the store confirms it. The object of a
@@ -168,8 +166,8 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		return c, &badRequest{fmt.Errorf("the stored object has %d bytes, the result says %d", object.Size, result.MP3.Size)}
 	}
 	mp3 := *result.MP3
-	mp3.Key, mp3.ETag = key, object.ETag
-	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
+	mp3.ETag = object.ETag
+	c, moved, err := d.update(ctx, id, func(c *conversion.Conversion) error {
 		return c.Complete(n, result.Nonce, *result.Source, mp3, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) {
@@ -181,13 +179,11 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		}
 		return c, err
 	}
-	if err != nil {
-		return c, err
+	if moved {
+		d.o.Log.Info("conversion done", "conversion_id", id, "attempt", n,
+			"audio_seconds", c.MP3.Duration, "mp3_bytes", c.MP3.Size)
 	}
-	d.o.Log.Info("conversion done", "conversion_id", id, "attempt", n,
-		"audio_seconds", c.MP3.Duration, "mp3_bytes", c.MP3.Size)
-	d.metrics.finished(c)
-	return c, nil
+	return c, err
 }
 
 func answer(w http.ResponseWriter, body any) {

@@ -181,6 +181,21 @@ func (d *Dispatcher) close(ctx context.Context) error {
 	return nil
 }
 
+// update writes one transition and reports whether it changed the state; a
+// conversion that became done or failed by it is counted.
+func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, moved bool, err error) {
+	var before conversion.State
+	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
+		before = c.State
+		return change(c)
+	})
+	moved = err == nil && c.State != before
+	if moved {
+		d.metrics.finished(c)
+	}
+	return c, moved, err
+}
+
 // detached is a context for work that must not be torn in the middle by a shutdown.
 func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), limit)

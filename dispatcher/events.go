@@ -98,14 +98,16 @@ func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion) (strin
 	if err != nil {
 		return "", fmt.Errorf("look at upload of %s: %w", c.ID, err)
 	}
-	c, err = d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+	c, moved, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error {
 		return c.Uploaded(objectOf(o), d.o.Now())
 	})
 	if err != nil {
 		return "", fmt.Errorf("record upload of %s: %w", c.ID, err)
 	}
+	if !moved {
+		return "repeated", nil
+	}
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
-	d.metrics.finished(c)
 	return "recorded", nil
 }
 

@@ -174,7 +174,7 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 // failAttempt records that an attempt ended without a result; one that is not
 // current any more is left as it is.
 func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, f conversion.Failure, o conversion.Outcome) error {
-	c, err := d.outbox.Update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+	c, moved, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
 		return c.FailAttempt(ref.Attempt, f, o, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
@@ -183,7 +183,8 @@ func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, f conversi
 	if err != nil {
 		return fmt.Errorf("fail attempt %s: %w", ref, err)
 	}
-	d.o.Log.Warn("attempt failed", "conversion_id", c.ID, "attempt", ref.Attempt, "code", f.Code, "state", c.State)
-	d.metrics.finished(c)
+	if moved {
+		d.o.Log.Warn("attempt failed", "conversion_id", c.ID, "attempt", ref.Attempt, "code", f.Code, "state", c.State)
+	}
 	return nil
 }

@@ -3,9 +3,9 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,9 +15,9 @@ import (
 
 // Health tells whether a process can do its work at present.
 type Health struct {
-	mu       sync.Mutex
-	checks   map[string]func(context.Context) error
-	stopping atomic.Bool
+	mu     sync.Mutex
+	phase  string // '' while running
+	checks map[string]func(context.Context) error
 }
 
 // Check adds a condition of readiness.
@@ -30,23 +30,23 @@ func (h *Health) Check(name string, check func(context.Context) error) {
 	h.checks[name] = check
 }
 
-// Stop makes the process unready for good, so that nothing new is sent to it.
-func (h *Health) Stop() { h.stopping.Store(true) }
+func (h *Health) set(phase string) {
+	h.mu.Lock()
+	h.phase = phase
+	h.mu.Unlock()
+}
 
 // Failing returns the conditions that are not met, by name, after at most two
 // seconds.
 func (h *Health) Failing(ctx context.Context) map[string]string {
 	failing := map[string]string{}
-	if h.stopping.Load() {
-		failing["process"] = "stopping"
-	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	h.mu.Lock()
-	checks := make(map[string]func(context.Context) error, len(h.checks))
-	for name, check := range h.checks {
-		checks[name] = check
+	if h.phase != "" {
+		failing["process"] = h.phase
 	}
+	checks := maps.Clone(h.checks)
 	h.mu.Unlock()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -62,9 +62,6 @@ func (h *Health) Failing(ctx context.Context) map[string]string {
 	wg.Wait()
 	return failing
 }
-
-// Ready reports whether nothing is failing.
-func (h *Health) Ready(ctx context.Context) bool { return len(h.Failing(ctx)) == 0 }
 
 // NewRegistry returns a registry with the metrics of the process and the
 // runtime.

@@ -38,15 +38,18 @@ func SignalContext(parent context.Context, log *slog.Logger) (context.Context, c
 
 // Process runs the parts of a service. Parts start in the order they are added
 // and stop in the reverse order, each one only after the ones started later
-// have returned.
+// have returned. It is ready once all have started and every check of Health
+// passes, until it begins to stop.
 type Process struct {
-	log   *slog.Logger
-	parts []part
+	Health Health
+	log    *slog.Logger
+	parts  []part
 }
 
 type part struct {
 	name string
 	run  func(ctx context.Context) error
+	try  func(ctx context.Context) error // in place of run: waited for before the next part starts
 }
 
 // NewProcess returns a process without parts.
@@ -55,44 +58,76 @@ func NewProcess(log *slog.Logger) *Process { return &Process{log: log} }
 // Add adds a part: run works until its context is canceled, then cleans up and
 // returns. A part that returns earlier stops the whole process.
 func (p *Process) Add(name string, run func(ctx context.Context) error) {
-	p.parts = append(p.parts, part{name, run})
+	p.parts = append(p.parts, part{name: name, run: run})
+}
+
+// Await makes the parts added later start only once try has succeeded, however
+// long that takes.
+func (p *Process) Await(name string, try func(ctx context.Context) error) {
+	p.parts = append(p.parts, part{name: name, try: try})
 }
 
 // Run starts all parts and stops them once ctx is canceled or one of them has
 // returned. It returns the error of the part that stopped first, nil after an
 // orderly stop.
 func (p *Process) Run(ctx context.Context) error {
-	type ended struct {
-		index int
-		err   error
-	}
-	ends := make(chan ended, len(p.parts))
-	cancels := make([]context.CancelFunc, len(p.parts))
-	gone := make([]chan struct{}, len(p.parts))
-	for i, part := range p.parts {
+	starting, stopStarting := context.WithCancel(ctx)
+	defer stopStarting()
+	ends := make(chan error, len(p.parts))
+	var running []func() // each stops one part and waits for it
+	p.Health.set("starting")
+	for _, part := range p.parts {
+		if part.try != nil {
+			if Await(starting, p.log, part.name, part.try) != nil {
+				break
+			}
+			continue
+		}
 		partCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		cancels[i], gone[i] = cancel, make(chan struct{})
+		gone := make(chan struct{})
+		running = append(running, func() { cancel(); <-gone })
 		go func() {
 			err := part.run(partCtx)
-			close(gone[i])
-			ends <- ended{i, err}
+			if partCtx.Err() == nil {
+				p.log.Error("a part ended, stopping", "part", part.name, "error", err)
+				if err == nil {
+					err = errors.New("ended")
+				}
+				ends <- fmt.Errorf("%s: %w", part.name, err)
+				stopStarting()
+			} else if err != nil {
+				p.log.Warn("a part did not stop cleanly", "part", part.name, "error", err)
+			}
+			close(gone)
 		}()
 	}
-	var first error
+	if starting.Err() == nil {
+		p.Health.set("")
+	}
+	<-starting.Done()
+	p.Health.set("stopping")
+	for i := len(running) - 1; i >= 0; i-- {
+		running[i]()
+	}
 	select {
-	case <-ctx.Done():
-	case e := <-ends:
-		first = fmt.Errorf("%s: %w", p.parts[e.index].name, e.err)
-		if e.err == nil {
-			first = fmt.Errorf("%s ended", p.parts[e.index].name)
+	case err := <-ends:
+		return err
+	default:
+		return nil
+	}
+}
+
+// ListenHTTP returns a part that listens on addr once everything before it has
+// started, and serves handler as HTTP does.
+func ListenHTTP(addr string, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		if err != nil {
+			return err
 		}
-		p.log.Error("a part ended, stopping", "part", p.parts[e.index].name, "error", e.err)
+		log.Info("listening", "address", l.Addr().String())
+		return HTTP(l, handler, drain, log)(ctx)
 	}
-	for i := len(p.parts) - 1; i >= 0; i-- {
-		cancels[i]()
-		<-gone[i]
-	}
-	return first
 }
 
 // HTTP returns a part that serves handler on l until it is stopped, then lets
