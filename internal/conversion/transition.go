@@ -359,6 +359,7 @@ func (c *Conversion) NoticeDelivered(n int, now time.Time) error {
 		return ErrUnchanged
 	}
 	c.Notice.State, c.Notice.SentAt, c.Notice.Reason = NoticeSent, stamp(now), ""
+	c.post()
 	c.touch(now)
 	return nil
 }
@@ -373,10 +374,10 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 	if temporary && now.Sub(c.Notice.OwedSince) < noticeLife {
 		c.Notice.State = NoticeOwed
 		c.Notice.NotBefore = stamp(now.Add(pause))
-		c.post(c.Owed()...)
 	} else {
 		c.Notice.State = NoticeRefused
 	}
+	c.post(c.Owed()...)
 	c.touch(now)
 	return nil
 }
@@ -384,7 +385,7 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 // Republish puts what the conversion owes, if anything, into the outbox once
 // more, in case the queue lost it, and moves WakeAt on.
 func (c *Conversion) Republish(now time.Time) error {
-	c.Outbox = c.Owed()
+	c.post(c.Owed()...)
 	c.touch(now)
 	return nil
 }

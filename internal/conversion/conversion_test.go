@@ -1,0 +1,162 @@
+package conversion_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+func TestMP3Name(t *testing.T) {
+	for filename, want := range map[string]string{
+		"holiday.mp4":                "holiday.mp3",
+		"holiday.MOV":                "holiday.mp3",
+		"holiday":                    "holiday.mp3",
+		"a.b.webm":                   "a.b.mp3",
+		"Talk v1.2":                  "Talk v1.2.mp3",
+		"Dr. No":                     "Dr. No.mp3",
+		"Dr. No.m2ts":                "Dr. No.mp3",
+		"clip.3gp":                   "clip.mp3",
+		"song.mp3":                   "song.mp3",
+		".mov":                       ".mov.mp3",
+		"folder/holiday.mp4":         "holiday.mp3",
+		`C:\Users\me\holiday.mp4`:    "holiday.mp3",
+		"../../etc/passwd":           "passwd.mp3",
+		"Größe \"ü\" 日本語 + & #1.mkv": "Größe \"ü\" 日本語 + & #1.mp3",
+		"":                           "sound.mp3",
+		".":                          "sound.mp3",
+		"..":                         "sound.mp3",
+		"/":                          "sound.mp3",
+		"ends in a dot.":             "ends in a dot..mp3",
+	} {
+		c := conversion.Conversion{Filename: filename}
+		if got := c.MP3Name(); got != want {
+			t.Errorf("MP3Name of %q: got %q, want %q", filename, got, want)
+		}
+	}
+}
+
+func TestParseUploadKey(t *testing.T) {
+	if id, ok := conversion.ParseUploadKey(conversion.UploadKey("u1", "c1")); !ok || id != "c1" {
+		t.Errorf("ParseUploadKey of an UploadKey: got %q, %t", id, ok)
+	}
+	for _, key := range []string{
+		"", "uploads", "uploads/", "uploads/u1", "uploads/u1/c1", "uploads/u1/c1/", "uploads/u1/c1/other",
+		"uploads/u1//source", "uploads//c1/source", "uploads/u1/c1/source/more", "/uploads/u1/c1/source",
+		"uploads/u1/../source", "uploads/./c1/source", "inbox/u1/c1/source", "mp3s/u1/c1/source",
+		"Uploads/u1/c1/source", "uploads/u1/c1/source ",
+	} {
+		if id, ok := conversion.ParseUploadKey(key); ok || id != "" {
+			t.Errorf("ParseUploadKey of %q: got %q, %t, want none", key, id, ok)
+		}
+	}
+}
+
+func TestParseInboxKey(t *testing.T) {
+	for key, want := range map[string][2]string{
+		"inbox/a@example.org/film.mp4":             {"a@example.org", "film.mp4"},
+		"inbox/a+b@example.org/film.mp4":           {"a+b@example.org", "film.mp4"},
+		"inbox/A.B@Example.ORG/Film.MP4":           {"a.b@example.org", "Film.MP4"},
+		"inbox/a@example.org/my film #1 +.mp4":     {"a@example.org", "my film #1 +.mp4"},
+		"inbox/a@example.org/deep/er/film.mp4":     {"a@example.org", "film.mp4"},
+		"inbox/a@example.org/日本語 ü.mp4":            {"a@example.org", "日本語 ü.mp4"},
+		"inbox/ä@exämple.org/x":                    {"ä@exämple.org", "x"},
+		"inbox/a@example.org/..film":               {"a@example.org", "..film"},
+		"inbox/a@example.org/100%25 & more?.mp4":   {"a@example.org", "100%25 & more?.mp4"},
+		"inbox/odd name@example.org/tab\tfilm.mp4": {"odd name@example.org", "tab\tfilm.mp4"},
+	} {
+		email, filename, ok := conversion.ParseInboxKey(key)
+		if got := [2]string{email, filename}; !ok || got != want {
+			t.Errorf("ParseInboxKey of %q: got %q, %t, want %q", key, got, ok, want)
+		}
+	}
+	for _, key := range []string{
+		"", "inbox", "inbox/", "inbox/film.mp4", "inbox/a@example.org", "inbox/a@example.org/",
+		"inbox/a@example.org/folder/", "inbox//film.mp4", "inbox/nobody/film.mp4", "inbox/@/film.mp4",
+		"inbox/a@/film.mp4", "inbox/@example.org/film.mp4", "inbox/a@example.org/..",
+		"inbox/a@example.org/../b@example.org/film.mp4", "inbox/a@example.org/./film.mp4",
+		"uploads/a@example.org/film.mp4", "/inbox/a@example.org/film.mp4",
+	} {
+		if email, filename, ok := conversion.ParseInboxKey(key); ok || email != "" || filename != "" {
+			t.Errorf("ParseInboxKey of %q: got %q, %q, %t, want none", key, email, filename, ok)
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("", 3600))
+	c, err := conversion.New(conversion.Params{
+		OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4", Size: 7, UploadWindow: time.Hour,
+	}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRecord(t, &c, now)
+	if c.State != conversion.AwaitingUpload || c.Revision != 1 || c.IdempotencyKey != c.ID ||
+		c.Object.Key != conversion.UploadKey("u1", c.ID) || c.MP3.ID == "" || c.MP3.ID == c.ID || c.Outbox == nil {
+		t.Errorf("new conversion: %+v", c)
+	}
+	if want := now.Add(30 * time.Second).Truncate(time.Millisecond); !c.WakeAt.Equal(want) {
+		t.Errorf("first look at %s, want %s", c.WakeAt, want)
+	}
+	if _, err := conversion.New(conversion.Params{OwnerID: "u1"}, now); err == nil {
+		t.Error("New without an owner's address: no error")
+	}
+}
+
+func TestNewIDSorts(t *testing.T) {
+	last := ""
+	for range 1000 {
+		id := conversion.NewID()
+		if id <= last || len(id) != 36 || strings.ToLower(id) != id {
+			t.Fatalf("id %q after %q", id, last)
+		}
+		last = id
+	}
+}
+
+func TestOptionsValidate(t *testing.T) {
+	n := func(i int) *int { return &i }
+	for _, o := range []conversion.Options{
+		{},
+		{BitrateKbps: 8}, {BitrateKbps: 192}, {BitrateKbps: 320},
+		{VBRQuality: n(0)}, {VBRQuality: n(9)},
+		{SampleRateHz: 8000}, {SampleRateHz: 44100}, {SampleRateHz: 48000},
+		{Channels: 1}, {Channels: 2},
+		{Track: "0"}, {Track: "99"}, {Track: "de"}, {Track: "eng"}, {Track: "ENG"},
+		{BitrateKbps: 128, SampleRateHz: 22050, Channels: 1, Track: "1"},
+	} {
+		if err := o.Validate(); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	for _, tt := range []struct {
+		options conversion.Options
+		field   string
+	}{
+		{conversion.Options{BitrateKbps: 128, VBRQuality: n(2)}, "bitrate_kbps"},
+		{conversion.Options{BitrateKbps: -1}, "bitrate_kbps"},
+		{conversion.Options{BitrateKbps: 100}, "bitrate_kbps"},
+		{conversion.Options{BitrateKbps: 321}, "bitrate_kbps"},
+		{conversion.Options{VBRQuality: n(-1)}, "vbr_quality"},
+		{conversion.Options{VBRQuality: n(10)}, "vbr_quality"},
+		{conversion.Options{SampleRateHz: 96000}, "sample_rate_hz"},
+		{conversion.Options{SampleRateHz: -8000}, "sample_rate_hz"},
+		{conversion.Options{Channels: 3}, "channels"},
+		{conversion.Options{Channels: -1}, "channels"},
+		{conversion.Options{Track: "-1"}, "track"},
+		{conversion.Options{Track: "100"}, "track"},
+		{conversion.Options{Track: "e"}, "track"},
+		{conversion.Options{Track: "engl"}, "track"},
+		{conversion.Options{Track: "e1"}, "track"},
+		{conversion.Options{Track: " 1"}, "track"},
+		{conversion.Options{Track: "日本"}, "track"},
+	} {
+		var wrong *conversion.OptionError
+		if err := tt.options.Validate(); !errors.As(err, &wrong) || wrong.Field != tt.field || wrong.Message == "" {
+			t.Errorf("%+v: got %v, want an error about %s", tt.options, err, tt.field)
+		}
+	}
+}

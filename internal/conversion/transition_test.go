@@ -1,0 +1,320 @@
+package conversion_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	. "tonearm/internal/conversion"
+)
+
+const (
+	nonce  = "nonce"
+	window = time.Hour
+)
+
+var policy = DefaultPolicy
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// uploaded is what the store says of a complete upload of 100 bytes.
+func uploaded(c *Conversion) Object {
+	return Object{Key: c.Object.Key, Version: "etag", ETag: "etag", Size: 100}
+}
+
+func fresh(t *testing.T) *Conversion {
+	t.Helper()
+	c, err := New(Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4",
+		Size: 100, UploadWindow: window}, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &c
+}
+
+// at returns a conversion on its ordinary way to state: an attempt that runs is
+// claimed, a failed one is the first attempt's, a canceled one was running.
+func at(t *testing.T, state State) *Conversion {
+	t.Helper()
+	c := fresh(t)
+	must := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatalf("reach %s: %v", state, err)
+		}
+	}
+	switch state {
+	case AwaitingUpload:
+		return c
+	case Expired:
+		must(c.Expire(epoch.Add(window)))
+		return c
+	}
+	must(c.Uploaded(uploaded(c), epoch))
+	if state == Queued {
+		return c
+	}
+	must(c.Begin(1, policy, epoch), c.Claim(1, nonce, policy, epoch))
+	switch state {
+	case Done:
+		must(c.Complete(1, nonce, Source{}, MP3{}, policy, epoch))
+	case Failed:
+		must(c.FailAttempt(1, Failure{CodeNoAudio, "No sound."}, Final, policy, epoch))
+	case Canceled:
+		must(c.Cancel(epoch))
+	case Deleted:
+		must(c.Delete(epoch))
+	}
+	return c
+}
+
+// TestTransitions tries every transition in every state. Below, "=" stands for
+// ErrUnchanged, "!" for ErrState, "stale" for ErrStaleAttempt, and a state for
+// success.
+func TestTransitions(t *testing.T) {
+	late := epoch.Add(2 * window)
+	fail := func(o Outcome) func(*Conversion) error {
+		return func(c *Conversion) error {
+			return c.FailAttempt(1, Failure{CodeCrashed, "It crashed."}, o, policy, late)
+		}
+	}
+	for name, tt := range map[string]struct {
+		do   func(*Conversion) error
+		want string // one word for each of States
+	}{
+		"uploaded": {func(c *Conversion) error { return c.Uploaded(uploaded(c), late) },
+			"queued = = = = = queued ="},
+		"uploaded, empty": {func(c *Conversion) error { return c.Uploaded(Object{ETag: "e"}, late) },
+			"failed = = = = = failed ="},
+		"uploaded, other size": {func(c *Conversion) error { return c.Uploaded(Object{ETag: "e", Size: 99}, late) },
+			"failed = = = = = failed ="},
+		"look":       {func(c *Conversion) error { return c.Look(late) }, "awaiting_upload = = = = = = ="},
+		"expire":     {func(c *Conversion) error { return c.Expire(late) }, "expired = = = = = = ="},
+		"expire now": {func(c *Conversion) error { return c.Expire(epoch) }, "! = = = = = = ="},
+		"begin 1":    {func(c *Conversion) error { return c.Begin(1, policy, late) }, "stale running = stale stale stale stale stale"},
+		"begin 2":    {func(c *Conversion) error { return c.Begin(2, policy, late) }, "stale stale stale stale stale stale stale stale"},
+		"postpone":   {func(c *Conversion) error { return c.Postpone(1, late) }, "stale stale stale stale stale stale stale stale"},
+		"extend":     {func(c *Conversion) error { return c.Extend(1, policy, late) }, "stale stale running stale stale stale stale stale"},
+		"claim":      {func(c *Conversion) error { return c.Claim(1, nonce, policy, late) }, "stale stale running stale stale stale stale stale"},
+		"claim by another": {func(c *Conversion) error { return c.Claim(1, "other", policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"claim without nonce": {func(c *Conversion) error { return c.Claim(1, "", policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"report": {func(c *Conversion) error { return c.Report(1, nonce, Progress{}, policy, late) },
+			"stale stale running stale stale stale stale stale"},
+		"report by another": {func(c *Conversion) error { return c.Report(1, "other", Progress{}, policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"complete": {func(c *Conversion) error { return c.Complete(1, nonce, Source{}, MP3{}, policy, late) },
+			"stale stale done = stale stale stale stale"},
+		"complete by another": {func(c *Conversion) error { return c.Complete(1, "other", Source{}, MP3{}, policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"complete unclaimed": {func(c *Conversion) error { return c.Complete(1, "", Source{}, MP3{}, policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"fail for good":    {fail(Final), "stale stale failed stale = stale stale stale"},
+		"fail, counted":    {fail(Counted), "stale stale queued stale = stale stale stale"},
+		"fail, disrupted":  {fail(Disrupted), "stale stale queued stale = stale stale stale"},
+		"reject":           {func(c *Conversion) error { return c.Reject(Failure{}, late) }, "failed failed = = = = failed ="},
+		"cancel":           {func(c *Conversion) error { return c.Cancel(late) }, "canceled canceled canceled ! ! = ! !"},
+		"retry":            {func(c *Conversion) error { return c.Retry(window, late) }, "! ! ! ! queued queued awaiting_upload !"},
+		"delete":           {func(c *Conversion) error { return c.Delete(late) }, "deleted deleted deleted deleted deleted deleted deleted ="},
+		"cleaned":          {func(c *Conversion) error { return c.Cleaned(time.Time{}, late) }, "= = = done failed canceled expired deleted"},
+		"source removed":   {func(c *Conversion) error { return c.SourceRemoved(late) }, "= = = done failed canceled expired deleted"},
+		"claim notice":     {func(c *Conversion) error { return c.ClaimNotice(1, window, late) }, "= = = done failed = = ="},
+		"claim notice 0":   {func(c *Conversion) error { return c.ClaimNotice(0, window, late) }, "= = = = = = = ="},
+		"notice delivered": {func(c *Conversion) error { return c.NoticeDelivered(1, late) }, "= = = = = = = ="},
+		"notice failed": {func(c *Conversion) error { return c.NoticeFailed(1, "", true, window, late) },
+			"= = = = = = = ="},
+		"republish": {func(c *Conversion) error { return c.Republish(late) }, "awaiting_upload queued running done failed canceled expired deleted"},
+	} {
+		words := strings.Fields(tt.want)
+		for i, state := range States {
+			c := at(t, state)
+			got := ""
+			switch err := tt.do(c); {
+			case err == nil:
+				got = string(c.State)
+			case errors.Is(err, ErrUnchanged):
+				got = "="
+			case errors.Is(err, ErrState):
+				got = "!"
+			case errors.Is(err, ErrStaleAttempt):
+				got = "stale"
+			default:
+				got = err.Error()
+			}
+			if got != words[i] {
+				t.Errorf("%s when %s: got %s, want %s", name, state, got, words[i])
+			}
+		}
+	}
+}
+
+func TestBudget(t *testing.T) {
+	c := at(t, Queued)
+	now := epoch
+	// Two counted failures wait longer each time, disruptions in between do not
+	// count, the third counted one is final.
+	for i, step := range []struct {
+		outcome Outcome
+		state   State
+		pause   time.Duration
+	}{
+		{Counted, Queued, 5 * time.Second},
+		{Disrupted, Queued, 0},
+		{Counted, Queued, 10 * time.Second},
+		{Disrupted, Queued, 0},
+		{Counted, Failed, 0},
+	} {
+		n := i + 1
+		if err := c.Begin(n, policy, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.FailAttempt(n, Failure{CodeCrashed, "It crashed."}, step.outcome, policy, now); err != nil {
+			t.Fatal(err)
+		}
+		var notBefore time.Time
+		if step.pause > 0 {
+			notBefore = now.Add(step.pause)
+		}
+		if c.State != step.state || !c.NotBefore.Equal(notBefore) {
+			t.Fatalf("after attempt %d: %s, not before %s, want %s, %s", n, c.State, c.NotBefore, step.state, notBefore)
+		}
+		now = now.Add(time.Hour)
+	}
+	if c.Notice.State != NoticeOwed || c.Notice.Attempt != 5 || c.CleanAt.IsZero() {
+		t.Errorf("failed: notice %+v, clean at %s", c.Notice, c.CleanAt)
+	}
+	if err := c.Retry(window, now); err != nil || c.Failures != 0 || c.Launches != 0 || c.Attempt != 5 || c.Notice != (Notice{}) {
+		t.Fatalf("retry: %v, %+v", err, c)
+	}
+	for n := 6; ; n++ {
+		if err := errors.Join(c.Begin(n, policy, now), c.FailAttempt(n, Failure{}, Disrupted, policy, now)); err != nil {
+			t.Fatal(err)
+		}
+		if c.State == Failed {
+			if c.Launches != policy.MaxLaunches {
+				t.Errorf("given up after %d launches, want %d", c.Launches, policy.MaxLaunches)
+			}
+			return
+		}
+	}
+}
+
+func TestBackoffIsBounded(t *testing.T) {
+	p := policy
+	p.MaxAttempts, p.MaxLaunches, p.Backoff, p.MaxBackoff = 100, 100, time.Hour, 24*time.Hour
+	c := at(t, Queued)
+	for n := 1; n < p.MaxAttempts; n++ {
+		if err := errors.Join(c.Begin(n, p, epoch), c.FailAttempt(n, Failure{}, Counted, p, epoch)); err != nil {
+			t.Fatal(err)
+		}
+		if pause := c.NotBefore.Sub(epoch); pause < p.Backoff || pause > p.MaxBackoff {
+			t.Fatalf("pause of %s after %d failures", pause, n)
+		}
+	}
+}
+
+func TestPostpone(t *testing.T) {
+	c := at(t, Queued)
+	queuedAt := c.QueuedAt
+	later := epoch.Add(time.Minute)
+	if err := errors.Join(c.Begin(1, policy, later), c.Postpone(1, later)); err != nil {
+		t.Fatal(err)
+	}
+	if c.State != Queued || c.Attempt != 0 || c.Launches != 0 || !c.QueuedAt.Equal(queuedAt) || len(c.Outbox) != 0 {
+		t.Errorf("postponed: %+v", c)
+	}
+	if err := c.Begin(1, policy, later); err != nil {
+		t.Errorf("begin again: %v", err)
+	}
+}
+
+func TestStopSurvivesRetry(t *testing.T) {
+	c := at(t, Canceled)
+	if err := c.Retry(window, epoch); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Outbox) != 2 || c.Outbox[0].Kind != Stop || c.Outbox[0].Attempt != 1 ||
+		c.Outbox[1].Kind != Work || c.Outbox[1].Attempt != 2 {
+		t.Errorf("outbox after cancel and retry: %+v", c.Outbox)
+	}
+}
+
+func TestRetentionAndLeftovers(t *testing.T) {
+	c := at(t, Done)
+	if want := epoch.Add(policy.SourceRetention); !c.SourceUntil.Equal(want) || !c.CleanAt.IsZero() {
+		t.Errorf("done: source until %s, clean at %s, want %s and never", c.SourceUntil, c.CleanAt, want)
+	}
+	if err := c.Delete(epoch); err != nil {
+		t.Fatal(err)
+	}
+	if !c.SourceUntil.IsZero() || !c.CleanAt.Equal(epoch) || len(c.Owed()) != 0 {
+		t.Errorf("deleted: source until %s, clean at %s, owed %v", c.SourceUntil, c.CleanAt, c.Owed())
+	}
+
+	// A second attempt's result: the first one may still store its own.
+	c = at(t, Queued)
+	if err := errors.Join(
+		c.Begin(1, policy, epoch), c.FailAttempt(1, Failure{}, Disrupted, policy, epoch),
+		c.Begin(2, policy, epoch), c.Claim(2, nonce, policy, epoch),
+		c.Complete(2, nonce, Source{}, MP3{Key: "elsewhere", ID: "other"}, policy, epoch),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if c.CleanAt.IsZero() || c.MP3.Key != c.MP3Key(2) || c.MP3.ID == "other" || c.Error != nil {
+		t.Errorf("done by the second attempt: %+v", c)
+	}
+
+	c = at(t, Failed)
+	if err := errors.Join(c.SourceRemoved(epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Retry(window, epoch); !errors.Is(err, ErrState) {
+		t.Errorf("retry without a source: got %v, want ErrState", err)
+	}
+}
+
+func TestNotice(t *testing.T) {
+	c := at(t, Done)
+	now := epoch
+	claim := func() error { return c.ClaimNotice(1, time.Minute, now) }
+	if err := claim(); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim(); !errors.Is(err, ErrUnchanged) {
+		t.Fatalf("second claim: %v", err)
+	}
+	if err := c.NoticeFailed(1, "451 busy", true, time.Minute, now); err != nil || c.Notice.State != NoticeOwed {
+		t.Fatalf("temporary failure: %v, %+v", err, c.Notice)
+	}
+	if err := claim(); !errors.Is(err, ErrUnchanged) {
+		t.Fatalf("claim during the pause: %v", err)
+	}
+	now = now.Add(time.Minute)
+	if err := claim(); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute) // the sender went away
+	if err := claim(); err != nil || c.Notice.Tries != 3 {
+		t.Fatalf("claim of a lost one: %v, %+v", err, c.Notice)
+	}
+	now = now.Add(6 * 24 * time.Hour)
+	if err := c.NoticeFailed(1, "451 busy", true, time.Minute, now); err != nil || c.Notice.State != NoticeRefused {
+		t.Fatalf("temporary failure after days: %v, %+v", err, c.Notice)
+	}
+
+	c = at(t, Failed)
+	if err := errors.Join(claim(), c.NoticeFailed(1, "550 unknown", false, 0, now)); err != nil ||
+		c.Notice.State != NoticeRefused || c.Notice.Reason == "" {
+		t.Errorf("permanent failure: %v, %+v", err, c.Notice)
+	}
+
+	c = at(t, Done)
+	if err := errors.Join(claim(), c.NoticeDelivered(1, now)); err != nil || c.Notice.State != NoticeSent {
+		t.Errorf("delivered: %v, %+v", err, c.Notice)
+	}
+	if err := claim(); !errors.Is(err, ErrUnchanged) {
+		t.Errorf("claim of a sent one: %v", err)
+	}
+}

@@ -1,0 +1,420 @@
+package conversion_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	. "tonearm/internal/conversion"
+)
+
+// TestRandomWalk drives conversions through every transition in random order,
+// with current and stale attempts, and holds the invariants after each step.
+// Whatever was reached, WakeAt alone must then lead to rest.
+func TestRandomWalk(t *testing.T) {
+	taken := map[string]int{}
+	for seed := range uint64(120) {
+		w := &walk{T: t, rand: rand.New(rand.NewPCG(seed, 1)), now: epoch, taken: taken}
+		w.start(seed)
+		for range 250 {
+			w.step()
+			if t.Failed() {
+				t.Fatalf("seed %d: %+v", seed, w.c)
+			}
+		}
+		w.rest()
+		if t.Failed() {
+			t.Fatalf("seed %d, coming to rest: %+v", seed, w.c)
+		}
+	}
+	for _, name := range moveNames() {
+		if taken[name] == 0 {
+			t.Errorf("the walks never succeeded with %s", name)
+		}
+	}
+}
+
+type walk struct {
+	*testing.T
+	rand  *rand.Rand
+	now   time.Time
+	c     Conversion
+	mp3ID string
+	taken map[string]int // successes by name of the move, over all walks
+
+	claimed  int // highest attempt that was claimed
+	results  int
+	outcomes int // done and failed
+	mails    int // delivered for the last outcome
+	sending  time.Time
+	stops    []int // attempts with a stop that was not published
+}
+
+func (w *walk) start(seed uint64) {
+	p := Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4", Size: 100, UploadWindow: time.Hour}
+	if seed%3 == 0 {
+		p.Key, p.Version, p.Size = InboxPrefix+"a@example.org/f.mp4", "v", 0
+	}
+	c, err := New(p, w.now)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if seed%3 == 1 {
+		c.Upload = &Upload{ID: "multipart", PartSize: 50, Parts: 2}
+	}
+	w.c, w.mp3ID = c, c.MP3.ID
+	checkRecord(w.T, &w.c, w.now)
+}
+
+// number is an attempt's number, more often than not the current one's.
+func (w *walk) number() int { return w.c.Attempt + []int{0, 0, 0, 0, -1, 1, 2}[w.rand.IntN(7)] }
+
+func (w *walk) nonce() string {
+	return []string{w.c.Nonce, w.c.Nonce, w.c.Nonce, "stranger", ""}[w.rand.IntN(5)]
+}
+
+type move struct {
+	name   string
+	weight int
+	do     func(w *walk) error
+}
+
+var moves = []move{
+	{"uploaded", 1, func(w *walk) error {
+		o := Object{Version: "e", ETag: "e", Size: []int64{100, 100, 100, 100, 0, 7}[w.rand.IntN(6)]}
+		return w.c.Uploaded(o, w.now)
+	}},
+	{"look", 2, func(w *walk) error { return w.c.Look(w.now) }},
+	{"expire", 2, func(w *walk) error { return w.c.Expire(w.now) }},
+	{"begin", 8, func(w *walk) error { return w.c.Begin(w.number()+w.rand.IntN(2), policy, w.now) }},
+	{"postpone", 1, func(w *walk) error { return w.c.Postpone(w.number(), w.now) }},
+	{"extend", 1, func(w *walk) error { return w.stale(w.number(), "", false, w.c.Extend) }},
+	{"claim", 8, func(w *walk) error {
+		n, nonce := w.number(), strconv.Itoa(w.rand.IntN(3))
+		err := w.c.Claim(n, nonce, policy, w.now)
+		if err == nil {
+			w.claimed = max(w.claimed, n)
+		}
+		return err
+	}},
+	{"report", 4, func(w *walk) error {
+		n, nonce := w.number(), w.nonce()
+		return w.stale(n, nonce, true, func(n int, p Policy, now time.Time) error {
+			return w.c.Report(n, nonce, Progress{DoneSeconds: w.rand.Float64()}, p, now)
+		})
+	}},
+	{"complete", 2, func(w *walk) error {
+		n, nonce := w.number(), w.nonce()
+		before := w.c.State
+		err := w.stale(n, nonce, before != Done, func(n int, p Policy, now time.Time) error {
+			return w.c.Complete(n, nonce, Source{Codec: "aac"}, MP3{Size: int64(n)}, p, now)
+		})
+		if err == nil {
+			w.results++
+			if w.c.MP3.Size != int64(n) || w.c.Attempt != n {
+				w.Errorf("attempt %d completed, recorded is %+v of %d", n, w.c.MP3, w.c.Attempt)
+			}
+		}
+		return err
+	}},
+	{"fail", 3, func(w *walk) error {
+		o := []Outcome{Final, Counted, Counted, Disrupted, Disrupted}[w.rand.IntN(5)]
+		return w.stale(w.number(), "", false, func(n int, p Policy, now time.Time) error {
+			return w.c.FailAttempt(n, Failure{CodeCrashed, "It crashed."}, o, p, now)
+		})
+	}},
+	{"reject", 1, func(w *walk) error { return w.c.Reject(Failure{CodeSourceMissing, "Gone."}, w.now) }},
+	{"cancel", 1, func(w *walk) error {
+		running := w.c.State == Running
+		err := w.c.Cancel(w.now)
+		if err == nil && running {
+			w.stops = append(w.stops, w.c.Attempt)
+		}
+		return err
+	}},
+	{"retry", 4, func(w *walk) error { return w.c.Retry(time.Hour, w.now) }},
+	{"delete", 0, func(w *walk) error { // rare: nothing leads back from it
+		if w.rand.IntN(20) > 0 {
+			return ErrUnchanged
+		}
+		running := w.c.State == Running
+		err := w.c.Delete(w.now)
+		if err == nil && running {
+			w.stops = append(w.stops, w.c.Attempt)
+		}
+		return err
+	}},
+	{"cleaned", 2, func(w *walk) error {
+		next := []time.Time{{}, w.now.Add(time.Hour)}[w.rand.IntN(2)]
+		return w.c.Cleaned(next, w.now)
+	}},
+	{"source removed", 0, func(w *walk) error {
+		if w.rand.IntN(10) > 0 {
+			return ErrUnchanged
+		}
+		return w.c.SourceRemoved(w.now)
+	}},
+	{"claim notice", 4, func(w *walk) error {
+		claim := 10 * time.Minute
+		err := w.c.ClaimNotice(w.number(), claim, w.now)
+		if err == nil {
+			if w.now.Before(w.sending) {
+				w.Errorf("notice claimed while another sends it until %s", w.sending)
+			}
+			w.sending = w.c.Notice.ClaimedUntil
+		}
+		return err
+	}},
+	{"notice delivered", 2, func(w *walk) error {
+		err := w.c.NoticeDelivered(w.number(), w.now)
+		if err == nil {
+			w.mails++
+			w.sending = time.Time{}
+		}
+		return err
+	}},
+	{"notice failed", 2, func(w *walk) error {
+		err := w.c.NoticeFailed(w.number(), "451", w.rand.IntN(4) > 0, time.Minute, w.now)
+		if err == nil {
+			w.sending = time.Time{}
+		}
+		return err
+	}},
+	{"republish", 1, func(w *walk) error { return w.c.Republish(w.now) }},
+	{"settle", 6, func(w *walk) error {
+		if len(w.c.Outbox) == 0 {
+			return ErrUnchanged
+		}
+		w.settle()
+		return nil
+	}},
+}
+
+func moveNames() []string {
+	var names []string
+	for _, m := range moves {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// stale calls do for attempt n, and holds that it succeeds only for the current
+// attempt and, where claim is set, only with the nonce that claimed it.
+func (w *walk) stale(n int, nonce string, claim bool, do func(int, Policy, time.Time) error) error {
+	current := w.c.State == Running && w.c.Attempt == n && (!claim || nonce != "" && nonce == w.c.Nonce)
+	err := do(n, policy, w.now)
+	if (err == nil) != current {
+		w.Errorf("attempt %d, current %t: %v", n, current, err)
+	}
+	return err
+}
+
+// settle does what Store.Settle does once everything is published.
+func (w *walk) settle() {
+	w.c.Outbox, w.c.WakeAt = []Message{}, w.c.SettledWake(w.now)
+	w.stops = nil
+}
+
+func (w *walk) pick() move {
+	total := 0
+	for _, m := range moves {
+		total += m.weight + 1
+	}
+	n := w.rand.IntN(total)
+	for _, m := range moves {
+		if n -= m.weight + 1; n < 0 {
+			return m
+		}
+	}
+	panic("unreachable")
+}
+
+func (w *walk) step() {
+	if w.rand.IntN(3) == 0 {
+		w.now = w.now.Add(time.Duration(w.rand.ExpFloat64() * float64(20*time.Minute)))
+	}
+	m := w.pick()
+	before := clone(w.T, w.c)
+	err := m.do(w)
+	if err != nil {
+		if !errors.Is(err, ErrUnchanged) && !errors.Is(err, ErrState) && !errors.Is(err, ErrStaleAttempt) {
+			w.Errorf("%s: %v", m.name, err)
+		}
+		if !reflect.DeepEqual(w.c, before) {
+			w.Errorf("%s changed the conversion and returned %v; it was %+v", m.name, err, before)
+		}
+		return
+	}
+	w.taken[m.name]++
+	w.check(m.name, before)
+}
+
+func (w *walk) check(name string, before Conversion) {
+	c := &w.c
+	checkRecord(w.T, c, w.now)
+	outcome := before.State != c.State && (c.State == Done || c.State == Failed)
+	if outcome {
+		w.outcomes++
+		w.mails = 0
+	}
+	if c.State != Done && c.State != Failed || outcome {
+		w.sending = time.Time{} // an outcome that is no more has no sender
+	}
+	switch {
+	case c.Attempt == before.Attempt:
+	case name == "begin" && c.Attempt == before.Attempt+1 && c.Attempt > w.claimed:
+	case name == "postpone" && c.Attempt == before.Attempt-1 && c.Attempt >= w.claimed:
+	default:
+		w.Errorf("%s: attempt %d became %d, claimed were up to %d", name, before.Attempt, c.Attempt, w.claimed)
+	}
+	if c.MP3.ID != w.mp3ID || w.results > 1 {
+		w.Errorf("%s: MP3 %s was %s, %d results", name, c.MP3.ID, w.mp3ID, w.results)
+	}
+	if made := w.results == 1; made != (c.MP3.Key != "") || c.State == Done && !made ||
+		made && (c.State != Done && c.State != Deleted || c.MP3.Key != c.MP3Key(c.Attempt)) {
+		w.Errorf("%s: %s with MP3 %q, attempt %d, %d results", name, c.State, c.MP3.Key, c.Attempt, w.results)
+	}
+	if w.mails > 1 || w.mails > 0 && w.outcomes == 0 {
+		w.Errorf("%s: %d mails for outcome %d", name, w.mails, w.outcomes)
+	}
+	for _, n := range w.stops {
+		if !slices.Contains(c.Outbox, Message{Kind: Stop, Attempt: n}) {
+			w.Errorf("%s: the stop of attempt %d was not published and is gone: %v", name, n, c.Outbox)
+		}
+	}
+}
+
+// rest does what the services do when a conversion is due, with every message
+// lost, until nothing is due any more.
+func (w *walk) rest() {
+	for range 500 {
+		if w.c.WakeAt.IsZero() || w.c.State == Deleted && w.c.CleanAt.IsZero() && len(w.c.Outbox) == 0 {
+			return
+		}
+		if w.c.WakeAt.After(w.now) {
+			w.now = w.c.WakeAt
+		}
+		before := clone(w.T, w.c)
+		err := w.due()
+		if w.settle(); err != nil {
+			w.Errorf("due at %s: %v", w.now, err)
+			return
+		}
+		w.check("due", before)
+		if !w.c.WakeAt.IsZero() && !w.c.WakeAt.After(w.now) && reflect.DeepEqual(before, w.c) {
+			w.Errorf("still due after all was done")
+			return
+		}
+	}
+	w.Errorf("no rest")
+}
+
+func (w *walk) due() error {
+	c, past := &w.c, func(t time.Time) bool { return !t.IsZero() && !t.After(w.now) }
+	switch {
+	case len(c.Outbox) > 0:
+		return nil // published, then settled
+	case c.State == AwaitingUpload && past(c.ExpiresAt):
+		return c.Expire(w.now)
+	case c.State == AwaitingUpload:
+		return c.Look(w.now)
+	case c.State == Queued:
+		return c.Reject(Failure{CodeSourceMissing, "Gone."}, w.now)
+	case c.State == Running:
+		return c.FailAttempt(c.Attempt, Failure{CodeLost, "Lost."}, Disrupted, policy, w.now)
+	case c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending && past(c.Notice.ClaimedUntil):
+		if err := c.ClaimNotice(c.Notice.Attempt, time.Minute, w.now); err != nil {
+			return err
+		}
+		w.mails++
+		return c.NoticeDelivered(c.Notice.Attempt, w.now)
+	case past(c.CleanAt):
+		return c.Cleaned(time.Time{}, w.now)
+	case past(c.SourceUntil):
+		return c.SourceRemoved(w.now)
+	}
+	return errors.New("nothing to do")
+}
+
+// clone copies deeply, as a store would.
+func clone(t *testing.T, c Conversion) Conversion {
+	t.Helper()
+	data, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copied Conversion
+	if err := json.Unmarshal(data, &copied); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+// checkRecord holds what is true of every conversion that was written at now.
+func checkRecord(t *testing.T, c *Conversion, now time.Time) {
+	t.Helper()
+	noticed := c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending
+	owes := c.State == AwaitingUpload || c.State == Queued || c.State == Running || noticed ||
+		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || c.State == Deleted
+	if owes && c.WakeAt.IsZero() {
+		t.Error("something is owed and nobody will look")
+	}
+	if len(c.Outbox) > 0 && (c.WakeAt.IsZero() || c.WakeAt.After(now.Add(5*time.Second))) {
+		t.Errorf("unpublished messages wait from %s until %s", now, c.WakeAt)
+	}
+	owed := c.Owed()
+	switch {
+	case c.State == Queued:
+		if len(owed) != 1 || owed[0] != (Message{Kind: Work, Attempt: c.Attempt + 1, NotBefore: c.NotBefore}) {
+			t.Errorf("queued owes %v", owed)
+		}
+	case noticed:
+		if len(owed) != 1 || owed[0].Kind != Notify || owed[0].Attempt != c.Notice.Attempt ||
+			c.State != Done && c.State != Failed {
+			t.Errorf("%s with a notice %s owes %v", c.State, c.Notice.State, owed)
+		}
+	case len(owed) != 0:
+		t.Errorf("%s with a notice %q owes %v", c.State, c.Notice.State, owed)
+	}
+	for _, m := range c.Outbox {
+		if m.Kind != Stop && !slices.Contains(owed, m) {
+			t.Errorf("%v is in the outbox and not owed", m)
+		}
+	}
+	if (c.State == Running) == c.LeaseUntil.IsZero() {
+		t.Errorf("%s with a lease until %s", c.State, c.LeaseUntil)
+	}
+	if c.State.Terminal() == c.FinishedAt.IsZero() {
+		t.Errorf("%s finished at %s", c.State, c.FinishedAt)
+	}
+	checkTimes(t, reflect.ValueOf(*c), "Conversion")
+}
+
+func checkTimes(t *testing.T, v reflect.Value, name string) {
+	t.Helper()
+	if at, ok := v.Interface().(time.Time); ok {
+		if at != at.UTC().Truncate(time.Millisecond) {
+			t.Errorf("%s is %v, not UTC in milliseconds", name, at)
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			checkTimes(t, v.Elem(), name)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			checkTimes(t, v.Field(i), name+"."+v.Type().Field(i).Name)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			checkTimes(t, v.Index(i), name)
+		}
+	}
+}
