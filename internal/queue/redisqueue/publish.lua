@@ -1,0 +1,17 @@
+-- Adds a message unless it is there.
+--   ARGV[3] id
+--   ARGV[4] message     as in messages
+--   ARGV[5] owner
+--   ARGV[6] not before  ms since 1970
+-- Returns 1 if it was added, 0 if it was there.
+if redis.call('HSETNX', messages, ARGV[3], ARGV[4]) == 0 then
+  return 0
+end
+local pause = tonumber(ARGV[6]) - now()
+if pause > 0 then
+  redis.call('ZADD', delays, ARGV[6], ARGV[3])
+else
+  stand('RPUSH', ARGV[5], ARGV[3])
+end
+wake(pause)
+return 1

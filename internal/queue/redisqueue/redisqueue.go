@@ -1,0 +1,278 @@
+// Package redisqueue is the queue on Redis 7 or later, alone or as a cluster.
+//
+// The keys of a class stand in common.lua and share one slot of a cluster. Each
+// operation is one short script, which takes the time from Redis, so the clocks
+// of takers do not matter. Nothing scans: the work of a call does not grow with
+// the number of waiting messages.
+//
+// Redis must not evict keys (maxmemory-policy noeviction) and may lose all of
+// them at any moment.
+package redisqueue
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/queue"
+)
+
+// DefaultPrefix starts the name of every key where no other is given.
+const DefaultPrefix = "tonearm"
+
+var (
+	//go:embed common.lua
+	commonLua string
+	//go:embed publish.lua
+	publishLua string
+	//go:embed take.lua
+	takeLua string
+	//go:embed extend.lua
+	extendLua string
+	//go:embed ack.lua
+	ackLua string
+	//go:embed return.lua
+	returnLua string
+	//go:embed depth.lua
+	depthLua string
+	//go:embed generation.lua
+	generationLua string
+
+	publishScript    = redis.NewScript(commonLua + publishLua)
+	takeScript       = redis.NewScript(commonLua + takeLua)
+	extendScript     = redis.NewScript(commonLua + extendLua)
+	ackScript        = redis.NewScript(commonLua + ackLua)
+	returnScript     = redis.NewScript(commonLua + returnLua)
+	depthScript      = redis.NewScript(commonLua + depthLua)
+	generationScript = redis.NewScript(generationLua)
+)
+
+// Queue is a queue.Queue on Redis, for use by any number of goroutines. However
+// many of them wait, one connection listens for all.
+type Queue struct {
+	client  redis.UniversalClient
+	close   func() error // of client; nil where it is somebody else's
+	prefix  string
+	channel string // pub/sub: announcements and wake-ups
+	hub     *hub
+}
+
+var _ queue.Queue = (*Queue)(nil)
+
+// Open returns the queue at a redis:// or rediss:// URL, with prefix before the
+// names of its keys (DefaultPrefix where empty). It does not contact the server;
+// an error means that the URL is wrong. It turns off the log of the Redis
+// client, which would repeat unstructured what the methods return.
+func Open(url, prefix string) (*Queue, error) {
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("redis URL: %w", err)
+	}
+	o.ContextTimeoutEnabled = true
+	o.DialerRetries = 1 // commands are tried again as it is
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	logging.Disable()
+	client := redis.NewClient(o)
+	q := New(client, prefix)
+	q.close = client.Close
+	return q, nil
+}
+
+// New returns the queue on a client, which Close leaves open.
+func New(client redis.UniversalClient, prefix string) *Queue {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	channel := prefix + ":events"
+	return &Queue{client: client, prefix: prefix, channel: channel, hub: newHub(client, channel)}
+}
+
+// Close ends the listening connection and waits for it.
+func (q *Queue) Close() error {
+	q.hub.close()
+	if q.close == nil {
+		return nil
+	}
+	return q.close()
+}
+
+// body is a message as it is kept. Its class is the key's.
+type body struct {
+	Owner        string          `json:"owner"`
+	ConversionID string          `json:"conversion_id"`
+	Attempt      int             `json:"attempt"`
+	Kind         conversion.Kind `json:"kind"`
+}
+
+// Publish implements queue.Queue.
+func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Time) error {
+	b, err := json.Marshal(body{m.Owner, m.ConversionID, m.Attempt, m.Kind})
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", m.ID(), err)
+	}
+	var ms int64
+	if !notBefore.IsZero() {
+		ms = notBefore.Add(time.Millisecond - 1).UnixMilli() // not a fraction of one too early
+	}
+	if err := q.run(ctx, publishScript, m.Class, m.ID(), b, m.Owner, ms).Err(); err != nil {
+		return fmt.Errorf("publish %s: %w", m.ID(), err)
+	}
+	return nil
+}
+
+// Take implements queue.Queue.
+func (q *Queue) Take(ctx context.Context, class queue.Class, lease, wait time.Duration) (queue.Delivery, error) {
+	d, err := q.take(ctx, class, lease, wait)
+	if err != nil && !errors.Is(err, queue.ErrEmpty) {
+		return d, fmt.Errorf("take %s: %w", class, err)
+	}
+	return d, err
+}
+
+func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Duration) (queue.Delivery, error) {
+	deadline := time.Now().Add(wait)
+	var woken <-chan struct{}
+	for {
+		d, pause, err := q.look(ctx, class, lease)
+		if !errors.Is(err, queue.ErrEmpty) {
+			return d, err
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return d, err
+		}
+		if woken == nil {
+			var cancel func()
+			woken, cancel = q.hub.subscribe(classTopic(class))
+			defer cancel()
+			continue // what was published before woke nobody
+		}
+		timer := time.NewTimer(min(pause, left))
+		select {
+		case <-woken:
+		case <-timer.C:
+		case <-ctx.Done():
+			return d, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// look takes a message if one is ready; else ErrEmpty, and when to look again.
+func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration) (queue.Delivery, time.Duration, error) {
+	var none queue.Delivery
+	got, err := q.run(ctx, takeScript, class, lease.Milliseconds()).Result()
+	if err != nil {
+		return none, 0, err
+	}
+	switch got := got.(type) {
+	case int64:
+		return none, time.Duration(got) * time.Millisecond, queue.ErrEmpty
+	case []any:
+		if len(got) != 2 {
+			break
+		}
+		kept, _ := got[0].(string)
+		count, _ := got[1].(int64)
+		var b body
+		if err := json.Unmarshal([]byte(kept), &b); err != nil {
+			return none, 0, fmt.Errorf("message %q: %w", kept, err)
+		}
+		m := queue.Message{Class: class, Owner: b.Owner, ConversionID: b.ConversionID, Attempt: b.Attempt, Kind: b.Kind}
+		return queue.Delivery{Message: m, Count: int(count)}, 0, nil
+	}
+	return none, 0, fmt.Errorf("unexpected answer %v", got)
+}
+
+// Extend implements queue.Queue.
+func (q *Queue) Extend(ctx context.Context, d queue.Delivery, lease time.Duration) error {
+	return q.onLease(ctx, "extend", extendScript, d, lease.Milliseconds())
+}
+
+// Ack implements queue.Queue.
+func (q *Queue) Ack(ctx context.Context, d queue.Delivery) error {
+	return q.onLease(ctx, "acknowledge", ackScript, d)
+}
+
+// Return implements queue.Queue.
+func (q *Queue) Return(ctx context.Context, d queue.Delivery, pause time.Duration) error {
+	return q.onLease(ctx, "return", returnScript, d, pause.Milliseconds())
+}
+
+func (q *Queue) onLease(ctx context.Context, op string, script *redis.Script, d queue.Delivery, args ...any) error {
+	held, err := q.run(ctx, script, d.Class, append([]any{d.ID(), d.Count}, args...)...).Bool()
+	if err == nil && !held {
+		err = queue.ErrLeaseLost
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", op, d.ID(), err)
+	}
+	return nil
+}
+
+// Depth implements queue.Queue.
+func (q *Queue) Depth(ctx context.Context, class queue.Class) (queue.Depth, error) {
+	n, err := q.run(ctx, depthScript, class).Int64Slice()
+	if err == nil && len(n) != 3 {
+		err = fmt.Errorf("unexpected answer %v", n)
+	}
+	if err != nil {
+		return queue.Depth{}, fmt.Errorf("depth of %s: %w", class, err)
+	}
+	return queue.Depth{Waiting: n[0], Delayed: n[1], Leased: n[2]}, nil
+}
+
+// Generation implements queue.Queue.
+func (q *Queue) Generation(ctx context.Context) (string, error) {
+	keys := []string{q.prefix + ":generation"}
+	name, err := generationScript.Run(ctx, q.client, keys, uuid.NewString()).Text()
+	if err != nil {
+		return "", fmt.Errorf("generation of queue: %w", err)
+	}
+	return name, nil
+}
+
+// Announce implements queue.Queue.
+func (q *Queue) Announce(ctx context.Context, conversionID string) error {
+	if err := q.client.Publish(ctx, q.channel, conversionTopic(conversionID)).Err(); err != nil {
+		return fmt.Errorf("announce %s: %w", conversionID, err)
+	}
+	return nil
+}
+
+// Subscribe implements queue.Queue. It does not wait for Redis and never fails:
+// whenever the listening connection is made, the first time too, everybody is
+// woken.
+func (q *Queue) Subscribe(_ context.Context, conversionID string) (<-chan struct{}, func(), error) {
+	changed, cancel := q.hub.subscribe(conversionTopic(conversionID))
+	return changed, cancel, nil
+}
+
+// Ping implements queue.Queue.
+func (q *Queue) Ping(ctx context.Context) error {
+	if err := q.client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("ping redis: %w", err)
+	}
+	return nil
+}
+
+// run runs one of the scripts that start with common.lua.
+func (q *Queue) run(ctx context.Context, script *redis.Script, class queue.Class, args ...any) *redis.Cmd {
+	key := q.prefix + ":{" + string(class) + "}:"
+	keys := []string{
+		key + "messages", key + "deliveries", key + "leases", key + "delays", key + "ring", key + "line:",
+	}
+	return script.Run(ctx, q.client, keys, append([]any{q.channel, classTopic(class)}, args...)...)
+}
+
+func classTopic(c queue.Class) string  { return "class/" + string(c) }
+func conversionTopic(id string) string { return "conversion/" + id }
