@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+
+	"tonearm/internal/api"
+)
+
+// login exchanges an address and a password for a token: plain text, so that
+// TOKEN=$(curl -u EMAIL -X POST …/login) works, or JSON where asked for.
+func (g *Gateway) login(w http.ResponseWriter, r *http.Request) error {
+	user, err := g.basic(r)
+	if err != nil {
+		return err
+	}
+	token, expires, err := g.Tokens.Access(user)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(api.Token{
+			AccessToken: token, TokenType: "Bearer", ExpiresIn: int(expires.Sub(g.Now()).Seconds()),
+		})
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, token)
+	return nil
+}
+
+type userInput struct{ Body api.NewUser }
+
+type userOutput struct{ Body api.User }
+
+func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, error) {
+	if !g.OpenRegistration {
+		return nil, refuse(http.StatusForbidden, "registration_closed",
+			"Accounts are made by the operator here: tonearm user add EMAIL.")
+	}
+	u, err := g.Accounts.Create(ctx, in.Body.Email, in.Body.Password, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &userOutput{Body: api.User{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt}}, nil
+}

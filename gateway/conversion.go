@@ -1,0 +1,290 @@
+package gateway
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"tonearm/internal/account"
+	"tonearm/internal/api"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+// describe returns what the owner of c may know about it.
+func describe(c conversion.Conversion) api.Conversion {
+	a := api.Conversion{
+		ID: c.ID, State: c.State, Revision: c.Revision, Filename: c.Filename, Size: c.Object.Size,
+		Class: c.Class, Options: c.Options, Attempt: c.Attempt, Source: c.Source, Error: c.Error,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+	}
+	if c.State == conversion.AwaitingUpload {
+		a.ExpiresAt = &c.ExpiresAt
+	}
+	if c.State == conversion.Running {
+		a.Progress = &c.Progress
+	}
+	if c.State == conversion.Done {
+		mp3 := describeMP3(c)
+		a.MP3 = &mp3
+	}
+	if !c.FinishedAt.IsZero() {
+		a.FinishedAt = &c.FinishedAt
+	}
+	return a
+}
+
+// mine returns conversion.ErrNotFound for what is not the user's, so that it
+// cannot be told from what does not exist.
+func mine(c conversion.Conversion, user account.User) error {
+	if c.OwnerID != user.ID || c.State == conversion.Deleted {
+		return conversion.ErrNotFound
+	}
+	return nil
+}
+
+// known reports whether s can be an id at all; anything else need not reach a
+// store.
+func known(s string) bool {
+	return len(s) == 36 && uuid.Validate(s) == nil
+}
+
+// owned returns the user's conversion.
+func (g *Gateway) owned(ctx context.Context, user account.User, id string) (conversion.Conversion, error) {
+	if !known(id) {
+		return conversion.Conversion{}, conversion.ErrNotFound
+	}
+	c, err := g.Records.ByID(ctx, id)
+	if err != nil {
+		return c, err
+	}
+	return c, mine(c, user)
+}
+
+// transition applies change to the user's conversion.
+func (g *Gateway) transition(ctx context.Context, user account.User, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	if !known(id) {
+		return conversion.Conversion{}, conversion.ErrNotFound
+	}
+	return g.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
+		if err := mine(*c, user); err != nil {
+			return err
+		}
+		return change(c)
+	})
+}
+
+type idInput struct {
+	ID string `path:"id" doc:"Of the conversion"`
+}
+
+type conversionOutput struct {
+	Status       int
+	Location     string `header:"Location"`
+	ETag         string `header:"ETag"`
+	CacheControl string `header:"Cache-Control"`
+	Body         api.Conversion
+}
+
+func answer(status int, c conversion.Conversion) *conversionOutput {
+	return &conversionOutput{Status: status, ETag: fmt.Sprintf(`"%d"`, c.Revision), Body: describe(c)}
+}
+
+type getInput struct {
+	ID          string `path:"id" doc:"Of the conversion"`
+	Wait        int    `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait for the conversion to be final"`
+	Revision    int64  `query:"revision" minimum:"-1" default:"-1" doc:"With wait: answer as soon as the revision is above this one, too"`
+	IfNoneMatch string `header:"If-None-Match" doc:"The ETag of an earlier answer; 304 if nothing changed"`
+}
+
+func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*conversionOutput, error) {
+	c, err := g.await(ctx, user, in.ID, func(c conversion.Conversion) bool {
+		return in.Wait == 0 || c.State.Terminal() || in.Revision >= 0 && c.Revision > in.Revision
+	}, time.Duration(in.Wait)*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	out := answer(http.StatusOK, c)
+	out.CacheControl = "private, no-cache" // kept, and asked for again with its ETag
+	for tag := range strings.SplitSeq(in.IfNoneMatch, ",") {
+		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == out.ETag {
+			out.Status = http.StatusNotModified
+		}
+	}
+	return out, nil
+}
+
+// await returns the user's conversion once enough says so, and at the latest
+// after wait. It subscribes before it reads, so that no change falls between;
+// behind a wake-up that is lost stands a slow poll.
+func (g *Gateway) await(ctx context.Context, user account.User, id string, enough func(conversion.Conversion) bool, wait time.Duration) (conversion.Conversion, error) {
+	var changed <-chan struct{}
+	if wait > 0 && known(id) {
+		var cancel func()
+		if changed, cancel = g.subscribe(ctx, id); cancel != nil {
+			defer cancel()
+		}
+	}
+	due := time.NewTimer(wait)
+	defer due.Stop()
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	for last := false; ; {
+		c, err := g.ownedSoon(ctx, user, id)
+		if err != nil || last || enough(c) {
+			return c, err
+		}
+		select {
+		case <-changed:
+		case <-poll.C:
+		case <-due.C:
+			last = true
+		case <-ctx.Done():
+			return c, ctx.Err()
+		}
+	}
+}
+
+func (g *Gateway) ownedSoon(ctx context.Context, user account.User, id string) (conversion.Conversion, error) {
+	ctx, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	return g.owned(ctx, user, id)
+}
+
+// subscribe returns nils where the queue cannot be reached: polling goes on.
+func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, func()) {
+	ctx, stop := context.WithTimeout(ctx, pollInterval)
+	defer stop()
+	changed, cancel, err := g.Queue.Subscribe(ctx, id)
+	if err != nil {
+		g.Log.Warn("waiting without wake-ups", "conversion_id", id, "error", err)
+		return nil, nil
+	}
+	return changed, cancel
+}
+
+type listInput struct {
+	pageInput
+	State []conversion.State `query:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired" doc:"Any of these, separated by commas"`
+}
+
+type pageInput struct {
+	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+}
+
+type listOutput struct{ Body api.Conversions }
+
+func (g *Gateway) list(ctx context.Context, user account.User, in *listInput) (*listOutput, error) {
+	page, next, err := g.page(ctx, user, in.pageInput, in.State)
+	if err != nil {
+		return nil, err
+	}
+	out := &listOutput{Body: api.Conversions{Conversions: []api.Conversion{}, Next: next}}
+	for _, c := range page {
+		out.Body.Conversions = append(out.Body.Conversions, describe(c))
+	}
+	return out, nil
+}
+
+// page returns one page of the user's conversions and the cursor of the next.
+func (g *Gateway) page(ctx context.Context, user account.User, in pageInput, states []conversion.State) ([]conversion.Conversion, string, error) {
+	before, err := base64.RawURLEncoding.DecodeString(in.Cursor)
+	if err != nil || len(before) > 0 && !known(string(before)) {
+		return nil, "", invalid("query.cursor", "this cursor is not one of an answer's next")
+	}
+	page, err := g.Records.List(ctx, conversion.Query{
+		OwnerID: user.ID, States: states, Before: string(before), Limit: in.Limit + 1,
+	})
+	if err != nil || len(page) <= in.Limit {
+		return page, "", err
+	}
+	page = page[:in.Limit]
+	return page, base64.RawURLEncoding.EncodeToString([]byte(page[in.Limit-1].ID)), nil
+}
+
+func (g *Gateway) cancel(ctx context.Context, user account.User, in *idInput) (*conversionOutput, error) {
+	c, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Cancel(g.Now()) })
+	if errors.Is(err, conversion.ErrState) {
+		return nil, conflict("The conversion is " + string(c.State) + ": there is nothing left to cancel.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer(http.StatusOK, c), nil
+}
+
+// retry starts over from the uploaded source, or waits for an upload again
+// where there never was a good one.
+func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*conversionOutput, error) {
+	c, err := g.owned(ctx, user, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if c.State != conversion.Failed && c.State != conversion.Canceled && c.State != conversion.Expired {
+		return nil, cannotRetry(c)
+	}
+	object, err := g.Blobs.Head(ctx, c.Object.Key)
+	there := err == nil
+	if err != nil && !errors.Is(err, blob.ErrNotExist) {
+		return nil, err
+	}
+	uploaded := c.Object.ETag != ""
+	if uploaded && (c.SourceGone || !there || object.ETag != c.Object.ETag) {
+		return nil, refuse(http.StatusConflict, "source_missing",
+			"The uploaded video is not there any more. Upload it again as a new conversion.")
+	}
+	good := there && object.Size > 0 && (c.Object.Size == 0 || object.Size == c.Object.Size)
+	if !uploaded && there && !good {
+		// What was refused stands in the way of an upload that must not
+		// overwrite anything.
+		if err := g.Blobs.Delete(ctx, c.Object.Key); err != nil {
+			return nil, err
+		}
+	}
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
+		if err := c.Retry(g.UploadWindow, g.Now()); err != nil || uploaded || !good {
+			return err
+		}
+		return c.Uploaded(stored(object), g.Now())
+	})
+	if errors.Is(err, conversion.ErrState) {
+		return nil, cannotRetry(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer(http.StatusOK, c), nil
+}
+
+func cannotRetry(c conversion.Conversion) error {
+	return conflict("The conversion is " + string(c.State) + ": only a failed, canceled or expired one can be started again.")
+}
+
+func (g *Gateway) remove(ctx context.Context, user account.User, in *idInput) (*struct{}, error) {
+	_, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Delete(g.Now()) })
+	return nil, err
+}
+
+// stored returns what a record keeps of an object.
+func stored(o blob.Object) conversion.Object {
+	if o.Version == "" {
+		o.Version = o.ETag
+	}
+	return conversion.Object{Key: o.Key, Version: o.Version, ETag: o.ETag, Size: o.Size}
+}
+
+// checkName refuses names that no file can have.
+func checkName(name string) error {
+	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl) {
+		return invalid("body.filename", "a file name has at least one visible character and no control characters")
+	}
+	return nil
+}

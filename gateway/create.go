@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"unicode/utf8"
+
+	"tonearm/internal/account"
+	"tonearm/internal/api"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+const (
+	maxSinglePut = 5 << 30 // bytes that the stores take in one request
+	minPartSize  = 16 << 20
+	maxParts     = 10_000
+	signAtOnce   = 1000 // parts whose URLs go into one answer
+	maxKeyLength = 255  // bytes of an Idempotency-Key
+)
+
+type createInput struct {
+	Key  string `header:"Idempotency-Key" doc:"At most 255 bytes; the same key and body again give the same conversion (200) with fresh URLs"`
+	Body api.NewConversion
+}
+
+func (g *Gateway) create(ctx context.Context, user account.User, in *createInput) (*conversionOutput, error) {
+	req := in.Body
+	if req.Options == nil {
+		req.Options = &conversion.Options{}
+	}
+	if err := g.acceptable(user, req); err != nil {
+		return nil, err
+	}
+	if len(in.Key) > maxKeyLength || !utf8.ValidString(in.Key) {
+		return nil, invalid("header.Idempotency-Key", "a key has at most 255 bytes of UTF-8")
+	}
+	hash, err := requestHash(req)
+	if err != nil {
+		return nil, err
+	}
+	if in.Key != "" {
+		out, err := g.repeated(ctx, user, in.Key, hash)
+		if !errors.Is(err, conversion.ErrNotFound) {
+			return out, err
+		}
+	}
+	c, err := conversion.New(conversion.Params{
+		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Options: *req.Options,
+		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.UploadWindow,
+	}, g.Now())
+	if err != nil {
+		return nil, err
+	}
+	if req.Parts || req.Size > maxSinglePut {
+		size := partSize(req.Size)
+		c.Upload = &conversion.Upload{PartSize: size, Parts: int((req.Size + size - 1) / size)}
+		if c.Upload.ID, err = g.Blobs.CreateUpload(ctx, c.Object.Key); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.Records.Create(ctx, c); err != nil {
+		if c.Upload != nil {
+			g.abort(ctx, c.Object.Key, c.Upload.ID)
+		}
+		if errors.Is(err, conversion.ErrExists) && in.Key != "" { // the same request won
+			return g.repeated(ctx, user, in.Key, hash)
+		}
+		return nil, err
+	}
+	g.Log.Info("conversion created", "conversion_id", c.ID, "size", c.Object.Size, "parts", c.Upload != nil)
+	return g.withUpload(ctx, http.StatusCreated, user, c)
+}
+
+// acceptable checks a request against MP3's limits and the user's.
+func (g *Gateway) acceptable(user account.User, req api.NewConversion) error {
+	if err := checkName(req.Filename); err != nil {
+		return err
+	}
+	switch limit := g.limit(user); {
+	case req.Size < 0:
+		return invalid("body.size", "a size is not negative")
+	case req.Size == 0:
+		return emptySource()
+	case req.Size > limit:
+		return tooLarge(limit)
+	}
+	return req.Options.Validate()
+}
+
+// limit returns how many bytes one video of the user may have.
+func (g *Gateway) limit(user account.User) int64 {
+	if user.MaxUploadBytes > 0 {
+		return user.MaxUploadBytes
+	}
+	return g.MaxUploadBytes
+}
+
+func emptySource() error {
+	return refuse(http.StatusUnprocessableEntity, string(conversion.CodeEmpty), "The file is empty.",
+		api.Field{Location: "body.size", Message: "an empty file has no sound"})
+}
+
+func tooLarge(limit int64) error {
+	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("A video may have at most %d bytes here.", limit))
+}
+
+// requestHash tells one request from another, however its JSON was written.
+func requestHash(req api.NewConversion) (string, error) {
+	canonical, err := json.Marshal(req)
+	if err != nil {
+		return "", fmt.Errorf("hash request: %w", err)
+	}
+	sum := sha256.Sum256(canonical)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// repeated answers a request whose idempotency key is known; ErrNotFound if it
+// is not.
+func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash string) (*conversionOutput, error) {
+	c, err := g.Records.ByIdempotencyKey(ctx, user.ID, key)
+	if err != nil {
+		return nil, err
+	}
+	if c.RequestHash != hash {
+		return nil, refuse(http.StatusUnprocessableEntity, "idempotency_mismatch",
+			"This Idempotency-Key was used for another request.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
+	}
+	return g.withUpload(ctx, http.StatusOK, user, c)
+}
+
+// withUpload answers with the conversion and, while it awaits its upload, with
+// where to send it.
+func (g *Gateway) withUpload(ctx context.Context, status int, user account.User, c conversion.Conversion) (*conversionOutput, error) {
+	out := answer(status, c)
+	out.Location = "/v1/conversions/" + c.ID
+	if c.State != conversion.AwaitingUpload {
+		return out, nil
+	}
+	var err error
+	if status == http.StatusCreated { // nothing is stored yet
+		out.Body.Upload, err = g.sign(ctx, c, nil, nil)
+	} else {
+		out.Body.Upload, err = g.resume(ctx, user, c, nil)
+	}
+	if p := (*problem)(nil); errors.As(err, &p) && p.Code == "conflict" { // sent already; complete comes next
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// sign says how to send the source of c, parts as in numbers, or where that is
+// empty the next ones that have is missing.
+func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob.Part, numbers []int) (*api.Upload, error) {
+	if c.Upload == nil {
+		r, err := g.Blobs.PresignPut(ctx, c.Object.Key, c.Object.Size, g.URLExpiry, blob.Public)
+		if err != nil {
+			return nil, err
+		}
+		headers := map[string]string{}
+		for name := range r.Header {
+			headers[name] = r.Header.Get(name)
+		}
+		return &api.Upload{Method: r.Method, URL: r.URL, Headers: headers, ExpiresAt: r.ExpiresAt.UTC()}, nil
+	}
+	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.Now().Add(g.URLExpiry).UTC()}
+	for _, p := range have {
+		up.Stored = append(up.Stored, p.Number)
+	}
+	if len(numbers) == 0 {
+		for n := 1; n <= c.Upload.Parts && len(numbers) < signAtOnce; n++ {
+			if _, found := slices.BinarySearch(up.Stored, n); !found {
+				numbers = append(numbers, n)
+			}
+		}
+	}
+	for _, n := range numbers {
+		r, err := g.Blobs.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.URLExpiry, blob.Public)
+		if err != nil {
+			return nil, err
+		}
+		up.Parts = append(up.Parts, api.Part{Number: n, URL: r.URL})
+		if r.ExpiresAt.Before(up.ExpiresAt) {
+			up.ExpiresAt = r.ExpiresAt.UTC()
+		}
+	}
+	return up, nil
+}
+
+// partSize returns the smallest multiple of 1 MiB, from 16 MiB on, with which
+// size bytes fit into the parts that stores allow.
+func partSize(size int64) int64 {
+	const mib = 1 << 20
+	need := (size + maxParts - 1) / maxParts
+	return max(minPartSize, (need+mib-1)/mib*mib)
+}
+
+// abort drops a multipart upload that no record names. What it cannot drop
+// holds bytes only if somebody sends parts, which nobody can any more.
+func (g *Gateway) abort(ctx context.Context, key, uploadID string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
+	defer cancel()
+	if err := g.Blobs.AbortUpload(ctx, key, uploadID); err != nil {
+		g.Log.Warn("multipart upload left behind", "key", key, "upload_id", uploadID, "error", err)
+	}
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+
+	"tonearm/internal/account"
+	"tonearm/internal/api"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+func describeMP3(c conversion.Conversion) api.MP3 {
+	m := c.MP3
+	return api.MP3{
+		ID: m.ID, ConversionID: c.ID, Name: c.MP3Name(), Size: m.Size, Duration: m.Duration,
+		BitrateKbps: m.BitrateKbps, VBRQuality: m.VBRQuality, SampleRateHz: m.SampleRate, Channels: m.Channels,
+		SHA256: m.SHA256, LengthChecked: m.LengthChecked, Encoder: m.Encoder, CreatedAt: m.CreatedAt,
+	}
+}
+
+type mp3Input struct {
+	ID string `path:"mp3_id" doc:"Of the MP3, as in the mail"`
+}
+
+type mp3Output struct{ Body api.MP3 }
+
+type mp3sOutput struct{ Body api.MP3s }
+
+type redirectOutput struct {
+	Status   int
+	Location string `header:"Location" doc:"A presigned link, good for some minutes"`
+}
+
+// result returns the conversion whose finished MP3 has this id.
+func (g *Gateway) result(ctx context.Context, id string) (conversion.Conversion, error) {
+	if !known(id) {
+		return conversion.Conversion{}, conversion.ErrNotFound
+	}
+	c, err := g.Records.ByMP3(ctx, id)
+	if err == nil && c.State != conversion.Done {
+		err = conversion.ErrNotFound
+	}
+	return c, err
+}
+
+func (g *Gateway) ownResult(ctx context.Context, user account.User, id string) (conversion.Conversion, error) {
+	c, err := g.result(ctx, id)
+	if err != nil {
+		return c, err
+	}
+	return c, mine(c, user)
+}
+
+func (g *Gateway) mp3(ctx context.Context, user account.User, in *mp3Input) (*mp3Output, error) {
+	c, err := g.ownResult(ctx, user, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &mp3Output{Body: describeMP3(c)}, nil
+}
+
+func (g *Gateway) mp3s(ctx context.Context, user account.User, in *pageInput) (*mp3sOutput, error) {
+	page, next, err := g.page(ctx, user, *in, []conversion.State{conversion.Done})
+	if err != nil {
+		return nil, err
+	}
+	out := &mp3sOutput{Body: api.MP3s{MP3s: []api.MP3{}, Next: next}}
+	for _, c := range page {
+		out.Body.MP3s = append(out.Body.MP3s, describeMP3(c))
+	}
+	return out, nil
+}
+
+func (g *Gateway) mp3Download(ctx context.Context, user account.User, in *mp3Input) (*redirectOutput, error) {
+	c, err := g.ownResult(ctx, user, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	link, err := g.link(ctx, c)
+	return &redirectOutput{Status: http.StatusFound, Location: link}, err
+}
+
+// link returns a presigned link that saves the MP3 under the video's name.
+func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, error) {
+	r, err := g.Blobs.PresignGet(ctx, c.MP3.Key, c.MP3Name(), "audio/mpeg", g.DownloadExpiry, blob.Public)
+	return r.URL, err
+}
+
+// download is the plain form: for a logged-in user, or for whoever holds the
+// link in a mail.
+func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
+	c, err := g.downloadable(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), quick)
+	defer cancel()
+	link, err := g.link(ctx, c)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", link)
+	w.WriteHeader(http.StatusFound)
+	return nil
+}
+
+func (g *Gateway) downloadable(r *http.Request) (conversion.Conversion, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), hashing+quick)
+	defer cancel()
+	query := r.URL.Query()
+	id, token := query.Get("mp3_id"), query.Get("token")
+	if token == "" {
+		user, err := g.either(r)
+		if err != nil {
+			return conversion.Conversion{}, err
+		}
+		return g.ownResult(ctx, user, id)
+	}
+	if granted, err := g.Tokens.VerifyDownload(token); err != nil || granted != id {
+		return conversion.Conversion{}, refuse(http.StatusForbidden, "link_invalid",
+			"This link has expired, or a part of it is missing. Your MP3 may still be there: log in to download it.")
+	}
+	return g.result(ctx, id)
+}

@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"tonearm/internal/account"
+	"tonearm/internal/api"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+type partsInput struct {
+	ID   string           `path:"id" doc:"Of the conversion"`
+	Body *api.PartNumbers `doc:"May be left out"`
+}
+
+type uploadOutput struct{ Body api.Upload }
+
+// parts gives fresh URLs, to begin, go on with or repeat an upload.
+func (g *Gateway) parts(ctx context.Context, user account.User, in *partsInput) (*uploadOutput, error) {
+	c, err := g.owned(ctx, user, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	if in.Body != nil {
+		numbers = in.Body.Numbers
+	}
+	up, err := g.resume(ctx, user, c, numbers)
+	if err != nil {
+		return nil, err
+	}
+	return &uploadOutput{Body: *up}, nil
+}
+
+// resume says how to go on with the upload of c, beginning anew where the
+// store has dropped what there was of it.
+func (g *Gateway) resume(ctx context.Context, user account.User, c conversion.Conversion, numbers []int) (*api.Upload, error) {
+	switch {
+	case c.State != conversion.AwaitingUpload:
+		return nil, notAwaiting(c)
+	case c.Object.Size == 0:
+		return nil, conflict("This video comes through the gateway: send it again to /upload.")
+	case c.Upload == nil && len(numbers) > 0:
+		return nil, invalid("body.numbers", "this upload has no parts")
+	case c.Upload == nil:
+		return g.sign(ctx, c, nil, nil)
+	}
+	for _, n := range numbers {
+		if n < 1 || n > c.Upload.Parts {
+			return nil, invalid("body.numbers", fmt.Sprintf("%d is no part of this upload, which has %d", n, c.Upload.Parts))
+		}
+	}
+	have, err := g.have(ctx, c)
+	if errors.Is(err, blob.ErrNotExist) {
+		c, err = g.restart(ctx, user, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.sign(ctx, c, have, numbers)
+}
+
+// have lists the stored parts; ErrNotExist where there is no upload.
+func (g *Gateway) have(ctx context.Context, c conversion.Conversion) ([]blob.Part, error) {
+	if c.Upload.ID == "" {
+		return nil, blob.ErrNotExist
+	}
+	return g.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
+}
+
+// restart begins a multipart upload in place of one that the store does not
+// have any more, and returns the conversion with the upload that counts.
+func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.Conversion) (conversion.Conversion, error) {
+	switch _, err := g.Blobs.Head(ctx, c.Object.Key); {
+	case err == nil:
+		return c, conflict("The upload is finished already: POST …/complete.")
+	case !errors.Is(err, blob.ErrNotExist):
+		return c, err
+	}
+	lost := c.Upload.ID
+	id, err := g.Blobs.CreateUpload(ctx, c.Object.Key)
+	if err != nil {
+		return c, err
+	}
+	written := false
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
+		written = false
+		switch {
+		case c.State != conversion.AwaitingUpload || c.Upload == nil:
+			return notAwaiting(*c)
+		case c.Upload.ID != lost: // another request began one
+			return conversion.ErrUnchanged
+		}
+		c.Upload = &conversion.Upload{ID: id, PartSize: c.Upload.PartSize, Parts: c.Upload.Parts}
+		c.UpdatedAt = g.Now().UTC().Truncate(time.Millisecond)
+		written = true
+		return nil
+	})
+	if err != nil || !written {
+		g.abort(ctx, c.Object.Key, id)
+	}
+	return c, err
+}
+
+// complete takes the client's word that everything is sent, and checks it.
+func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) (*conversionOutput, error) {
+	c, err := g.owned(ctx, user, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	switch c.State {
+	case conversion.AwaitingUpload, conversion.Expired:
+	case conversion.Canceled:
+		return nil, notAwaiting(c)
+	default:
+		return answer(http.StatusOK, c), nil // noticed before
+	}
+	if c.Upload != nil && c.Upload.ID != "" {
+		if err := g.join(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	object, err := g.Blobs.Head(ctx, c.Object.Key)
+	if errors.Is(err, blob.ErrNotExist) {
+		return nil, incomplete("The video is not in the store yet.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.Now()) })
+	if err != nil {
+		return nil, err
+	}
+	g.Log.Info("upload completed", "conversion_id", c.ID, "state", c.State)
+	return answer(http.StatusOK, c), nil
+}
+
+// join completes a multipart upload whose parts are all there. One that the
+// store does not know was completed before, or dropped: its object tells.
+func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
+	have, err := g.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
+	if errors.Is(err, blob.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if wrong := wrongParts(c, have); len(wrong) > 0 {
+		return incomplete("Parts are missing or have another size than agreed: "+ranges(wrong)+".",
+			api.Field{Location: "parts", Message: ranges(wrong)})
+	}
+	_, err = g.Blobs.CompleteUpload(ctx, c.Object.Key, c.Upload.ID, have)
+	switch {
+	case errors.Is(err, blob.ErrNotExist): // another request was faster
+		return nil
+	case errors.Is(err, blob.ErrInvalid):
+		return incomplete("The store refused to join the parts; send them again.")
+	}
+	return err
+}
+
+// wrongParts returns the numbers of parts that are missing or have a wrong
+// size.
+func wrongParts(c conversion.Conversion, have []blob.Part) []int {
+	sizes := map[int]int64{}
+	for _, p := range have {
+		sizes[p.Number] = p.Size
+	}
+	var wrong []int
+	for n := 1; n <= c.Upload.Parts; n++ {
+		want := min(c.Upload.PartSize, c.Object.Size-int64(n-1)*c.Upload.PartSize)
+		if got, ok := sizes[n]; !ok || got != want {
+			wrong = append(wrong, n)
+		}
+	}
+	return wrong
+}
+
+// ranges writes ascending numbers as in "1, 4–9", and at most twenty of them.
+func ranges(numbers []int) string {
+	var out []string
+	for i := 0; i < len(numbers); {
+		if len(out) == 20 {
+			return strings.Join(out, ", ") + fmt.Sprintf(" and %d others", len(numbers)-i)
+		}
+		end := i
+		for end+1 < len(numbers) && numbers[end+1] == numbers[end]+1 {
+			end++
+		}
+		if end == i {
+			out = append(out, fmt.Sprint(numbers[i]))
+		} else {
+			out = append(out, fmt.Sprintf("%d–%d", numbers[i], numbers[end]))
+		}
+		i = end + 1
+	}
+	return strings.Join(out, ", ")
+}
+
+func incomplete(detail string, fields ...api.Field) error {
+	return refuse(http.StatusConflict, "upload_incomplete", detail, fields...)
+}
+
+func notAwaiting(c conversion.Conversion) error {
+	return conflict("The conversion is " + string(c.State) + " and does not await an upload.")
+}

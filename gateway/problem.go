@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tonearm/internal/account"
+	"tonearm/internal/api"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+// clientGone is the status in the metrics of a request whose client did not
+// wait for the answer.
+const clientGone = 499
+
+// retryAfter is what a client is asked to wait while a store is down.
+const retryAfter = 5 * time.Second
+
+// problem is an answer other than the one hoped for.
+type problem struct {
+	api.Problem
+	header http.Header
+}
+
+func (p *problem) Error() string             { return p.Code + ": " + p.Detail }
+func (p *problem) GetStatus() int            { return p.Status }
+func (p *problem) GetHeaders() http.Header   { return p.header }
+func (p *problem) ContentType(string) string { return "application/problem+json" }
+
+func refuse(status int, code, detail string, fields ...api.Field) *problem {
+	title := http.StatusText(status)
+	if title == "" {
+		title = "Client closed request"
+	}
+	return &problem{Problem: api.Problem{Title: title, Status: status, Code: code, Detail: detail, Errors: fields}}
+}
+
+func (p *problem) with(key, value string) *problem {
+	if p.header == nil {
+		p.header = http.Header{}
+	}
+	p.header.Set(key, value)
+	return p
+}
+
+func (p *problem) retryIn(d time.Duration) *problem {
+	return p.with("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
+}
+
+func invalid(location, message string) *problem {
+	return refuse(http.StatusUnprocessableEntity, "invalid_request", "The request is not valid: "+message+".",
+		api.Field{Location: location, Message: message})
+}
+
+func conflict(detail string) *problem { return refuse(http.StatusConflict, "conflict", detail) }
+
+// problemOf is the one place where an error becomes a status and a code. What
+// it does not know is a store's failure.
+func problemOf(err error) *problem {
+	var (
+		p      *problem
+		option *conversion.OptionError
+		large  *http.MaxBytesError
+		model  *huma.ErrorModel
+	)
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &model):
+		return problemOfHuma(model)
+	case errors.As(err, &option):
+		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+option.Message+".",
+			api.Field{Location: "body.options." + option.Field, Message: option.Message})
+	case errors.Is(err, conversion.ErrNotFound), errors.Is(err, blob.ErrNotExist):
+		return refuse(http.StatusNotFound, "not_found", "There is nothing here that belongs to you.")
+	case errors.Is(err, conversion.ErrState):
+		return conflict("The conversion is not in a state that allows this.")
+	case errors.Is(err, account.ErrCredentials):
+		return refuse(http.StatusUnauthorized, "wrong_credentials", "The e-mail address or the password is wrong.")
+	case errors.Is(err, account.ErrToken):
+		return refuse(http.StatusUnauthorized, "invalid_token", "The token is not valid, or no longer. POST /login gives a new one.")
+	case errors.Is(err, account.ErrExists):
+		return refuse(http.StatusConflict, "account_exists", "This address has an account already.")
+	case errors.Is(err, account.ErrInvalid):
+		return invalid("body", strings.TrimSuffix(err.Error(), "."))
+	case errors.As(err, &large):
+		return refuse(http.StatusRequestEntityTooLarge, "body_too_large",
+			"The body of the request is longer than "+strconv.FormatInt(large.Limit, 10)+" bytes.")
+	case errors.Is(err, context.Canceled):
+		return refuse(clientGone, "client_gone", "The client did not wait for the answer.")
+	}
+	return refuse(http.StatusServiceUnavailable, "unavailable",
+		"A part of Tonearm cannot be reached at present. Nothing is lost; try again.").retryIn(retryAfter)
+}
+
+// problemOfHuma translates what huma found wrong with a request. It leaves out
+// the values, which may be passwords.
+func problemOfHuma(m *huma.ErrorModel) *problem {
+	p := refuse(m.Status, "invalid_request", "The request is not valid: "+m.Detail+".")
+	switch {
+	case m.Status == http.StatusUnsupportedMediaType:
+		p.Code = "unsupported_media_type"
+		p.Detail = "The body must be JSON, with Content-Type: application/json."
+	case m.Status >= http.StatusInternalServerError:
+		p.Code, p.Detail = "internal", "Something went wrong here."
+	}
+	for i, d := range m.Errors {
+		if strings.HasPrefix(d.Location, "body.options") {
+			p.Code = "invalid_options"
+		}
+		if i == 0 && p.Code != "internal" && p.Status != http.StatusUnsupportedMediaType {
+			p.Detail = "The request is not valid: " + strings.TrimPrefix(d.Location+": ", ": ") + d.Message + "."
+		}
+		p.Errors = append(p.Errors, api.Field{Location: d.Location, Message: d.Message})
+	}
+	return p
+}
+
+// translate makes huma's own errors problems like all others.
+func translate(_ huma.Context, _ string, v any) (any, error) {
+	if m, ok := v.(*huma.ErrorModel); ok {
+		return problemOf(m), nil
+	}
+	return v, nil
+}
+
+// problem returns the answer to a request that failed with err, and logs what
+// an operator has to know. ctx is the request's.
+func (g *Gateway) problem(ctx context.Context, err error) *problem {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		err = context.Canceled // whatever a store made of it
+	}
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError {
+		g.Log.Error("request failed", "status", p.Status, "code", p.Code, "error", err)
+	}
+	return p
+}
+
+// fail answers with the problem that err is.
+func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := g.problem(r.Context(), err)
+	for k, v := range p.header {
+		w.Header()[k] = v
+	}
+	if r.URL.Path == "/download" && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(p.Status)
+		_ = problemPage.Execute(w, p.Problem) // nobody is left to tell
+		return
+	}
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p.Problem)
+}
+
+// problemPage is what a person sees who follows a link out of a mail.
+var problemPage = template.Must(template.New("problem").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Tonearm: {{.Title}}</title>
+<h1>{{.Title}}</h1>
+<p>{{.Detail}}</p>
+`))

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"tonearm/internal/account"
+	"tonearm/internal/api"
+)
+
+// How long the answer to a request may take. A store that is down is told
+// within quick.
+const (
+	quick        = 5 * time.Second
+	hashing      = 10 * time.Second // a password, perhaps behind others
+	joining      = 2 * time.Minute  // the parts of a large upload
+	waiting      = 75 * time.Second // ?wait=60 and a read
+	pollInterval = 5 * time.Second  // behind wake-ups that may be lost
+)
+
+// routes declares everything that the gateway serves.
+func (g *Gateway) routes() error {
+	g.api = humago.New(g.mux, g.config())
+	registry := g.api.OpenAPI().Components.Schemas
+	g.problems = &huma.Response{
+		Description: "A problem document (RFC 9457); code is a stable word for what is wrong",
+		Content: map[string]*huma.MediaType{"application/problem+json": {
+			Schema: registry.Schema(reflect.TypeFor[api.Problem](), true, "Problem"),
+		}},
+	}
+	const (
+		get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+
+		accounts, conversions, mp3s, plain = "Accounts", "Conversions", "MP3s", "Plain forms"
+	)
+
+	forAnyone(g, hashing, op(post, "/v1/users", accounts, "register", "Make an account", 201), g.register)
+
+	forUser(g, quick, op(post, "/v1/conversions", conversions, "create", "Announce a video; the answer says where to upload it", 201), g.create)
+	forUser(g, quick, op(get, "/v1/conversions", conversions, "list", "List your conversions, newest first", 200), g.list)
+	forUser(g, waiting, op(get, "/v1/conversions/{id}", conversions, "get", "See how far a conversion is, or wait for its end", 200), g.get)
+	forUser(g, quick, op(del, "/v1/conversions/{id}", conversions, "delete", "Delete a conversion, its video and its MP3", 204), g.remove)
+	forUser(g, quick, op(post, "/v1/conversions/{id}/parts", conversions, "parts", "Get fresh upload URLs", 200), g.parts)
+	forUser(g, joining, op(post, "/v1/conversions/{id}/complete", conversions, "complete", "Say that everything is uploaded", 200), g.complete)
+	forUser(g, quick, op(post, "/v1/conversions/{id}/cancel", conversions, "cancel", "Cancel a conversion", 200), g.cancel)
+	forUser(g, quick, op(post, "/v1/conversions/{id}/retry", conversions, "retry", "Start a failed, canceled or expired conversion again", 200), g.retry)
+
+	forUser(g, quick, op(get, "/v1/mp3s", mp3s, "list-mp3s", "List your MP3s, newest first", 200), g.mp3s)
+	forUser(g, quick, op(get, "/v1/mp3s/{mp3_id}", mp3s, "get-mp3", "See an MP3's metadata", 200), g.mp3)
+	forUser(g, quick, op(get, "/v1/mp3s/{mp3_id}/download", mp3s, "download-mp3", "Go to a presigned link to an MP3", 302), g.mp3Download)
+
+	g.form(loginOperation(op(post, "/login", plain, "login", "Get a token for your address and password", 200)), g.login)
+	g.form(uploadOperation(op(post, "/upload", plain, "upload", "Upload a video through the gateway", 201)), g.upload)
+	g.form(uploadOperation(op(put, "/upload", plain, "put-upload", "The same for curl -T", 201)), g.upload)
+	g.form(uploadOperation(op(post, "/upload/{filename}", plain, "upload-named", "The same under a name", 201)), g.upload)
+	g.form(uploadOperation(op(put, "/upload/{filename}", plain, "put-upload-named", "The same for curl -T VIDEO URL/upload/", 201)), g.upload)
+	g.form(downloadOperation(op(get, "/download", plain, "download", "Go to a presigned link to an MP3", 302)), g.download)
+
+	g.handle("GET /.well-known/jwks.json", func(w http.ResponseWriter, r *http.Request) error {
+		return g.document(w, g.Tokens.JWKS())
+	})
+	g.handle("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) error { return g.document(w, g.openAPI) })
+	g.handle("GET /docs", g.docs)
+	g.handle("GET /docs/{file}", g.docs)
+	g.handle("GET /{$}", func(w http.ResponseWriter, r *http.Request) error {
+		http.Redirect(w, r, "docs", http.StatusFound)
+		return nil
+	})
+
+	delete(registry.Map(), "ErrorModel") // huma's own, which is never sent
+	var err error
+	g.openAPI, err = json.Marshal(g.api.OpenAPI())
+	return err
+}
+
+func (g *Gateway) config() huma.Config {
+	c := huma.DefaultConfig("Tonearm", "1")
+	c.CreateHooks = nil // no links to schemas in answers
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	c.Transformers = []huma.Transformer{translate}
+	c.Info.Description = "Lifts the sound out of video: announce a video, upload it to the URL in the answer, " +
+		"wait for the mail or with ?wait=, download the MP3. Times are RFC 3339 in UTC, durations seconds, sizes bytes."
+	c.Servers = []*huma.Server{{URL: g.PublicURL}}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"},
+		"basic":  {Type: "http", Scheme: "basic"},
+	}
+	return c
+}
+
+func op(method, path, tag, id, summary string, status int) huma.Operation {
+	return huma.Operation{Method: method, Path: path, Tags: []string{tag}, OperationID: id, Summary: summary, DefaultStatus: status}
+}
+
+// forAnyone adds a JSON route for everybody; its answer takes at most limit.
+func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1 // readBody has limited both
+	op.Responses = map[string]*huma.Response{"default": g.problems}
+	op.Middlewares = append(op.Middlewares, func(c huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(c)
+		if err := g.readBody(w, r); err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		next(c)
+	})
+	huma.Register(g.api, op, func(request context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(request, limit)
+		defer cancel()
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, g.problem(request, err)
+		}
+		return out, nil
+	})
+}
+
+type userKey struct{}
+
+// forUser adds a JSON route for whoever carries an access token. What the handler
+// reads or changes must be that user's: owned, transition and ownResult see to
+// it.
+func forUser[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, account.User, *I) (*O, error)) {
+	op.Security = []map[string][]string{{"bearer": {}}}
+	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(c)
+		user, err := g.bearer(r)
+		if err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		next(huma.WithValue(c, userKey{}, user))
+	}}
+	forAnyone(g, limit, op, func(ctx context.Context, in *I) (*O, error) {
+		return handle(ctx, ctx.Value(userKey{}).(account.User), in)
+	})
+}
+
+// form adds a route that reads and writes more than JSON, and describes it.
+func (g *Gateway) form(op huma.Operation, handle func(http.ResponseWriter, *http.Request) error) {
+	op.Responses["default"] = g.problems
+	g.api.OpenAPI().AddOperation(&op)
+	g.handle(op.Method+" "+op.Path, handle)
+}
+
+// handle adds a route that the OpenAPI description leaves out.
+func (g *Gateway) handle(pattern string, serve func(http.ResponseWriter, *http.Request) error) {
+	g.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r); err != nil {
+			g.fail(w, r, err)
+		}
+	})
+}
+
+func (g *Gateway) document(w http.ResponseWriter, body []byte) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(body)
+	return nil
+}
+
+// routeMux remembers its patterns, for the test that every one has a rule.
+type routeMux struct {
+	*http.ServeMux
+	patterns []string
+}
+
+func (m *routeMux) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	m.patterns = append(m.patterns, pattern)
+	m.ServeMux.HandleFunc(pattern, handler)
+}

@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// bodyTimeout is how long a client may take to send a JSON body.
+const bodyTimeout = 15 * time.Second
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tonearm_http_requests_total",
+			Help: "Requests answered, by route, method and status; 499 where the client did not wait.",
+		}, []string{"route", "method", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tonearm_http_request_duration_seconds",
+			Help:    "Time to answer, by route. Uploads through the gateway and ?wait= take as long as they are asked to.",
+			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
+		}, []string{"route"}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// serve is what every request goes through: headers, metrics, panics.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
+	rec := &recorder{ResponseWriter: w}
+	start := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			g.Log.Error("request panicked", "route", route(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			if rec.status == 0 {
+				g.fail(rec, r, refuse(http.StatusInternalServerError, "internal", "Something went wrong here."))
+			}
+		}
+		g.metrics.requests.WithLabelValues(route(r), method(r), strconv.Itoa(rec.status)).Inc()
+		g.metrics.seconds.WithLabelValues(route(r)).Observe(time.Since(start).Seconds())
+	}()
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	if strings.HasPrefix(g.PublicURL, "https:") {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	if handler, pattern := g.mux.Handler(r); pattern == "" {
+		g.unrouted(rec, r, handler)
+		return
+	}
+	g.mux.ServeHTTP(rec, r)
+}
+
+// unrouted answers what no route matches: the mux knows whether the path or
+// the method is wrong.
+func (g *Gateway) unrouted(w http.ResponseWriter, r *http.Request, verdict http.Handler) {
+	v := &discard{header: http.Header{}}
+	verdict.ServeHTTP(v, r)
+	if v.status == http.StatusMethodNotAllowed {
+		g.fail(w, r, refuse(v.status, "method_not_allowed", "This path takes "+v.header.Get("Allow")+".").
+			with("Allow", v.header.Get("Allow")))
+		return
+	}
+	g.fail(w, r, refuse(http.StatusNotFound, "no_such_path", "There is no such path. /docs lists what there is."))
+}
+
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// route returns the pattern that matched, without its method.
+func route(r *http.Request) string {
+	if r.Pattern == "" {
+		return "none"
+	}
+	return r.Pattern[strings.IndexByte(r.Pattern, '/'):]
+}
+
+// method returns the request's method, which a client is free to invent.
+func method(r *http.Request) string {
+	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, r.Method) {
+		return r.Method
+	}
+	return "other"
+}
+
+// readBody takes the whole JSON body into memory, within its limits of size
+// and time, so that a bad one gets an answer like every other mistake.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
+	deadlines := http.NewResponseController(w)
+	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBodyBytes))
+	_ = deadlines.SetReadDeadline(time.Time{})
+	if err != nil {
+		if p := problemOf(err); p.Status == http.StatusRequestEntityTooLarge {
+			return p
+		}
+		return refuse(http.StatusBadRequest, "invalid_request", "The body of the request broke off.")
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}

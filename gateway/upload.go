@@ -1,0 +1,295 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+
+	"tonearm/internal/account"
+	"tonearm/internal/conversion"
+)
+
+const (
+	clientPause = time.Minute     // without a byte from the client
+	storePause  = 2 * time.Minute // without the store taking a byte
+	maxFields   = 16              // before the file of a form
+	maxName     = 1024            // bytes of a file name
+)
+
+// video is what one request to /upload brings.
+type video struct {
+	name    string
+	options conversion.Options
+	content io.Reader
+	form    *multipart.Reader // nil for a raw body
+}
+
+// upload is the plain form: one video, in a form or as the whole body, is
+// passed on to the store as it comes.
+func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
+	user, err := g.either(r)
+	if err != nil {
+		return err
+	}
+	limit := g.limit(user)
+	if r.ContentLength > limit+maxFields*g.MaxBodyBytes { // surely; else it is counted
+		return tooLarge(limit)
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	body := &source{w: w, r: r.Body, stalled: time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) })}
+	defer body.stop()
+	r.Body = body
+	v, err := g.video(r)
+	if err != nil {
+		return err
+	}
+	content := bufio.NewReader(v.content)
+	if _, err := content.Peek(1); err == io.EOF {
+		return emptySource()
+	} else if err != nil {
+		return err
+	}
+	v.content = &limited{r: content, left: limit, limit: limit}
+	c, err := g.receive(ctx, user, v)
+	if err != nil {
+		return err
+	}
+	out := answer(http.StatusCreated, c)
+	w.Header().Set("Location", "/v1/conversions/"+c.ID)
+	w.Header().Set("ETag", out.ETag)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusCreated)
+	return json.NewEncoder(w).Encode(out.Body)
+}
+
+// receive makes the conversion and stores its source; what fails leaves
+// nothing behind.
+func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conversion.Conversion, error) {
+	c, err := conversion.New(conversion.Params{
+		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, UploadWindow: g.UploadWindow,
+	}, g.Now())
+	if err != nil {
+		return c, err
+	}
+	if err := g.begin(ctx, c); err != nil {
+		return c, err
+	}
+	object, err := g.Blobs.Put(ctx, c.Object.Key, v.content)
+	if failure := v.content.(*limited).err; failure != nil {
+		err = failure // whatever the store's client made of it
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	if err == nil && v.form != nil {
+		err = noMoreOptions(v.form)
+	}
+	if err != nil {
+		g.discard(ctx, user, c)
+		return c, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.Now()) })
+	if err != nil {
+		return c, err
+	}
+	g.Log.Info("upload received", "conversion_id", c.ID, "size", object.Size)
+	return c, nil
+}
+
+// begin writes the record, and asks the store for a sign of life, before the
+// first byte of a long body is taken.
+func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
+	ctx, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	if err := g.Blobs.Ping(ctx); err != nil {
+		return err
+	}
+	return g.Records.Create(ctx, c)
+}
+
+// discard removes what a broken upload left: first the conversion, so that
+// nobody starts it, then the object.
+func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.Conversion) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*quick)
+	defer cancel()
+	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.Now()) })
+	err = errors.Join(err, g.Blobs.Delete(ctx, c.Object.Key))
+	if err != nil { // the upload window ends it
+		g.Log.Warn("broken upload left behind", "conversion_id", c.ID, "error", err)
+		return
+	}
+	g.Log.Info("upload discarded", "conversion_id", c.ID)
+}
+
+// video finds the file in the request.
+func (g *Gateway) video(r *http.Request) (video, error) {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind != "multipart/form-data" {
+		name := r.URL.Query().Get("filename")
+		if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Disposition")); err == nil && name == "" {
+			name = params["filename"]
+		}
+		if name == "" {
+			name = r.PathValue("filename")
+		}
+		return video{name: plainName(name), content: r.Body}, nil
+	}
+	form, err := r.MultipartReader()
+	if err != nil {
+		return video{}, badForm(err)
+	}
+	v := video{form: form}
+	for range maxFields {
+		part, err := form.NextPart()
+		if err != nil {
+			return video{}, badForm(err)
+		}
+		if part.FileName() != "" {
+			v.name, v.content = plainName(part.FileName()), part
+			return v, nil
+		}
+		value, err := io.ReadAll(io.LimitReader(part, g.MaxBodyBytes+1))
+		if err != nil {
+			return video{}, badForm(err)
+		}
+		if int64(len(value)) > g.MaxBodyBytes {
+			return video{}, &http.MaxBytesError{Limit: g.MaxBodyBytes}
+		}
+		if part.FormName() != "options" {
+			return video{}, invalid("form."+part.FormName(), "the form takes options and, after it, one file")
+		}
+		if v.options, err = parseOptions(value); err != nil {
+			return video{}, err
+		}
+	}
+	return video{}, invalid("form", "there are too many fields before the file")
+}
+
+func parseOptions(value []byte) (conversion.Options, error) {
+	var o conversion.Options
+	d := json.NewDecoder(strings.NewReader(string(value)))
+	d.DisallowUnknownFields()
+	err := d.Decode(&o)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("more than one value")
+		}
+	}
+	if err != nil {
+		return o, &conversion.OptionError{Field: "", Message: "options is one JSON object (" + err.Error() + ")"}
+	}
+	return o, o.Validate()
+}
+
+// noMoreOptions refuses options that come after the file, rather than ignore
+// them.
+func noMoreOptions(form *multipart.Reader) error {
+	part, err := form.NextPart()
+	switch {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return badForm(err)
+	case part.FormName() == "options":
+		return &conversion.OptionError{Message: "the field options comes before the file"}
+	}
+	return invalid("form."+part.FormName(), "the form takes one file, and nothing after it")
+}
+
+func badForm(err error) error {
+	if p := (*problem)(nil); errors.As(err, &p) {
+		return p
+	}
+	if err == io.EOF {
+		return invalid("form", "there is no file in the form, as with curl -F file=@video.mp4")
+	}
+	return refuse(http.StatusBadRequest, "invalid_request", "The form cannot be read: "+err.Error()+".")
+}
+
+// plainName makes a name of what a client calls its file.
+func plainName(s string) string {
+	s = strings.ToValidUTF8(path.Base(strings.ReplaceAll(s, `\`, "/")), "")
+	s = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s))
+	if len(s) > maxName {
+		s = strings.ToValidUTF8(s[:maxName], "")
+	}
+	if s == "" || s == "." || s == "/" {
+		return "video"
+	}
+	return s
+}
+
+// limited ends a source that is longer than allowed, and remembers why it
+// ended: the clients of stores take some errors of readers for the end.
+type limited struct {
+	r           io.Reader
+	left, limit int64
+	err         error
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		n, err = 0, tooLarge(l.limit)
+	}
+	if err != nil && err != io.EOF {
+		if p := (*problem)(nil); !errors.As(err, &p) {
+			err = badForm(err)
+		}
+		l.err = err
+	}
+	return n, err
+}
+
+// source is the body of an upload. A client that sends nothing for a while is
+// given up, and so is a store that takes nothing.
+type source struct {
+	w       http.ResponseWriter
+	r       io.ReadCloser
+	stalled *time.Timer
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	s.stalled.Stop() // the client's time
+	_ = http.NewResponseController(s.w).SetReadDeadline(time.Now().Add(clientPause))
+	n, err := s.r.Read(p)
+	s.stalled.Reset(storePause)
+	if err != nil && err != io.EOF {
+		detail := "The upload broke off."
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			detail = fmt.Sprintf("The upload broke off: nothing came for %v.", clientPause)
+		}
+		err = refuse(http.StatusBadRequest, "upload_incomplete", detail)
+	}
+	return n, err
+}
+
+func (s *source) Close() error { return s.r.Close() }
+
+// stop ends both time limits.
+func (s *source) stop() {
+	s.stalled.Stop()
+	_ = http.NewResponseController(s.w).SetReadDeadline(time.Time{})
+}
