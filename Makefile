@@ -1,0 +1,38 @@
+# Tonearm. `make help` lists what there is.
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CACHE ?= $(or $(TONEARM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tonearm)
+LINT := $(CACHE)/bin/golangci-lint-v2.15.0
+export TONEARM_CACHE := $(CACHE)
+
+.PHONY: help demo up build test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## convert one video on this machine, from upload to mail to MP3 in out/
+	@scripts/demo
+
+up: build ## run everything on http://localhost:8080, data in .tonearm/
+	@bin/tonearm up
+
+build: ## the five commands in bin/
+	@scripts/setup
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+test: build ## every test that needs no cluster, on real servers that it starts itself
+	@scripts/setup ffmpeg redis-server mariadbd curl
+	go vet ./...
+	go run ./test/servers -- go test -timeout 25m ./...
+
+lint: $(LINT) ## linters, module files, vulnerabilities where their database can be reached
+	go mod tidy -diff
+	cd test/ferretdb && go mod tidy -diff
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CACHE)/bin/golangci go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(CACHE)/bin/golangci/golangci-lint $@
+
+clean: ## remove what make built (data in .tonearm/ stays)
+	rm -rf bin out

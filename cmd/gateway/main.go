@@ -1,0 +1,85 @@
+// Command gateway serves Tonearm's HTTP interface. gateway --help lists its
+// flags; each has an environment twin TONEARM_….
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tonearm/cmd/internal/config"
+	"tonearm/gateway"
+	"tonearm/internal/service"
+)
+
+func main() {
+	var listen config.Listen
+	var stores config.Stores
+	var tokens config.Tokens
+	o := gateway.Options{}
+	bind := func(f *pflag.FlagSet) {
+		listen.Bind(f, ":8080")
+		stores.BindRecords(f)
+		stores.BindUsers(f)
+		stores.BindQueue(f)
+		stores.BindS3(f)
+		tokens.Bind(f)
+		config.Gateway(f, &o)
+	}
+	cmd := config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
+		func(cmd *cobra.Command, log *slog.Logger) error {
+			return run(cmd.Context(), log, listen, stores, tokens, o)
+		})
+	if cmd.ExecuteContext(context.Background()) != nil {
+		os.Exit(1)
+	}
+}
+
+func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, o gateway.Options) error {
+	ctx, cancel := service.SignalContext(parent, log)
+	defer cancel()
+	records, err := stores.OpenRecords()
+	if err != nil {
+		return err
+	}
+	defer records.Close()
+	users, err := stores.OpenUsers()
+	if err != nil {
+		return err
+	}
+	defer users.Close()
+	queue, err := stores.OpenQueue()
+	if err != nil {
+		return err
+	}
+	defer queue.Close()
+	blobs, err := stores.OpenBlobs(log)
+	if err != nil {
+		return err
+	}
+	signer, err := tokens.Open()
+	if err != nil {
+		return err
+	}
+	registry := service.NewRegistry()
+	o.Records, o.Accounts, o.Queue, o.Blobs, o.Tokens = records, users, queue, blobs, signer
+	o.Log, o.Registerer = log, registry
+	g, err := gateway.New(o)
+	if err != nil {
+		return err
+	}
+	p := service.NewProcess(log)
+	p.Health.Check("records", records.Ping)
+	p.Health.Check("users", users.Ping)
+	p.Health.Check("queue", queue.Ping)
+	p.Health.Check("objects", blobs.Ping)
+	p.Add("admin", service.ListenHTTP(listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Await("records", records.Prepare)
+	p.Await("users", users.Prepare)
+	p.Add("gateway", service.ListenHTTP(listen.Addr, g.Handler(), 30*time.Second, log))
+	return p.Run(ctx)
+}

@@ -1,0 +1,209 @@
+// Package config holds the flags that several commands share, and what they
+// open. Every flag has an environment twin: --s3-bucket is TONEARM_S3_BUCKET.
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tonearm/internal/account/jwttoken"
+	"tonearm/internal/account/sqlaccount"
+	"tonearm/internal/attempt"
+	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/conversion"
+	"tonearm/internal/conversion/mongoconversion"
+	"tonearm/internal/mail/smtpmail"
+	"tonearm/internal/queue/redisqueue"
+)
+
+// Env sets every flag that the command line leaves out from its environment
+// twin.
+func Env(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "TONEARM_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if value, ok := os.LookupEnv(name); ok && !f.Changed {
+			if err := flags.Set(f.Name, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// Command returns a command that runs a service: flags and environment, a
+// logger, and errors on standard error.
+func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.Command, log *slog.Logger) error) *cobra.Command {
+	var level slog.Level
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := Env(cmd.Flags()); err != nil {
+				return err
+			}
+			return run(cmd, Logger(cmd.ErrOrStderr(), level))
+		},
+	}
+	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	bind(cmd.Flags())
+	return cmd
+}
+
+// Logger returns the JSON logger of a service.
+func Logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// Listen is where a service listens.
+type Listen struct{ Addr, Admin string }
+
+// Bind adds the flags.
+func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
+	f.StringVar(&l.Addr, "listen", addr, "address to serve on")
+	f.StringVar(&l.Admin, "admin-listen", ":9090", "address of /livez, /readyz and /metrics")
+}
+
+// Stores are the servers behind the services; which of them a service needs is
+// up to the service.
+type Stores struct {
+	Records, Database string
+	Users             string
+	Queue, Prefix     string
+	S3                s3blob.Options
+}
+
+// BindRecords, BindUsers, BindQueue and BindS3 add the flags of one store.
+func (s *Stores) BindRecords(f *pflag.FlagSet) {
+	f.StringVar(&s.Records, "records", "", "MongoDB URI of the conversions")
+	f.StringVar(&s.Database, "records-database", "tonearm", "MongoDB database")
+}
+
+func (s *Stores) BindUsers(f *pflag.FlagSet) {
+	f.StringVar(&s.Users, "users", "", "MySQL DSN of the users, such as user:password@tcp(host:3306)/tonearm")
+}
+
+func (s *Stores) BindQueue(f *pflag.FlagSet) {
+	f.StringVar(&s.Queue, "queue", "", "Redis URL of the queue, such as redis://host:6379/0")
+	f.StringVar(&s.Prefix, "queue-prefix", "tonearm", "prefix of all Redis keys")
+}
+
+func (s *Stores) BindS3(f *pflag.FlagSet) {
+	f.StringVar(&s.S3.Endpoint, "s3-endpoint", "", "URL of the object store, as services and transcoders reach it")
+	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "URL of the object store, as people reach it (default --s3-endpoint)")
+	f.StringVar(&s.S3.Region, "s3-region", "us-east-1", "region of the bucket")
+	f.StringVar(&s.S3.Bucket, "s3-bucket", "tonearm", "bucket of sources and MP3s")
+	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key")
+	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret key")
+	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
+	f.BoolVar(&s.S3.VirtualHost, "s3-virtual-host", false, "address the bucket by host name, as AWS wants it, not by path")
+	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{"*"}, "origins of web pages that may upload")
+}
+
+// OpenRecords, OpenUsers, OpenQueue and OpenBlobs open a store that has to be
+// configured, without contacting it.
+func (s *Stores) OpenRecords() (*mongoconversion.Store, error) {
+	if s.Records == "" {
+		return nil, missing("records")
+	}
+	return mongoconversion.Open(s.Records, s.Database)
+}
+
+func (s *Stores) OpenUsers() (*sqlaccount.Store, error) {
+	if s.Users == "" {
+		return nil, missing("users")
+	}
+	return sqlaccount.OpenMySQL(s.Users)
+}
+
+func (s *Stores) OpenQueue() (*redisqueue.Queue, error) {
+	if s.Queue == "" {
+		return nil, missing("queue")
+	}
+	return redisqueue.Open(s.Queue, s.Prefix)
+}
+
+func (s *Stores) OpenBlobs(log *slog.Logger) (*s3blob.Store, error) {
+	if s.S3.Endpoint == "" {
+		return nil, missing("s3-endpoint")
+	}
+	o := s.S3
+	o.Log = log
+	return s3blob.New(o)
+}
+
+func missing(flag string) error {
+	return fmt.Errorf("--%s is required (or TONEARM_%s)", flag, strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
+}
+
+// Policy binds the durations and limits of transitions.
+func Policy(f *pflag.FlagSet) *conversion.Policy {
+	p := conversion.DefaultPolicy
+	f.DurationVar(&p.Lease, "attempt-lease", p.Lease, "an attempt silent for this long is presumed lost")
+	f.IntVar(&p.MaxAttempts, "max-attempts", p.MaxAttempts, "failed attempts before a conversion fails")
+	f.IntVar(&p.MaxLaunches, "max-launches", p.MaxLaunches, "attempts in all, lost ones included")
+	f.DurationVar(&p.Backoff, "retry-backoff", p.Backoff, "pause before a second attempt; doubles each time")
+	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "uploads are removed this long after they were converted; 0 keeps them")
+	f.DurationVar(&p.URLExpiry, "attempt-url-expiry", p.URLExpiry, "validity of the URLs that transcoders get")
+	return &p
+}
+
+// AttemptKey reads the key of attempt tokens, in hex.
+func AttemptKey(s string) (attempt.Key, error) {
+	key, err := hex.DecodeString(s)
+	if err != nil || len(key) < 32 {
+		return nil, errors.New("--attempt-key: want at least 32 bytes in hex, such as openssl rand -hex 32 prints")
+	}
+	return key, nil
+}
+
+// Tokens are the keys and lives of the tokens that people get.
+type Tokens struct {
+	KeyFile, Issuer string
+	AccessLife      time.Duration
+}
+
+// Bind adds the flags.
+func (t *Tokens) Bind(f *pflag.FlagSet) {
+	f.StringVar(&t.KeyFile, "signing-keys", "", "PEM file with Ed25519 keys (openssl genpkey -algorithm ed25519); the first signs, all verify")
+	f.StringVar(&t.Issuer, "token-issuer", "tonearm", "iss of tokens")
+	f.DurationVar(&t.AccessLife, "token-life", 12*time.Hour, "validity of access tokens")
+}
+
+// Open reads the keys.
+func (t *Tokens) Open() (*jwttoken.Tokens, error) {
+	if t.KeyFile == "" {
+		return nil, missing("signing-keys")
+	}
+	pem, err := os.ReadFile(filepath.Clean(t.KeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("read signing keys: %w", err)
+	}
+	keys, err := jwttoken.ParseKeys(pem)
+	if err != nil {
+		return nil, fmt.Errorf("signing keys in %s: %w", t.KeyFile, err)
+	}
+	return jwttoken.New(jwttoken.Options{Keys: keys, Issuer: t.Issuer, AccessLife: t.AccessLife})
+}
+
+// SMTP binds the flags of the mail server.
+func SMTP(f *pflag.FlagSet) *smtpmail.Options {
+	o := &smtpmail.Options{}
+	f.StringVar(&o.Host, "smtp-host", "", "mail server")
+	f.IntVar(&o.Port, "smtp-port", 587, "port of the mail server")
+	f.StringVar(&o.Username, "smtp-username", "", "user of the mail server; '' for none")
+	f.StringVar(&o.Password, "smtp-password", "", "password of the mail server")
+	f.StringVar((*string)(&o.TLS), "smtp-tls", "starttls", "starttls, implicit or none")
+	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "sender of the mails")
+	f.DurationVar(&o.Timeout, "smtp-timeout", 30*time.Second, "for one mail, from connecting to its acceptance")
+	return o
+}

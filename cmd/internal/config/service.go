@@ -1,0 +1,74 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tonearm/dispatcher"
+	"tonearm/gateway"
+	"tonearm/internal/conversion"
+	"tonearm/notifier"
+)
+
+// Gateway binds the flags of a gateway that are not a store's.
+func Gateway(f *pflag.FlagSet, o *gateway.Options) {
+	o.Policy = conversion.DefaultPolicy
+	f.StringVar(&o.PublicURL, "public-url", "http://localhost:8080", "URL at which people reach the gateway")
+	f.BoolVar(&o.OpenRegistration, "open-registration", false, "let anybody make an account by POST /v1/users")
+	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", 100<<30, "of one video, where the user has no limit of their own")
+	f.DurationVar(&o.UploadWindow, "upload-window", 24*time.Hour, "an upload not finished by then expires")
+	f.DurationVar(&o.URLExpiry, "url-expiry", time.Hour, "validity of upload URLs")
+}
+
+// Dispatcher holds the flags of a dispatcher that are not a store's.
+type Dispatcher struct {
+	policy      *conversion.Policy
+	cpu         int
+	maxUpload   int64
+	maxDuration time.Duration
+	maxMP3      int64
+	inboxEvery  time.Duration
+}
+
+// BindDispatcher adds them.
+func BindDispatcher(f *pflag.FlagSet) *Dispatcher {
+	d := &Dispatcher{policy: Policy(f)}
+	f.IntVar(&d.cpu, "max-jobs", 4, "attempts of class cpu at a time")
+	f.Int64Var(&d.maxUpload, "max-inbox-bytes", 100<<30, "of a video dropped into the inbox, where its owner has no limit of their own")
+	f.DurationVar(&d.maxDuration, "max-duration", 24*time.Hour, "of the sound of one video")
+	f.Int64Var(&d.maxMP3, "max-mp3-bytes", 2<<30, "of one MP3")
+	f.DurationVar(&d.inboxEvery, "inbox-every", 30*time.Second, "pause between two listings of the inbox")
+	return d
+}
+
+// Options returns what the flags say.
+func (d *Dispatcher) Options(bucket string) dispatcher.Options {
+	o := dispatcher.Options{
+		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu},
+		MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
+	}
+	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3
+	return o
+}
+
+// Notifier binds the flags of a notifier that are not a store's.
+func Notifier(f *pflag.FlagSet, o *notifier.Options) {
+	f.StringVar(&o.PublicURL, "public-url", "http://localhost:8080", "URL at which people reach the gateway")
+	f.StringVar(&o.MessageIDDomain, "message-id-domain", "tonearm.local", "right side of Message-IDs")
+	f.IntVar(&o.Concurrency, "mail-concurrency", 4, "mails sent at a time")
+}
+
+// TranscoderEnv is the part of the environment that transcoders started as
+// child processes share with their launcher.
+func TranscoderEnv() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_FFPROBE", "TONEARM_MEMORY_LIMIT_BYTES"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, strings.Join([]string{name, value}, "="))
+		}
+	}
+	return env
+}

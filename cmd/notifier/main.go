@@ -1,0 +1,78 @@
+// Command notifier mails the outcome of conversions to their owners. notifier
+// --help lists its flags; each has an environment twin TONEARM_….
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tonearm/cmd/internal/config"
+	"tonearm/internal/mail/smtpmail"
+	"tonearm/internal/service"
+	"tonearm/notifier"
+)
+
+func main() {
+	var listen config.Listen
+	var stores config.Stores
+	var tokens config.Tokens
+	var smtp *smtpmail.Options
+	o := notifier.Options{}
+	bind := func(f *pflag.FlagSet) {
+		f.StringVar(&listen.Admin, "admin-listen", ":9090", "address of /livez, /readyz and /metrics")
+		stores.BindRecords(f)
+		stores.BindQueue(f)
+		tokens.Bind(f)
+		smtp = config.SMTP(f)
+		config.Notifier(f, &o)
+	}
+	cmd := config.Command("notifier", "Mail the outcome of conversions", bind,
+		func(cmd *cobra.Command, log *slog.Logger) error {
+			return run(cmd.Context(), log, listen, stores, tokens, *smtp, o)
+		})
+	if cmd.ExecuteContext(context.Background()) != nil {
+		os.Exit(1)
+	}
+}
+
+func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, smtp smtpmail.Options, o notifier.Options) error {
+	ctx, cancel := service.SignalContext(parent, log)
+	defer cancel()
+	records, err := stores.OpenRecords()
+	if err != nil {
+		return err
+	}
+	defer records.Close()
+	queue, err := stores.OpenQueue()
+	if err != nil {
+		return err
+	}
+	defer queue.Close()
+	signer, err := tokens.Open()
+	if err != nil {
+		return err
+	}
+	sender, err := smtpmail.New(smtp)
+	if err != nil {
+		return err
+	}
+	registry := service.NewRegistry()
+	o.Records, o.Queue, o.Tokens, o.Sender = records, queue, signer, sender
+	o.Log, o.Registerer = log, registry
+	n, err := notifier.New(o)
+	if err != nil {
+		return err
+	}
+	p := service.NewProcess(log)
+	p.Health.Check("records", records.Ping)
+	p.Health.Check("queue", queue.Ping)
+	p.Add("admin", service.ListenHTTP(listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Await("records", records.Prepare)
+	p.Add("notifier", n.Run)
+	return p.Run(ctx)
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// dataDir is the directory of everything that `tonearm up` keeps. One process
+// at a time uses it.
+type dataDir struct {
+	dir  string
+	lock *os.File
+}
+
+// openData makes the directory where it is missing and locks it.
+func openData(dir string) (*dataDir, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another process uses %s: stop it or choose another --data", dir)
+	}
+	return &dataDir{dir, lock}, nil
+}
+
+func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
+
+// secret returns the 32 bytes in hex that are kept under name, drawn at the
+// first call.
+func (d *dataDir) secret(name string) (string, error) {
+	b, err := os.ReadFile(d.path(name))
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	s, partial := newSecret(), d.path(name)+".new"
+	if err := os.WriteFile(partial, []byte(s+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep secret: %w", err)
+	}
+	return s, os.Rename(partial, d.path(name))
+}
+
+// Close releases the directory.
+func (d *dataDir) Close() { d.lock.Close() }
