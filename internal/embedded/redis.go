@@ -1,0 +1,34 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// Redis is a server that keeps everything in memory: what it held is gone once
+// it ends, which a queue may do at any moment.
+type Redis struct {
+	server *miniredis.Miniredis
+	unbind func() bool
+}
+
+// StartRedis starts a server on a free loopback port. It ends with Close, or
+// when ctx is done. Keys never expire by themselves in it.
+func StartRedis(ctx context.Context) (*Redis, error) {
+	server := miniredis.NewMiniRedis()
+	if err := server.StartAddr("127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("start embedded redis: %w", err)
+	}
+	return &Redis{server, context.AfterFunc(ctx, server.Close)}, nil
+}
+
+// URL is where the server is found: redis://127.0.0.1:PORT.
+func (r *Redis) URL() string { return "redis://" + r.server.Addr() }
+
+// Close ends the server; a second call does nothing.
+func (r *Redis) Close() {
+	r.unbind()
+	r.server.Close()
+}

@@ -1,0 +1,42 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"tonearm/internal/embedded"
+	"tonearm/internal/queue"
+	"tonearm/internal/queue/redisqueue"
+)
+
+func TestRedis(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server, err := embedded.StartRedis(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	q, err := redisqueue.Open(server.URL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	m := queue.Message{Class: queue.CPU, Owner: "a", ConversionID: "b", Attempt: 1, Kind: "work"}
+	if err := q.Publish(t.Context(), m, time.Now().Add(50*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Take(t.Context(), queue.CPU, time.Minute, 0); !errors.Is(err, queue.ErrEmpty) {
+		t.Errorf("took %v before its time", err)
+	}
+	if d, err := q.Take(t.Context(), queue.CPU, time.Minute, time.Minute); err != nil || d.Message != m {
+		t.Errorf("took %+v, %v, want %+v: its clock runs", d, err, m)
+	}
+	cancel()
+	for q.Ping(t.Context()) == nil { // until it ended
+	}
+	server.Close()
+	server.Close()
+}
