@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -292,8 +293,8 @@ func ParseUploadKey(key string) (id string, ok bool) {
 }
 
 // ParseInboxKey returns the address, in lower case, and the file name in the
-// key of an inbox drop. ok is false for keys that name no file, or name it
-// through "." or "..", which HTTP clients resolve.
+// key of an inbox drop. ok is false for keys that name no file, that are not
+// UTF-8, or that go through "." or "..", which HTTP clients resolve.
 func ParseInboxKey(key string) (email, filename string, ok bool) {
 	rest, found := strings.CutPrefix(key, InboxPrefix)
 	if !found {
@@ -301,7 +302,8 @@ func ParseInboxKey(key string) (email, filename string, ok bool) {
 	}
 	email, rest, found = strings.Cut(rest, "/")
 	at := strings.LastIndexByte(email, '@')
-	if !found || at < 1 || at == len(email)-1 || rest == "" || strings.HasSuffix(rest, "/") || dots(rest) {
+	if !found || at < 1 || at == len(email)-1 || rest == "" || strings.HasSuffix(rest, "/") || dots(rest) ||
+		!utf8.ValidString(key) {
 		return "", "", false
 	}
 	return strings.ToLower(email), path.Base(rest), true
@@ -350,7 +352,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 	c := Conversion{
 		ID: p.ID, Revision: 1, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
-		Filename: p.Filename, Options: p.Options, Class: p.Options.class(), State: AwaitingUpload,
+		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options, Class: p.Options.class(), State: AwaitingUpload,
 		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
 		MP3:       MP3{ID: uuid.NewString()},
 		Outbox:    []Message{},

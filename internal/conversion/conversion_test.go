@@ -77,6 +77,7 @@ func TestParseInboxKey(t *testing.T) {
 		"inbox/a@example.org/folder/", "inbox//film.mp4", "inbox/nobody/film.mp4", "inbox/@/film.mp4",
 		"inbox/a@/film.mp4", "inbox/@example.org/film.mp4", "inbox/a@example.org/..",
 		"inbox/a@example.org/../b@example.org/film.mp4", "inbox/a@example.org/./film.mp4",
+		"inbox/a@example.org/\xff.mp4",
 		"uploads/a@example.org/film.mp4", "/inbox/a@example.org/film.mp4",
 	} {
 		if email, filename, ok := conversion.ParseInboxKey(key); ok || email != "" || filename != "" {

@@ -1,0 +1,85 @@
+package sqliteconversion
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// migrations lead from an empty file to the present schema; the table
+// conversion_schema says how many were applied. Released ones are never
+// changed. Other packages keep their tables in the same file, so PRAGMA
+// user_version is not ours alone.
+//
+// The document is the truth. The other columns repeat what is looked for, and
+// are written with it.
+var migrations = []string{`
+CREATE TABLE conversion (
+	id              TEXT    PRIMARY KEY,
+	revision        INTEGER NOT NULL,
+	owner_id        TEXT    NOT NULL,
+	idempotency_key TEXT    NOT NULL,
+	object_key      TEXT    NOT NULL,
+	object_version  TEXT    NOT NULL,
+	mp3_id          TEXT    NOT NULL,
+	state           TEXT    NOT NULL,
+	owing           INTEGER NOT NULL, -- 1 where work or a notice is owed
+	wake_at         INTEGER,          -- Unix milliseconds; NULL for never
+	document        TEXT    NOT NULL  -- JSON
+) STRICT;
+CREATE UNIQUE INDEX conversion_idempotency_key ON conversion (owner_id, idempotency_key);
+CREATE UNIQUE INDEX conversion_object          ON conversion (object_key, object_version);
+CREATE UNIQUE INDEX conversion_mp3             ON conversion (mp3_id);
+CREATE INDEX        conversion_owner           ON conversion (owner_id, id);
+CREATE INDEX        conversion_wake_at         ON conversion (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX        conversion_owing           ON conversion (id) WHERE owing = 1;
+`}
+
+// Prepare makes or updates the tables. It may be called again, and by several
+// processes at once. The file must not be of a newer version than this one.
+func (s *Store) Prepare(ctx context.Context) error {
+	var mode string
+	if err := s.write.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode); err != nil {
+		return fmt.Errorf("switch %s to a write-ahead log: %w", s.path, err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("switch %s to a write-ahead log: the journal is %s", s.path, mode)
+	}
+	tx, err := s.write.BeginTx(ctx, nil) // takes the write lock, see _txlock
+	if err != nil {
+		return fmt.Errorf("migrate %s: %w", s.path, err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := migrate(ctx, tx); err != nil {
+		return fmt.Errorf("migrate %s: %w", s.path, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("migrate %s: %w", s.path, err)
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS conversion_schema (version INTEGER NOT NULL) STRICT`); err != nil {
+		return err
+	}
+	version := 0
+	err := tx.QueryRowContext(ctx, `SELECT version FROM conversion_schema`).Scan(&version)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		_, err = tx.ExecContext(ctx, `INSERT INTO conversion_schema VALUES (0)`)
+	case version > len(migrations):
+		return fmt.Errorf("the file is of version %d, this program knows up to %d", version, len(migrations))
+	}
+	if err != nil {
+		return err
+	}
+	for i, statements := range migrations[version:] {
+		if _, err := tx.ExecContext(ctx, statements); err != nil {
+			return fmt.Errorf("to version %d: %w", version+i+1, err)
+		}
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE conversion_schema SET version = ?`, len(migrations))
+	return err
+}

@@ -1,0 +1,287 @@
+// Package sqliteconversion keeps conversions in a SQLite file, for a Tonearm
+// on one machine. What it acknowledged is on the disk and survives a power
+// cut. It needs a local file system and leave to write in the file's folder.
+package sqliteconversion
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"tonearm/internal/conversion"
+)
+
+// Store is a conversion.Store in a SQLite file. Other packages and processes
+// may have the file open and keep tables of their own in it.
+type Store struct {
+	path  string
+	read  *sql.DB
+	write *sql.DB // one connection: writers of this process queue up fairly
+}
+
+var _ conversion.Store = (*Store)(nil)
+
+// Open returns a store in the file at path, made if missing in a folder that
+// exists. It does not touch the file yet, so it does not fail where another
+// process keeps that busy; call Prepare before anything else. A method waits
+// up to 5 s for another writer.
+func Open(path string) (*Store, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	dsn := (&url.URL{Scheme: "file", Path: absolute}).String() +
+		"?_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate"
+	s := &Store{path: path}
+	if s.read, err = sql.Open("sqlite", dsn); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if s.write, err = sql.Open("sqlite", dsn); err != nil {
+		_ = s.read.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	s.read.SetMaxOpenConns(4)
+	s.write.SetMaxOpenConns(1)
+	return s, nil
+}
+
+// Ping reports whether the file can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	if _, err := s.read.ExecContext(ctx, `SELECT 1 FROM conversion LIMIT 1`); err != nil {
+		return fmt.Errorf("ping %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// Close ends the use of the file.
+func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+
+// columns are those of a row but its id, in the order of values.
+var columns = []string{"revision", "owner_id", "idempotency_key", "object_key", "object_version",
+	"mp3_id", "state", "owing", "wake_at", "document"}
+
+func values(c conversion.Conversion) ([]any, error) {
+	document, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	return []any{c.Revision, c.OwnerID, c.IdempotencyKey, c.Object.Key, c.Object.Version,
+		c.MP3.ID, c.State, len(c.Owed()) > 0, milliseconds(c.WakeAt), string(document)}, nil
+}
+
+// milliseconds is the column of a time, NULL for the zero time.
+func milliseconds(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}
+
+var (
+	insert = `INSERT INTO conversion (id, ` + strings.Join(columns, ", ") + `) VALUES (?` +
+		strings.Repeat(", ?", len(columns)) + `)`
+	replace = `UPDATE conversion SET ` + strings.Join(columns, " = ?, ") + ` = ? WHERE id = ? AND revision = ?`
+)
+
+// Create adds c.
+func (s *Store) Create(ctx context.Context, c conversion.Conversion) error {
+	row, err := values(c)
+	if err == nil {
+		_, err = s.write.ExecContext(ctx, insert, append([]any{c.ID}, row...)...)
+	}
+	if err != nil {
+		return fmt.Errorf("create conversion %s: %w", c.ID, known(err))
+	}
+	return nil
+}
+
+// known turns a violated unique index into conversion.ErrExists.
+func known(err error) error {
+	var sqliteErr *sqlite.Error
+	if errors.As(err, &sqliteErr) {
+		switch sqliteErr.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+			return fmt.Errorf("%w: %w", conversion.ErrExists, err)
+		}
+	}
+	return err
+}
+
+// ByID returns the conversion with this id.
+func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, error) {
+	c, err := decode(s.one(ctx, `id = ?`, id))
+	if err != nil {
+		return c, fmt.Errorf("conversion %s: %w", id, err)
+	}
+	return c, nil
+}
+
+// ByIdempotencyKey returns the conversion that the owner made under key.
+func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conversion.Conversion, error) {
+	c, err := decode(s.one(ctx, `owner_id = ? AND idempotency_key = ?`, ownerID, key))
+	if err != nil {
+		return c, fmt.Errorf("conversion of %s by idempotency key: %w", ownerID, err)
+	}
+	return c, nil
+}
+
+// ByObject returns the conversion of one version of a source.
+func (s *Store) ByObject(ctx context.Context, key, version string) (conversion.Conversion, error) {
+	c, err := decode(s.one(ctx, `object_key = ? AND object_version = ?`, key, version))
+	if err != nil {
+		return c, fmt.Errorf("conversion by object: %w", err) // an inbox key holds an address
+	}
+	return c, nil
+}
+
+// ByMP3 returns the conversion with this MP3.
+func (s *Store) ByMP3(ctx context.Context, mp3ID string) (conversion.Conversion, error) {
+	c, err := decode(s.one(ctx, `mp3_id = ?`, mp3ID))
+	if err != nil {
+		return c, fmt.Errorf("conversion of MP3 %s: %w", mp3ID, err)
+	}
+	return c, nil
+}
+
+// one returns the document of the row where condition holds.
+func (s *Store) one(ctx context.Context, condition string, args ...any) (document []byte, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT document FROM conversion WHERE `+condition, args...).Scan(&document)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, conversion.ErrNotFound
+	}
+	return document, err
+}
+
+// decode passes err on.
+func decode(document []byte, err error) (conversion.Conversion, error) {
+	var c conversion.Conversion
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(document, &c); err != nil {
+		return conversion.Conversion{}, fmt.Errorf("decode document: %w", err)
+	}
+	return c, nil
+}
+
+// Update replaces the conversion with what change makes of it.
+func (s *Store) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	for {
+		document, err := s.one(ctx, `id = ?`, id)
+		c, err := decode(document, err)
+		if err != nil {
+			return c, fmt.Errorf("conversion %s: %w", id, err)
+		}
+		revision := c.Revision
+		if refusal := change(&c); refusal != nil {
+			asRead, err := decode(document, nil) // change may have written to c
+			if errors.Is(refusal, conversion.ErrUnchanged) {
+				return asRead, err
+			}
+			return asRead, refusal
+		}
+		c.Revision = revision + 1
+		row, err := values(c)
+		if err != nil {
+			return c, fmt.Errorf("update conversion %s: %w", id, err)
+		}
+		result, err := s.write.ExecContext(ctx, replace, append(row, id, revision)...)
+		if err != nil {
+			return c, fmt.Errorf("update conversion %s: %w", id, known(err))
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 1 {
+			return c, err
+		}
+	}
+}
+
+// Settle empties the outbox of this revision.
+func (s *Store) Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error {
+	encoded, err := json.Marshal(wakeAt)
+	if err == nil {
+		_, err = s.write.ExecContext(ctx, `UPDATE conversion
+			SET wake_at = ?, document = json_set(document, '$.outbox', json('[]'), '$.wake_at', json(?))
+			WHERE id = ? AND revision = ?`, milliseconds(wakeAt), string(encoded), id, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("settle conversion %s: %w", id, err)
+	}
+	return nil
+}
+
+// List returns a page of an owner's conversions.
+func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conversion, error) {
+	condition, args := `owner_id = ? AND state != ?`, []any{q.OwnerID, conversion.Deleted}
+	if q.Before != "" {
+		condition, args = condition+` AND id < ?`, append(args, q.Before)
+	}
+	if len(q.States) > 0 {
+		condition += ` AND state IN (?` + strings.Repeat(", ?", len(q.States)-1) + `)`
+		for _, state := range q.States {
+			args = append(args, state)
+		}
+	}
+	found, err := s.many(ctx, condition+` ORDER BY id DESC`, args, q.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list conversions of %s: %w", q.OwnerID, err)
+	}
+	return found, nil
+}
+
+// Due returns the conversions that somebody has to look at.
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	found, err := s.many(ctx, `wake_at <= ? ORDER BY wake_at`, []any{now.UnixMilli()}, limit)
+	if err != nil {
+		return nil, fmt.Errorf("due conversions: %w", err)
+	}
+	return found, nil
+}
+
+// Owing returns the conversions that owe work or a notice.
+func (s *Store) Owing(ctx context.Context, after string, limit int) ([]conversion.Conversion, error) {
+	found, err := s.many(ctx, `owing = 1 AND id > ? ORDER BY id`, []any{after}, limit)
+	if err != nil {
+		return nil, fmt.Errorf("owing conversions: %w", err)
+	}
+	return found, nil
+}
+
+// many returns up to limit conversions where condition, which ends in an order,
+// holds.
+func (s *Store) many(ctx context.Context, condition string, args []any, limit int) ([]conversion.Conversion, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT document FROM conversion WHERE `+condition+` LIMIT ?`,
+		append(args, limit)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []conversion.Conversion
+	for rows.Next() {
+		var document []byte
+		err := rows.Scan(&document)
+		c, err := decode(document, err)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, c)
+	}
+	return found, rows.Err()
+}
+
+// Purge removes a tombstone.
+func (s *Store) Purge(ctx context.Context, id string) error {
+	_, err := s.write.ExecContext(ctx, `DELETE FROM conversion WHERE id = ? AND state = ?`, id, conversion.Deleted)
+	if err != nil {
+		return fmt.Errorf("purge conversion %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package sqliteconversion_test
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/conversion/conversiontest"
+	"tonearm/internal/conversion/sqliteconversion"
+)
+
+func open(t *testing.T, path string) *sqliteconversion.Store {
+	t.Helper()
+	s, err := sqliteconversion.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+func prepared(t *testing.T, path string) *sqliteconversion.Store {
+	t.Helper()
+	s := open(t, path)
+	if err := s.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestSuite(t *testing.T) {
+	conversiontest.Run(t, func(t *testing.T) conversion.Store {
+		return prepared(t, filepath.Join(t.TempDir(), "records.db"))
+	})
+}
+
+// newConversion returns one that awaits its upload.
+func newConversion(t *testing.T) conversion.Conversion {
+	t.Helper()
+	c, err := conversion.New(conversion.Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestKeptAndPreparedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "odd name ?#%20é.db")
+	c := newConversion(t)
+	first := prepared(t, path)
+	if err := first.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	second := prepared(t, path) // while the first one is still open
+	if err := second.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.ByID(t.Context(), c.ID); err != nil {
+		t.Error(err)
+	}
+	if files, err := filepath.Glob(filepath.Join(filepath.Dir(path), "odd*.db")); len(files) != 1 || err != nil {
+		t.Errorf("files %q, %v", files, err)
+	}
+}
+
+// TestManyAtOnce has several handles make and use one file from its first
+// moment on.
+func TestManyAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.db")
+	shared := newConversion(t)
+	var stores []*sqliteconversion.Store
+	for range 8 {
+		stores = append(stores, open(t, path))
+	}
+	var wg sync.WaitGroup
+	for _, s := range stores {
+		wg.Go(func() {
+			if err := s.Prepare(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+			_ = s.Create(t.Context(), shared) // the first one wins
+			for range 5 {
+				if _, err := s.Update(t.Context(), shared.ID, func(c *conversion.Conversion) error {
+					c.Launches++
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	c, err := stores[0].ByID(t.Context(), shared.ID)
+	if err != nil || c.Launches != 40 {
+		t.Errorf("%d launches, %v, want 40", c.Launches, err)
+	}
+}
+
+func TestBusyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	prepared := make(chan error, 1)
+	go func() { prepared <- s.Prepare(t.Context()) }()
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-prepared; err != nil {
+		t.Errorf("prepare once the file is free: %v", err)
+	}
+}
+
+func TestNewerFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.db")
+	s := prepared(t, path)
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`UPDATE conversion_schema SET version = 99`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Prepare(t.Context()); err == nil || !strings.Contains(err.Error(), "version 99") {
+		t.Errorf("prepare a newer file: %v", err)
+	}
+}
