@@ -5,6 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // migrations lead from an empty file to the present schema; the table
@@ -39,12 +43,8 @@ CREATE INDEX        conversion_owing           ON conversion (id) WHERE owing = 
 // Prepare makes or updates the tables. It may be called again, and by several
 // processes at once. The file must not be of a newer version than this one.
 func (s *Store) Prepare(ctx context.Context) error {
-	var mode string
-	if err := s.write.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode); err != nil {
+	if err := s.writeAheadLog(ctx); err != nil {
 		return fmt.Errorf("switch %s to a write-ahead log: %w", s.path, err)
-	}
-	if mode != "wal" {
-		return fmt.Errorf("switch %s to a write-ahead log: the journal is %s", s.path, mode)
 	}
 	tx, err := s.write.BeginTx(ctx, nil) // takes the write lock, see _txlock
 	if err != nil {
@@ -58,6 +58,31 @@ func (s *Store) Prepare(ctx context.Context) error {
 		return fmt.Errorf("migrate %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// writeAheadLog switches the file to WAL, for good. SQLite's own waiting does
+// not cover this step: it fails at once while another process writes.
+func (s *Store) writeAheadLog(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		var mode string
+		err := s.write.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode)
+		var sqliteErr *sqlite.Error
+		switch {
+		case err == nil && mode != "wal":
+			return fmt.Errorf("the journal is %s", mode)
+		case !errors.As(err, &sqliteErr) || sqliteErr.Code() != sqlite3.SQLITE_BUSY:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-retry.C:
+		}
+	}
 }
 
 func migrate(ctx context.Context, tx *sql.Tx) error {

@@ -28,19 +28,23 @@ type Store struct {
 	write *sql.DB // one connection: writers of this process queue up fairly
 }
 
+// busyTimeout is how long a statement waits for another process to finish its
+// writing.
+const busyTimeout = 5 * time.Second
+
 var _ conversion.Store = (*Store)(nil)
 
 // Open returns a store in the file at path, made if missing in a folder that
 // exists. It does not touch the file yet, so it does not fail where another
-// process keeps that busy; call Prepare before anything else. A method waits
-// up to 5 s for another writer.
+// process keeps that busy; call Prepare before anything else. Methods wait up
+// to 5 s for writers in other processes.
 func Open(path string) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	dsn := (&url.URL{Scheme: "file", Path: absolute}).String() +
-		"?_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate"
+	dsn := (&url.URL{Scheme: "file", Path: absolute}).String() + fmt.Sprintf(
+		"?_pragma=busy_timeout(%d)&_pragma=synchronous(FULL)&_txlock=immediate", busyTimeout.Milliseconds())
 	s := &Store{path: path}
 	if s.read, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
