@@ -122,7 +122,7 @@ func FormatNotification(e Event) ([]byte, error) {
 // TrimETag returns an ETag header's value without its quotes.
 func TrimETag(etag string) string { return strings.Trim(etag, `"`) }
 
-// TrimVersion returns a version id, or ” where the bucket keeps no versions:
+// TrimVersion returns a version id, empty where the bucket keeps no versions:
 // S3 then says nothing or "null".
 func TrimVersion(id string) string {
 	if id == "null" {

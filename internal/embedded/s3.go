@@ -1,0 +1,312 @@
+package embedded
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	readyTimeout = 15 * time.Second // for one start, the end of an earlier life's gateway included
+	stopTimeout  = 12 * time.Second // versitygw gives running requests 10 s
+
+	minRestartDelay = 100 * time.Millisecond
+	maxRestartDelay = 5 * time.Second
+)
+
+// S3Options of an embedded S3 server.
+type S3Options struct {
+	Dir          string // holds objects, port and keys; made where missing
+	Listen       string // host, or host:port; default 127.0.0.1 and a port that is remembered in Dir
+	WebhookURL   string // gets notifications; '' means none
+	WebhookToken string // bearer token for the webhook
+	Log          *slog.Logger
+}
+
+// S3 is an S3 server in a child process.
+type S3 struct {
+	host  string // to connect to
+	state s3State
+	log   *slog.Logger
+	stop  chan struct{} // closed by Close
+	once  sync.Once
+	done  chan struct{} // closed when no child is left and none will be started
+}
+
+// s3State is what outlives a restart, so that presigned URLs stay good.
+type s3State struct {
+	Port      int    `json:"port"`
+	AccessKey string `json:"access_key"`
+	SecretKey string `json:"secret_key"`
+}
+
+// StartS3 starts an S3 server for the objects in Dir and returns when it is
+// ready. It is a child process, this binary again (see Main), because the
+// gateway changes its working directory. A crashed one is started again, on
+// the same port, until ctx ends; Close ends it. It ends by itself when this
+// process is gone, however that came. Its port and keys are those of the last
+// time; where the port is taken by then, another is chosen, unless Listen names
+// it. After each upload, copy or POST form to a key under one of
+// blob.NotifyPrefixes it posts the event to the webhook, and waits for an
+// answer for at most two seconds; a lost one is logged.
+func StartS3(ctx context.Context, o S3Options) (*S3, error) {
+	s, config, err := newS3(o)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded object store: %w", err)
+	}
+	child, err := s.start(config)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded object store in %s: %w", config.Dir, err)
+	}
+	if child.port != s.state.Port {
+		if s.state.Port != 0 {
+			s.log.Warn("the embedded object store's port is taken, links made before are dead", "port", s.state.Port, "new_port", child.port)
+		}
+		s.state.Port = child.port
+		if err := s.state.save(config.Dir); err != nil {
+			child.end()
+			return nil, fmt.Errorf("start embedded object store: %w", err)
+		}
+	}
+	config.Port, config.FixedPort = child.port, true
+	go s.supervise(ctx, config, child)
+	return s, nil
+}
+
+func newS3(o S3Options) (*S3, s3Config, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(o.Dir) // the child works in another directory
+	if err != nil || o.Dir == "" {
+		return nil, s3Config{}, fmt.Errorf("directory %q: %w", o.Dir, errors.Join(err, os.ErrInvalid))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, s3Config{}, err
+	}
+	state, err := loadS3State(dir)
+	if err != nil {
+		return nil, s3Config{}, err
+	}
+	config := s3Config{
+		Dir: dir, Host: o.Listen, Port: state.Port,
+		AccessKey: state.AccessKey, SecretKey: state.SecretKey,
+		WebhookURL: o.WebhookURL, WebhookToken: o.WebhookToken,
+	}
+	if host, port, err := net.SplitHostPort(o.Listen); err == nil {
+		if config.Port, err = strconv.Atoi(port); err != nil || config.Port <= 0 {
+			return nil, s3Config{}, fmt.Errorf("listen address %q: bad port", o.Listen)
+		}
+		config.Host, config.FixedPort = host, true
+		state.Port = config.Port
+	}
+	s := &S3{host: config.Host, state: state, log: o.Log, stop: make(chan struct{}), done: make(chan struct{})}
+	switch {
+	case s.host == "" && !config.FixedPort: // nothing said
+		config.Host, s.host = "127.0.0.1", "127.0.0.1"
+	case s.host == "" || net.ParseIP(s.host).IsUnspecified():
+		s.host = "127.0.0.1"
+	}
+	return s, config, nil
+}
+
+func loadS3State(dir string) (s3State, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "s3.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		state := s3State{AccessKey: rand.Text()[:20], SecretKey: rand.Text() + rand.Text()}
+		return state, state.save(dir)
+	}
+	if err != nil {
+		return s3State{}, err
+	}
+	var state s3State
+	if err := json.Unmarshal(data, &state); err != nil || state.AccessKey == "" || state.SecretKey == "" {
+		return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), errors.Join(err, os.ErrInvalid))
+	}
+	return state, nil
+}
+
+func (s s3State) save(dir string) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "s3.json.") // with mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, "s3.json"))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// Endpoint is the server's URL for clients on this machine.
+func (s *S3) Endpoint() string {
+	return "http://" + net.JoinHostPort(s.host, strconv.Itoa(s.state.Port))
+}
+
+// AccessKey is the only account's access key.
+func (s *S3) AccessKey() string { return s.state.AccessKey }
+
+// SecretKey is the only account's secret key.
+func (s *S3) SecretKey() string { return s.state.SecretKey }
+
+// Close ends the server, lets running requests finish for up to 10 seconds, and
+// waits for the process to be gone.
+func (s *S3) Close() {
+	s.once.Do(func() { close(s.stop) })
+	<-s.done
+}
+
+func (s *S3) supervise(ctx context.Context, config s3Config, child *s3Child) {
+	defer close(s.done)
+	delay := minRestartDelay
+	for {
+		started := time.Now()
+		if child != nil {
+			select {
+			case <-child.exited:
+			case <-s.stop:
+				child.end()
+				return
+			}
+			s.log.Error("the embedded object store ended, starting it again", "err", child.err)
+		}
+		if time.Since(started) > time.Minute {
+			delay = minRestartDelay
+		}
+		select {
+		case <-time.After(delay):
+		case <-s.stop:
+			return
+		case <-ctx.Done():
+			return
+		}
+		delay = min(2*delay, maxRestartDelay)
+		var err error
+		if child, err = s.start(config); err != nil {
+			s.log.Error("the embedded object store does not start, trying again", "err", err)
+		}
+	}
+}
+
+// s3Child is one running child process.
+type s3Child struct {
+	port   int
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	exited chan struct{}
+	err    error // set before exited is closed
+}
+
+// start runs a child and returns once it is ready.
+func (s *S3) start(config s3Config) (*s3Child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if runtime.GOOS == "linux" {
+		exe = "/proc/self/exe" // this very binary, even where a newer one lies in its place
+	}
+	cmd := exec.Command(exe)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
+	cmd.Stderr = &lineLogger{log: s.log}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	child := &s3Child{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
+	ready := make(chan int, 1)
+	go func() {
+		defer close(child.exited)
+		line, _ := bufio.NewReader(stdout).ReadString('\n')
+		if port, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
+			ready <- port
+		}
+		io.Copy(io.Discard, stdout)
+		child.err = cmd.Wait()
+	}()
+	if err := json.NewEncoder(stdin).Encode(config); err != nil {
+		child.kill()
+		return nil, fmt.Errorf("configure: %w", errors.Join(err, child.err))
+	}
+	timeout := time.NewTimer(readyTimeout)
+	defer timeout.Stop()
+	select {
+	case child.port = <-ready:
+		return child, nil
+	case <-child.exited:
+		return nil, fmt.Errorf("it ended at once: %w", errors.Join(child.err, io.ErrUnexpectedEOF))
+	case <-s.stop:
+		child.kill()
+		return nil, context.Canceled
+	case <-timeout.C:
+		child.kill()
+		return nil, fmt.Errorf("not ready within %s: is another process using %s?", readyTimeout, config.Dir)
+	}
+}
+
+// end asks the child to end, waits, and does not ask a second time.
+func (c *s3Child) end() {
+	io.WriteString(c.stdin, stopLine+"\n")
+	select {
+	case <-c.exited:
+	case <-time.After(stopTimeout):
+		c.kill()
+	}
+}
+
+func (c *s3Child) kill() {
+	c.cmd.Process.Kill()
+	<-c.exited
+}
+
+// The gateway's own errors name keys, and so people.
+var addresses = regexp.MustCompile(`[^\s/"]+@[^\s/"]+`)
+
+// lineLogger logs what a child writes to its standard error.
+type lineLogger struct {
+	log  *slog.Logger
+	rest []byte
+}
+
+func (l *lineLogger) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		i := bytes.IndexByte(l.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		l.log.Warn("embedded object store", "output", addresses.ReplaceAllString(string(l.rest[:i]), "…@…"))
+		l.rest = l.rest[i+1:]
+	}
+}

@@ -1,0 +1,181 @@
+package embedded
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/embedgw"
+	"github.com/versity/versitygw/s3api"
+)
+
+const (
+	childEnv = "TONEARM_EMBEDDED_CHILD"
+	childS3  = "s3"
+	stopLine = "stop"
+)
+
+// s3Config is the first line that the child reads from its standard input. A
+// second one asks it to stop; the input's end says that the parent is gone.
+type s3Config struct {
+	Dir, Host                string
+	Port                     int  // 0: choose
+	FixedPort                bool // where Port is taken, give up
+	AccessKey, SecretKey     string
+	WebhookURL, WebhookToken string
+}
+
+// Main must be called first in main and in TestMain of everything that uses
+// StartS3: in the child process it runs the server and does not return. In any
+// other process it returns at once.
+func Main() {
+	if os.Getenv(childEnv) != childS3 {
+		return
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr { // the parent's line has them
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	if err := runS3(log); err != nil {
+		log.Error("the gateway failed", "err", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func runS3(log *slog.Logger) error {
+	// A signal to the whole group is the parent's to act on.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	stdout := os.Stdout
+	os.Stdout = os.Stderr // versitygw prints
+	stdin := bufio.NewReader(os.Stdin)
+	line, err := stdin.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	var config s3Config
+	if err := json.Unmarshal(line, &config); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		if line, _ := stdin.ReadString('\n'); strings.TrimSpace(line) != stopLine {
+			os.Exit(0) // the parent is gone, and nobody waits for the rest
+		}
+		cancel()
+	}()
+
+	unlock, err := lock(filepath.Join(config.Dir, "s3.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	store, err := openBackend(config.Dir)
+	if err != nil {
+		return err
+	}
+	port, err := choosePort(config)
+	if err != nil {
+		return err
+	}
+	err = embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log)}, &embedgw.Config{
+		RootUserAccess:    config.AccessKey,
+		RootUserSecret:    config.SecretKey,
+		Ports:             []string{net.JoinHostPort(config.Host, strconv.Itoa(port))},
+		MaxConnections:    4096,
+		MaxRequests:       4096,
+		MultipartMaxParts: 10000,
+		CORSAllowOrigin:   "*",
+		KeepAlive:         false, // with it, PUTs without a body get lost
+		Quiet:             true,
+		DisableACLs:       true,
+		S3Options: []s3api.Option{
+			s3api.WithMiddleware("/", wholeBodies),
+			s3api.WithOnListen(func() { fmt.Fprintln(stdout, port) }),
+		},
+	})
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// lock waits until no other process, such as an earlier life's gateway that is
+// about to end, works in the directory.
+func lock(path string) (unlock func() error, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return f.Close, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+	}
+}
+
+func openBackend(dir string) (*posix.Posix, error) {
+	data, sidecar := filepath.Join(dir, "data"), filepath.Join(dir, "meta")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	var attributes meta.MetadataStorer = meta.XattrMeta{}
+	opts := posix.PosixOpts{CopyObjectThreshold: 5 << 30}
+	_, err := os.Stat(sidecar)
+	if err == nil || (meta.XattrMeta{}).Test(data) != nil { // once begun with a sidecar, always with it
+		if err := os.MkdirAll(sidecar, 0o700); err != nil {
+			return nil, err
+		}
+		if attributes, err = meta.NewSideCar(sidecar); err != nil {
+			return nil, err
+		}
+		opts.SideCarDir = sidecar
+	}
+	store, err := posix.New(data, attributes, opts) // from here on, data is the working directory
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", data, err)
+	}
+	return store, recoverUploads(attributes)
+}
+
+// choosePort returns the configured port where it is free. Others are below
+// the ports that systems give to outgoing connections, so that none of those
+// takes the port between two runs.
+func choosePort(config s3Config) (int, error) {
+	port := config.Port
+	for range 100 {
+		if port != 0 {
+			l, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(port)))
+			if err == nil {
+				return port, l.Close()
+			}
+			if config.FixedPort || !errors.Is(err, syscall.EADDRINUSE) {
+				return 0, err
+			}
+		}
+		port = 20000 + rand.IntN(10000)
+	}
+	return 0, fmt.Errorf("no free port on %s", config.Host)
+}

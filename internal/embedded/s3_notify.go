@@ -1,0 +1,135 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/s3err"
+	"github.com/versity/versitygw/s3response"
+
+	"tonearm/internal/blob"
+)
+
+// The client waits for its answer so long at most because of the webhook.
+const webhookTimeout = 2 * time.Second
+
+const maxNameLength = 255 // bytes, of what stands between slashes
+
+// notifying is a backend that tells of created objects before the client has
+// its answer. A POST form arrives as PutObject too.
+type notifying struct {
+	backend.Backend
+	sender *sender
+}
+
+// CreateMultipartUpload refuses a name that the file system cannot hold, which
+// the gateway finds out only when it joins the parts, and calls its own error.
+func (n notifying) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
+	for name := range strings.SplitSeq(*in.Key, "/") {
+		if len(name) > maxNameLength {
+			return s3response.InitiateMultipartUploadResult{}, s3err.GetKeyTooLongErr(int64(len(name)), maxNameLength)
+		}
+	}
+	return n.Backend.CreateMultipartUpload(ctx, in)
+}
+
+func (n notifying) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	out, err := n.Backend.PutObject(ctx, in)
+	if err == nil {
+		n.created(ctx, "ObjectCreated:Put", *in.Bucket, *in.Key)
+	}
+	return out, err
+}
+
+func (n notifying) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
+	out, err := n.Backend.CopyObject(ctx, in)
+	if err == nil {
+		n.created(ctx, "ObjectCreated:Copy", *in.Bucket, *in.Key)
+	}
+	return out, err
+}
+
+func (n notifying) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
+	out, version, err := n.Backend.CompleteMultipartUpload(ctx, in)
+	if err == nil {
+		n.created(ctx, "ObjectCreated:CompleteMultipartUpload", *in.Bucket, *in.Key)
+	}
+	return out, version, err
+}
+
+func (n notifying) created(ctx context.Context, name, bucket, key string) {
+	if n.sender == nil || !notified(key) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), webhookTimeout)
+	defer cancel()
+	head, err := n.Backend.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
+	if err == nil {
+		e := blob.Event{Name: name, Bucket: bucket, Key: key}
+		if head.ETag != nil {
+			e.ETag = blob.TrimETag(*head.ETag)
+		}
+		if head.ContentLength != nil {
+			e.Size = *head.ContentLength
+		}
+		err = n.sender.send(ctx, e)
+	}
+	if err != nil {
+		n.sender.log.Warn("notification lost", "event", name, "err", err)
+	}
+}
+
+func notified(key string) bool {
+	for _, prefix := range blob.NotifyPrefixes() {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// sender posts events to the webhook.
+type sender struct {
+	url, token string
+	client     *http.Client
+	log        *slog.Logger
+}
+
+// newSender returns nil where there is no webhook.
+func newSender(config s3Config, log *slog.Logger) *sender {
+	if config.WebhookURL == "" {
+		return nil
+	}
+	return &sender{config.WebhookURL, config.WebhookToken, &http.Client{Timeout: webhookTimeout}, log}
+}
+
+func (s *sender) send(ctx context.Context, e blob.Event) error {
+	body, err := blob.FormatNotification(e)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("the webhook answered %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package embedded
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/backend/posix"
+)
+
+// recoverUploads undoes what a gateway killed while it joined an upload's parts
+// left behind: the upload's directory under its working name, where a second
+// attempt to join would be answered as if the first still ran, for ever. The
+// upload becomes open again, or is dropped where its object was in place.
+// The working directory is the one with the buckets.
+func recoverUploads(attributes meta.MetadataStorer) error {
+	dirs, err := filepath.Glob(filepath.Join("*", posix.MetaTmpMultipartDir, "*", "*.inprogress"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		bucket, path, _ := strings.Cut(dir, string(filepath.Separator))
+		parent, name := filepath.Split(path)
+		uploadID, _, _ := strings.Cut(name, ".")
+		if joined(attributes, bucket, filepath.Clean(parent), uploadID) {
+			err = os.RemoveAll(dir)
+		} else if err = os.Rename(dir, filepath.Join(bucket, parent, uploadID)); err == nil {
+			err = attributes.RenameObject(bucket, path, filepath.Join(parent, uploadID))
+		}
+		if err != nil {
+			return fmt.Errorf("recover upload %s: %w", uploadID, err)
+		}
+	}
+	return nil
+}
+
+// joined reports whether the object is the one that the upload made.
+func joined(attributes meta.MetadataStorer, bucket, parent, uploadID string) bool {
+	key, err := attributes.RetrieveAttribute(nil, bucket, parent, "objname")
+	if err != nil {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(bucket, string(key))); err != nil {
+		return false
+	}
+	data, err := attributes.RetrieveAttribute(nil, bucket, string(key), "mp-metadata")
+	if err != nil {
+		return false
+	}
+	upload, err := backend.UnmarshalMpUploadMetadata(data, false)
+	return err == nil && upload.UploadID == uploadID
+}
