@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+)
+
+// cached returns the path of a program in the cache, and has build put it into
+// a folder, under name, if it is not there. version is a part of its file name,
+// so another version is another file.
+func cached(name, version string, build func(dir string) *exec.Cmd) (string, error) {
+	cache := os.Getenv("TONEARM_CACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("no cache folder, set TONEARM_CACHE: %w", err)
+		}
+		cache = filepath.Join(user, "tonearm")
+	}
+	bin, err := filepath.Abs(filepath.Join(cache, "bin"))
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(bin, name+"-"+version)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(bin, "build-") // beside it, so that it can be renamed
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Fprintf(os.Stderr, "servers: building %s into %s; this can take minutes, once\n", name, bin)
+	cmd := build(dir)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.SysProcAttr = attributes()
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build %s: %w", name, err)
+	}
+	if err := os.Rename(filepath.Join(dir, name), path); err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// installed returns the path of a Go program of another module, in the cache.
+func installed(ctx context.Context, name, module, version string) (string, error) {
+	return cached(name, version, func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "go", "install", module+"@"+version)
+		cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=", "GOWORK=off")
+		return cmd
+	})
+}
+
+// built returns the path of the Go program whose module is in source, in the
+// cache. Its version is that of the Go files and the compiler.
+func built(ctx context.Context, name, source string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(source, "*.go"))
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	fmt.Fprintln(hash, runtime.Version())
+	for _, file := range append(files, filepath.Join(source, "go.mod"), filepath.Join(source, "go.sum")) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(hash, filepath.Base(file), len(content))
+		hash.Write(content)
+	}
+	return cached(name, hex.EncodeToString(hash.Sum(nil)[:8]), func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, name), ".")
+		cmd.Dir = source
+		cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+		return cmd
+	})
+}
+
+// repository returns the root of Tonearm's repository.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "test", "servers")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("not in Tonearm's repository")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

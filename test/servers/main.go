@@ -1,0 +1,122 @@
+// Servers runs a command beside the real servers that Tonearm's tests want:
+//
+//	go run ./test/servers -- go test ./...
+//
+// It starts Redis, MariaDB, MinIO and FerretDB on free loopback ports with their
+// files in a scratch folder, tells the command where they are, ends with its
+// exit status, and leaves nothing running and no file behind but what it built.
+// Without a command it prints the environment and keeps the servers up until it
+// is interrupted. A server that is missing or does not start is an error, never
+// passed over.
+//
+// The command gets:
+//
+//	TONEARM_TEST_REDIS     host:port
+//	TONEARM_TEST_MYSQL     DSN without a database; its user may create some
+//	TONEARM_TEST_S3        URL of MinIO; keys tonearm and tonearm-secret
+//	TONEARM_TEST_S3_ARN    notification target of every bucket
+//	TONEARM_TEST_S3_RELAY  URL where receivers of its notifications register; see relay
+//	TONEARM_TEST_MC        path of MinIO's client mc
+//	TONEARM_TEST_FERRETDB  MongoDB URI of FerretDB behind its serialising proxy
+//	TONEARM_TEST_REQUIRE   1: a test that misses a server fails; unset with -only
+//
+// MinIO, mc and FerretDB are built when they are not there yet, into bin under
+// TONEARM_CACHE (default: tonearm in the user's cache directory), by version.
+// Redis and MariaDB must be installed.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	// Children die with the thread that started them, so that must be the main
+	// one; see attributes.
+	runtime.LockOSThread()
+	only := flag.String("only", "", "start these servers alone, a comma-separated `list` of "+strings.Join(names(), ", "))
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends this process at once
+	status, err := run(ctx, *only, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "servers:", err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+// servers are started in this order. start returns what tests are told once the
+// server answers, as NAME=value.
+var servers = []struct {
+	name  string
+	start func(context.Context, *scratch) ([]string, error)
+}{
+	{"redis", startRedis},
+	{"mariadb", startMariaDB},
+	{"minio", startMinIO},
+	{"ferretdb", startFerretDB},
+}
+
+func names() []string {
+	var names []string
+	for _, s := range servers {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// run starts servers and the command, and returns its exit status.
+func run(ctx context.Context, only string, command []string) (int, error) {
+	selected := names()
+	if only != "" {
+		selected = strings.Split(only, ",")
+	}
+	for _, name := range selected {
+		if !slices.Contains(names(), name) {
+			return 0, fmt.Errorf("no server %q; there are %s", name, strings.Join(names(), ", "))
+		}
+	}
+	if err := endWithParent(); err != nil {
+		return 0, fmt.Errorf("bind to the parent process: %w", err)
+	}
+	s, err := newScratch()
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+
+	var env []string
+	for _, server := range servers {
+		if !slices.Contains(selected, server.name) {
+			continue
+		}
+		told, err := server.start(ctx, s)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", server.name, err)
+		}
+		env = append(env, told...)
+	}
+	if only == "" {
+		env = append(env, "TONEARM_TEST_REQUIRE=1")
+	}
+	if len(command) > 0 {
+		return s.command(ctx, command, env)
+	}
+	for _, line := range env {
+		fmt.Println("export " + line)
+	}
+	select {
+	case <-ctx.Done():
+		return 0, nil
+	case p := <-s.ended:
+		return 0, p.failure("ended while in use")
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+)
+
+// Both were published by MinIO as modules only; the newest there are.
+const (
+	minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
+	mcVersion    = "v0.0.0-20250313080218-cf909e1063a9"
+)
+
+func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
+	path, err := installed(ctx, "minio", "github.com/minio/minio", minioVersion)
+	if err != nil {
+		return nil, err
+	}
+	mc, err := installed(ctx, "mc", "github.com/minio/mc", mcVersion)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := s.folder("minio")
+	if err != nil {
+		return nil, err
+	}
+	relayURL, err := startRelay(s)
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	// Without a queue directory a notification comes within milliseconds, and is
+	// lost if its receiver answers with an error.
+	p, err := s.start("minio", exec.Command(path, "server", "--quiet", "--address", "127.0.0.1:"+port,
+		filepath.Join(dir, "data")),
+		"MINIO_ROOT_USER=tonearm", "MINIO_ROOT_PASSWORD=tonearm-secret",
+		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off",
+		"MINIO_API_CORS_ALLOW_ORIGIN=*", "MINIO_PROMETHEUS_AUTH_TYPE=public",
+		"MINIO_NOTIFY_WEBHOOK_ENABLE_TONEARM=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_TONEARM="+relayURL+eventPath)
+	if err != nil {
+		return nil, err
+	}
+	url := "http://127.0.0.1:" + port
+	if err := p.answers(ctx, func(ctx context.Context) error { return ready(ctx, url+"/minio/health/ready") }); err != nil {
+		return nil, err
+	}
+	return []string{
+		"TONEARM_TEST_S3=" + url,
+		"TONEARM_TEST_S3_ARN=arn:minio:sqs::TONEARM:webhook",
+		"TONEARM_TEST_S3_RELAY=" + relayURL,
+		"TONEARM_TEST_MC=" + mc,
+	}, nil
+}
+
+func ready(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", url, response.Status)
+	}
+	return nil
+}

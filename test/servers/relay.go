@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// eventPath is where MinIO posts its notifications.
+const eventPath = "/events"
+
+// relay hands MinIO's notifications on. MinIO must know its one receiver when
+// it starts; tests come later, each with a bucket of its own:
+//
+//	PUT /receivers/BUCKET {"url": "...", "token": "..."}    204
+//	DELETE /receivers/BUCKET                                204
+//
+// A notification is posted to the receiver as it came, with the token as a
+// bearer's, and MinIO gets the status of its answer, 502 where there was none.
+// Those of buckets that nobody registered are taken and dropped.
+type relay struct {
+	mu        sync.Mutex
+	receivers map[string]receiver // by bucket
+}
+
+type receiver struct {
+	URL   string `json:"url"`
+	Token string `json:"token"`
+}
+
+// startRelay serves a relay on loopback until s is closed.
+func startRelay(s *scratch) (url string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: newRelay(), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }()
+	s.closers = append(s.closers, func() { server.Close() })
+	return "http://" + l.Addr().String(), nil
+}
+
+func newRelay() http.Handler {
+	r := &relay{receivers: map[string]receiver{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /receivers/{bucket}", r.register)
+	mux.HandleFunc("DELETE /receivers/{bucket}", r.forget)
+	mux.HandleFunc(eventPath, r.event)
+	return mux
+}
+
+func (r *relay) register(w http.ResponseWriter, req *http.Request) {
+	var to receiver
+	if err := json.NewDecoder(req.Body).Decode(&to); err != nil || to.URL == "" {
+		http.Error(w, `want {"url": "...", "token": "..."}`, http.StatusBadRequest)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.receivers[req.PathValue("bucket")] = to
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (r *relay) forget(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.receivers, req.PathValue("bucket"))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (r *relay) event(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(req.Body, 1<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	to, ok := r.receiver(body)
+	if !ok {
+		return
+	}
+	status, err := forward(req, to, body)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("no answer: %v", err), http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(status)
+}
+
+// receiver returns who wants a notification. MinIO also asks without one
+// whether somebody is there.
+func (r *relay) receiver(body []byte) (receiver, bool) {
+	var event struct {
+		Records []struct {
+			S3 struct {
+				Bucket struct {
+					Name string `json:"name"`
+				} `json:"bucket"`
+			} `json:"s3"`
+		}
+	}
+	if json.Unmarshal(body, &event) != nil || len(event.Records) == 0 {
+		return receiver{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	to, ok := r.receivers[event.Records[0].S3.Bucket.Name]
+	return to, ok
+}
+
+func forward(req *http.Request, to receiver, body []byte) (status int, err error) {
+	out, err := http.NewRequestWithContext(req.Context(), req.Method, to.URL, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	out.Header.Set("Content-Type", req.Header.Get("Content-Type"))
+	out.Header.Set("Authorization", "Bearer "+to.Token)
+	response, err := http.DefaultClient.Do(out)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
+}
