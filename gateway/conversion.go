@@ -171,11 +171,13 @@ func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, fu
 }
 
 type listInput struct {
-	pageInput
+	PageInput
 	State []conversion.State `query:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired" doc:"Any of these, separated by commas"`
 }
 
-type pageInput struct {
+// PageInput is exported because huma does not look into embedded fields that
+// are not.
+type PageInput struct {
 	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 }
@@ -183,7 +185,7 @@ type pageInput struct {
 type listOutput struct{ Body api.Conversions }
 
 func (g *Gateway) list(ctx context.Context, user account.User, in *listInput) (*listOutput, error) {
-	page, next, err := g.page(ctx, user, in.pageInput, in.State)
+	page, next, err := g.page(ctx, user, in.PageInput, in.State)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +197,7 @@ func (g *Gateway) list(ctx context.Context, user account.User, in *listInput) (*
 }
 
 // page returns one page of the user's conversions and the cursor of the next.
-func (g *Gateway) page(ctx context.Context, user account.User, in pageInput, states []conversion.State) ([]conversion.Conversion, string, error) {
+func (g *Gateway) page(ctx context.Context, user account.User, in PageInput, states []conversion.State) ([]conversion.Conversion, string, error) {
 	before, err := base64.RawURLEncoding.DecodeString(in.Cursor)
 	if err != nil || len(before) > 0 && !known(string(before)) {
 		return nil, "", invalid("query.cursor", "this cursor is not one of an answer's next")

@@ -60,7 +60,7 @@ func (g *Gateway) mp3(ctx context.Context, user account.User, in *mp3Input) (*mp
 	return &mp3Output{Body: describeMP3(c)}, nil
 }
 
-func (g *Gateway) mp3s(ctx context.Context, user account.User, in *pageInput) (*mp3sOutput, error) {
+func (g *Gateway) mp3s(ctx context.Context, user account.User, in *PageInput) (*mp3sOutput, error) {
 	page, next, err := g.page(ctx, user, *in, []conversion.State{conversion.Done})
 	if err != nil {
 		return nil, err

@@ -108,8 +108,7 @@ func problemOfHuma(m *huma.ErrorModel) *problem {
 	p := refuse(m.Status, "invalid_request", "The request is not valid: "+m.Detail+".")
 	switch {
 	case m.Status == http.StatusUnsupportedMediaType:
-		p.Code = "unsupported_media_type"
-		p.Detail = "The body must be JSON, with Content-Type: application/json."
+		return refuse(m.Status, "unsupported_media_type", "The body must be JSON, with Content-Type: application/json.")
 	case m.Status >= http.StatusInternalServerError:
 		p.Code, p.Detail = "internal", "Something went wrong here."
 	}
@@ -117,7 +116,7 @@ func problemOfHuma(m *huma.ErrorModel) *problem {
 		if strings.HasPrefix(d.Location, "body.options") {
 			p.Code = "invalid_options"
 		}
-		if i == 0 && p.Code != "internal" && p.Status != http.StatusUnsupportedMediaType {
+		if i == 0 && p.Code != "internal" {
 			p.Detail = "The request is not valid: " + strings.TrimPrefix(d.Location+": ", ": ") + d.Message + "."
 		}
 		p.Errors = append(p.Errors, api.Field{Location: d.Location, Message: d.Message})
@@ -148,7 +147,10 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 
 // fail answers with the problem that err is.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := g.problem(r.Context(), err)
+	g.problem(r.Context(), err).write(w, r)
+}
+
+func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	for k, v := range p.header {
 		w.Header()[k] = v
 	}

@@ -76,7 +76,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 			}
 			g.Log.Error("request panicked", "route", route(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if rec.status == 0 {
-				g.fail(rec, r, refuse(http.StatusInternalServerError, "internal", "Something went wrong here."))
+				refuse(http.StatusInternalServerError, "internal", "Something went wrong here.").write(rec, r)
 			}
 		}
 		g.metrics.requests.WithLabelValues(route(r), method(r), strconv.Itoa(rec.status)).Inc()
@@ -92,7 +92,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	if handler, pattern := g.mux.Handler(r); pattern == "" {
-		g.unrouted(rec, r, handler)
+		unrouted(rec, r, handler)
 		return
 	}
 	g.mux.ServeHTTP(rec, r)
@@ -100,15 +100,15 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 
 // unrouted answers what no route matches: the mux knows whether the path or
 // the method is wrong.
-func (g *Gateway) unrouted(w http.ResponseWriter, r *http.Request, verdict http.Handler) {
+func unrouted(w http.ResponseWriter, r *http.Request, verdict http.Handler) {
 	v := &discard{header: http.Header{}}
 	verdict.ServeHTTP(v, r)
 	if v.status == http.StatusMethodNotAllowed {
-		g.fail(w, r, refuse(v.status, "method_not_allowed", "This path takes "+v.header.Get("Allow")+".").
-			with("Allow", v.header.Get("Allow")))
+		refuse(v.status, "method_not_allowed", "This path takes "+v.header.Get("Allow")+".").
+			with("Allow", v.header.Get("Allow")).write(w, r)
 		return
 	}
-	g.fail(w, r, refuse(http.StatusNotFound, "no_such_path", "There is no such path. /docs lists what there is."))
+	refuse(http.StatusNotFound, "no_such_path", "There is no such path. /docs lists what there is.").write(w, r)
 }
 
 type discard struct {

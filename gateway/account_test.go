@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tonearm/internal/api"
+)
+
+func TestLogin(t *testing.T) {
+	s := start(t)
+	u := s.user("a+b@example.org")
+	login := func(name, pass string, header ...string) reply {
+		req, _ := http.NewRequest("POST", "/", nil)
+		req.SetBasicAuth(name, pass)
+		return s.send("POST", "/login", nil, append(header, "Authorization", req.Header.Get("Authorization"))...)
+	}
+
+	r := login(" A+B@Example.org", password).want(200)
+	equal(t, "content type", r.header.Get("Content-Type"), "text/plain; charset=utf-8")
+	equal(t, "caching", r.header.Get("Cache-Control"), "no-store")
+	id, err := s.Tokens.VerifyAccess(string(r.body))
+	check(t, err)
+	equal(t, "user", id, u.ID)
+
+	token := decode[api.Token](login("a+b@example.org", password, "Accept", "application/json").want(200))
+	equal(t, "type", token.TokenType, "Bearer")
+	if token.ExpiresIn < 60 || token.AccessToken == "" {
+		t.Errorf("token is %+v", token)
+	}
+
+	wrong := login("a+b@example.org", "wrong horse").want(401, "wrong_credentials")
+	unknown := login("nobody@example.org", "wrong horse").want(401, "wrong_credentials")
+	equal(t, "an unknown user's answer", string(unknown.body), string(wrong.body))
+	if !strings.HasPrefix(wrong.header.Get("WWW-Authenticate"), "Basic ") {
+		t.Errorf("WWW-Authenticate is %q", wrong.header.Get("WWW-Authenticate"))
+	}
+	s.send("POST", "/login", nil).want(401, "login_required")
+	s.send("POST", "/login", nil, "Authorization", "Bearer "+u.token).want(401, "login_required")
+
+	for range maxFailures - 1 {
+		login("a+b@example.org", "wrong horse").want(401)
+	}
+	blocked := login("a+b@example.org", password).want(429, "too_many_logins")
+	if after, err := strconv.Atoi(blocked.header.Get("Retry-After")); err != nil || after < 1 || after > 30 {
+		t.Errorf("Retry-After is %q", blocked.header.Get("Retry-After"))
+	}
+	s.send("GET", "/download", nil, "Authorization", blockedBasic()).want(429, "too_many_logins")
+	login("nobody@example.org", "wrong horse").want(401)
+}
+
+func blockedBasic() string {
+	req, _ := http.NewRequest("GET", "/", nil)
+	req.SetBasicAuth("a+b@example.org", password)
+	return req.Header.Get("Authorization")
+}
+
+func TestThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle(time.Now)
+		fail := func() { th.end("k", true) }
+		for range maxFailures {
+			equal(t, "wait", th.begin("k"), 0)
+			fail()
+		}
+		equal(t, "wait after too many", th.begin("k"), forgetFailure)
+		equal(t, "wait of another", th.begin("other"), 0)
+		th.end("other", false)
+		time.Sleep(forgetFailure - time.Second)
+		equal(t, "wait later", th.begin("k"), time.Second)
+		time.Sleep(time.Second)
+		equal(t, "wait after one was forgotten", th.begin("k"), 0)
+		fail()
+		equal(t, "wait after one more", th.begin("k"), forgetFailure)
+		time.Sleep(maxFailures * forgetFailure)
+		equal(t, "wait when all is forgotten", th.begin("k"), 0)
+		th.end("k", false)
+		equal(t, "keys remembered", len(th.keys), 0)
+		for range maxConcurrent {
+			equal(t, "wait side by side", th.begin("k"), 0)
+		}
+		equal(t, "wait behind many", th.begin("k"), time.Second)
+	})
+}
+
+func TestNetwork(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7:1234":              "192.0.2.7",
+		"[::ffff:192.0.2.7]:1234":     "192.0.2.7",
+		"[2001:db8:1:2:3:4:5:6]:1234": "2001:db8:1:2::/64",
+		"[fe80::1:2:3:4%eth0]:1":      "fe80::/64",
+		"@":                           "@",
+	} {
+		equal(t, remote, network(remote), want)
+	}
+}
+
+func TestRegister(t *testing.T) {
+	s := start(t)
+	u := decode[api.User](s.send("POST", "/v1/users", api.NewUser{Email: " A@Example.org ", Password: password}).want(201))
+	equal(t, "email", u.Email, "a@example.org")
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"taken", `{"email":"a@example.org","password":"correct horse"}`, 409, "account_exists"},
+		{"no address", `{"email":"a","password":"correct horse"}`, 422, "invalid_request"},
+		{"short password", `{"email":"b@example.org","password":"short"}`, 422, "invalid_request"},
+		{"no password", `{"email":"b@example.org"}`, 422, "invalid_request"},
+		{"more than asked for", `{"email":"b@example.org","password":"correct horse","admin":true}`, 422, "invalid_request"},
+		{"two values", `{"email":"b@example.org","password":"correct horse"} {}`, 400, "invalid_request"},
+		{"no JSON", `email`, 400, "invalid_request"},
+		{"nothing", ``, 400, "invalid_request"},
+		{"null", `null`, 422, "invalid_request"},
+		{"a list", `[]`, 422, "invalid_request"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := s.send("POST", "/v1/users", tt.body)
+			r.t = t
+			r.want(tt.status, tt.code)
+			if strings.Contains(string(r.body), "short\"") || strings.Contains(string(r.body), password) {
+				t.Errorf("the answer repeats the password: %s", r.body)
+			}
+		})
+	}
+
+	closed := start(t, func(o *Options) { o.OpenRegistration = false })
+	closed.send("POST", "/v1/users", api.NewUser{Email: "a@example.org", Password: password}).want(403, "registration_closed")
+}

@@ -1,0 +1,331 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tonearm/internal/api"
+	"tonearm/internal/conversion"
+	"tonearm/internal/queue"
+)
+
+func TestBadRequests(t *testing.T) {
+	s := start(t, func(o *Options) { o.MaxUploadBytes = 1000 })
+	u, small := s.user("a@example.org"), s.user("b@example.org", 10)
+	single, parts := u.announce(3, false).ID, u.announce(3, true).ID
+	key := strings.Repeat("k", 256)
+	for _, tt := range []struct {
+		name, method, path, body string
+		header                   []string
+		status                   int
+		code, location           string
+	}{
+		{"empty file", "POST", "/v1/conversions", `{"filename":"a","size":0}`, nil, 422, "empty_source", "body.size"},
+		{"negative size", "POST", "/v1/conversions", `{"filename":"a","size":-1}`, nil, 422, "invalid_request", "body.size"},
+		{"fraction", "POST", "/v1/conversions", `{"filename":"a","size":1.5}`, nil, 422, "invalid_request", "body.size"},
+		{"huge size", "POST", "/v1/conversions", `{"filename":"a","size":1e30}`, nil, 422, "invalid_request", "body"},
+		{"no size", "POST", "/v1/conversions", `{"filename":"a"}`, nil, 422, "invalid_request", "body"},
+		{"no name", "POST", "/v1/conversions", `{"size":1}`, nil, 422, "invalid_request", "body"},
+		{"empty name", "POST", "/v1/conversions", `{"filename":"","size":1}`, nil, 422, "invalid_request", "body.filename"},
+		{"blank name", "POST", "/v1/conversions", `{"filename":" ","size":1}`, nil, 422, "invalid_request", "body.filename"},
+		{"control in name", "POST", "/v1/conversions", `{"filename":"a\u0000b","size":1}`, nil, 422, "invalid_request", "body.filename"},
+		{"long name", "POST", "/v1/conversions", `{"filename":"` + strings.Repeat("n", 1025) + `","size":1}`, nil, 422, "invalid_request", "body.filename"},
+		{"too large", "POST", "/v1/conversions", `{"filename":"a","size":1001}`, nil, 413, "too_large", ""},
+		{"bit rate", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"bitrate_kbps":100}}`, nil, 422, "invalid_options", "body.options.bitrate_kbps"},
+		{"quality", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"vbr_quality":10}}`, nil, 422, "invalid_options", "body.options.vbr_quality"},
+		{"both", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"vbr_quality":1,"bitrate_kbps":128}}`, nil, 422, "invalid_options", "body.options.bitrate_kbps"},
+		{"type of option", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"channels":"two"}}`, nil, 422, "invalid_options", "body.options.channels"},
+		{"unknown option", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"loud":1}}`, nil, 422, "invalid_options", "body.options.loud"},
+		{"track", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"track":"-1"}}`, nil, 422, "invalid_options", "body.options.track"},
+		{"unknown field", "POST", "/v1/conversions", `{"filename":"a","size":1,"owner_id":"x"}`, nil, 422, "invalid_request", "body.owner_id"},
+		{"two values", "POST", "/v1/conversions", `{"filename":"a","size":1}1`, nil, 400, "invalid_request", "body"},
+		{"broken", "POST", "/v1/conversions", `{"filename":`, nil, 400, "invalid_request", "body"},
+		{"long body", "POST", "/v1/conversions", `{"filename":"` + strings.Repeat("n", 64<<10) + `"}`, nil, 413, "body_too_large", ""},
+		{"a form", "POST", "/v1/conversions", `a=b`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", ""},
+		{"long key", "POST", "/v1/conversions", `{"filename":"a","size":1}`, []string{"Idempotency-Key", key}, 422, "invalid_request", "header.Idempotency-Key"},
+		{"odd key", "POST", "/v1/conversions", `{"filename":"a","size":1}`, []string{"Idempotency-Key", "\xff"}, 422, "invalid_request", "header.Idempotency-Key"},
+		{"cursor", "GET", "/v1/conversions?cursor=eA", "", nil, 422, "invalid_request", "query.cursor"},
+		{"cursor in clear", "GET", "/v1/mp3s?cursor=%25", "", nil, 422, "invalid_request", "query.cursor"},
+		{"limit", "GET", "/v1/conversions?limit=201", "", nil, 422, "invalid_request", "query.limit"},
+		{"no limit", "GET", "/v1/conversions?limit=0", "", nil, 422, "invalid_request", "query.limit"},
+		{"state", "GET", "/v1/conversions?state=deleted", "", nil, 422, "invalid_request", "query.state[0]"},
+		{"wait", "GET", "/v1/conversions/" + single + "?wait=61", "", nil, 422, "invalid_request", "query.wait"},
+		{"no number", "GET", "/v1/conversions/" + single + "?wait=x", "", nil, 422, "invalid_request", "query.wait"},
+		{"part of a single PUT", "POST", "/v1/conversions/" + single + "/parts", `{"numbers":[1]}`, nil, 422, "invalid_request", "body.numbers"},
+		{"part 0", "POST", "/v1/conversions/" + parts + "/parts", `{"numbers":[0]}`, nil, 422, "invalid_request", "body.numbers"},
+		{"part 2 of 1", "POST", "/v1/conversions/" + parts + "/parts", `{"numbers":[1,2]}`, nil, 422, "invalid_request", "body.numbers"},
+		{"many parts", "POST", "/v1/conversions/" + parts + "/parts", `{"numbers":[1` + strings.Repeat(",1", 1000) + `]}`, nil, 422, "invalid_request", "body.numbers"},
+		{"nothing uploaded", "POST", "/v1/conversions/" + single + "/complete", "", nil, 409, "upload_incomplete", ""},
+		{"no part uploaded", "POST", "/v1/conversions/" + parts + "/complete", "", nil, 409, "upload_incomplete", "parts"},
+		{"retry while waiting", "POST", "/v1/conversions/" + single + "/retry", "", nil, 409, "conflict", ""},
+		{"unknown path", "GET", "/v2/conversions", "", nil, 404, "no_such_path", ""},
+		{"unknown page", "GET", "/docs/nothing", "", nil, 404, "no_such_path", ""},
+		{"wrong method", "PUT", "/v1/conversions", "", nil, 405, "method_not_allowed", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := u.call(tt.method, tt.path, tt.body, tt.header...)
+			r.t = t
+			r.want(tt.status, tt.code)
+			fields := decode[api.Problem](r).Errors
+			if got := append(fields, api.Field{})[0].Location; got != tt.location {
+				t.Errorf("got location %q, want %q: %s", got, tt.location, r.body)
+			}
+		})
+	}
+	small.call("POST", "/v1/conversions", `{"filename":"a","size":11}`).want(413, "too_large")
+	generous := s.user("c@example.org", 2000)
+	generous.call("POST", "/v1/conversions", `{"filename":"a","size":2000}`).want(201)
+	equal(t, "conversions left by bad requests", len(s.everything(u)), 2)
+}
+
+// TestSinglePut is the shortest way of a file.
+func TestSinglePut(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	r := u.call("POST", "/v1/conversions", `{"filename":"a <b>&.mp4","size":5,"options":{"bitrate_kbps":128}}`).want(201)
+	c := decode[api.Conversion](r)
+	equal(t, "Location", r.header.Get("Location"), "/v1/conversions/"+c.ID)
+	equal(t, "state", c.State, conversion.AwaitingUpload)
+	equal(t, "options", c.Options.BitrateKbps, 128)
+	equal(t, "method", c.Upload.Method, "PUT")
+	equal(t, "precondition", c.Upload.Headers["If-None-Match"], "*")
+	if c.MP3 != nil || c.ExpiresAt == nil || c.FinishedAt != nil || c.Upload.ExpiresAt.Before(time.Now()) {
+		t.Errorf("answer is %s", r.body)
+	}
+	fresh := decode[api.Upload](u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(200))
+	put(t, fresh.Method, fresh.URL, fresh.Headers, "video")
+
+	for range 2 {
+		got := decode[api.Conversion](u.call("POST", "/v1/conversions/"+c.ID+"/complete", nil).want(200))
+		equal(t, "state after complete", got.State, conversion.Queued)
+		equal(t, "size", got.Size, 5)
+	}
+	m, err := s.Queue.Take(t.Context(), queue.CPU, time.Minute, time.Second)
+	check(t, err)
+	equal(t, "message", m.Message, queue.Message{Class: queue.CPU, Owner: u.ID, ConversionID: c.ID, Attempt: 1, Kind: conversion.Work})
+	u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
+
+	// Another size than announced is the owner's to hear, and to mend.
+	d := u.announce(5, false)
+	record, err := s.Records.ByID(t.Context(), d.ID)
+	check(t, err)
+	_, err = s.Blobs.Put(t.Context(), record.Object.Key, strings.NewReader("short"[:2]))
+	check(t, err)
+	got := decode[api.Conversion](u.call("POST", "/v1/conversions/"+d.ID+"/complete", nil).want(200))
+	equal(t, "state of another size", got.State, conversion.Failed)
+	equal(t, "code of another size", got.Error.Code, conversion.CodeSizeMismatch)
+	got = decode[api.Conversion](u.call("POST", "/v1/conversions/"+d.ID+"/retry", nil).want(200))
+	equal(t, "state after retry", got.State, conversion.AwaitingUpload)
+	fresh = decode[api.Upload](u.call("POST", "/v1/conversions/"+d.ID+"/parts", nil).want(200))
+	put(t, fresh.Method, fresh.URL, fresh.Headers, "right")
+	got = decode[api.Conversion](u.call("POST", "/v1/conversions/"+d.ID+"/complete", nil).want(200))
+	equal(t, "state in the end", got.State, conversion.Queued)
+}
+
+func TestIdempotency(t *testing.T) {
+	s := start(t)
+	a, b := s.user("a@example.org"), s.user("b@example.org")
+	const body = `{"filename":"a","size":3}`
+	create := func(u *user, body string) reply {
+		return u.call("POST", "/v1/conversions", body, "Idempotency-Key", "k é")
+	}
+	first := decode[api.Conversion](create(a, body).want(201))
+	same := decode[api.Conversion](create(a, ` {"size":3, "filename":"a", "options":{}, "parts":false}`).want(200))
+	equal(t, "same request", same.ID, first.ID)
+	if same.Upload == nil || same.Upload.URL == "" {
+		t.Error("the same request gets no fresh URL")
+	}
+	for _, other := range []string{`{"filename":"b","size":3}`, `{"filename":"a","size":4}`, `{"filename":"a","size":3,"parts":true}`,
+		`{"filename":"a","size":3,"options":{"channels":1}}`} {
+		create(a, other).want(422, "idempotency_mismatch")
+	}
+	if got := decode[api.Conversion](create(b, body).want(201)); got.ID == first.ID {
+		t.Error("two users share a key")
+	}
+	put(t, "PUT", same.Upload.URL, same.Upload.Headers, "abc")
+	a.call("POST", "/v1/conversions/"+first.ID+"/complete", nil).want(200)
+	if got := decode[api.Conversion](create(a, body).want(200)); got.Upload != nil || got.State != conversion.Queued {
+		t.Errorf("after the upload: %+v", got)
+	}
+	a.call("DELETE", "/v1/conversions/"+first.ID, nil).want(204)
+	if got := decode[api.Conversion](create(a, body).want(201)); got.ID == first.ID {
+		t.Error("a deleted conversion keeps its key")
+	}
+}
+
+// TestIdempotencyRace sends one request many times at once.
+func TestIdempotencyRace(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	for _, parts := range []string{"false", "true"} {
+		replies := make([]reply, 12)
+		var wg sync.WaitGroup
+		for i := range replies {
+			wg.Go(func() {
+				replies[i] = u.call("POST", "/v1/conversions", `{"filename":"a","size":3,"parts":`+parts+`}`, "Idempotency-Key", "race "+parts)
+			})
+		}
+		wg.Wait()
+		created, ids := 0, map[string]bool{}
+		for _, r := range replies {
+			c := decode[api.Conversion](r)
+			ids[c.ID] = true
+			if r.status == 201 {
+				created++
+			} else {
+				r.want(200)
+			}
+			url := c.Upload.URL
+			if parts == "true" {
+				url = c.Upload.Parts[0].URL
+			}
+			if url == "" {
+				t.Errorf("no URL in %s", r.body)
+			}
+		}
+		if created != 1 || len(ids) != 1 {
+			t.Errorf("parts %s: %d created, ids %v", parts, created, ids)
+		}
+	}
+	equal(t, "conversions", len(s.everything(u)), 2)
+}
+
+func TestList(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	var want []string
+	for i := range 7 {
+		c := u.announce(3, false)
+		s.advance(c.ID, conversion.States[i])
+		want = append([]string{c.ID}, want...)
+	}
+	s.advance(u.announce(3, false).ID, conversion.Deleted)
+	var got []string
+	pages := 0
+	for path := "/v1/conversions?limit=3"; path != ""; pages++ {
+		page := decode[api.Conversions](u.call("GET", path, nil).want(200))
+		for _, c := range page.Conversions {
+			got = append(got, c.ID)
+		}
+		path = ""
+		if page.Next != "" {
+			path = "/v1/conversions?limit=3&cursor=" + page.Next
+		}
+	}
+	if !reflect.DeepEqual(got, want) || pages != 3 {
+		t.Errorf("got %d pages %v, want %v", pages, got, want)
+	}
+	some := decode[api.Conversions](u.call("GET", "/v1/conversions?state=done,failed", nil).want(200)).Conversions
+	if len(some) != 2 || some[0].State != conversion.Failed || some[1].State != conversion.Done {
+		t.Errorf("done and failed: %+v", some)
+	}
+	if some[1].MP3 == nil || some[1].Source == nil || some[0].Error == nil || some[0].MP3 != nil {
+		t.Errorf("done shows no result, or failed no error: %+v", some)
+	}
+	mp3s := decode[api.MP3s](u.call("GET", "/v1/mp3s", nil).want(200)).MP3s
+	if len(mp3s) != 1 || mp3s[0] != *some[1].MP3 && mp3s[0].ID != some[1].MP3.ID || mp3s[0].Name != "Ünder way.mp3" {
+		t.Errorf("MP3s: %+v", mp3s)
+	}
+	empty := s.user("b@example.org")
+	equal(t, "an empty list", strings.TrimSpace(string(empty.call("GET", "/v1/conversions", nil).want(200).body)), `{"conversions":[]}`)
+	equal(t, "no MP3s", strings.TrimSpace(string(empty.call("GET", "/v1/mp3s", nil).want(200).body)), `{"mp3s":[]}`)
+}
+
+// TestTransitions asks for cancel, retry and delete in every state.
+func TestTransitions(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	for _, tt := range []struct {
+		from                  conversion.State
+		cancel, retry, remove string
+	}{
+		{conversion.AwaitingUpload, "200 canceled", "409 conflict", "204 "},
+		{conversion.Queued, "200 canceled", "409 conflict", "204 "},
+		{conversion.Running, "200 canceled", "409 conflict", "204 "},
+		{conversion.Done, "409 conflict", "409 conflict", "204 "},
+		{conversion.Failed, "409 conflict", "200 queued", "204 "},
+		{conversion.Canceled, "200 canceled", "200 awaiting_upload", "204 "},
+		{conversion.Expired, "409 conflict", "200 awaiting_upload", "204 "},
+		{conversion.Deleted, "404 not_found", "404 not_found", "404 not_found"},
+	} {
+		for action, want := range map[string]string{"cancel": tt.cancel, "retry": tt.retry, "": tt.remove} {
+			c := s.advance(u.announce(3, false).ID, tt.from)
+			if c.Object.ETag != "" {
+				o, err := s.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("abc"))
+				check(t, err)
+				_, err = s.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
+					c.Object = stored(o)
+					return nil
+				})
+				check(t, err)
+			}
+			method, path := "POST", "/v1/conversions/"+c.ID+"/"+action
+			if action == "" {
+				method, path = "DELETE", "/v1/conversions/"+c.ID
+			}
+			r := u.call(method, path, nil)
+			var body struct{ State, Code string }
+			if len(r.body) > 0 {
+				check(t, json.Unmarshal(r.body, &body))
+			}
+			if got := fmt.Sprint(r.status, " ", body.State+body.Code); got != want {
+				t.Errorf("%q from %s: got %s, want %s", action, tt.from, got, want)
+			}
+		}
+	}
+}
+
+func TestRetryWithoutSource(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	c := s.advance(u.announce(3, false).ID, conversion.Failed)
+	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
+	_, err := s.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("other"))
+	check(t, err)
+	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
+	equal(t, "state", decode[api.Conversion](u.call("GET", "/v1/conversions/"+c.ID, nil).want(200)).State, conversion.Failed)
+
+	// An upload that came after all is taken as it is.
+	late := s.advance(u.announce(3, false).ID, conversion.Expired)
+	_, err = s.Blobs.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))
+	check(t, err)
+	equal(t, "state of a late one", decode[api.Conversion](u.call("POST", "/v1/conversions/"+late.ID+"/retry", nil).want(200)).State, conversion.Queued)
+}
+
+// TestCancelRunning leaves the dispatcher a message to stop the attempt.
+func TestCancelRunning(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	for _, method := range []string{"POST", "DELETE"} {
+		c := s.advance(u.announce(3, false).ID, conversion.Running)
+		if method == "POST" {
+			u.call("POST", "/v1/conversions/"+c.ID+"/cancel", nil).want(200)
+		} else {
+			u.call("DELETE", "/v1/conversions/"+c.ID, nil).want(204)
+		}
+		m, err := s.Queue.Take(t.Context(), queue.Stop, time.Minute, time.Second)
+		check(t, err)
+		equal(t, "message", m.Message, queue.Message{Class: queue.Stop, Owner: u.ID, ConversionID: c.ID, Attempt: 1, Kind: conversion.Stop})
+	}
+}
+
+func TestETag(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	c := u.announce(3, false)
+	path := "/v1/conversions/" + c.ID
+	tag := u.call("GET", path, nil).want(200).header.Get("ETag")
+	equal(t, "tag", tag, `"1"`)
+	for _, same := range []string{tag, "W/" + tag, `"7", ` + tag} {
+		if r := u.call("GET", path, nil, "If-None-Match", same).want(304); len(r.body) > 0 || r.header.Get("ETag") != tag {
+			t.Errorf("304 with %v %s", r.header, r.body)
+		}
+	}
+	s.advance(c.ID, conversion.Queued)
+	equal(t, "tag later", u.call("GET", path, nil, "If-None-Match", tag).want(200).header.Get("ETag"), `"2"`)
+}

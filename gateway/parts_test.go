@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"tonearm/internal/api"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+func TestPartSize(t *testing.T) {
+	for _, tt := range []struct{ size, want int64 }{
+		{1, 16 * mib},
+		{160_000 * mib, 16 * mib},
+		{160_000*mib + 1, 17 * mib},
+		{maxObject, 525 * mib},
+	} {
+		got := partSize(tt.size)
+		equal(t, "part size", got, tt.want)
+		if n := (tt.size + got - 1) / got; n > maxParts {
+			t.Errorf("%d bytes need %d parts", tt.size, n)
+		}
+	}
+}
+
+func TestRanges(t *testing.T) {
+	equal(t, "ranges", ranges([]int{1, 3, 4, 5, 9}), "1, 3–5, 9")
+	var odd []int
+	for n := 1; n < 100; n += 2 {
+		odd = append(odd, n)
+	}
+	if got := ranges(odd); !strings.HasSuffix(got, "39 and 30 others") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestWrongParts(t *testing.T) {
+	c := conversion.Conversion{Object: conversion.Object{Size: 25}, Upload: &conversion.Upload{PartSize: 10, Parts: 3}}
+	got := wrongParts(c, []blob.Part{{Number: 1, Size: 9}, {Number: 3, Size: 5}})
+	if !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestParts uploads 33 MiB in three parts, in disorder and with a pause.
+func TestParts(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	content := strings.Repeat("0123456789abcdef", 33*mib/16)
+	c := u.announce(int64(len(content)), true)
+	if up := c.Upload; up.PartSize != 16*mib || up.PartCount != 3 || len(up.Parts) != 3 || up.URL != "" {
+		t.Fatalf("upload is %+v", up)
+	}
+	send := func(p api.Part) {
+		from := (p.Number - 1) * 16 * mib
+		put(t, "PUT", p.URL, nil, content[from:min(from+16*mib, len(content))])
+	}
+	path := "/v1/conversions/" + c.ID
+	send(c.Upload.Parts[2])
+	send(c.Upload.Parts[0])
+	p := decode[api.Problem](u.call("POST", path+"/complete", nil).want(409, "upload_incomplete"))
+	equal(t, "what is missing", p.Errors[0].Message, "2")
+
+	up := decode[api.Upload](u.call("POST", path+"/parts", nil).want(200))
+	if !slices.Equal(up.Stored, []int{1, 3}) || len(up.Parts) != 1 || up.Parts[0].Number != 2 {
+		t.Errorf("resumed upload is %+v", up)
+	}
+	up = decode[api.Upload](u.call("POST", path+"/parts", `{"numbers":[3,2]}`).want(200))
+	if len(up.Parts) != 2 || up.Parts[0].Number != 3 {
+		t.Errorf("asked for parts: %+v", up)
+	}
+	put(t, "PUT", up.Parts[1].URL, nil, "too short for a part in the middle")
+	p = decode[api.Problem](u.call("POST", path+"/complete", nil).want(409, "upload_incomplete"))
+	equal(t, "what has another size", p.Errors[0].Message, "2")
+	send(up.Parts[1])
+	for range 2 {
+		got := decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200))
+		equal(t, "state", got.State, conversion.Queued)
+	}
+	record, err := s.Records.ByID(t.Context(), c.ID)
+	check(t, err)
+	if s.object(record.Object.Key) != content {
+		t.Error("the object is not what was sent")
+	}
+}
+
+// TestPartsAnew loses multipart uploads in every way that is possible.
+func TestPartsAnew(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	for name, lose := range map[string]func(c conversion.Conversion){
+		"dropped by the store": func(c conversion.Conversion) {
+			check(t, s.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
+		},
+		"expired and started again": func(c conversion.Conversion) {
+			s.advance(c.ID, conversion.Expired)
+			check(t, s.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
+			_, err := s.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
+				return c.Cleaned(c.UpdatedAt, c.UpdatedAt)
+			})
+			check(t, err)
+			u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
+			u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(200)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := s.Records.ByID(t.Context(), u.announce(3, true).ID)
+			check(t, err)
+			lose(c)
+			path := "/v1/conversions/" + c.ID
+			u.call("POST", path+"/complete", nil).want(409, "upload_incomplete")
+			up := decode[api.Upload](u.call("POST", path+"/parts", nil).want(200))
+			put(t, "PUT", up.Parts[0].URL, nil, "abc")
+			equal(t, "state", decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200)).State, conversion.Queued)
+		})
+	}
+}
+
+// TestJoinedUnseen completes an upload whose answer got lost.
+func TestJoinedUnseen(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	made := decode[api.Conversion](u.call("POST", "/v1/conversions", `{"filename":"a","size":3,"parts":true}`, "Idempotency-Key", "k").want(201))
+	c, err := s.Records.ByID(t.Context(), made.ID)
+	check(t, err)
+	put(t, "PUT", made.Upload.Parts[0].URL, nil, "abc")
+	have, err := s.Blobs.Parts(t.Context(), c.Object.Key, c.Upload.ID)
+	check(t, err)
+	_, err = s.Blobs.CompleteUpload(t.Context(), c.Object.Key, c.Upload.ID, have)
+	check(t, err)
+	path := "/v1/conversions/" + c.ID
+	u.call("POST", path+"/parts", nil).want(409, "conflict")
+	again := decode[api.Conversion](u.call("POST", "/v1/conversions", `{"filename":"a","size":3,"parts":true}`, "Idempotency-Key", "k").want(200))
+	if again.ID != made.ID || again.Upload != nil {
+		t.Errorf("created again: %+v", again)
+	}
+	equal(t, "state", decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200)).State, conversion.Queued)
+}
