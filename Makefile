@@ -5,7 +5,7 @@ CACHE ?= $(or $(TONEARM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tonearm)
 LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build test lint clean
+.PHONY: help demo up build test large-test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 	@scripts/setup ffmpeg redis-server mariadbd curl
 	go vet ./...
 	go run ./test/servers -- go test -timeout 25m ./...
+
+large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
+	@scripts/setup
+	TONEARM_TEST_LARGE=1 go test -count=1 -v -run TestLarge -timeout 20m ./test/e2e
 
 lint: $(LINT) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff

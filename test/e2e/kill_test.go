@@ -1,0 +1,294 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"tonearm/internal/api"
+	"tonearm/internal/conversion"
+)
+
+// process is one process of this machine, told from a later one with its id by
+// its start time.
+type process struct {
+	pid   int
+	start string
+}
+
+// stat returns parent and start time of a process, ok false if it is gone or a
+// zombie.
+func stat(pid int) (parent int, start string, ok bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, "", false
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(f) < 20 || f[0] == "Z" {
+		return 0, "", false
+	}
+	parent, _ = strconv.Atoi(f[1])
+	return parent, f[19], true
+}
+
+// family returns pid and all its descendants.
+func family(pid int) []process {
+	children := map[int][]process{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if id, err := strconv.Atoi(e.Name()); err == nil {
+			if parent, start, ok := stat(id); ok {
+				children[parent] = append(children[parent], process{id, start})
+			}
+		}
+	}
+	_, start, _ := stat(pid)
+	all := []process{{pid, start}}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children[all[i].pid]...)
+	}
+	return all
+}
+
+func (p process) alive() bool {
+	_, start, ok := stat(p.pid)
+	return ok && start == p.start
+}
+
+// phase is a moment on a file's way at which the process is killed.
+type phase struct {
+	name string
+	// query finds a record in that phase.
+	query string
+}
+
+var phases = []phase{
+	{"upload", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'awaiting_upload'`},
+	{"queued", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'queued'`},
+	{"running", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'running' AND json_extract(doc, '$.progress.phase') IN ('reading', 'converting')`},
+	{"storing", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'running' AND json_extract(doc, '$.progress.phase') = 'storing'`},
+	{"mailing", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.notice.state') = 'sending'`},
+}
+
+// TestKill kills `tonearm up` ten times while twenty files go through, the
+// process alone and its whole group by turns, at least once in each phase.
+func TestKill(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("reads /proc")
+	}
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("TONEARM_TEST_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("TONEARM_TEST_SEED=%d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+
+	const files, kills = 20, 10
+	sink := startSink(t, nil)
+	sink.hold = make(chan struct{}) // mails wait until the test lets them pass
+	smtpHost, smtpPort, _ := net.SplitHostPort(sink.addr)
+	dir := t.TempDir()
+	listenAddr := freeAddr(t)
+	args := []string{"--listen", listenAddr, "--smtp-host", smtpHost, "--smtp-port", smtpPort, "--smtp-tls", "none",
+		"--smtp-timeout", "5s", "--attempt-lease", "3s", "--attempt-url-expiry", "1m", "--retry-backoff", "200ms", "--max-attempts", "20"}
+	u := startUp(t, dir, args...)
+	owner := newUser(t, u.server, "owner@example.org")
+
+	// Two lengths, so that storing takes long enough to be met.
+	short, _ := makeVideo(t, "short.mp4", 20, 440)
+	long, _ := makeVideo(t, "long.mp4", 120, 440)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ids := make([]string, files)
+	var uploads sync.WaitGroup
+	begin := make(chan int, files)
+	for range 3 {
+		uploads.Go(func() {
+			for i := range begin {
+				path := short
+				if i%4 == 3 {
+					path = long
+				}
+				ids[i] = uploadStubbornly(ctx, t, owner, i, path)
+			}
+		})
+	}
+
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "tonearm.db")+"?mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	found := func(query string) bool {
+		var n int
+		return db.QueryRowContext(ctx, query).Scan(&n) == nil && n > 0
+	}
+
+	order := make([]phase, 0, kills)
+	for len(order) < kills {
+		order = append(order, phases...)
+	}
+	rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	next := 0
+	for k, ph := range order {
+		for ; next < files && next < (k+1)*files/kills; next++ {
+			begin <- next
+		}
+		pass, stopPassing := context.WithCancel(ctx)
+		if ph.name != "mailing" { // let mails through meanwhile
+			go func() {
+				for {
+					select {
+					case sink.hold <- struct{}{}:
+					case <-pass.Done():
+						return
+					}
+				}
+			}()
+		}
+		eventually(t, 3*time.Minute, "a file is in phase "+ph.name, func() bool {
+			return found(ph.query)
+		})
+		alone := k%2 == 0
+		before := family(u.cmd.Process.Pid)
+		if alone {
+			u.cmd.Process.Kill()
+		} else {
+			syscall.Kill(-u.cmd.Process.Pid, syscall.SIGKILL)
+		}
+		stopPassing()
+		<-u.end
+		fmt.Printf("kill %d: %s, %s, %d processes\n", k+1, ph.name, map[bool]string{true: "parent alone", false: "whole group"}[alone], len(before))
+		u = startUp(t, dir, args...)
+		eventually(t, 5*time.Second, "no process of the earlier life is left", func() bool {
+			for _, p := range before {
+				if p.alive() {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	for ; next < files; next++ {
+		begin <- next
+	}
+	close(begin)
+	go func() {
+		for {
+			select {
+			case sink.hold <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	uploads.Wait()
+
+	owner.login()
+	mp3s := map[string]bool{}
+	for i, id := range ids {
+		c := owner.final(id, 3*time.Minute)
+		if c.State != conversion.Done {
+			t.Fatalf("file %d ended as %s: %+v", i, c.State, c.Error)
+		}
+		mp3s[c.MP3.ID] = true
+	}
+	eventually(t, 2*time.Minute, "every notice is sent", func() bool {
+		return !found(`SELECT count(*) FROM conversions WHERE json_extract(doc, '$.notice.state') <> 'sent'`)
+	})
+	var list api.Conversions
+	if status, body := owner.do("GET", "/v1/conversions?limit=200", nil, &list); status != http.StatusOK {
+		t.Fatalf("list: %d %s", status, body)
+	}
+	objects, _ := filepath.Glob(filepath.Join(dir, "s3", "data", "tonearm", "mp3s", "*", "*", "*.mp3"))
+	mailed := map[string]int{}
+	for _, l := range sink.letters(t) {
+		mailed[l.messageID]++
+	}
+	letters := len(sink.letters(t))
+	fmt.Printf("%d files, %d kills: %d MP3s, %d documents, %d MP3 objects, %d mails with %d ids\n",
+		files, len(order), len(mp3s), len(list.Conversions), len(objects), letters, len(mailed))
+	if len(mp3s) != files || len(list.Conversions) != files || len(mailed) != files {
+		t.Errorf("want %d of each", files)
+	}
+	if letters > files+len(order) {
+		t.Errorf("%d mails for %d files and %d kills", letters, files, len(order))
+	}
+}
+
+// uploadStubbornly creates a conversion and uploads its file, however often the
+// server dies meanwhile.
+func uploadStubbornly(ctx context.Context, t *testing.T, owner *user, i int, path string) string {
+	client := &user{t: t, server: owner.server, token: owner.token}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	var c api.Conversion
+	for ctx.Err() == nil && c.ID == "" {
+		c = client.createOnce(fmt.Sprintf("file %d.mp4", i), fmt.Sprintf("key-%d", i), info.Size())
+		pause(ctx)
+	}
+	for ctx.Err() == nil {
+		if err := put(ctx, c.Upload, path); err == nil || strings.Contains(err.Error(), "412") {
+			return c.ID // 412: an earlier try arrived after all
+		}
+		pause(ctx)
+		var fresh api.Upload
+		if status, _ := client.do("POST", "/v1/conversions/"+c.ID+"/parts", nil, &fresh); status == http.StatusOK {
+			c.Upload = &fresh
+		} else if status == http.StatusConflict {
+			return c.ID // it is queued already
+		}
+	}
+	return c.ID
+}
+
+// createOnce asks once for a conversion under an idempotency key; without an
+// answer it returns the zero value.
+func (u *user) createOnce(filename, key string, size int64) (c api.Conversion) {
+	body := strings.NewReader(fmt.Sprintf(`{"filename":%q,"size":%d}`, filename, size))
+	req, err := http.NewRequestWithContext(u.t.Context(), "POST", u.server+"/v1/conversions", body)
+	if err != nil {
+		return c
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+u.token)
+	req.Header.Set("Idempotency-Key", key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return c
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusOK {
+		return c
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&c); err != nil {
+		return api.Conversion{}
+	}
+	return c
+}
+
+// pause waits a moment before a server that may be down is asked again.
+func pause(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+}

@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"tonearm/internal/media/mediatest"
+)
+
+// result is one line of `tonearm convert --json`.
+type result struct {
+	File  string  `json:"file"`
+	ID    *string `json:"id"`
+	State string  `json:"state"`
+	MP3ID string  `json:"mp3_id"`
+	MP3   string  `json:"mp3"`
+	Error *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// readResults decodes the output of `tonearm convert --json`, by file.
+func readResults(t *testing.T, stdout []byte) map[string]result {
+	t.Helper()
+	results := map[string]result{}
+	lines := bufio.NewScanner(bytes.NewReader(stdout))
+	for lines.Scan() {
+		var r result
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			t.Fatalf("not a line of JSON: %s", lines.Text())
+		}
+		results[r.File] = r
+	}
+	return results
+}
+
+// source is one file of the corpus and what has to become of it.
+type source struct {
+	name, path  string
+	seconds, hz float64
+	code        string // of its failure; '' where it converts
+}
+
+func makeCorpus(t *testing.T) []source {
+	t.Helper()
+	var corpus []source
+	for _, s := range mediatest.Corpus(t) {
+		corpus = append(corpus, source{s.Name, s.Path, s.Seconds, s.ToneHz, string(s.WantCode)})
+	}
+	return corpus
+}
