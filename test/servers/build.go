@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // cached returns the path of a program in the cache, and has build put it into
@@ -43,7 +44,7 @@ func cached(name, version string, build func(dir string) *exec.Cmd) (string, err
 	fmt.Fprintf(os.Stderr, "servers: building %s into %s; this can take minutes, once\n", name, bin)
 	cmd := build(dir)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr = isolate(&syscall.SysProcAttr{})
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}

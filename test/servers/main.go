@@ -39,7 +39,7 @@ import (
 
 func main() {
 	// Children die with the thread that started them, so that must be the main
-	// one; see attributes.
+	// one; see isolate.
 	runtime.LockOSThread()
 	only := flag.String("only", "", "start these servers alone, a comma-separated `list` of "+strings.Join(names(), ", "))
 	flag.Parse()
@@ -111,7 +111,8 @@ func run(ctx context.Context, only string, command []string) (int, error) {
 		return s.command(ctx, command, env)
 	}
 	for _, line := range env {
-		fmt.Println("export " + line)
+		name, value, _ := strings.Cut(line, "=")
+		fmt.Printf("export %s='%s'\n", name, value)
 	}
 	select {
 	case <-ctx.Done():

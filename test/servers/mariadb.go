@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
-	"time"
+	"slices"
+	"strconv"
+	"syscall"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -31,23 +34,27 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	}
 	data := filepath.Join(dir, "data")
 	common := []string{"--no-defaults", "--datadir=" + data}
+	installer := slices.Clone(common)
+	var as *syscall.Credential
 	if os.Getuid() == 0 { // it refuses to serve as root
-		common = append(common, "--user=mysql")
-		if out, err := exec.CommandContext(ctx, "chown", "mysql", dir).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("chown to the user mysql: %w: %s", err, out)
+		if as, err = owner("mysql", dir); err != nil {
+			return nil, err
 		}
+		installer = append(installer, "--user=mysql")
 	}
-	began := time.Now()
-	out, err := exec.CommandContext(ctx, install, append(common,
+	out, err := exec.CommandContext(ctx, install, append(installer,
 		"--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("mariadb-install-db: %w after %v: %s", err, time.Since(began), out)
+		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
-	p, err := s.start("mariadbd", exec.Command(serve, append(common,
+	cmd := exec.Command(serve, append(common,
 		"--bind-address=127.0.0.1", "--port="+port,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
-		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2")...))
+		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2")...)
+	// Not by --user: who changes its user itself outlives this process.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	p, err := s.start("mariadbd", cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -62,4 +69,22 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 		return nil, err
 	}
 	return []string{"TONEARM_TEST_MYSQL=" + dsn}, nil
+}
+
+// owner gives dir to a user, and returns what a process of that user's is
+// started with.
+func owner(name, dir string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid))
 }

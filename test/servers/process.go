@@ -96,7 +96,10 @@ func (s *scratch) start(name string, cmd *exec.Cmd, env ...string) (*process, er
 		cmd.Stdout = log
 	}
 	cmd.Stderr = log
-	cmd.SysProcAttr = attributes()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	isolate(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -153,7 +156,7 @@ func (s *scratch) command(ctx context.Context, args, env []string) (int, error) 
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr = isolate(&syscall.SysProcAttr{})
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {

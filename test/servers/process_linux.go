@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes put a child into a process group of its own and let it die with
-// this process, whatever ends it.
-func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// isolate puts a child into a process group of its own and lets it die with
+// this process, whatever ends that.
+func isolate(a *syscall.SysProcAttr) *syscall.SysProcAttr {
+	a.Setpgid, a.Pdeathsig = true, syscall.SIGKILL
+	return a
 }
 
 // endWithParent makes this process end in order when its parent, `go run`,

@@ -4,8 +4,11 @@ package main
 
 import "syscall"
 
-// attributes put a child into a process group of its own.
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// isolate puts a child into a process group of its own.
+func isolate(a *syscall.SysProcAttr) *syscall.SysProcAttr {
+	a.Setpgid = true
+	return a
+}
 
 // endWithParent needs Linux.
 func endWithParent() error { return nil }
