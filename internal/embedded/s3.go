@@ -3,6 +3,7 @@ package embedded
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -76,7 +77,7 @@ func StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	}
 	if child.port != s.state.Port {
 		if s.state.Port != 0 {
-			s.log.Warn("the embedded object store's port is taken, links made before are dead", "port", s.state.Port, "new_port", child.port)
+			s.log.Warn("the embedded object store's port was taken, links made before are dead", "port", s.state.Port, "new_port", child.port)
 		}
 		s.state.Port = child.port
 		if err := s.state.save(config.Dir); err != nil {
@@ -105,7 +106,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 		return nil, s3Config{}, err
 	}
 	config := s3Config{
-		Dir: dir, Host: o.Listen, Port: state.Port,
+		Dir: dir, Host: cmp.Or(o.Listen, "127.0.0.1"), Port: state.Port,
 		AccessKey: state.AccessKey, SecretKey: state.SecretKey,
 		WebhookURL: o.WebhookURL, WebhookToken: o.WebhookToken,
 	}
@@ -113,17 +114,13 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 		if config.Port, err = strconv.Atoi(port); err != nil || config.Port <= 0 {
 			return nil, s3Config{}, fmt.Errorf("listen address %q: bad port", o.Listen)
 		}
-		config.Host, config.FixedPort = host, true
-		state.Port = config.Port
+		config.Host, config.FixedPort, state.Port = host, true, config.Port
 	}
-	s := &S3{host: config.Host, state: state, log: o.Log, stop: make(chan struct{}), done: make(chan struct{})}
-	switch {
-	case s.host == "" && !config.FixedPort: // nothing said
-		config.Host, s.host = "127.0.0.1", "127.0.0.1"
-	case s.host == "" || net.ParseIP(s.host).IsUnspecified():
-		s.host = "127.0.0.1"
+	host := config.Host
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
 	}
-	return s, config, nil
+	return &S3{host: host, state: state, log: o.Log, stop: make(chan struct{}), done: make(chan struct{})}, config, nil
 }
 
 func loadS3State(dir string) (s3State, error) {
@@ -263,6 +260,7 @@ func (s *S3) start(config s3Config) (*s3Child, error) {
 	defer timeout.Stop()
 	select {
 	case child.port = <-ready:
+		s.log.Info("the embedded object store is ready", "port", child.port, "pid", cmd.Process.Pid)
 		return child, nil
 	case <-child.exited:
 		return nil, fmt.Errorf("it ended at once: %w", errors.Join(child.err, io.ErrUnexpectedEOF))

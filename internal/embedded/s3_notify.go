@@ -24,7 +24,9 @@ const webhookTimeout = 2 * time.Second
 const maxNameLength = 255 // bytes, of what stands between slashes
 
 // notifying is a backend that tells of created objects before the client has
-// its answer. A POST form arrives as PutObject too.
+// its answer. A POST form arrives as PutObject too. The server's end cancels
+// the contexts of requests, which its graceful stop would let finish: hence
+// WithoutCancel in all that stores.
 type notifying struct {
 	backend.Backend
 	sender *sender
@@ -41,8 +43,12 @@ func (n notifying) CreateMultipartUpload(ctx context.Context, in s3response.Crea
 	return n.Backend.CreateMultipartUpload(ctx, in)
 }
 
+func (n notifying) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+	return n.Backend.UploadPart(context.WithoutCancel(ctx), in)
+}
+
 func (n notifying) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	out, err := n.Backend.PutObject(ctx, in)
+	out, err := n.Backend.PutObject(context.WithoutCancel(ctx), in)
 	if err == nil {
 		n.created(ctx, "ObjectCreated:Put", *in.Bucket, *in.Key)
 	}
@@ -50,7 +56,7 @@ func (n notifying) PutObject(ctx context.Context, in s3response.PutObjectInput) 
 }
 
 func (n notifying) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
-	out, err := n.Backend.CopyObject(ctx, in)
+	out, err := n.Backend.CopyObject(context.WithoutCancel(ctx), in)
 	if err == nil {
 		n.created(ctx, "ObjectCreated:Copy", *in.Bucket, *in.Key)
 	}
@@ -58,7 +64,7 @@ func (n notifying) CopyObject(ctx context.Context, in s3response.CopyObjectInput
 }
 
 func (n notifying) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
-	out, version, err := n.Backend.CompleteMultipartUpload(ctx, in)
+	out, version, err := n.Backend.CompleteMultipartUpload(context.WithoutCancel(ctx), in)
 	if err == nil {
 		n.created(ctx, "ObjectCreated:CompleteMultipartUpload", *in.Bucket, *in.Key)
 	}

@@ -68,9 +68,8 @@ func testPutBrokenOff(t *testing.T, h Harness) {
 	const key, size = "uploads/u/c/source", 1 << 20
 	r, err := h.Store.PresignPut(t.Context(), key, size, time.Minute, blob.Public)
 	noErr(t, err)
-	u, err := url.Parse(r.URL)
-	noErr(t, err)
-	breakOff(t, u, "If-None-Match: *", size)
+	half := string(make([]byte, size/2))
+	breakOff(t, http.MethodPut, r.URL, "If-None-Match: *", size, half)
 	_, err = h.Store.Head(t.Context(), key)
 	wantErr(t, "after half an upload", err, blob.ErrNotExist)
 	if code, answer := do(t, request(t, r, string(make([]byte, size)))); code != http.StatusOK {
@@ -81,22 +80,27 @@ func testPutBrokenOff(t *testing.T, h Harness) {
 	noErr(t, err)
 	part, err := h.Store.PresignPart(t.Context(), key, id, 1, time.Minute, blob.Public)
 	noErr(t, err)
-	u, err = url.Parse(part.URL)
-	noErr(t, err)
-	breakOff(t, u, "X-Part: 1", size)
+	breakOff(t, http.MethodPut, part.URL, "X-Part: 1", size, half)
 	if parts, err := h.Store.Parts(t.Context(), key, id); err != nil || len(parts) != 0 {
 		t.Errorf("after half a part: got %v, %v", parts, err)
 	}
+
+	const posted = "inbox/a@example.org/x.mp4"
+	url, contentType, body := form(t, h, posted, half+half)
+	breakOff(t, http.MethodPost, url, "Content-Type: "+contentType, len(body), body[:len(body)-len(half)])
+	_, err = h.Store.Head(t.Context(), posted)
+	wantErr(t, "after half a form", err, blob.ErrNotExist)
 }
 
-// breakOff sends half of what it announces.
-func breakOff(t *testing.T, u *url.URL, header string, size int) {
+// breakOff sends a request with less of a body than it announces.
+func breakOff(t *testing.T, method, rawURL, header string, length int, body string) {
 	t.Helper()
+	u, err := url.Parse(rawURL)
+	noErr(t, err)
 	conn, err := net.Dial("tcp", u.Host)
 	noErr(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n\r\n", u.RequestURI(), u.Host, size, header)
-	_, err = conn.Write(make([]byte, size/2))
+	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n\r\n%s", method, u.RequestURI(), u.Host, length, header, body)
 	noErr(t, err)
 	noErr(t, conn.(*net.TCPConn).CloseWrite())
 	_, _ = bufio.NewReader(conn).ReadString('\n') // an answer or the end: the store is done with it

@@ -1,7 +1,6 @@
 package blobtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -230,8 +229,11 @@ func testEvents(t *testing.T, h Harness) {
 	check(e, "CompleteMultipartUpload")
 
 	const posted = "inbox/a+b@example.org/the form #2.mp4"
-	code, answer := postForm(t, h, posted, "a video")
-	if code/100 != 2 {
+	url, contentType, body := form(t, h, posted, "a video")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	noErr(t, err)
+	req.Header.Set("Content-Type", contentType)
+	if code, answer := do(t, req); code/100 != 2 {
 		t.Fatalf("POST: %d %s", code, answer)
 	}
 	e, _ = wait(t, h, posted)
@@ -243,21 +245,19 @@ func testEvents(t *testing.T, h Harness) {
 	check(e, "")
 }
 
-func postForm(t *testing.T, h Harness, key, body string) (int, string) {
+// form renders a signed form with the file as its last field, as S3 demands.
+func form(t *testing.T, h Harness, key, content string) (url, contentType, body string) {
 	t.Helper()
 	url, fields, err := h.Form(t.Context(), key)
 	noErr(t, err)
-	var form bytes.Buffer
-	w := multipart.NewWriter(&form)
+	var b strings.Builder
+	w := multipart.NewWriter(&b)
 	for name, value := range fields {
 		noErr(t, w.WriteField(name, value))
 	}
-	file, err := w.CreateFormFile("file", "x.mp4") // the last field, as S3 demands
+	file, err := w.CreateFormFile("file", "x.mp4")
 	noErr(t, err)
-	_, err = io.WriteString(file, body)
+	_, err = io.WriteString(file, content)
 	noErr(t, errors.Join(err, w.Close()))
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, &form)
-	noErr(t, err)
-	req.Header.Set("Content-Type", w.FormDataContentType())
-	return do(t, req)
+	return url, w.FormDataContentType(), b.String()
 }

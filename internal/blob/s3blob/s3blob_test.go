@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,10 +25,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestEmbedded(t *testing.T) {
+func TestEmbedded(t *testing.T) { testEmbedded(t, t.TempDir()) }
+
+// As where the file system has no extended attributes.
+func TestEmbeddedSidecar(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	testEmbedded(t, dir)
+}
+
+func testEmbedded(t *testing.T, dir string) {
 	receivers := blobtest.NewReceivers(t)
 	server, err := embedded.StartS3(t.Context(), embedded.S3Options{
-		Dir: t.TempDir(), WebhookURL: receivers.URL, WebhookToken: receivers.Token, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Dir: dir, WebhookURL: receivers.URL, WebhookToken: receivers.Token, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +92,15 @@ func open(t *testing.T, receivers *blobtest.Receivers, o s3blob.Options) blobtes
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
+	var group sync.WaitGroup // they start at the same time, with no bucket yet
+	for _, s := range []*s3blob.Store{store, again} {
+		group.Go(func() {
+			if err := s.Prepare(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	group.Wait()
 	client, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(o.AccessKey, o.SecretKey, ""), Region: "us-east-1"})
 	if err != nil {
 		t.Fatal(err)
