@@ -135,7 +135,7 @@ func translate(_ huma.Context, _ string, v any) (any, error) {
 // problem returns the answer to a request that failed with err, and logs what
 // an operator has to know. ctx is the request's.
 func (g *Gateway) problem(ctx context.Context, err error) *problem {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if known := (*problem)(nil); !errors.As(err, &known) && errors.Is(ctx.Err(), context.Canceled) {
 		err = context.Canceled // whatever a store made of it
 	}
 	p := problemOf(err)

@@ -31,7 +31,7 @@ const (
 type video struct {
 	name    string
 	options conversion.Options
-	content io.Reader
+	content *limited
 	form    *multipart.Reader // nil for a raw body
 }
 
@@ -51,15 +51,15 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	body := &source{w: w, r: r.Body, stalled: time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) })}
 	defer body.stop()
 	r.Body = body
-	v, err := g.video(r)
+	v, file, err := g.video(r)
 	if err != nil {
 		return err
 	}
-	content := bufio.NewReader(v.content)
+	content := bufio.NewReader(file)
 	if _, err := content.Peek(1); err == io.EOF {
 		return emptySource()
 	} else if err != nil {
-		return err
+		return badForm(err)
 	}
 	v.content = &limited{r: content, left: limit, limit: limit}
 	c, err := g.receive(ctx, user, v)
@@ -87,10 +87,9 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 		return c, err
 	}
 	object, err := g.Blobs.Put(ctx, c.Object.Key, v.content)
-	if failure := v.content.(*limited).err; failure != nil {
+	if failure := v.content.err; failure != nil {
 		err = failure // whatever the store's client made of it
-	}
-	if cause := context.Cause(ctx); err != nil && cause != nil {
+	} else if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
 	if err == nil && v.form != nil {
@@ -135,8 +134,8 @@ func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.C
 	g.Log.Info("upload discarded", "conversion_id", c.ID)
 }
 
-// video finds the file in the request.
-func (g *Gateway) video(r *http.Request) (video, error) {
+// video finds the file in the request; its content is not set yet.
+func (g *Gateway) video(r *http.Request) (v video, file io.Reader, err error) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind != "multipart/form-data" {
 		name := r.URL.Query().Get("filename")
@@ -146,37 +145,37 @@ func (g *Gateway) video(r *http.Request) (video, error) {
 		if name == "" {
 			name = r.PathValue("filename")
 		}
-		return video{name: plainName(name), content: r.Body}, nil
+		return video{name: plainName(name)}, r.Body, nil
 	}
 	form, err := r.MultipartReader()
 	if err != nil {
-		return video{}, badForm(err)
+		return v, nil, badForm(err)
 	}
-	v := video{form: form}
+	v.form = form
 	for range maxFields {
 		part, err := form.NextPart()
 		if err != nil {
-			return video{}, badForm(err)
+			return v, nil, badForm(err)
 		}
 		if part.FileName() != "" {
-			v.name, v.content = plainName(part.FileName()), part
-			return v, nil
+			v.name = plainName(part.FileName())
+			return v, part, nil
 		}
 		value, err := io.ReadAll(io.LimitReader(part, g.MaxBodyBytes+1))
 		if err != nil {
-			return video{}, badForm(err)
+			return v, nil, badForm(err)
 		}
 		if int64(len(value)) > g.MaxBodyBytes {
-			return video{}, &http.MaxBytesError{Limit: g.MaxBodyBytes}
+			return v, nil, &http.MaxBytesError{Limit: g.MaxBodyBytes}
 		}
 		if part.FormName() != "options" {
-			return video{}, invalid("form."+part.FormName(), "the form takes options and, after it, one file")
+			return v, nil, invalid("form."+part.FormName(), "the form takes options and, after it, one file")
 		}
 		if v.options, err = parseOptions(value); err != nil {
-			return video{}, err
+			return v, nil, err
 		}
 	}
-	return video{}, invalid("form", "there are too many fields before the file")
+	return v, nil, invalid("form", "there are too many fields before the file")
 }
 
 func parseOptions(value []byte) (conversion.Options, error) {
