@@ -90,12 +90,24 @@ func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, er
 // download is the plain form: for a logged-in user, or for whoever holds the
 // link in a mail.
 func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
-	c, err := g.downloadable(r)
-	if err != nil {
-		return err
+	query := r.URL.Query()
+	find := g.result
+	if token := query.Get("token"); token == "" {
+		user, err := g.either(r)
+		if err != nil {
+			return err
+		}
+		find = func(ctx context.Context, id string) (conversion.Conversion, error) { return g.ownResult(ctx, user, id) }
+	} else if granted, err := g.Tokens.VerifyDownload(token); err != nil || granted != query.Get("mp3_id") {
+		return refuse(http.StatusForbidden, "link_invalid",
+			"This link has expired, or a part of it is missing. Your MP3 may still be there: log in to download it.")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), quick)
 	defer cancel()
+	c, err := find(ctx, query.Get("mp3_id"))
+	if err != nil {
+		return err
+	}
 	link, err := g.link(ctx, c)
 	if err != nil {
 		return err
@@ -103,23 +115,4 @@ func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Location", link)
 	w.WriteHeader(http.StatusFound)
 	return nil
-}
-
-func (g *Gateway) downloadable(r *http.Request) (conversion.Conversion, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), hashing+quick)
-	defer cancel()
-	query := r.URL.Query()
-	id, token := query.Get("mp3_id"), query.Get("token")
-	if token == "" {
-		user, err := g.either(r)
-		if err != nil {
-			return conversion.Conversion{}, err
-		}
-		return g.ownResult(ctx, user, id)
-	}
-	if granted, err := g.Tokens.VerifyDownload(token); err != nil || granted != id {
-		return conversion.Conversion{}, refuse(http.StatusForbidden, "link_invalid",
-			"This link has expired, or a part of it is missing. Your MP3 may still be there: log in to download it.")
-	}
-	return g.result(ctx, id)
 }
