@@ -1,0 +1,263 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tonearm/internal/api"
+	"tonearm/internal/client"
+	"tonearm/internal/conversion"
+)
+
+// pageSize is how many conversions are asked for at a time.
+const pageSize = 100
+
+func newListCommand() *cobra.Command {
+	var limit int
+	var names []string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List your conversions, newest first", Args: cobra.NoArgs,
+		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
+			var states []conversion.State
+			for _, n := range names {
+				if s := conversion.State(n); s == conversion.Deleted || !slices.Contains(conversion.States, s) {
+					return usageError{fmt.Errorf("%q is no state", n)}
+				}
+				states = append(states, conversion.State(n))
+			}
+			if limit < 0 {
+				return usageError{fmt.Errorf("--limit must not be negative")}
+			}
+			c, err := connect(cmd, shortPatience)
+			if err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			if !asJSON {
+				fmt.Fprintln(table, "ID\tSTATE\tCREATED\tLENGTH\tNAME")
+			}
+			each := func(cv api.Conversion) error {
+				if asJSON {
+					return printJSON(cmd, cv)
+				}
+				length := "-"
+				if cv.MP3 != nil {
+					length = clock(cv.MP3.Duration)
+				}
+				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", cv.ID, cv.State, cv.CreatedAt.Local().Format(time.DateTime), length, cv.Filename)
+				return err
+			}
+			if err := eachConversion(cmd, c, states, limit, each); err != nil {
+				return err
+			}
+			return table.Flush()
+		}),
+	}
+	bindServer(cmd.Flags())
+	cmd.Flags().IntVar(&limit, "limit", 50, "how many at most; 0 for all")
+	cmd.Flags().StringSliceVar(&names, "state", nil, "only these states, separated by commas")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each")
+	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var names []cobra.Completion
+		for _, s := range conversion.States[:len(conversion.States)-1] { // but for Deleted
+			names = append(names, string(s))
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	return cmd
+}
+
+// eachConversion calls do for up to limit conversions, all where limit is 0.
+func eachConversion(cmd *cobra.Command, c *client.Client, states []conversion.State, limit int, do func(api.Conversion) error) error {
+	cursor := ""
+	for left := limit; ; {
+		size := pageSize
+		if limit > 0 {
+			size = min(size, left)
+		}
+		page, err := c.List(cmd.Context(), states, cursor, size)
+		if err != nil {
+			return err
+		}
+		for _, cv := range page.Conversions {
+			if err := do(cv); err != nil {
+				return err
+			}
+		}
+		left -= len(page.Conversions)
+		if cursor = page.Next; cursor == "" || limit > 0 && left <= 0 {
+			return nil
+		}
+	}
+}
+
+func newGetCommand() *cobra.Command {
+	var out string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "get ID", Short: "Show a conversion, and fetch its MP3 with --out", Args: cobra.ExactArgs(1), ValidArgsFunction: completeID,
+		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
+			c, err := connect(cmd, shortPatience)
+			if err != nil {
+				return err
+			}
+			cv, err := c.Conversion(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(cmd, cv)
+			} else {
+				err = printConversion(cmd, cv)
+			}
+			if err != nil || out == "" {
+				return err
+			}
+			if cv.MP3 == nil {
+				return fmt.Errorf("the conversion is %s: there is no MP3", cv.State)
+			}
+			s, err := openShelf(out)
+			if err != nil {
+				return err
+			}
+			path, err := s.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
+			if err == nil {
+				cmd.PrintErrln("Saved as " + path)
+			}
+			return err
+		}),
+	}
+	bindServer(cmd.Flags())
+	cmd.Flags().StringVar(&out, "out", "", "directory to save the MP3 in")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
+	return cmd
+}
+
+func printConversion(cmd *cobra.Command, cv api.Conversion) error {
+	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	row := func(name, format string, a ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", a...) }
+	row("id", "%s", cv.ID)
+	row("file", "%s (%s)", cv.Filename, byteSize(cv.Size))
+	row("state", "%s", cv.State)
+	row("created", "%s", cv.CreatedAt.Local().Format(time.DateTime))
+	if cv.Attempt > 0 {
+		row("attempt", "%d", cv.Attempt)
+	}
+	if p := cv.Progress; p != nil {
+		row("progress", "%s, %s of %s", p.Phase, clock(p.DoneSeconds), clock(p.TotalSeconds))
+	}
+	if m := cv.MP3; m != nil {
+		row("mp3", "%s", m.ID)
+		row("mp3 name", "%s (%s, %s)", m.Name, clock(m.Duration), byteSize(m.Size))
+	}
+	if f := cv.Error; f != nil {
+		row("error", "%s (%s)", f.Message, f.Code)
+	}
+	return t.Flush()
+}
+
+func newCancelCommand() *cobra.Command {
+	return newEachCommand("cancel", "End conversions", "Canceled", func(cmd *cobra.Command, c *client.Client, id string) error {
+		_, err := c.Cancel(cmd.Context(), id)
+		return err
+	})
+}
+
+func newRetryCommand() *cobra.Command {
+	return newEachCommand("retry", "Start failed, canceled or expired conversions over", "Started over", func(cmd *cobra.Command, c *client.Client, id string) error {
+		_, err := c.Retry(cmd.Context(), id)
+		return err
+	})
+}
+
+func newRemoveCommand() *cobra.Command {
+	return newEachCommand("rm", "Remove conversions with their videos and MP3s", "Removed", func(cmd *cobra.Command, c *client.Client, id string) error {
+		return c.Delete(cmd.Context(), id)
+	})
+}
+
+// newEachCommand makes a command that does one thing with each of its ids.
+func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Client, string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: verb + " ID…", Short: short, Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeID,
+		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
+			c, err := connect(cmd, shortPatience)
+			if err != nil {
+				return err
+			}
+			failed := false
+			for _, id := range args {
+				err := do(cmd, c, id)
+				if err == nil {
+					cmd.PrintErrf("%s %s.\n", done, id)
+					continue
+				}
+				if len(args) == 1 || client.IsLogin(err) || cmd.Context().Err() != nil {
+					return err
+				}
+				cmd.PrintErrf("%s: %v\n", id, err)
+				failed = true
+			}
+			if failed {
+				return errReported
+			}
+			return nil
+		}),
+	}
+	bindServer(cmd.Flags())
+	return cmd
+}
+
+// completeID offers the ids of the newest conversions to the shell.
+func completeID(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	if cmd.Root().PersistentPreRunE(cmd, nil) != nil {
+		return nil, none
+	}
+	c, err := connect(cmd, 0)
+	if err != nil {
+		return nil, none
+	}
+	var ids []cobra.Completion
+	_ = eachConversion(cmd, c, nil, pageSize, func(cv api.Conversion) error { // what came before an error is offered
+		if !slices.Contains(args, cv.ID) {
+			ids = append(ids, cobra.CompletionWithDesc(cv.ID, string(cv.State)+" "+cv.Filename))
+		}
+		return nil
+	})
+	return ids, none | cobra.ShellCompDirectiveKeepOrder
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// clock writes seconds as 3:07 or 1:02:03.
+func clock(seconds float64) string {
+	n := int(seconds + 0.5)
+	if n < 3600 {
+		return fmt.Sprintf("%d:%02d", n/60, n%60)
+	}
+	return fmt.Sprintf("%d:%02d:%02d", n/3600, n/60%60, n%60)
+}
+
+// byteSize writes bytes as 12.3 MB.
+func byteSize(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}

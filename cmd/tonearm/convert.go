@@ -1,0 +1,366 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"tonearm/internal/api"
+	"tonearm/internal/client"
+	"tonearm/internal/conversion"
+)
+
+// multipartAbove is the size in bytes from which on a video goes up in parts.
+const multipartAbove = 64 << 20
+
+type convertFlags struct {
+	out      string
+	json     bool
+	noWait   bool
+	jobs     int
+	retryFor time.Duration
+	quality  int
+	options  conversion.Options
+}
+
+func newConvertCommand() *cobra.Command {
+	fl := &convertFlags{}
+	cmd := &cobra.Command{
+		Use:   "convert FILE…",
+		Short: "Convert videos to MP3",
+		Long: `Upload videos, wait, and save their MP3s.
+
+An MP3 is named after its video; a file that is there already is never
+overwritten. After an interruption the same command goes on where it stopped:
+parts that were uploaded are not uploaded again.
+
+With --json, standard output holds one line for each file, as it is finished:
+  {"file","id","state","mp3_id","mp3","error":{"code","message"}}
+mp3 is where the MP3 was saved. A file that was refused before there was a
+conversion has no id and the state failed.`,
+		Example: `  tonearm convert talk.mp4 --out mp3s
+  tonearm convert *.mkv --out mp3s --bitrate 128 --channels 1
+  tonearm convert concert.mov --json | jq -r .mp3`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: interruptible(func(cmd *cobra.Command, files []string) error {
+			if cmd.Flags().Changed("vbr-quality") {
+				fl.options.VBRQuality = &fl.quality
+			}
+			if err := fl.options.Validate(); err != nil {
+				return usageError{err}
+			}
+			if fl.jobs < 1 || fl.retryFor < 0 {
+				return usageError{errors.New("--jobs is at least 1, --retry-for not negative")}
+			}
+			return fl.run(cmd, files)
+		}),
+	}
+	f := cmd.Flags()
+	bindServer(f)
+	f.StringVar(&fl.out, "out", ".", "directory for the MP3s; made if missing")
+	f.BoolVar(&fl.json, "json", false, "print a line of JSON for each file, and nothing else, on standard output")
+	f.BoolVar(&fl.noWait, "no-wait", false, "only upload; tonearm get ID --out DIR fetches the MP3 later")
+	f.IntVar(&fl.jobs, "jobs", 4, "files at a time")
+	f.DurationVar(&fl.retryFor, "retry-for", 2*time.Minute, "how long to wait for a server that cannot be reached")
+	f.IntVar(&fl.options.BitrateKbps, "bitrate", 0, "constant bit rate in kbit/s, such as 192 (default: variable)")
+	f.IntVar(&fl.quality, "vbr-quality", conversion.DefaultVBRQuality, "quality of the variable bit rate, 0 (best) to 9")
+	f.IntVar(&fl.options.SampleRateHz, "sample-rate", 0, "in Hz, such as 44100 (default: the video's)")
+	f.IntVar(&fl.options.Channels, "channels", 0, "1 or 2 (default: the video's, at most 2)")
+	f.StringVar(&fl.options.Track, "track", "", "sound track: its index from 0, or a language such as eng (default: the video's default)")
+	_ = cmd.MarkFlagDirname("out")
+	return cmd
+}
+
+// outcome is what became of one file: a line of --json.
+type outcome struct {
+	File  string              `json:"file"`
+	ID    *string             `json:"id"`
+	State conversion.State    `json:"state"`
+	MP3ID *string             `json:"mp3_id"`
+	MP3   *string             `json:"mp3"` // path
+	Error *conversion.Failure `json:"error"`
+}
+
+// Codes of failures on this side; others are the server's.
+const (
+	codeNotFound    conversion.Code = "file_not_found"
+	codeDirectory   conversion.Code = "is_directory"
+	codeNotAFile    conversion.Code = "not_a_file"
+	codeLocal       conversion.Code = "local_file" // cannot be read or written
+	codeUnreachable conversion.Code = "unreachable"
+	codeLogin       conversion.Code = "login_required"
+	codeInterrupted conversion.Code = "interrupted"
+)
+
+// converter converts the files of one command.
+type converter struct {
+	*convertFlags
+	cmd     *cobra.Command
+	client  *client.Client
+	shelf   *shelf // nil where nothing is waited for
+	journal journal
+	display display
+
+	mu       sync.Mutex
+	outcomes []outcome
+}
+
+func (fl *convertFlags) run(cmd *cobra.Command, files []string) error {
+	c := &converter{convertFlags: fl, cmd: cmd, journal: openJournal()}
+	var err error
+	if c.client, err = connect(cmd, fl.retryFor); err != nil {
+		return err
+	}
+	if !fl.noWait {
+		if c.shelf, err = openShelf(fl.out); err != nil {
+			return err
+		}
+	}
+	c.display = newDisplay(cmd)
+	ctx, stop := context.WithCancelCause(cmd.Context())
+	defer stop(nil)
+	copies := map[string]int{}
+	var g errgroup.Group
+	g.SetLimit(fl.jobs)
+	for _, file := range files {
+		n := copies[filepath.Clean(file)]
+		copies[filepath.Clean(file)]++
+		g.Go(func() error {
+			o, err := c.convert(ctx, file, n)
+			if client.IsLogin(err) {
+				stop(err) // it would be the same with every other file
+			}
+			c.finish(o)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	c.display.close()
+	return c.conclude(context.Cause(ctx))
+}
+
+// conclude says what remains, and returns what the command ends with.
+func (c *converter) conclude(cause error) error {
+	var failed, open []outcome
+	for _, o := range c.outcomes {
+		switch {
+		case o.Error == nil:
+		case o.Error.Code == codeInterrupted || o.Error.Code == codeLogin:
+			open = append(open, o)
+		default:
+			failed = append(failed, o)
+		}
+	}
+	if len(c.outcomes) > 1 {
+		c.cmd.PrintErrf("%d of %d files are done.\n", len(c.outcomes)-len(failed)-len(open), len(c.outcomes))
+		for _, o := range failed {
+			c.cmd.PrintErrf("  failed: %s: %s (%s)\n", o.File, o.Error.Message, o.Error.Code)
+		}
+	}
+	if len(open) > 0 {
+		c.cmd.PrintErrln("Not finished; the same command goes on from here:")
+		for _, o := range open {
+			if o.ID == nil {
+				c.cmd.PrintErrf("  %s: not begun\n", o.File)
+			} else {
+				c.cmd.PrintErrf("  %s: %s; to drop it: tonearm cancel %s\n", o.File, o.State, *o.ID)
+			}
+		}
+	}
+	switch {
+	case errors.Is(cause, errInterrupted):
+		return errInterrupted
+	case client.IsLogin(cause):
+		return loginError{fmt.Sprintf("%v Log in: tonearm login --server %s --user EMAIL", cause, c.client.Server())}
+	case len(failed) > 0:
+		return errReported
+	}
+	return nil
+}
+
+// finish reports what became of a file.
+func (c *converter) finish(o outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.outcomes = append(c.outcomes, o)
+	if c.json {
+		_ = printJSON(c.cmd, o) // a reader that went away is no reason to stop
+	}
+	switch {
+	case o.Error != nil && o.Error.Code != codeInterrupted && o.Error.Code != codeLogin:
+		c.cmd.PrintErrf("%s: %s (%s)\n", o.File, o.Error.Message, o.Error.Code)
+	case o.Error != nil || c.json:
+	case o.MP3 != nil:
+		c.display.result(fmt.Sprintf("%s → %s", o.File, *o.MP3))
+	default:
+		c.display.result(fmt.Sprintf("%s: %s, id %s", o.File, o.State, *o.ID))
+	}
+}
+
+// convert takes one file all the way. It returns the error as well as its
+// report in the outcome.
+func (c *converter) convert(ctx context.Context, file string, copy int) (outcome, error) {
+	o := outcome{File: file, State: conversion.Failed}
+	fail := func(err error) (outcome, error) {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		o.Error = failureOf(err)
+		return o, err
+	}
+	if ctx.Err() != nil {
+		return fail(nil)
+	}
+	f, err := openVideo(file)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fail(&client.LocalError{Err: err})
+	}
+	status := &status{name: file}
+	defer c.display.add(status)()
+	status.set("starting", 0, 0)
+
+	request := api.NewConversion{
+		Filename: filepath.Base(file), Size: st.Size(), Parts: st.Size() > multipartAbove, Options: &c.options,
+	}
+	key := c.journal.entry(c.client.Server(), file, st, request, copy)
+	cv, err := c.client.Create(ctx, key.key, request)
+	if key.old && (err == nil && gone(cv.State) || isCode(err, "idempotency_mismatch")) {
+		key = key.renew()
+		cv, err = c.client.Create(ctx, key.key, request)
+	}
+	if err != nil {
+		if refused(err) {
+			key.forget()
+		}
+		return fail(err)
+	}
+	o.ID = &cv.ID
+	if cv, err = c.follow(ctx, cv, f, status, &o); err != nil {
+		return fail(err)
+	}
+	if !cv.State.Terminal() { // --no-wait
+		key.forget()
+		return o, nil
+	}
+	if cv.State != conversion.Done {
+		key.forget()
+		if cv.Error == nil {
+			cv.Error = &conversion.Failure{Code: conversion.Code(cv.State), Message: "The conversion is " + string(cv.State) + "."}
+		}
+		return fail(*cv.Error)
+	}
+	o.MP3ID = &cv.MP3.ID
+	if c.shelf != nil {
+		path, err := c.shelf.fetch(ctx, c.client, *cv.MP3, file, func(done int64) { status.set("downloading", done, cv.MP3.Size) })
+		if err != nil {
+			return fail(err)
+		}
+		o.MP3 = &path
+	}
+	key.forget()
+	return o, nil
+}
+
+// follow uploads the video where it is awaited, and returns the conversion when
+// it is final or, with --no-wait, uploaded. It keeps o's state up to date.
+func (c *converter) follow(ctx context.Context, cv api.Conversion, video *os.File, status *status, o *outcome) (api.Conversion, error) {
+	o.State = cv.State
+	if cv.State == conversion.AwaitingUpload {
+		sent, err := video.Stat()
+		if err != nil {
+			return cv, &client.LocalError{Err: err}
+		}
+		cv, err = c.client.Send(ctx, cv, video, func(done int64) { status.set("uploading", done, cv.Size) })
+		if err != nil {
+			return cv, err
+		}
+		o.State = cv.State
+		if st, err := video.Stat(); err == nil && (st.Size() != sent.Size() || !st.ModTime().Equal(sent.ModTime())) {
+			c.cmd.PrintErrf("%s: Warning: the file changed while it was uploaded.\n", o.File)
+		}
+	}
+	for !cv.State.Terminal() && !c.noWait {
+		switch {
+		case cv.State == conversion.Running && cv.Progress != nil:
+			p := cv.Progress
+			status.setClock(string(p.Phase), p.DoneSeconds, p.TotalSeconds)
+		default:
+			status.set(string(cv.State), 0, 0)
+		}
+		next, err := c.client.Wait(ctx, cv.ID, cv.Revision)
+		if err != nil {
+			return cv, err
+		}
+		cv = next
+		o.State = cv.State
+	}
+	return cv, nil
+}
+
+// openVideo opens what can be converted: a file.
+func openVideo(path string) (*os.File, error) {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, conversion.Failure{Code: codeNotFound, Message: "There is no such file."}
+	case err != nil:
+		return nil, &client.LocalError{Err: err}
+	case st.IsDir():
+		return nil, conversion.Failure{Code: codeDirectory, Message: "This is a directory; name the files in it."}
+	case !st.Mode().IsRegular():
+		return nil, conversion.Failure{Code: codeNotAFile, Message: "This is not a regular file."}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &client.LocalError{Err: err}
+	}
+	return f, nil
+}
+
+// gone reports whether a conversion of an earlier run leads nowhere any more.
+func gone(s conversion.State) bool { return s.Terminal() && s != conversion.Done }
+
+// refused reports whether the server has answered for good.
+func refused(err error) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Status < 500 && !client.IsLogin(err)
+}
+
+func isCode(err error, code string) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Code == code
+}
+
+// failureOf returns the report of an error.
+func failureOf(err error) *conversion.Failure {
+	var (
+		failure conversion.Failure
+		answer  *client.Error
+		local   *client.LocalError
+	)
+	switch {
+	case errors.As(err, &failure):
+		return &failure
+	case errors.Is(err, errInterrupted):
+		return &conversion.Failure{Code: codeInterrupted, Message: "Interrupted."}
+	case client.IsLogin(err):
+		return &conversion.Failure{Code: codeLogin, Message: err.Error()}
+	case errors.As(err, &answer):
+		return &conversion.Failure{Code: conversion.Code(answer.Code), Message: err.Error()}
+	case errors.As(err, &local):
+		return &conversion.Failure{Code: codeLocal, Message: err.Error()}
+	}
+	return &conversion.Failure{Code: codeUnreachable, Message: err.Error()}
+}

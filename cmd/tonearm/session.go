@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/adrg/xdg"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tonearm/internal/client"
+)
+
+// session is what login leaves in the user's config directory.
+type session struct {
+	Server string `json:"server"`
+	Email  string `json:"email"`
+	Token  string `json:"token"`
+}
+
+func sessionPath() string { return filepath.Join(xdg.ConfigHome, "tonearm", "login.json") }
+
+// loadSession returns the zero session before the first login.
+func loadSession() (session, error) {
+	b, err := os.ReadFile(sessionPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return session{}, nil
+	}
+	var s session
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return session{}, fmt.Errorf("read the login: %w; log in again", err)
+	}
+	return s, nil
+}
+
+func (s session) save() error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writePrivate(sessionPath(), append(b, '\n')); err != nil {
+		return fmt.Errorf("keep the login: %w", err)
+	}
+	return nil
+}
+
+// writePrivate puts a file in place that only its owner can read, and so its
+// directory.
+func writePrivate(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+const serverUsage = "URL of the gateway (default: the one of the last login)"
+
+// bindServer adds the flag that all commands share which talk to a gateway.
+func bindServer(f *pflag.FlagSet) { f.String("server", "", serverUsage) }
+
+// shortPatience is how long commands that do one small thing try.
+const shortPatience = 5 * time.Second
+
+// connect returns a client that is logged in at the server of the flags.
+func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error) {
+	s, err := loadSession()
+	if err != nil {
+		return nil, err
+	}
+	server, _ := cmd.Flags().GetString("server")
+	if server == "" {
+		server = s.Server
+	}
+	if server == "" {
+		return nil, loginError{"log in first: tonearm login --server URL --user EMAIL"}
+	}
+	c, err := newClient(cmd, server, os.Getenv("TONEARM_TOKEN"), patience)
+	if err != nil || os.Getenv("TONEARM_TOKEN") != "" {
+		return c, err
+	}
+	if s.Token == "" || s.Server != c.Server() { // a token is for nobody but the server that gave it
+		return nil, loginError{"log in first: tonearm login --server " + c.Server() + " --user EMAIL"}
+	}
+	return newClient(cmd, server, s.Token, patience)
+}
+
+func newClient(cmd *cobra.Command, server, token string, patience time.Duration) (*client.Client, error) {
+	notes := &waitingNotes{print: func(s string) { cmd.PrintErrln(s) }}
+	c, err := client.New(client.Options{
+		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version(), Waiting: notes.add,
+	})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// waitingNotes says that something is waited for, but not for each of many
+// files at once.
+type waitingNotes struct {
+	mu    sync.Mutex
+	last  time.Time
+	print func(string)
+}
+
+func (w *waitingNotes) add(err error, pause time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.last) < 5*time.Second {
+		return
+	}
+	w.last = time.Now()
+	w.print(fmt.Sprintf("%v: trying again in %.1f s", err, pause.Seconds()))
+}
+
+// version returns the version of the module that the binary was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tonearm %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"tonearm/internal/api"
+	"tonearm/internal/client"
+	"tonearm/internal/conversion"
+)
+
+// shelf is the directory that MP3s are put into. No file that is there is ever
+// overwritten.
+type shelf struct {
+	dir string
+
+	mu    sync.Mutex
+	taken map[string]bool // paths that this process has put there
+}
+
+// openShelf makes the directory where it is missing, and checks that files can
+// be put there before anything is uploaded.
+func openShelf(dir string) (*shelf, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("make the directory for the MP3s: %w", err)
+	}
+	s := &shelf{dir: dir, taken: map[string]bool{}}
+	f, err := s.temp()
+	if err != nil {
+		return nil, fmt.Errorf("write to the directory for the MP3s: %w", err)
+	}
+	f.Close()
+	return s, os.Remove(f.Name())
+}
+
+func (s *shelf) temp() (*os.File, error) { return os.CreateTemp(s.dir, ".tonearm-*.part") }
+
+// fetch downloads an MP3 and names it after the video. It returns where it is.
+func (s *shelf) fetch(ctx context.Context, c *client.Client, m api.MP3, video string, progress func(int64)) (string, error) {
+	f, err := s.temp()
+	if err != nil {
+		return "", &client.LocalError{Err: err}
+	}
+	defer os.Remove(f.Name()) // where it was not renamed
+	defer f.Close()
+	if err := c.Download(ctx, m, f, progress); err != nil {
+		return "", err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return "", &client.LocalError{Err: err}
+	}
+	path, err := s.place(f.Name(), mp3Name(video), m.SHA256)
+	if err != nil {
+		return "", &client.LocalError{Err: err}
+	}
+	return path, nil
+}
+
+// place gives a file its name, or "name (2).mp3" and so on where that is taken.
+// The same MP3 that an earlier run left there is not put there twice.
+func (s *shelf) place(file, name, sum string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := 1; ; i++ {
+		path := filepath.Join(s.dir, numbered(name, i))
+		if s.taken[path] {
+			continue
+		}
+		// An empty file holds the name, so that the renaming overwrites nothing.
+		holder, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+		if errors.Is(err, fs.ErrExist) {
+			if sameContent(path, sum) {
+				s.taken[path] = true
+				return path, nil
+			}
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		mode, err := holder.Stat() // as the umask has it; the file's is 0600
+		holder.Close()
+		if err == nil {
+			err = os.Chmod(file, mode.Mode().Perm())
+		}
+		if err == nil {
+			err = os.Rename(file, path)
+		}
+		if err != nil {
+			return "", errors.Join(err, os.Remove(path))
+		}
+		s.taken[path] = true
+		return path, nil
+	}
+}
+
+// mp3Name returns the name of the MP3 made from a video. It is made here, not
+// taken from the server, which must not choose where files go.
+func mp3Name(video string) string {
+	cv := conversion.Conversion{Filename: filepath.Base(video)}
+	return cv.MP3Name()
+}
+
+// numbered returns name, or for i > 1 "stem (i).mp3", cut to what file systems
+// take.
+func numbered(name string, i int) string {
+	suffix := ".mp3"
+	if i > 1 {
+		suffix = fmt.Sprintf(" (%d).mp3", i)
+	}
+	stem := strings.TrimSuffix(name, ".mp3")
+	for len(stem)+len(suffix) > 255 {
+		_, size := utf8.DecodeLastRuneInString(stem)
+		stem = stem[:len(stem)-size]
+	}
+	return stem + suffix
+}
+
+func sameContent(path, sum string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return false
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return err == nil && hex.EncodeToString(h.Sum(nil)) == sum
+}

@@ -1,0 +1,400 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tonearm/internal/api"
+)
+
+const (
+	partsAtOnce = 4  // of one file
+	signAtOnce  = 16 // parts whose URLs are asked for together
+	maxRounds   = 3  // times that an upload begins anew, or that a URL is replaced
+	urlMargin   = time.Minute
+)
+
+var (
+	errStalled    = errors.New("the transfer stood still")
+	errUploadGone = errors.New("the store has dropped the upload")
+)
+
+// StoreError is an answer of the object store other than the one hoped for.
+type StoreError struct {
+	Status     int
+	Code       string // the store's own, such as AccessDenied; may be ''
+	retryAfter time.Duration
+}
+
+func (e *StoreError) Error() string {
+	return strings.TrimSpace("the object store answered " + strconv.Itoa(e.Status) + " " + e.Code)
+}
+
+// LocalError is a failure to read or write a local file.
+type LocalError struct{ Err error }
+
+func (e *LocalError) Error() string { return e.Err.Error() }
+func (e *LocalError) Unwrap() error { return e.Err }
+
+// Send uploads source, which holds cv.Size bytes, where cv.Upload says, and
+// completes the upload. Parts that the store has are not sent again. progress is
+// told how many bytes are there; the number can fall when something has to be
+// sent again.
+func (c *Client) Send(ctx context.Context, cv api.Conversion, source io.ReaderAt, progress func(done int64)) (api.Conversion, error) {
+	up := cv.Upload
+	for round := 1; up != nil; round++ {
+		s := &sending{Client: c, id: cv.ID, size: cv.Size, source: source, progress: progress}
+		var err error
+		if up.PartSize > 0 {
+			err = s.parts(ctx, *up)
+		} else {
+			err = s.whole(ctx, *up)
+		}
+		done := cv
+		if err == nil {
+			done, err = c.Complete(ctx, cv.ID)
+		}
+		var e *Error
+		switch {
+		case err == nil:
+			return done, nil
+		case round < maxRounds && (errors.Is(err, errUploadGone) || errors.As(err, &e) && e.Code == "upload_incomplete"):
+		default:
+			return cv, err
+		}
+		fresh, err := c.Upload(ctx, cv.ID, nil)
+		if errors.As(err, &e) && e.Status == http.StatusConflict { // it awaits no upload any more
+			return c.Complete(ctx, cv.ID)
+		}
+		if err != nil {
+			return cv, err
+		}
+		up = &fresh
+	}
+	return c.Complete(ctx, cv.ID)
+}
+
+// sending is one round of an upload.
+type sending struct {
+	*Client
+	id       string
+	size     int64
+	source   io.ReaderAt
+	progress func(int64)
+	done     atomic.Int64
+
+	mu   sync.Mutex
+	todo []int // parts not stored, in order
+	urls map[int]signedURL
+}
+
+type signedURL struct {
+	url   string
+	until time.Time
+}
+
+func (s *sending) count(n int64) { s.progress(s.done.Add(n)) }
+
+// whole sends the source in a single request.
+func (s *sending) whole(ctx context.Context, up api.Upload) error {
+	for replaced := 0; ; replaced++ {
+		err := s.retry(ctx, func() error {
+			return s.put(ctx, up.Method, up.URL, up.Headers, 0, s.size)
+		})
+		var e *StoreError
+		if !errors.As(err, &e) {
+			return err
+		}
+		switch {
+		case e.Status == http.StatusPreconditionFailed:
+			return nil // it is there: an earlier try arrived, but its answer did not
+		case e.Status != http.StatusForbidden || replaced == maxRounds:
+			return err
+		}
+		// The URL has most likely expired.
+		if up, err = s.Upload(ctx, s.id, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// parts sends what is missing of a multipart upload, several parts at a time.
+func (s *sending) parts(ctx context.Context, up api.Upload) error {
+	if want := (s.size + up.PartSize - 1) / up.PartSize; int64(up.PartCount) != want {
+		return fmt.Errorf("the server wants %d parts where %d make up the video", up.PartCount, want)
+	}
+	s.urls = map[int]signedURL{}
+	s.remember(up)
+	stored := map[int]bool{}
+	for _, n := range up.Stored {
+		stored[n] = true
+	}
+	for n := 1; n <= up.PartCount; n++ {
+		if stored[n] {
+			_, size := s.span(up, n)
+			s.count(size)
+		} else {
+			s.todo = append(s.todo, n)
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(partsAtOnce)
+	for _, n := range slices.Clone(s.todo) {
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error { return s.sendPart(gctx, n, up) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// span returns where part n lies in the source.
+func (s *sending) span(up api.Upload, n int) (offset, size int64) {
+	offset = int64(n-1) * up.PartSize
+	return offset, min(up.PartSize, s.size-offset)
+}
+
+func (s *sending) sendPart(ctx context.Context, n int, up api.Upload) error {
+	offset, size := s.span(up, n)
+	for replaced := 0; ; replaced++ {
+		err := s.retry(ctx, func() error {
+			u, err := s.url(ctx, n)
+			if err != nil {
+				return err
+			}
+			return s.put(ctx, http.MethodPut, u, nil, offset, size)
+		})
+		var e *StoreError
+		switch {
+		case err == nil:
+			s.mu.Lock()
+			s.todo = slices.DeleteFunc(s.todo, func(m int) bool { return m == n })
+			s.mu.Unlock()
+			return nil
+		case errors.As(err, &e) && e.Status == http.StatusNotFound:
+			return errUploadGone
+		case errors.As(err, &e) && e.Status == http.StatusForbidden && replaced < maxRounds:
+			s.mu.Lock()
+			delete(s.urls, n)
+			s.mu.Unlock()
+		default:
+			return fmt.Errorf("upload part %d: %w", n, err)
+		}
+	}
+}
+
+// url returns a URL for part n that is still good. Those of the next parts are
+// asked for along with it, not of all: they would expire in a slow upload.
+func (s *sending) url(ctx context.Context, n int) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u, ok := s.urls[n]; ok && time.Now().Before(u.until) {
+		return u.url, nil
+	}
+	i := slices.Index(s.todo, n)
+	var up api.Upload
+	err := s.once(ctx, http.MethodPost, conversionPath(s.id)+"/parts", request{ // sendPart tries again
+		in: api.PartNumbers{Numbers: s.todo[i:min(i+signAtOnce, len(s.todo))]}, out: &up,
+	})
+	if err != nil {
+		return "", err
+	}
+	s.remember(up)
+	u, ok := s.urls[n]
+	if !ok {
+		return "", fmt.Errorf("the server signed no URL for part %d", n)
+	}
+	return u.url, nil
+}
+
+func (s *sending) remember(up api.Upload) {
+	for _, p := range up.Parts {
+		s.urls[p.Number] = signedURL{p.URL, up.ExpiresAt.Add(-urlMargin)}
+	}
+}
+
+// put sends a span of the source to a presigned URL.
+func (s *sending) put(ctx context.Context, method, to string, header map[string]string, offset, size int64) error {
+	ctx, moving, stop := s.watch(ctx)
+	defer stop()
+	body := &meter{r: io.NewSectionReader(s.source, offset, size), left: size, moved: func(n int64) {
+		moving()
+		s.count(n)
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, to, io.NopCloser(body))
+	if err != nil {
+		return errors.New("the server gave a malformed URL for the upload")
+	}
+	req.ContentLength = size
+	for k, v := range header {
+		if !strings.EqualFold(k, "Content-Length") && !strings.EqualFold(k, "Host") { // net/http sets them
+			req.Header.Set(k, v)
+		}
+	}
+	resp, err := s.store(req)
+	if err != nil {
+		s.count(-body.stop())
+		return err
+	}
+	drain(resp.Body)
+	return nil
+}
+
+// meter counts what is read of a request's body. net/http may go on reading
+// after it has given up on the request.
+type meter struct {
+	mu      sync.Mutex
+	r       io.Reader
+	left    int64
+	moved   func(int64)
+	sent    int64
+	stopped bool
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := m.r.Read(p)
+	m.left -= int64(n)
+	m.sent += int64(n)
+	m.moved(int64(n))
+	switch {
+	case err == io.EOF && m.left > 0:
+		return n, &LocalError{errors.New("the file became shorter while it was uploaded")}
+	case err != nil && err != io.EOF:
+		return n, &LocalError{err}
+	}
+	return n, err
+}
+
+// stop ends the counting and returns the count.
+func (m *meter) stop() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped = true
+	return m.sent
+}
+
+// watch returns a context that ends when moving is not called for a while.
+func (c *Client) watch(parent context.Context) (ctx context.Context, moving, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	t := time.AfterFunc(c.o.Stall, func() { cancel(errStalled) })
+	return ctx, func() { t.Reset(c.o.Stall) }, func() { t.Stop(); cancel(nil) }
+}
+
+// store sends a request to the object store: without the token, and without
+// its URL in errors.
+func (c *Client) store(req *http.Request) (*http.Response, error) {
+	req.Header.Set("User-Agent", c.o.UserAgent)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if errors.Is(context.Cause(req.Context()), errStalled) {
+			err = errStalled
+		}
+		return nil, transportError(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer drain(resp.Body)
+	e := &StoreError{Status: resp.StatusCode, retryAfter: retryAfter(resp)}
+	var told struct{ Code string }
+	if xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&told) == nil {
+		e.Code = told.Code
+	}
+	return nil, e
+}
+
+// Download fetches an MP3 into f, which it truncates first, and checks size and
+// checksum. progress is told how many bytes are there.
+func (c *Client) Download(ctx context.Context, m api.MP3, f *os.File, progress func(done int64)) error {
+	return c.retry(ctx, func() error {
+		link, err := c.downloadLink(ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return &LocalError{err}
+		}
+		if err := f.Truncate(0); err != nil {
+			return &LocalError{err}
+		}
+		return c.fetch(ctx, m, link, f, progress)
+	})
+}
+
+// downloadLink returns the presigned URL that the gateway redirects to.
+func (c *Client) downloadLink(ctx context.Context, id string) (*url.URL, error) {
+	resp, err := c.send(ctx, http.MethodGet, "/v1/mp3s/"+url.PathEscape(id)+"/download", request{})
+	if err != nil {
+		return nil, err
+	}
+	defer drain(resp.Body)
+	link, err := resp.Location()
+	if err != nil || resp.StatusCode != http.StatusFound {
+		return nil, fmt.Errorf("the server answered %d where a redirect to the MP3 was expected", resp.StatusCode)
+	}
+	return link, nil
+}
+
+func (c *Client) fetch(ctx context.Context, m api.MP3, link *url.URL, f *os.File, progress func(int64)) error {
+	ctx, moving, stop := c.watch(ctx)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link.String(), nil)
+	if err != nil {
+		return errors.New("the server gave a malformed URL for the MP3")
+	}
+	resp, err := c.store(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	sum := sha256.New()
+	size := int64(0)
+	buf := make([]byte, 128<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		if _, werr := f.Write(buf[:n]); werr != nil {
+			return &LocalError{werr}
+		}
+		sum.Write(buf[:n])
+		size += int64(n)
+		moving()
+		progress(size)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			if errors.Is(context.Cause(ctx), errStalled) {
+				err = errStalled
+			}
+			return again{fmt.Errorf("download: %w", err)}
+		}
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); size != m.Size || got != m.SHA256 {
+		return again{fmt.Errorf("the MP3 arrived damaged: %d bytes of %d, or another checksum", size, m.Size)}
+	}
+	return nil
+}
