@@ -1,0 +1,146 @@
+package attempt
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Errors that no further try heals.
+var (
+	// ErrStale: the attempt is not the current one any more, or another process
+	// claimed it.
+	ErrStale = errors.New("attempt: not the current one")
+	// ErrRefused: the dispatcher understood the call and will never take it.
+	ErrRefused = errors.New("attempt: refused by the dispatcher")
+)
+
+// Times of a Client.
+const (
+	callTimeout = 30 * time.Second // of one try
+	firstPause  = 200 * time.Millisecond
+	longestWait = 10 * time.Second // between two tries
+	maxAnswer   = 1 << 20          // bytes
+)
+
+// Client makes the three calls of an attempt. Each call is tried again with
+// growing, jittered pauses as long as its context lives, through a dispatcher
+// that is away; only ErrToken, ErrStale and ErrRefused end it. All of them are
+// safe to repeat.
+type Client struct {
+	BaseURL      string // of the dispatcher
+	ConversionID string
+	Token        string
+	HTTP         *http.Client // http.DefaultClient where nil
+	Retrying     func(error)  // called before each further try; may be nil
+}
+
+// Claim asks for the assignment. A nonce of the process's own makes it safe to
+// ask again.
+func (c *Client) Claim(ctx context.Context, nonce string) (Assignment, error) {
+	var a Assignment
+	err := c.call(ctx, "claim", Claim{Nonce: nonce}, &a)
+	return a, err
+}
+
+// Progress reports how far the attempt is.
+func (c *Client) Progress(ctx context.Context, p Progress) (Go, error) {
+	var g Go
+	err := c.call(ctx, "progress", p, &g)
+	return g, err
+}
+
+// Result reports the outcome.
+func (c *Client) Result(ctx context.Context, r Result) (Taken, error) {
+	var t Taken
+	err := c.call(ctx, "result", r, &t)
+	return t, err
+}
+
+func (c *Client) call(ctx context.Context, verb string, body, answer any) error {
+	content, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+	address := strings.TrimSuffix(c.BaseURL, "/") + "/attempts/" + url.PathEscape(c.ConversionID) + "/" + verb
+	for pause := firstPause; ; pause = min(2*pause, longestWait) {
+		wait, err := c.try(ctx, address, content, answer)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("%s: %w", verb, err)
+		if errors.Is(err, ErrToken) || errors.Is(err, ErrStale) || errors.Is(err, ErrRefused) {
+			return err
+		}
+		if c.Retrying != nil && ctx.Err() == nil {
+			c.Retrying(err)
+		}
+		t := time.NewTimer(max(min(wait, longestWait), pause/2+rand.N(pause/2)))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
+		case <-t.C:
+		}
+	}
+}
+
+// try makes the call once. wait is what the dispatcher asks for before the
+// next try.
+func (c *Client) try(ctx context.Context, address string, content []byte, answer any) (wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(content))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Token)
+	req.Header.Set("Content-Type", "application/json")
+	hc := c.HTTP
+	if hc == nil {
+		hc = http.DefaultClient
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, fmt.Errorf("read the answer: %w", err)
+	}
+	switch s := resp.StatusCode; {
+	case s == http.StatusOK:
+		if err := json.Unmarshal(b, answer); err != nil {
+			return 0, fmt.Errorf("read the answer: %w", err)
+		}
+		return 0, nil
+	case s == http.StatusUnauthorized:
+		return 0, ErrToken
+	case s == http.StatusConflict:
+		return 0, ErrStale
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return time.Duration(seconds) * time.Second, fmt.Errorf("answer %d: %s", s, problem(b))
+	default:
+		return 0, fmt.Errorf("%w: answer %d: %s", ErrRefused, s, problem(b))
+	}
+}
+
+// problem is what a problem document says.
+func problem(b []byte) string {
+	var p struct{ Title, Detail, Code string }
+	if json.Unmarshal(b, &p) != nil {
+		return "no problem document"
+	}
+	return strings.TrimSpace(p.Code + " " + p.Title + " " + p.Detail)
+}

@@ -1,0 +1,33 @@
+// Package media turns a video's sound into an MP3 with ffmpeg and checks that
+// nothing of it went missing. It knows neither stores nor HTTP.
+//
+// # Hostile files
+//
+// A source is whatever somebody uploaded. ffmpeg sees it as one local file in a
+// private directory, may open nothing but local files, tries only the formats
+// and decoders listed in formats.go, and runs within limits on time, CPU,
+// memory and output. No video decoder is ever opened. That is why ffprobe is
+// not used: it opens a decoder for every stream and gives up where it may not.
+// [Tool.Probe] has ffmpeg itself describe the file instead.
+//
+// # What counts as whole
+//
+// ffmpeg ends with success on half a file. [Tool.Encode] therefore compares the
+// seconds that a decoder plays of the MP3 with those that the source promised:
+//
+//   - An MP4 or MOV that is not fragmented promises the length of each track,
+//     in its sample tables and edit list.
+//   - Elsewhere the container promises a length for all its streams together.
+//     Sound may end before the picture: the promise is kept if any stream
+//     reaches the end, and all packets of the sound were decoded.
+//   - A Matroska segment, a RIFF file, an ASF file and a fragmented MP4 say how
+//     many bytes they have; fewer mean [conversion.CodeTruncated].
+//   - MPEG-TS, MPEG-PS, WebM as browsers record it and streams without a header
+//     promise nothing: they are converted, and LengthChecked is false.
+//
+// Shorter than promised by more than 50 ms is looked into: where packets are
+// missing the source is truncated; where they are there but more than 250 ms of
+// them could not be decoded it is damaged. A click here and there in a whole
+// file is played over, as any player does. Pauses in the source's own timeline
+// are not filled, and silence before the first sound is not added.
+package media

@@ -1,0 +1,229 @@
+package media
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// Tolerances of the length, in seconds.
+const (
+	exactly   = 0.05 // of a track's own promise
+	roughly   = 0.5  // of a container's: the picture's last frame may have no duration
+	concealed = 0.25 // of packets that gave no sound: priming, padding, a click
+)
+
+// length is what became of the promise.
+type length struct {
+	checked  bool
+	promised float64 // seconds of the chosen track, 0 where nothing is promised
+}
+
+// checkLength compares the seconds that a decoder plays of the MP3 with those
+// that the source promised. It returns an *Error where sound is missing.
+func (t Tool) checkLength(ctx context.Context, info Info, p plan, played float64) (length, error) {
+	promised := p.track.Seconds
+	if promised == 0 {
+		return length{}, nil
+	}
+	if played >= promised-exactly {
+		return length{checked: true, promised: promised}, nil
+	}
+	d, err := t.demux(ctx, info, p)
+	if err != nil {
+		return length{}, fmt.Errorf("check the length: %w", err)
+	}
+	sound, code := d.sound(), conversion.CodeTruncated
+	whole := math.Max(info.last, d.end+math.Max(0, info.Start)) >= promised-roughly
+	if p.track.Exact {
+		whole = sound.end-sound.start >= promised-exactly
+		if !info.cut {
+			code = conversion.CodeDamaged
+		}
+	}
+	switch {
+	case !whole && d.soundOnly && info.Container != "flv":
+		return length{}, nil // nobody can tell where the other streams end
+	case !whole:
+		return length{}, refuse(code, "The sound ends after %s, but the file promises %s; it was cut off or is damaged.",
+			human(played), human(promised))
+	}
+	if decodable := sound.decodable(); played < decodable-math.Max(concealed, 4*sound.usual()) {
+		return length{}, refuse(conversion.CodeDamaged, "Only %s of %s of sound can be decoded.", human(played), human(decodable))
+	}
+	if !p.track.Exact { // of the sound's own length we know only what is there
+		promised = sound.end - sound.start
+	}
+	return length{checked: true, promised: promised}, nil
+}
+
+// packets sums up the packets of one stream.
+type packets struct {
+	audio      bool
+	tick       float64 // seconds
+	count      int64
+	start, end float64         // seconds on the source's clock
+	seconds    float64         // of all packets
+	durations  map[int64]int64 // how often each occurs, in ticks; the first few
+}
+
+// usual is the most frequent duration of a packet, in seconds.
+func (p *packets) usual() float64 {
+	var best, times int64
+	for d, n := range p.durations {
+		if n > times || n == times && d > best {
+			best, times = d, n
+		}
+	}
+	return float64(best) * p.tick
+}
+
+// decodable is how much sound the packets hold. Where the time stamps leave
+// pauses a packet lasts longer than what is in it.
+func (p *packets) decodable() float64 {
+	return math.Min(p.seconds, float64(p.count)*p.usual())
+}
+
+// demuxed is what ffmpeg finds in a source without decoding it.
+type demuxed struct {
+	streams   []*packets
+	index     int     // of the chosen track among the sound tracks
+	end       float64 // of the stream that ends last
+	soundOnly bool    // though there are other streams
+}
+
+// sound returns the chosen track.
+func (d *demuxed) sound() *packets {
+	n := 0
+	for _, p := range d.streams {
+		if p.audio {
+			if n == d.index {
+				return p
+			}
+			n++
+		}
+	}
+	return &packets{}
+}
+
+// demux lists the packets of the chosen track, and of all others where only the
+// container promises a length. ffmpeg refuses video whose size is known to the
+// decoder alone.
+func (t Tool) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
+	only := []string{"-map", "0:a:" + strconv.Itoa(p.index)}
+	if p.track.Exact {
+		d := &demuxed{}
+		_, err := d.run(ctx, t, info, only)
+		return d, err
+	}
+	d := &demuxed{index: p.index}
+	if done, err := d.run(ctx, t, info, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
+		return d, err
+	}
+	d = &demuxed{soundOnly: info.streams > 1}
+	_, err := d.run(ctx, t, info, only)
+	return d, err
+}
+
+// run reports whether ffmpeg could read the streams.
+func (d *demuxed) run(ctx context.Context, t Tool, info Info, streams []string) (bool, error) {
+	pr, pw := io.Pipe()
+	read := make(chan error, 1)
+	go func() {
+		err := d.read(pr)
+		pr.CloseWithError(err) // ends ffmpeg
+		read <- err
+	}()
+	o, err := t.run(ctx, command{
+		path:    info.Path,
+		args:    append(streams, "-c", "copy", "-f", "framecrc", "pipe:1"),
+		stdout:  pw,
+		timeout: 10*time.Minute + time.Duration(info.Size/(10<<20))*time.Second,
+	})
+	pw.Close()
+	if readErr := <-read; err == nil {
+		err = readErr
+	}
+	if err == nil {
+		err = o.failure()
+	}
+	return o.err == nil, err
+}
+
+// read reads ffmpeg's framecrc format: "#tb 0: 1/48000", "#media_type 0: audio",
+// then a line for each packet: stream, dts, pts, duration, size, checksum.
+func (d *demuxed) read(r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		if head, ok := strings.CutPrefix(line, "#"); ok {
+			d.describe(head)
+			continue
+		}
+		f := strings.SplitN(line, ",", 5)
+		if len(f) < 5 {
+			continue
+		}
+		var n [4]int64
+		for i := range n {
+			n[i], _ = strconv.ParseInt(strings.TrimSpace(f[i]), 10, 64)
+		}
+		if n[0] < 0 || n[0] >= int64(len(d.streams)) {
+			continue
+		}
+		p := d.streams[n[0]]
+		p.add(n[1], n[2], n[3])
+		d.end = math.Max(d.end, p.end)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read packets: %w", err)
+	}
+	return nil
+}
+
+func (d *demuxed) describe(head string) {
+	key, value, _ := strings.Cut(head, ": ")
+	name, number, _ := strings.Cut(key, " ")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= maxTracks {
+		return
+	}
+	for len(d.streams) <= i {
+		d.streams = append(d.streams, &packets{durations: map[int64]int64{}})
+	}
+	switch name {
+	case "tb":
+		num, den, _ := strings.Cut(value, "/")
+		a, _ := strconv.ParseFloat(num, 64)
+		b, _ := strconv.ParseFloat(den, 64)
+		if b > 0 {
+			d.streams[i].tick = a / b
+		}
+	case "media_type":
+		d.streams[i].audio = value == "audio"
+	}
+}
+
+func (p *packets) add(dts, pts, duration int64) {
+	if pts == math.MinInt64 { // none
+		pts = dts
+	}
+	start := float64(pts) * p.tick
+	if p.count == 0 || start < p.start {
+		p.start = start
+	}
+	p.end = math.Max(p.end, start+float64(duration)*p.tick)
+	p.count++
+	p.seconds += float64(duration) * p.tick
+	if _, ok := p.durations[duration]; ok || len(p.durations) < 64 {
+		p.durations[duration]++
+	}
+}

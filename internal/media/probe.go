@@ -1,0 +1,275 @@
+package media
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"tonearm/internal/conversion"
+)
+
+// Info is what a source turned out to be.
+type Info struct {
+	Path      string
+	Size      int64   // bytes
+	Container string  // the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
+	Seconds   float64 // that the container promises for all streams together; 0 for nothing
+	Start     float64 // seconds, the container's smallest time stamp
+	Title     string
+	Tracks    []Track // sound tracks, at least one
+	FFmpeg    string  // version of the ffmpeg that looked
+
+	streams int     // of any kind
+	cut     bool    // a box of the MP4 is longer than the file
+	last    float64 // see structure
+}
+
+// Track is one sound track.
+type Track struct {
+	Codec      string // ffmpeg's name, such as "aac"
+	SampleRate int    // Hz, 0 where it could not be told
+	Channels   int    // 0 where it could not be told
+	Language   string // as the container has it, '' for none
+	Default    bool   // the container's default track
+	Seconds    float64
+	// Exact: Seconds is what the track itself promises. Otherwise it is what
+	// the container promises for all of its streams, or 0 for nothing.
+	Exact bool
+
+	id        uint32 // the container's; 0 where it has none
+	encrypted bool
+}
+
+// Probe looks at the local file. It returns an *Error for a file that can
+// never become an MP3, whatever the options.
+func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Info{}, fmt.Errorf("probe: %w", err)
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return Info{}, fmt.Errorf("probe: %w", err)
+	}
+	if stat.Size() == 0 {
+		return Info{}, refuse(conversion.CodeEmpty, "The file is empty.")
+	}
+	s, err := inspect(f, stat.Size())
+	if err != nil {
+		return Info{}, fmt.Errorf("probe: %w", err)
+	}
+
+	// Nothing is read beyond the head (-t 0); the tags come out on stdout.
+	var tags headTail
+	o, err := t.run(ctx, command{
+		path:    path,
+		args:    []string{"-map", "0:a?", "-map_metadata", "0", "-c", "copy", "-t", "0", "-f", "ffmetadata", "pipe:1"},
+		stdout:  &tags,
+		timeout: probeTimeout,
+	})
+	if err != nil {
+		return Info{}, fmt.Errorf("probe: %w", err)
+	}
+	info := parseDump(o.stderr)
+	info.Path, info.Size, info.last = path, stat.Size(), s.last
+	info.cut = s.mp4 != nil && s.mp4.end > info.Size
+	if err := s.judge(info, o); err != nil {
+		return Info{}, err
+	}
+	info.Title = parseTitle(tags.String(), info.Container == "ogg")
+	for i := range info.Tracks {
+		tr := &info.Tracks[i]
+		tr.Seconds = info.Seconds
+		if s.mp4 == nil {
+			continue
+		}
+		if m := s.mp4.track(uint32(tr.id)); m != nil {
+			tr.encrypted = m.encrypted
+			if !s.mp4.fragmented {
+				tr.Seconds, tr.Exact = m.seconds, true
+			}
+		}
+	}
+	return info, nil
+}
+
+// judge says why the file can never become an MP3, if that is so.
+func (s structure) judge(info Info, o outcome) error {
+	if err := o.failure(); err != nil {
+		return err
+	}
+	cut := s.size > info.Size || info.cut && !s.mp4.found
+	recognized := info.Container != "" && !misdetected(o.stderr)
+	switch {
+	case cut && (recognized || s.known):
+		return refuse(conversion.CodeTruncated, "The file ends too early; the upload or the recording was cut off.").because(o.tail())
+	case s.mp4 != nil && !s.mp4.found && !recognized:
+		return refuse(conversion.CodeDamaged, "The file has no index (moov box), so nothing in it can be found; the recording was probably never finished.").because(o.tail())
+	case !recognized && s.known:
+		return refuse(conversion.CodeDamaged, "The beginning of the file is damaged.").because(o.tail())
+	case !recognized:
+		return refuse(conversion.CodeNotMedia, "The file is neither video nor sound in a format that can be read.").because(o.tail())
+	case len(info.Tracks) == 0 && info.streams == 0:
+		return refuse(conversion.CodeDamaged, "Nothing in the file can be played.").because(o.tail())
+	case len(info.Tracks) == 0:
+		return refuse(conversion.CodeNoAudio, "The video has no sound.").because(o.tail())
+	}
+	return nil
+}
+
+var (
+	reVersion  = regexp.MustCompile(`^ffmpeg version (\S+)`)
+	reInput    = regexp.MustCompile(`^Input #0, (\S+), from '`)
+	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
+	reStream   = regexp.MustCompile(`^  Stream #0:\d+(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
+	reRate     = regexp.MustCompile(`, (\d+) Hz(?:, ([^,]+))?`)
+	reLowScore = regexp.MustCompile(`detected only with low score of (\d+)`)
+	reDigits   = regexp.MustCompile(`\d+`)
+)
+
+// misdetected reports that ffmpeg only guessed the format. 25 is what a short
+// but whole MP3 file scores.
+func misdetected(stderr string) bool {
+	m := reLowScore.FindStringSubmatch(stderr)
+	if m == nil {
+		return false
+	}
+	score, err := strconv.Atoi(m[1])
+	return err != nil || score < 25
+}
+
+// parseDump reads ffmpeg's description of its input: the part of stderr from
+// "Input #0" on. A source can put lines of its own there by its tags; it then
+// lies about itself alone, and the limits on the result hold all the same.
+func parseDump(stderr string) Info {
+	var info Info
+	promised := !strings.Contains(stderr, "Estimating duration from bitrate")
+	lines := bufio.NewScanner(strings.NewReader(stderr))
+	lines.Buffer(nil, stderrHead+stderrTail)
+	for lines.Scan() {
+		line := lines.Text()
+		if m := reVersion.FindStringSubmatch(line); m != nil && info.FFmpeg == "" {
+			info.FFmpeg = m[1]
+		}
+		if m := reInput.FindStringSubmatch(line); m != nil {
+			info.Container = m[1]
+		}
+		if info.Container == "" {
+			continue
+		}
+		if strings.HasPrefix(line, "Output #0") || strings.HasPrefix(line, "Stream mapping:") {
+			break
+		}
+		if m := reDuration.FindStringSubmatch(line); m != nil {
+			h, _ := strconv.ParseFloat(m[1], 64)
+			min, _ := strconv.ParseFloat(m[2], 64)
+			s, _ := strconv.ParseFloat(m[3], 64)
+			info.Start, _ = strconv.ParseFloat(m[4], 64)
+			info.Seconds = h*3600 + min*60 + s
+		}
+		if m := reStream.FindStringSubmatch(line); m != nil {
+			info.streams++
+			if m[3] == "Audio" && len(info.Tracks) < maxTracks {
+				info.Tracks = append(info.Tracks, parseTrack(m[1], m[2], m[4]))
+			}
+		}
+	}
+	// The demuxers of MPEG streams look at the last time stamps instead.
+	if !promised || info.Container == "mpegts" || info.Container == "mpeg" {
+		info.Seconds = 0
+	}
+	return info
+}
+
+// parseTrack reads "aac (LC) (mp4a / 0x6134706D), 48000 Hz, mono, fltp, 69 kb/s (default)".
+func parseTrack(id, language, desc string) Track {
+	var t Track
+	n, _ := strconv.ParseUint(id, 16, 32)
+	t.id = uint32(n)
+	t.Codec, _, _ = strings.Cut(desc, " ")
+	t.Codec = strings.TrimSuffix(t.Codec, ",")
+	if language != "und" {
+		t.Language = language
+	}
+	t.Default = strings.Contains(desc, "(default)")
+	if m := reRate.FindStringSubmatch(desc); m != nil {
+		t.SampleRate, _ = strconv.Atoi(m[1])
+		t.Channels = channelCount(m[2])
+	}
+	return t
+}
+
+// channelCount reads a channel layout's name: mono, 5.1(side), 7.1.4, quad, 16
+// channels (…). 0 where it is none that is known.
+func channelCount(layout string) int {
+	name, _, _ := strings.Cut(layout, "(")
+	name = strings.TrimSpace(name)
+	switch name {
+	case "mono":
+		return 1
+	case "stereo", "downmix", "binaural":
+		return 2
+	case "quad":
+		return 4
+	case "hexagonal":
+		return 6
+	case "octagonal", "cube":
+		return 8
+	case "hexadecagonal":
+		return 16
+	}
+	if n, ok := strings.CutSuffix(name, " channels"); ok {
+		name = n
+	}
+	if strings.Trim(name, "0123456789.") != "" {
+		return 0
+	}
+	total := 0
+	for _, d := range reDigits.FindAllString(name, 4) {
+		n, _ := strconv.Atoi(d)
+		total += n
+	}
+	return total
+}
+
+// parseTitle finds the title in tags in ffmpeg's metadata format: the file's,
+// or that of its only stream where the format has none for files.
+func parseTitle(tags string, streams bool) string {
+	lines := strings.Split(tags, "\n")
+	for i := 0; i < len(lines); i++ {
+		line := lines[i]
+		if strings.HasPrefix(line, "[") && !streams {
+			return ""
+		}
+		for endsEscaped(line) && i+1 < len(lines) { // a line break in the value
+			i++
+			line = line[:len(line)-1] + " " + lines[i]
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok || !strings.EqualFold(key, "title") {
+			continue
+		}
+		var b strings.Builder
+		escaped := false
+		for _, r := range value {
+			if r == '\\' && !escaped {
+				escaped = true
+				continue
+			}
+			escaped = false
+			b.WriteRune(r)
+		}
+		return b.String()
+	}
+	return ""
+}
+
+// endsEscaped reports whether the line ends in an odd number of backslashes.
+func endsEscaped(line string) bool {
+	return (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1
+}

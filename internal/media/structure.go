@@ -1,0 +1,192 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+)
+
+// structure is what the outermost layer of a file says about it, read without
+// ffmpeg.
+type structure struct {
+	known bool    // some container's signature was found
+	size  int64   // bytes that the file ought to have; 0 where it does not say
+	mp4   *movie  // of MP4, MOV and their kin
+	last  float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+}
+
+// inspect reads the outermost layer of the size bytes in r.
+func inspect(r io.ReaderAt, size int64) (structure, error) {
+	head := make([]byte, 64)
+	n, err := r.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return structure{}, fmt.Errorf("read the head: %w", err)
+	}
+	head = head[:n]
+	has := func(at int, magic string) bool {
+		return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic
+	}
+	switch {
+	case has(0, "\x1a\x45\xdf\xa3"):
+		return structure{known: true, size: ebmlSize(r)}, nil
+	case has(0, "RIFF"):
+		return structure{known: true, size: riffSize(r, size)}, nil
+	case has(0, asfHeader):
+		return structure{known: true, size: asfSize(r)}, nil
+	case has(0, "FLV\x01"):
+		return structure{known: true, last: flvLast(r, size)}, nil
+	case len(head) >= 8 && mp4Start[string(head[4:8])]:
+		m, err := readMovie(r, size)
+		if err != nil {
+			return structure{}, err
+		}
+		s := structure{known: true, mp4: m}
+		if m.fragmented || !m.found {
+			s.size = m.end // else the sample tables tell more exactly
+		}
+		return s, nil
+	}
+	for _, magic := range []string{"OggS", "fLaC", "ID3", "#!AMR", "caff", "RF64", "FORM", ".snd", "\x00\x00\x01\xba", "riff\x2e\x91\xcf\x11"} {
+		if has(0, magic) {
+			return structure{known: true}, nil
+		}
+	}
+	return structure{}, nil
+}
+
+var mp4Start = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true, "styp": true}
+
+// ebmlSize is where the first segment of a Matroska file ends, 0 where its size
+// is unknown, as of a recording that was streamed.
+func ebmlSize(r io.ReaderAt) int64 {
+	const segment = 0x18538067
+	at := int64(0)
+	for range 16 { // the EBML header, perhaps Void and CRC, the segment
+		buf := make([]byte, 12)
+		n, _ := r.ReadAt(buf, at)
+		id, size, width, ok := ebmlElement(buf[:n])
+		if !ok {
+			return 0
+		}
+		if size < 0 || size > math.MaxInt64-at-int64(width) {
+			return 0
+		}
+		at += int64(width) + size
+		if id == segment {
+			return at
+		}
+	}
+	return 0
+}
+
+// ebmlElement reads an element's id and size; size is -1 where it is unknown,
+// width counts the bytes of both.
+func ebmlElement(b []byte) (id uint32, size int64, width int, ok bool) {
+	idWidth := vintWidth(b)
+	if idWidth == 0 || idWidth > 4 || len(b) <= idWidth {
+		return 0, 0, 0, false
+	}
+	for _, c := range b[:idWidth] {
+		id = id<<8 | uint32(c)
+	}
+	b = b[idWidth:]
+	sizeWidth := vintWidth(b)
+	if sizeWidth == 0 || len(b) < sizeWidth {
+		return 0, 0, 0, false
+	}
+	mask := byte(0xff >> sizeWidth)
+	size, unknown := int64(b[0]&mask), b[0]&mask == mask
+	for _, c := range b[1:sizeWidth] {
+		size = size<<8 | int64(c)
+		unknown = unknown && c == 0xff
+	}
+	if unknown {
+		size = -1
+	}
+	return id, size, idWidth + sizeWidth, true
+}
+
+// vintWidth is how many bytes a variable-length integer takes, 0 for none.
+func vintWidth(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	for i := range 8 {
+		if b[0]&(0x80>>i) != 0 {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// riffSize is where the last RIFF chunk of a WAV or AVI file ends (large AVI
+// files have several), 0 where its writer did not know. Values that stand for
+// unknown and differences of a few bytes are common in whole files.
+func riffSize(r io.ReaderAt, size int64) int64 {
+	const slack = 16
+	at := int64(0)
+	for {
+		var h [8]byte
+		if n, _ := r.ReadAt(h[:], at); n < len(h) || string(h[:4]) != "RIFF" {
+			return max(0, at-slack)
+		}
+		n := binary.LittleEndian.Uint32(h[4:])
+		if n == 0 || n == 0x7fffffff || n == 0x80000000 || n >= 0xffffff00 {
+			return 0
+		}
+		at += 8 + int64(n) + int64(n&1)
+		if at >= size {
+			return at - slack
+		}
+	}
+}
+
+const (
+	asfHeader     = "\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
+	asfProperties = "\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"
+)
+
+// asfSize is the size in the File Properties Object, 0 in a broadcast.
+func asfSize(r io.ReaderAt) int64 {
+	at := int64(30) // behind the Header Object's own fields
+	for range 64 {
+		var h [92]byte
+		n, _ := r.ReadAt(h[:], at)
+		if n < 24 {
+			return 0
+		}
+		size := binary.LittleEndian.Uint64(h[16:])
+		if bytes.Equal(h[:16], []byte(asfProperties)) && n == len(h) {
+			fileSize, broadcast := binary.LittleEndian.Uint64(h[40:]), h[88]&1 != 0
+			if broadcast || fileSize > math.MaxInt64 {
+				return 0
+			}
+			return int64(fileSize)
+		}
+		if size < 24 || size > 1<<20 {
+			return 0
+		}
+		at += int64(size)
+	}
+	return 0
+}
+
+// flvLast is the time stamp in seconds of the last tag, 0 where the file does
+// not end with a whole tag.
+func flvLast(r io.ReaderAt, size int64) float64 {
+	var n [4]byte
+	if err := readAt(r, n[:], size-4, size); err != nil {
+		return 0
+	}
+	length := int64(binary.BigEndian.Uint32(n[:])) // of the tag before
+	var tag [11]byte                               // type, size of the data, time stamp in ms
+	if length < 11 || length > size-4 || readAt(r, tag[:], size-4-length, size) != nil {
+		return 0
+	}
+	if data := int64(tag[1])<<16 | int64(tag[2])<<8 | int64(tag[3]); data+11 != length {
+		return 0
+	}
+	return float64(uint32(tag[7])<<24|uint32(tag[4])<<16|uint32(tag[5])<<8|uint32(tag[6])) / 1000
+}

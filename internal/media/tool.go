@@ -1,0 +1,188 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// Tool runs ffmpeg. The zero value finds it in $PATH and uses the default
+// limits; it may be used by several goroutines.
+type Tool struct {
+	FFmpeg      string     // path or name; "ffmpeg" where empty
+	MemoryLimit int64      // bytes of address space; 1 GiB where 0; not enforced on macOS
+	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
+}
+
+const (
+	defaultMemory = 1 << 30
+	probeTimeout  = 2 * time.Minute
+	stderrHead    = 256 << 10
+	stderrTail    = 16 << 10
+)
+
+// limited runs its arguments within limits: file blocks of 512 bytes, CPU
+// seconds, KiB of address space. Where the system has no such limit it goes on
+// without.
+const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; ulimit -v "$3" 2>/dev/null; shift 3; exec "$@"`
+
+// command is one run of ffmpeg.
+type command struct {
+	path     string   // the source
+	args     []string // between the source and the end
+	stdout   io.Writer
+	timeout  time.Duration // of wall clock and of CPU time
+	maxBytes int64         // of a file that it writes
+}
+
+// outcome is how a run of ffmpeg ended. err is nil, or says how ffmpeg ended
+// otherwise than with success.
+type outcome struct {
+	stderr string // the beginning and the end
+	err    *exec.ExitError
+}
+
+// run runs ffmpeg on one local file. The error says that ffmpeg could not be
+// run to its end; a failure of ffmpeg itself is in the outcome.
+func (t Tool) run(ctx context.Context, c command) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	path, err := filepath.Abs(c.path)
+	if err != nil {
+		return outcome{}, fmt.Errorf("source path: %w", err)
+	}
+	ffmpeg, err := exec.LookPath(orDefault(t.FFmpeg, "ffmpeg"))
+	if err != nil {
+		return outcome{}, fmt.Errorf("find ffmpeg: %w", err)
+	}
+	memory := t.MemoryLimit
+	if memory <= 0 {
+		memory = defaultMemory
+	}
+	args := []string{
+		"-c", limited, "sh",
+		strconv.FormatInt(c.maxBytes/512+1, 10),
+		strconv.Itoa(int(c.timeout.Seconds()) + 1),
+		strconv.FormatInt(memory>>10, 10),
+		ffmpeg, "-nostdin", "-nostats", "-v", "info",
+		"-threads", "1",
+		"-probesize", "32M", "-analyzeduration", "30M", // sound may start late in a transport stream
+		"-protocol_whitelist", "file",
+		"-format_whitelist", formatWhitelist(),
+		"-codec_whitelist", decoderWhitelist(),
+		"-i", "file:" + path,
+	}
+	var stderr headTail
+	cmd := exec.CommandContext(ctx, "/bin/sh", append(args, c.args...)...)
+	cmd.Dir = filepath.Dir(path)
+	cmd.Env = environment()
+	cmd.Stdout, cmd.Stderr = c.stdout, &stderr
+	cmd.ExtraFiles = t.ExtraFiles
+	cmd.SysProcAttr = procAttr()
+	cmd.WaitDelay = 5 * time.Second
+	runtime.LockOSThread() // the child ends with the thread that started it
+	defer runtime.UnlockOSThread()
+	err = cmd.Run()
+	o := outcome{stderr: strings.ReplaceAll(stderr.String(), " '"+decoderWhitelist()+"'", "")}
+	if ctx.Err() != nil {
+		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
+	}
+	if errors.As(err, &o.err) {
+		return o, nil
+	}
+	if err != nil {
+		return o, fmt.Errorf("run ffmpeg: %w", err)
+	}
+	return o, nil
+}
+
+// failure says what a failure of ffmpeg means that does not depend on what it
+// was doing: a limit, or something that may heal. nil where only the caller
+// knows.
+func (o outcome) failure() error {
+	if o.err == nil {
+		return nil
+	}
+	status, _ := o.err.Sys().(syscall.WaitStatus)
+	signal := status.Signal()
+	if !status.Signaled() && status.ExitStatus() > 128 { // a shell that could not replace itself
+		signal = syscall.Signal(status.ExitStatus() - 128)
+	}
+	said := func(s string) bool { return strings.Contains(o.stderr, s) }
+	switch {
+	case status.Signaled() && signal == syscall.SIGXCPU:
+		return refuse(conversion.CodeLimitExceeded, "The file takes more computing time than is allowed.").because(o.tail())
+	case status.Signaled() && signal == syscall.SIGXFSZ, said("File too large"):
+		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than is allowed.").because(o.tail())
+	case said("Cannot allocate memory"), said("pthread_create() failed"):
+		return refuse(conversion.CodeLimitExceeded, "The file takes more memory than is allowed.").because(o.tail())
+	case status.Signaled():
+		return fmt.Errorf("ffmpeg died of %v: %s", signal, o.tail())
+	case said("No space left on device"), status.ExitStatus() == 126, status.ExitStatus() == 127:
+		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.tail())
+	}
+	return nil
+}
+
+// tail is the end of what ffmpeg said.
+func (o outcome) tail() string {
+	s := strings.TrimSpace(o.stderr)
+	if len(s) > 2000 {
+		s = s[len(s)-2000:]
+	}
+	return s
+}
+
+// environment is all that ffmpeg sees of ours: no token, no FFREPORT.
+func environment() []string {
+	env := []string{"LC_ALL=C", "AV_LOG_FORCE_NOCOLOR=1", "MALLOC_ARENA_MAX=2"}
+	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// headTail keeps the beginning and the end of what is written to it.
+type headTail struct {
+	head, tail []byte
+	cut        bool
+}
+
+func (b *headTail) Write(p []byte) (int, error) {
+	n := len(p)
+	k := min(len(p), stderrHead-len(b.head))
+	b.head = append(b.head, p[:k]...)
+	b.tail = append(b.tail, p[k:]...)
+	if over := len(b.tail) - stderrTail; over > 0 {
+		b.tail = append(b.tail[:0], b.tail[over:]...)
+		b.cut = true
+	}
+	return n, nil
+}
+
+func (b *headTail) String() string {
+	if b.cut {
+		return string(b.head) + "\n…\n" + string(b.tail)
+	}
+	return string(b.head) + string(b.tail)
+}
+
+func orDefault(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
