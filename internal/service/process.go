@@ -77,6 +77,9 @@ func (p *Process) Run(ctx context.Context) error {
 	var running []func() // each stops one part and waits for it
 	p.Health.set("starting")
 	for _, part := range p.parts {
+		if starting.Err() != nil {
+			break
+		}
 		if part.try != nil {
 			if Await(starting, p.log, part.name, part.try) != nil {
 				break

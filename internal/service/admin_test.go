@@ -1,0 +1,145 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tonearm/internal/service"
+)
+
+func TestAdmin(t *testing.T) {
+	var h service.Health
+	down := errors.New("no answer")
+	h.Check("store", func(context.Context) error { return down })
+	h.Check("queue", func(context.Context) error { return nil })
+	admin := service.Admin(&h, service.NewRegistry())
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		admin.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	if code, body := get("/readyz"); code != http.StatusServiceUnavailable || strings.TrimSpace(body) != `{"failing":{"store":"no answer"},"ready":false}` {
+		t.Errorf("unready: %d %s", code, body)
+	}
+	if code, _ := get("/livez"); code != http.StatusOK {
+		t.Errorf("livez: %d while a neighbour is down", code)
+	}
+	down = nil
+	if code, body := get("/readyz"); code != http.StatusOK || strings.TrimSpace(body) != `{"failing":{},"ready":true}` {
+		t.Errorf("ready: %d %s", code, body)
+	}
+	if code, body := get("/metrics"); code != http.StatusOK || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("metrics: %d", code)
+	}
+}
+
+func TestHealthIsQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h service.Health
+		for _, name := range []string{"a", "b", "c"} {
+			h.Check(name, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		}
+		start := time.Now()
+		if got := h.Failing(t.Context()); len(got) != 3 {
+			t.Errorf("failing: %v", got)
+		}
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// serve runs service.HTTP on a free port; the handler answers once released.
+func serve(t *testing.T, drain time.Duration) (addr string, get func() <-chan error, inside chan struct{}, release, stop func(), ended <-chan error) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	inside = make(chan struct{})
+	released, release := context.WithCancel(t.Context())
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inside <- struct{}{}
+		select {
+		case <-released.Done():
+		case <-r.Context().Done():
+		}
+		io.WriteString(w, "answer")
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- service.HTTP(l, handler, drain, quiet)(ctx) }()
+	get = func() <-chan error {
+		result := make(chan error, 1)
+		go func() {
+			resp, err := http.Get("http://" + addr)
+			if err == nil {
+				_, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+			}
+			result <- err
+		}()
+		return result
+	}
+	return addr, get, inside, release, stop, done
+}
+
+func TestHTTPDrains(t *testing.T) {
+	addr, get, inside, release, stop, ended := serve(t, time.Minute)
+	first := get()
+	<-inside
+	stop()
+	for { // until it refuses new ones
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			break
+		}
+		conn.Close()
+	}
+	select {
+	case <-ended:
+		t.Fatal("stopped before the running request had its answer")
+	default:
+	}
+	release()
+	if err := <-first; err != nil {
+		t.Errorf("running request: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHTTPDrainEnds(t *testing.T) {
+	_, get, inside, _, stop, ended := serve(t, time.Millisecond)
+	first := get()
+	<-inside
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := <-first; err == nil {
+		t.Error("a request that never ends was waited for")
+	}
+}
+
+func TestListenHTTP(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = service.ListenHTTP(l.Addr().String(), http.NotFoundHandler(), time.Second, quiet)(t.Context())
+	if err == nil {
+		t.Error("listened on an address that is taken")
+	}
+}
