@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,16 +20,23 @@ const (
 	agendaPause   = time.Second // between two looks at an empty agenda
 	agendaBatch   = 100
 	agendaWorkers = 8
+	agendaSnooze  = 10 * time.Second // of a record that cannot be attended to
+	maxSnoozed    = 1000
 	owedPage      = 500
 	owedPause     = 2 * time.Second // between two looks at the queue's generation
 )
 
-// agenda attends to every record whose time has come.
+// agenda attends to every record whose time has come. One that cannot be
+// attended to is left alone for a while, so that it does not stand before the
+// others.
 func (d *Dispatcher) agenda(ctx context.Context) error {
-	due, err := d.o.Records.Due(ctx, d.o.Now(), agendaBatch)
+	now := d.o.Now()
+	maps.DeleteFunc(d.snoozed, func(_ string, until time.Time) bool { return !now.Before(until) })
+	due, err := d.o.Records.Due(ctx, now, agendaBatch+len(d.snoozed))
 	if err != nil {
 		return fmt.Errorf("read the agenda: %w", err)
 	}
+	due = slices.DeleteFunc(due, func(c conversion.Conversion) bool { return d.snoozed[c.ID].After(now) })
 	if len(due) == 0 {
 		service.Pause(ctx, agendaPause)
 		return nil
@@ -35,15 +44,22 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 	records := make(chan conversion.Conversion)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var failed error
+	failed := 0
 	for range min(agendaWorkers, len(due)) {
 		wg.Go(func() {
 			for c := range records {
-				if err := d.attend(ctx, c); err != nil {
-					mu.Lock()
-					failed = fmt.Errorf("attend to %s %s: %w", c.State, c.ID, err)
-					mu.Unlock()
+				err := d.attend(ctx, c)
+				if err == nil {
+					continue
 				}
+				mu.Lock()
+				if failed++; failed == 1 { // one for all of the batch
+					d.o.Log.Warn("not attended to, will try again", "conversion_id", c.ID, "state", c.State, "error", err)
+				}
+				if len(d.snoozed) < maxSnoozed {
+					d.snoozed[c.ID] = now.Add(agendaSnooze)
+				}
+				mu.Unlock()
 			}
 		})
 	}
@@ -52,7 +68,10 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 	}
 	close(records)
 	wg.Wait()
-	return failed
+	if failed == len(due) {
+		service.Pause(ctx, agendaPause)
+	}
+	return nil
 }
 
 // attend does what one overdue record asks for and thereby moves its WakeAt.
@@ -94,7 +113,10 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 			return err
 		}
 		return update(func(c *conversion.Conversion) error { return c.SourceRemoved(now) })
-	case c.State == conversion.Deleted:
+	case c.State == conversion.Deleted: // no link to it is good any more: a last look, then nothing of it is left
+		if err := d.removeObjects(ctx, c); err != nil {
+			return err
+		}
 		return d.o.Records.Purge(ctx, c.ID)
 	}
 	return update(func(c *conversion.Conversion) error { return c.Republish(now) })
@@ -156,9 +178,29 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 			return err
 		}
 	}
+	if err := d.removeObjects(ctx, c); err != nil {
+		return err
+	}
+	now := d.o.Now()
+	next := time.Time{}
+	if last := c.FinishedAt.Add(d.o.Policy.URLExpiry); now.Before(last) && c.Attempt > 0 {
+		next = last
+	}
+	_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Cleaned(next, now) })
+	return err
+}
+
+// removeObjects removes the results that c does not show and, once it is
+// deleted, its source. Attempts begun since c was read are left alone.
+func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion) error {
+	refused := map[string]bool{}
+	for n := range c.Attempt {
+		key := c.MP3Key(n + 1)
+		refused[key] = c.State != conversion.Done || key != c.MP3.Key
+	}
 	var remove []string
 	err := d.o.Blobs.List(ctx, c.MP3Folder(), "", func(o blob.Object) bool {
-		if c.State != conversion.Done || o.Key != c.MP3.Key {
+		if refused[o.Key] {
 			remove = append(remove, o.Key)
 		}
 		return true
@@ -182,13 +224,7 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 		}
 	}
 	d.metrics.removed.Add(float64(len(remove)))
-	now := d.o.Now()
-	next := time.Time{}
-	if last := c.FinishedAt.Add(d.o.Policy.URLExpiry); now.Before(last) && c.Attempt > 0 {
-		next = last
-	}
-	_, err = d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Cleaned(next, now) })
-	return err
+	return nil
 }
 
 // rebuildAfterWipe returns a step that publishes everything owed at start and

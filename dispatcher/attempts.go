@@ -159,10 +159,13 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	}
 	key := c.MP3Key(n)
 	object, err := d.o.Blobs.Head(ctx, key)
-	if err != nil && !(errors.Is(err, blob.ErrNotExist) && !c.Current(n, result.Nonce)) {
+	switch there := err == nil; {
+	case !there && !errors.Is(err, blob.ErrNotExist):
 		return c, fmt.Errorf("confirm result of attempt %d of %s: %w", n, id, err)
-	}
-	if err == nil && object.Size != result.MP3.Size {
+	case !c.Current(n, result.Nonce): // known already, or refused below
+	case !there:
+		return c, &badRequest{errors.New("nothing is stored at the target")}
+	case object.Size != result.MP3.Size:
 		return c, &badRequest{fmt.Errorf("the stored object has %d bytes, the result says %d", object.Size, result.MP3.Size)}
 	}
 	mp3 := *result.MP3
@@ -173,8 +176,10 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	if errors.Is(err, conversion.ErrStaleAttempt) {
 		if c.MP3.Key != key && !(c.State == conversion.Running && c.Attempt == n) {
 			d.o.Log.Info("late result refused", "conversion_id", id, "attempt", n)
-			if err := d.o.Blobs.Delete(ctx, key); err != nil { // CleanAt finds it later
-				d.o.Log.Warn("object of refused result left", "conversion_id", id, "attempt", n, "error", err)
+			if removed := d.o.Blobs.Delete(ctx, key); removed != nil { // CleanAt finds it later
+				d.o.Log.Warn("object of refused result left", "conversion_id", id, "attempt", n, "error", removed)
+			} else if object.Key != "" {
+				d.metrics.removed.Inc()
 			}
 		}
 		return c, err

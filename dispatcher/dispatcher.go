@@ -60,6 +60,7 @@ type Dispatcher struct {
 	metrics *metrics
 	started time.Time
 	inbox   knownDrops
+	snoozed map[string]time.Time // ids that the agenda leaves alone, until when
 
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when an attempt ends
@@ -82,8 +83,8 @@ func New(o Options) (*Dispatcher, error) {
 	if o.Policy == (conversion.Policy{}) {
 		o.Policy = conversion.DefaultPolicy
 	}
-	if o.Policy.Lease <= 0 || o.Policy.MaxAttempts < 1 || o.Policy.MaxLaunches < 1 {
-		return nil, fmt.Errorf("dispatcher: policy %+v: lease, max attempts and max launches must be positive", o.Policy)
+	if o.Policy.Lease <= 0 || o.Policy.URLExpiry <= 0 || o.Policy.MaxAttempts < 1 || o.Policy.MaxLaunches < 1 {
+		return nil, fmt.Errorf("dispatcher: policy %+v: lease, URL expiry, max attempts and max launches must be positive", o.Policy)
 	}
 	jobs := 0
 	for class, n := range o.MaxJobs {
@@ -105,9 +106,10 @@ func New(o Options) (*Dispatcher, error) {
 		o.Now = time.Now
 	}
 	d := &Dispatcher{
-		o:      o,
-		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
-		freed:  make(chan struct{}),
+		o:       o,
+		outbox:  &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
+		snoozed: map[string]time.Time{},
+		freed:   make(chan struct{}),
 	}
 	d.metrics = newMetrics(o)
 	return d, nil
@@ -139,13 +141,18 @@ func (d *Dispatcher) Prepare(ctx context.Context) error {
 // Attempts that end with their launcher are queued again.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	d.started = d.o.Now()
-	var wg sync.WaitGroup
+	// Attempts end while the rest finishes, too.
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWatching()
+	var watch, wg sync.WaitGroup
+	watch.Go(func() {
+		service.Repeat(watching, d.o.Log, "watching attempts", func(ctx context.Context) error {
+			return d.o.Launcher.Watch(ctx, func(e launch.End) { d.ended(ctx, e) })
+		})
+	})
 	repeat := func(what string, step func(context.Context) error) {
 		wg.Go(func() { service.Repeat(ctx, d.o.Log, what, step) })
 	}
-	repeat("watching attempts", func(ctx context.Context) error {
-		return d.o.Launcher.Watch(ctx, func(e launch.End) { d.ended(ctx, e) })
-	})
 	for class, n := range d.o.MaxJobs {
 		if n > 0 {
 			repeat("taking work of class "+string(class), func(ctx context.Context) error { return d.work(ctx, class) })
@@ -157,12 +164,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("listing the inbox", d.sweepInbox)
 	repeat("counting strangers", d.census)
 	wg.Wait()
-	return d.close(context.WithoutCancel(ctx))
+	return d.close(context.WithoutCancel(ctx), func() { stopWatching(); watch.Wait() })
 }
 
 // close closes the launcher and records the attempts that ended with it.
-func (d *Dispatcher) close(ctx context.Context) error {
+func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 	before, err := d.o.Launcher.Running(ctx)
+	stopWatching()
 	if err != nil {
 		return errors.Join(err, d.o.Launcher.Close())
 	}

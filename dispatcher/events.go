@@ -83,6 +83,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, err
 		if err := d.o.Blobs.Delete(ctx, key); err != nil {
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
 		}
+		d.metrics.removed.Inc()
 		return "deleted", nil
 	}
 	return "repeated", nil

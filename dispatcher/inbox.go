@@ -28,14 +28,16 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	}
 	known := make(knownDrops, len(drops))
 	waiting := 0
+	var failed error
 	for _, o := range drops {
 		if d.inbox[o.Key] == o.ETag {
 			known[o.Key] = o.ETag
 			continue
 		}
 		outcome, err := d.observeDrop(ctx, o.Key)
-		if err != nil {
-			return err
+		if err != nil { // the others do not wait for this one
+			failed = err
+			continue
 		}
 		switch outcome {
 		case "recorded", "repeated":
@@ -49,6 +51,9 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	}
 	d.inbox = known
 	d.metrics.unknownOwner.Set(float64(waiting))
+	if failed != nil {
+		return failed
+	}
 	service.Pause(ctx, d.o.InboxEvery)
 	return nil
 }

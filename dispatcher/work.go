@@ -14,8 +14,9 @@ import (
 const (
 	messageLease  = time.Minute     // to begin and launch one attempt
 	takeWait      = 5 * time.Second // behind each wake-up, for a lost one
-	maxDeliveries = 20              // of one message, before its attempt is failed
-	busyPause     = 2 * time.Second // before asking a full launcher again
+	maxDeliveries = 20              // of one message, before a launch that fails is not tried again
+	failedPause   = time.Second     // before a message that could not be handled comes again
+	busyPause     = 2 * time.Second // before asking a full launcher again, unless an attempt ends
 )
 
 // work launches the next attempt of class as soon as there is room for it.
@@ -30,26 +31,32 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := detached(ctx, messageLease)
+	freed := d.nextFreed()
+	finishing, cancel := detached(ctx, messageLease)
 	defer cancel()
-	pause, err := d.launch(ctx, delivery)
-	if err == nil && pause == 0 {
-		err = d.o.Queue.Ack(ctx, delivery)
-	} else if returned := d.o.Queue.Return(ctx, delivery, max(pause, time.Second)); err == nil {
-		err = returned
+	err = d.launch(finishing, delivery)
+	busy := errors.Is(err, launch.ErrBusy)
+	switch {
+	case err == nil:
+		err = d.o.Queue.Ack(finishing, delivery)
+	case busy: // it stays the next one
+		err = d.o.Queue.Return(finishing, delivery, 0)
+	default:
+		_ = d.o.Queue.Return(finishing, delivery, failedPause) // or its lease ends
 	}
-	if errors.Is(err, queue.ErrLeaseLost) {
-		return nil // somebody else has it, and the record fences the attempt
+	if err != nil && !errors.Is(err, queue.ErrLeaseLost) { // else somebody has it, and the record fences the attempt
+		return err
 	}
-	return err
+	if busy {
+		return awaitFreed(ctx, freed, busyPause)
+	}
+	return nil
 }
 
 // awaitRoom returns once fewer attempts of class run than may.
 func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) error {
 	for {
-		d.mu.Lock()
-		freed := d.freed
-		d.mu.Unlock()
+		freed := d.nextFreed()
 		running, err := d.o.Launcher.Running(ctx)
 		if err != nil {
 			return fmt.Errorf("count running attempts: %w", err)
@@ -57,41 +64,49 @@ func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) erro
 		if len(running) < d.allowed(class) {
 			return nil
 		}
-		timer := time.NewTimer(takeWait)
-		select {
-		case <-freed:
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := awaitFreed(ctx, freed, takeWait); err != nil {
+			return err
 		}
-		timer.Stop()
 	}
+}
+
+// nextFreed returns a channel that is closed when the next attempt ends.
+func (d *Dispatcher) nextFreed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.freed
+}
+
+func awaitFreed(ctx context.Context, freed <-chan struct{}, limit time.Duration) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-freed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // allowed is how many attempts of class may run at a time: the one place where
 // that is decided.
 func (d *Dispatcher) allowed(class conversion.Class) int { return d.o.MaxJobs[class] }
 
-// launch begins the attempt that the delivery asks for and starts it. A pause
-// above 0 asks for the message to come again.
-func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) (pause time.Duration, err error) {
+// launch begins the attempt that the delivery asks for and starts it. After an
+// error, launch.ErrBusy among them, the message is wanted again.
+func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error {
 	n, now := delivery.Attempt, d.o.Now()
-	if delivery.Count > maxDeliveries {
-		return 0, d.failAttempt(ctx, launch.Ref{ConversionID: delivery.ConversionID, Attempt: n}, conversion.Failure{
-			Code: conversion.CodeLaunchFailed, Message: "The attempt could not be started.",
-		}, conversion.Counted)
-	}
 	c, err := d.outbox.Update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
 		return c.Begin(n, d.o.Policy, now)
 	})
 	switch {
 	case errors.Is(err, conversion.ErrNotFound), errors.Is(err, conversion.ErrStaleAttempt):
-		return 0, nil // canceled, deleted, or begun and ended before
+		return nil // canceled, deleted, or begun and ended before
 	case err != nil:
-		return 0, fmt.Errorf("begin attempt %d of %s: %w", n, delivery.ConversionID, err)
+		return fmt.Errorf("begin attempt %d of %s: %w", n, delivery.ConversionID, err)
 	case c.Nonce != "":
-		return 0, nil // it was launched: somebody has claimed it
+		return nil // it was launched: somebody has claimed it
 	}
 	ref := launch.Ref{ConversionID: c.ID, Attempt: n}
 	err = d.o.Launcher.Start(ctx, launch.Spec{
@@ -99,18 +114,23 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) (pause
 		SourceSize: c.Object.Size, Deadline: deadline(c.Object.Size),
 	})
 	if errors.Is(err, launch.ErrBusy) {
-		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Postpone(n, d.o.Now()) })
-		if err != nil && !errors.Is(err, conversion.ErrStaleAttempt) {
-			return 0, fmt.Errorf("postpone attempt %s: %w", ref, err)
+		_, postponed := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Postpone(n, d.o.Now()) })
+		if postponed != nil && !errors.Is(postponed, conversion.ErrStaleAttempt) {
+			return fmt.Errorf("postpone attempt %s: %w", ref, postponed)
 		}
-		return busyPause, nil
+		return err
+	}
+	if err != nil && delivery.Count >= maxDeliveries {
+		return d.failAttempt(ctx, ref, conversion.Failure{
+			Code: conversion.CodeLaunchFailed, Message: "The attempt could not be started.",
+		}, conversion.Counted)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("launch attempt %s: %w", ref, err)
+		return fmt.Errorf("launch attempt %s: %w", ref, err)
 	}
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
-	return 0, nil
+	return nil
 }
 
 // deadline is how long an attempt may take for a source of so many bytes:
