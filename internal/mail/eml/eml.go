@@ -1,0 +1,62 @@
+// Package eml writes a mail.Message in the form that travels (RFC 5322 and
+// MIME), for the senders beside it.
+package eml
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	netmail "net/mail"
+	"strings"
+	"unicode"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"tonearm/internal/mail"
+)
+
+// New returns m as a mail from an address such as "Tonearm
+// <tonearm@example.org>", with a Message-ID of its own where m has none. An
+// error is a *mail.Error and permanent: m can be sent to nobody.
+func New(from *netmail.Address, m mail.Message) (*gomail.Msg, error) {
+	if err := check(m); err != nil {
+		return nil, &mail.Error{Permanent: true, Err: fmt.Errorf("compose mail: %w", err)}
+	}
+	if m.ID == "" {
+		m.ID = rand.Text() + "@" + Domain(from)
+	}
+	out := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	out.FromMailAddress(from)
+	out.ToMailAddress(&netmail.Address{Address: m.To})
+	out.Subject(m.Subject)
+	out.SetMessageIDWithValue(m.ID)
+	if !m.Date.IsZero() {
+		out.SetDateWithValue(m.Date) // else the moment it is written
+	}
+	out.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no answer by a machine
+	out.SetBodyString(gomail.TypeTextPlain, m.Text)
+	if m.HTML != "" {
+		out.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
+	}
+	return out, nil
+}
+
+// Domain is the part of an address after its last @.
+func Domain(a *netmail.Address) string {
+	return a.Address[strings.LastIndexByte(a.Address, '@')+1:]
+}
+
+func check(m mail.Message) error {
+	for name, s := range map[string]string{"message id": m.ID, "recipient": m.To, "subject": m.Subject} {
+		if strings.ContainsFunc(s, unicode.IsControl) {
+			return fmt.Errorf("a control character in the %s", name)
+		}
+	}
+	if strings.ContainsAny(m.ID, " <>") {
+		return errors.New("a message id with spaces or angle brackets")
+	}
+	if a, err := netmail.ParseAddress(m.To); err != nil || a.Address != m.To {
+		return errors.New("the recipient is not one address")
+	}
+	return nil
+}

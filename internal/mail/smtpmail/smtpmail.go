@@ -1,0 +1,258 @@
+// Package smtpmail hands mails to an SMTP server.
+//
+// The connection is encrypted unless TLS is None, by STARTTLS (which must be
+// offered) or from its first byte; a password is never sent over a connection
+// that is not. Each mail travels over a connection of its own.
+//
+// What the server refuses with 5xx about the recipient or the mail is
+// permanent. What it says about us (the connection, the login, our own address)
+// is not: an operator can mend that, and the mails wait for it.
+package smtpmail
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	netmail "net/mail"
+	"net/textproto"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+
+	"tonearm/internal/mail"
+	"tonearm/internal/mail/eml"
+)
+
+// TLS is how a connection is encrypted.
+type TLS string
+
+// The ways to encrypt.
+const (
+	STARTTLS TLS = "starttls" // after EHLO; a server that does not offer it is not used
+	Implicit TLS = "implicit" // from the first byte
+	None     TLS = "none"     // not at all, and without a login
+)
+
+// Options say where and how mails are handed over.
+type Options struct {
+	Host     string
+	Port     int // default 587, for Implicit 465, for None 25
+	Username string
+	Password string
+	From     string         // such as "Tonearm <tonearm@example.org>"
+	TLS      TLS            // default STARTTLS
+	Timeout  time.Duration  // for all of one mail; default 30 s
+	RootCAs  *x509.CertPool // nil for the system's
+}
+
+// LogValue shows the options without the password.
+func (o Options) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("host", o.Host), slog.Int("port", o.Port), slog.String("tls", string(o.TLS)),
+		slog.Bool("login", o.Username != ""), slog.Duration("timeout", o.Timeout))
+}
+
+// String shows the options without the password.
+func (o Options) String() string { return o.LogValue().String() }
+
+// GoString shows the options without the password.
+func (o Options) GoString() string { return o.String() }
+
+// Sender is a mail.Sender over SMTP.
+type Sender struct {
+	options  Options
+	from     *netmail.Address
+	hostname string // with which we greet
+}
+
+var _ mail.Sender = (*Sender)(nil)
+
+// New checks the options; it contacts nobody.
+func New(o Options) (*Sender, error) {
+	if o.TLS == "" {
+		o.TLS = STARTTLS
+	}
+	port, ok := map[TLS]int{STARTTLS: 587, Implicit: 465, None: 25}[o.TLS]
+	if !ok {
+		return nil, fmt.Errorf("SMTP: TLS is %q, want starttls, implicit or none", o.TLS)
+	}
+	if o.Port == 0 {
+		o.Port = port
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	switch {
+	case o.Host == "":
+		return nil, errors.New("SMTP: no host")
+	case o.Port < 0 || o.Port > 65535:
+		return nil, fmt.Errorf("SMTP: port %d", o.Port)
+	case o.Timeout < 0:
+		return nil, errors.New("SMTP: a time-out below zero")
+	case o.Username != "" && o.TLS == None:
+		return nil, errors.New("SMTP: a login needs an encrypted connection")
+	case o.Username == "" && o.Password != "":
+		return nil, errors.New("SMTP: a password without a user name")
+	}
+	from, err := netmail.ParseAddress(o.From)
+	if err != nil {
+		return nil, fmt.Errorf("SMTP: the sender's address: %w", err)
+	}
+	hostname, err := os.Hostname()
+	if err != nil || hostname == "" {
+		hostname = "localhost"
+	}
+	return &Sender{options: o, from: from, hostname: hostname}, nil
+}
+
+// Timeout is the longest that Send takes.
+func (s *Sender) Timeout() time.Duration { return s.options.Timeout }
+
+// Ping connects and logs in.
+func (s *Sender) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	return s.session(ctx, func(*smtp.Client) error { return nil })
+}
+
+// Send hands one mail over; an error is a *mail.Error that does not tell the
+// recipient's address.
+func (s *Sender) Send(ctx context.Context, m mail.Message) error {
+	msg, err := eml.New(s.from, m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	failed := mail.Error{}
+	err = s.session(ctx, func(c *smtp.Client) error {
+		if utf8, _ := c.Extension("SMTPUTF8"); !utf8 && !ascii(m.To+s.from.Address) {
+			failed.Permanent = !ascii(m.To)
+			return errors.New("the mail server takes no addresses beyond ASCII")
+		}
+		if err := c.Mail("<" + s.from.Address + ">"); err != nil {
+			return fmt.Errorf("sender refused: %w", err)
+		}
+		if err := c.Rcpt("<" + m.To + ">"); err != nil {
+			failed.Permanent = permanent(err)
+			return fmt.Errorf("recipient refused: %w", err)
+		}
+		w, err := c.Data()
+		if err != nil {
+			failed.Permanent = permanent(err)
+			return fmt.Errorf("mail refused: %w", err)
+		}
+		if _, err := msg.WriteTo(w); err != nil {
+			return fmt.Errorf("send mail: %w", err) // without its last line the server takes nothing
+		}
+		if err := w.Close(); err != nil {
+			var reply *textproto.Error
+			failed.Permanent, failed.Unknown = permanent(err), !errors.As(err, &reply)
+			return fmt.Errorf("mail not taken: %w", err)
+		}
+		return nil
+	})
+	if err == nil {
+		return nil
+	}
+	failed.Err = errors.New(redact(err.Error(), m.To))
+	return &failed
+}
+
+// session connects, encrypts, logs in, calls do and says goodbye. It ends when
+// ctx does.
+func (s *Sender) session(ctx context.Context, do func(*smtp.Client) error) (err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+		}
+	}()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(s.options.Host, strconv.Itoa(s.options.Port)))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+
+	config := &tls.Config{ServerName: s.options.Host, RootCAs: s.options.RootCAs, MinVersion: tls.VersionTLS12}
+	if s.options.TLS == Implicit {
+		conn = tls.Client(conn, config)
+	}
+	c, err := smtp.NewClient(conn, s.options.Host)
+	if err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	if err := c.Hello(s.hostname); err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	if s.options.TLS == STARTTLS {
+		if offered, _ := c.Extension("STARTTLS"); !offered {
+			return errors.New("the mail server does not offer STARTTLS")
+		}
+		if err := c.StartTLS(config); err != nil {
+			return fmt.Errorf("STARTTLS: %w", err)
+		}
+	}
+	if s.options.Username != "" {
+		if err := s.login(c); err != nil {
+			return fmt.Errorf("login: %w", err)
+		}
+	}
+	if err := do(c); err != nil {
+		return err
+	}
+	_ = c.Quit() // what was taken is taken
+	return nil
+}
+
+// login uses the first mechanism that the server offers of those that keep to
+// the password over TLS.
+func (s *Sender) login(c *smtp.Client) error {
+	_, offered := c.Extension("AUTH")
+	user, password := s.options.Username, s.options.Password
+	for _, mechanism := range strings.Fields(offered) {
+		switch mechanism {
+		case "PLAIN":
+			return c.Auth(smtp.PlainAuth("", user, password, s.options.Host, false))
+		case "LOGIN":
+			return c.Auth(smtp.LoginAuth(user, password, s.options.Host, false))
+		case "SCRAM-SHA-256":
+			return c.Auth(smtp.ScramSHA256Auth(user, password))
+		case "CRAM-MD5":
+			return c.Auth(smtp.CRAMMD5Auth(user, password))
+		}
+	}
+	return fmt.Errorf("the mail server offers none of PLAIN, LOGIN, SCRAM-SHA-256, CRAM-MD5 but %q", offered)
+}
+
+// permanent reports whether a reply says that trying again cannot help.
+func permanent(err error) bool {
+	var reply *textproto.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	switch reply.Code {
+	case 530, 534, 535, 538: // about the login, which the operator can mend
+		return false
+	}
+	return reply.Code >= 500
+}
+
+var address = regexp.MustCompile(`[^\s<>"',;:()\[\]]+@[^\s<>"',;:()\[\]]+`)
+
+// redact takes addresses out of what a server said: reasons are logged.
+func redact(s, to string) string {
+	return address.ReplaceAllString(strings.ReplaceAll(s, to, "[address]"), "[address]")
+}
+
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
+}
