@@ -1,0 +1,212 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tonearm/internal/api"
+	"tonearm/internal/client"
+	"tonearm/internal/conversion"
+)
+
+func TestParseServer(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://tonearm.example.org/": "https://tonearm.example.org",
+		"tonearm.example.org":          "https://tonearm.example.org",
+		"localhost:8080":               "http://localhost:8080",
+		"127.0.0.1:8080":               "http://127.0.0.1:8080",
+		"[::1]:8080":                   "http://[::1]:8080",
+		" http://host/below/ ":         "http://host/below",
+	} {
+		if u, err := client.ParseServer(in); err != nil || u.String() != want {
+			t.Errorf("%q: got %v, %v, want %s", in, u, err, want)
+		}
+	}
+	for _, in := range []string{"", "ftp://host", "https://", "https://user:password@host", "https://host/?x=1", "://"} {
+		if u, err := client.ParseServer(in); err == nil {
+			t.Errorf("%q: got %v, want an error", in, u)
+		}
+	}
+}
+
+// roundTripper answers without a network.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func answer(status int, header http.Header, body string) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	for k, v := range header {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(status)
+	w.WriteString(body)
+	return w.Result(), nil
+}
+
+func TestUnavailableServerIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries, said := 0, 0
+		c := open(t, client.Options{
+			Server: "http://gateway", Patience: time.Minute,
+			Waiting: func(error, time.Duration) { said++ },
+			Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				switch tries++; tries {
+				case 1:
+					return nil, errors.New("connection refused")
+				case 2:
+					return answer(503, nil, `{"code":"unavailable"}`)
+				case 3:
+					return answer(429, http.Header{"Retry-After": {"20"}}, `{"code":"too_many"}`)
+				}
+				return answer(200, nil, `{"id":"x"}`)
+			}),
+		})
+		start := time.Now()
+		cv, err := c.Conversion(t.Context(), "x")
+		if err != nil || cv.ID != "x" {
+			t.Fatalf("got %+v, %v", cv, err)
+		}
+		if tries != 4 || said != 3 {
+			t.Errorf("got %d tries, %d notes, want 4 and 3", tries, said)
+		}
+		if took := time.Since(start); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("took %v, want what Retry-After asked for", took)
+		}
+	})
+}
+
+func TestPatienceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, client.Options{
+			Server: "http://gateway", Patience: time.Minute, Token: "secret-token",
+			Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }),
+		})
+		start := time.Now()
+		_, err := c.Conversion(t.Context(), "x")
+		if err == nil || !strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), "secret-token") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(start); took < 40*time.Second || took > time.Minute {
+			t.Errorf("gave up after %v, want about a minute", took)
+		}
+	})
+}
+
+func TestRefusalsAreNotRepeated(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404, 413, 422, 501} {
+		tries := 0
+		c := open(t, client.Options{
+			Server: "http://gateway", Patience: time.Minute,
+			Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				tries++
+				return answer(status, nil, `{"code":"some_code","detail":"What is wrong."}`)
+			}),
+		})
+		_, err := c.Conversion(t.Context(), "x")
+		var e *client.Error
+		if !errors.As(err, &e) || e.Status != status || e.Code != "some_code" || e.Error() != "What is wrong." || tries != 1 {
+			t.Errorf("%d: got %v after %d tries", status, err, tries)
+		}
+		if client.IsLogin(err) != (status == 401) {
+			t.Errorf("%d: IsLogin is %t", status, client.IsLogin(err))
+		}
+	}
+}
+
+func TestAnswersThatAreNoProblems(t *testing.T) {
+	c := open(t, client.Options{Server: "http://gateway", Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		return answer(http.StatusBadGateway, nil, "<html>proxy</html>")
+	})})
+	_, err := c.Conversion(t.Context(), "x")
+	var e *client.Error
+	if !errors.As(err, &e) || e.Code != "http_502" || e.Error() == "" {
+		t.Errorf("got %#v", err)
+	}
+}
+
+func TestCancellationIsTheCause(t *testing.T) {
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	c := open(t, client.Options{Server: "http://gateway", Patience: time.Hour, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		cancel(stop)
+		return answer(503, nil, "")
+	})})
+	if _, err := c.Conversion(ctx, "x"); !errors.Is(err, stop) {
+		t.Errorf("got %v, want the cause", err)
+	}
+}
+
+func TestRequests(t *testing.T) {
+	var got *http.Request
+	c := open(t, client.Options{Server: "http://gateway/base", Token: "tok", Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		got = r
+		return answer(200, nil, `{"access_token":"t"}`)
+	})})
+	want := func(method, url, auth string) {
+		t.Helper()
+		if got.Method != method || got.URL.String() != url || got.Header.Get("Authorization") != auth {
+			t.Errorf("got %s %s %q, want %s %s %q", got.Method, got.URL, got.Header.Get("Authorization"), method, url, auth)
+		}
+	}
+	ctx := t.Context()
+	_, _ = c.Login(ctx, "a@example.org", "p:w")
+	want("POST", "http://gateway/base/login", "Basic YUBleGFtcGxlLm9yZzpwOnc=")
+	_, _ = c.List(ctx, []conversion.State{conversion.Done, conversion.Failed}, "c", 7)
+	want("GET", "http://gateway/base/v1/conversions?cursor=c&limit=7&state=done%2Cfailed", "Bearer tok")
+	_, _ = c.Wait(ctx, "x", 3)
+	want("GET", "http://gateway/base/v1/conversions/x?revision=3&wait=30", "Bearer tok")
+	_, _ = c.Cancel(ctx, "../y")
+	want("POST", "http://gateway/base/v1/conversions/..%2Fy/cancel", "Bearer tok")
+	_ = c.Delete(ctx, "x")
+	want("DELETE", "http://gateway/base/v1/conversions/x", "Bearer tok")
+}
+
+func TestCreateKeepsItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var keys []string
+		c := open(t, client.Options{Server: "http://gateway", Patience: time.Minute, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			keys = append(keys, r.Header.Get("Idempotency-Key"))
+			switch len(keys) {
+			case 1:
+				return nil, errors.New("the answer was lost")
+			case 2:
+				return answer(409, nil, `{"code":"conflict"}`)
+			}
+			return answer(200, nil, `{"id":"x"}`)
+		})})
+		if _, err := c.Create(t.Context(), "the key", api.NewConversion{}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Join(keys, ",") != "the key,the key,the key" {
+			t.Errorf("keys: got %q", keys)
+		}
+	})
+}
+
+func TestNewUserIsNotRepeated(t *testing.T) {
+	var tries atomic.Int32
+	c := open(t, client.Options{Server: "http://gateway", Patience: time.Hour, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		tries.Add(1)
+		return nil, errors.New("the answer was lost")
+	})})
+	if _, err := c.CreateUser(t.Context(), api.NewUser{}); err == nil || tries.Load() != 1 {
+		t.Errorf("got %v after %d tries, want an error after one", err, tries.Load())
+	}
+}
+
+func open(t *testing.T, o client.Options) *client.Client {
+	t.Helper()
+	c, err := client.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
