@@ -31,6 +31,9 @@ type execer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// busyTimeout is how long a writer to SQLite waits for another.
+const busyTimeout = 5 * time.Second
+
 // OpenSQLite returns a handle on the database file at path, which may hold the
 // tables of other packages too. Prepare makes the file where it is missing; its
 // folder must be there.
@@ -40,7 +43,7 @@ func OpenSQLite(path string) (*Store, error) {
 		return nil, fmt.Errorf("open accounts in %s: %w", path, err)
 	}
 	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: url.Values{
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
@@ -67,7 +70,7 @@ func OpenSQLite(path string) (*Store, error) {
 // inTransaction relies on _txlock=immediate: one writer at a time, and SQLite
 // rolls back what a crash left.
 func inTransaction(ctx context.Context, db *sql.DB, do func(execer) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := begin(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -76,6 +79,27 @@ func inTransaction(ctx context.Context, db *sql.DB, do func(execer) error) error
 		return err
 	}
 	return tx.Commit()
+}
+
+// begin waits for a file that is busy. SQLite's own waiting does not cover a
+// new file's switch to WAL: it fails at once while another process writes.
+func begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+	waiting, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		tx, err := db.BeginTx(ctx, nil)
+		var e *sqlite.Error
+		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY {
+			return tx, err
+		}
+		select {
+		case <-retry.C:
+		case <-waiting.Done():
+			return nil, err
+		}
+	}
 }
 
 // OpenMySQL returns a handle on a MySQL or MariaDB database. The DSN is that of
