@@ -304,7 +304,7 @@ func (s *suite) updateRefused() {
 		if errors.Is(refusal, conversion.ErrUnchanged) {
 			want = nil
 		}
-		if err != want {
+		if err != want { //nolint:errorlint // the very error that change returned
 			s.Errorf("change returned %v: got %v, want %v", refusal, err, want)
 		}
 		s.same(got, c)

@@ -69,16 +69,22 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close ends the use of the file.
 func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
 
-// columns are those of a row but its id, in the order of values.
-var columns = []string{"revision", "owner_id", "idempotency_key", "object_key", "object_version",
-	"mp3_id", "state", "owing", "wake_at", "document"}
+// The parameters of both are those of row, and the revision to replace.
+const (
+	insert = `INSERT INTO conversion (id, revision, owner_id, idempotency_key, object_key, object_version,
+			mp3_id, state, owing, wake_at, document)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)`
+	replace = `UPDATE conversion SET revision = ?2, owner_id = ?3, idempotency_key = ?4, object_key = ?5,
+			object_version = ?6, mp3_id = ?7, state = ?8, owing = ?9, wake_at = ?10, document = ?11
+		WHERE id = ?1 AND revision = ?12`
+)
 
-func values(c conversion.Conversion) ([]any, error) {
+func row(c conversion.Conversion) ([]any, error) {
 	document, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	return []any{c.Revision, c.OwnerID, c.IdempotencyKey, c.Object.Key, c.Object.Version,
+	return []any{c.ID, c.Revision, c.OwnerID, c.IdempotencyKey, c.Object.Key, c.Object.Version,
 		c.MP3.ID, c.State, len(c.Owed()) > 0, milliseconds(c.WakeAt), string(document)}, nil
 }
 
@@ -90,17 +96,11 @@ func milliseconds(t time.Time) any {
 	return t.UnixMilli()
 }
 
-var (
-	insert = `INSERT INTO conversion (id, ` + strings.Join(columns, ", ") + `) VALUES (?` +
-		strings.Repeat(", ?", len(columns)) + `)`
-	replace = `UPDATE conversion SET ` + strings.Join(columns, " = ?, ") + ` = ? WHERE id = ? AND revision = ?`
-)
-
 // Create adds c.
 func (s *Store) Create(ctx context.Context, c conversion.Conversion) error {
-	row, err := values(c)
+	args, err := row(c)
 	if err == nil {
-		_, err = s.write.ExecContext(ctx, insert, append([]any{c.ID}, row...)...)
+		_, err = s.write.ExecContext(ctx, insert, args...)
 	}
 	if err != nil {
 		return fmt.Errorf("create conversion %s: %w", c.ID, known(err))
@@ -194,11 +194,11 @@ func (s *Store) Update(ctx context.Context, id string, change func(*conversion.C
 			return asRead, refusal
 		}
 		c.Revision = revision + 1
-		row, err := values(c)
+		args, err := row(c)
 		if err != nil {
 			return c, fmt.Errorf("update conversion %s: %w", id, err)
 		}
-		result, err := s.write.ExecContext(ctx, replace, append(row, id, revision)...)
+		result, err := s.write.ExecContext(ctx, replace, append(args, revision)...)
 		if err != nil {
 			return c, fmt.Errorf("update conversion %s: %w", id, known(err))
 		}
@@ -260,14 +260,14 @@ func (s *Store) Owing(ctx context.Context, after string, limit int) ([]conversio
 }
 
 // many returns up to limit conversions where condition, which ends in an order,
-// holds.
+// holds. condition is one of this file's and holds no values.
 func (s *Store) many(ctx context.Context, condition string, args []any, limit int) ([]conversion.Conversion, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT document FROM conversion WHERE `+condition+` LIMIT ?`,
-		append(args, limit)...)
+	query := `SELECT document FROM conversion WHERE ` + condition + ` LIMIT ?` //nolint:gosec // no values in it
+	rows, err := s.read.QueryContext(ctx, query, append(args, limit)...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var found []conversion.Conversion
 	for rows.Next() {
 		var document []byte
