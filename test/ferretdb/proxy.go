@@ -60,12 +60,12 @@ func (p *proxy) serve(ctx context.Context, l net.Listener) error {
 // pass serves one client on a server connection of its own, until either
 // closes.
 func (p *proxy) pass(ctx context.Context, client net.Conn) error {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	server, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.back)
 	if err != nil {
 		return fmt.Errorf("dial server: %w", err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	stop := context.AfterFunc(ctx, func() {
 		_ = client.Close()
 		_ = server.Close()

@@ -41,7 +41,8 @@ var _ conversion.Store = (*Store)(nil)
 
 // Open returns a store in the database, which it does not contact yet: a
 // server that is down makes later calls fail, within 5 s. uri is a MongoDB
-// connection string; its write concern and time-outs are overridden.
+// connection string; its read preference, write concern and time-outs are
+// overridden.
 func Open(uri, database string) (*Store, error) {
 	client, err := mongo.Connect(options.Client().ApplyURI(uri).
 		SetAppName("tonearm").
