@@ -3,20 +3,31 @@ package embedded
 import (
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/s3api/utils"
 )
 
-// wholeBodies has the gateway refuse an object or a part whose sender broke
-// off: its HTTP server reports the regular end of the body then, and the
+// bodies is a middleware that mends how the gateway's HTTP server reads bodies.
+//
+// A form would be read in whole, several times over, before the gateway sees
+// it: the server has a switch, which the gateway does not hand out, so the
+// first request sets it. The child makes that request itself before it is
+// ready.
+//
+// Where a sender breaks off, the server reports the body's regular end, and the
 // gateway would store what came.
-func wholeBodies(ctx fiber.Ctx) error {
-	length := ctx.Request().Header.ContentLength()
-	if body := ctx.Request().BodyStream(); body != nil && length > 0 && ctx.Method() == fiber.MethodPut {
-		utils.ContextKeyBodyReader.Set(ctx, &wholeBody{r: body, left: int64(length)})
+func bodies() fiber.Handler {
+	var first sync.Once
+	return func(ctx fiber.Ctx) error {
+		first.Do(func() { ctx.App().Server().DisablePreParseMultipartForm = true })
+		length := ctx.Request().Header.ContentLength()
+		if body := ctx.Request().BodyStream(); body != nil && length > 0 && ctx.Method() == fiber.MethodPut {
+			utils.ContextKeyBodyReader.Set(ctx, &wholeBody{r: body, left: int64(length)})
+		}
+		return ctx.Next()
 	}
-	return ctx.Next()
 }
 
 // Not io.ErrUnexpectedEOF, which the gateway takes for a regular end as well.

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -96,10 +98,11 @@ func runS3(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	address := net.JoinHostPort(config.Host, strconv.Itoa(port))
 	err = embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log)}, &embedgw.Config{
 		RootUserAccess:    config.AccessKey,
 		RootUserSecret:    config.SecretKey,
-		Ports:             []string{net.JoinHostPort(config.Host, strconv.Itoa(port))},
+		Ports:             []string{address},
 		MaxConnections:    4096,
 		MaxRequests:       4096,
 		MultipartMaxParts: 10000,
@@ -108,14 +111,25 @@ func runS3(log *slog.Logger) error {
 		Quiet:             true,
 		DisableACLs:       true,
 		S3Options: []s3api.Option{
-			s3api.WithMiddleware("/", wholeBodies),
-			s3api.WithOnListen(func() { fmt.Fprintln(stdout, port) }),
+			s3api.WithMiddleware("/", bodies()),
+			s3api.WithOnListen(func() { go tellReady(address, port, stdout, log) }),
 		},
 	})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// tellReady makes the first request (see bodies) and writes the port.
+func tellReady(address string, port int, stdout io.Writer, log *slog.Logger) {
+	resp, err := http.Get("http://" + address + "/")
+	if err != nil {
+		log.Error("the gateway does not answer", "err", err)
+		return // the parent does not wait for ever
+	}
+	resp.Body.Close()
+	fmt.Fprintln(stdout, port)
 }
 
 // lock waits until no other process, such as an earlier life's gateway that is

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -84,6 +85,17 @@ func open(t *testing.T, server *embedded.S3) *s3blob.Store {
 		t.Fatal(err)
 	}
 	return store
+}
+
+func client(t *testing.T, server *embedded.S3) *minio.Client {
+	t.Helper()
+	c, err := minio.New(strings.TrimPrefix(server.Endpoint(), "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(server.AccessKey(), server.SecretKey(), ""), Region: "us-east-1",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func put(t *testing.T, store *s3blob.Store, key string) {
@@ -339,16 +351,76 @@ func TestRecoversUploads(t *testing.T) {
 	}
 }
 
+// The form that mc shares may carry a whole film.
+func TestFormStreams(t *testing.T) {
+	const size = 64 << 20
+	server, pids := start(t, embedded.S3Options{Dir: t.TempDir()})
+	pid := <-pids
+	store := open(t, server)
+	policy := minio.NewPostPolicy()
+	if err := errors.Join(policy.SetBucket("test"), policy.SetKey("k"), policy.SetExpires(time.Now().Add(time.Minute))); err != nil {
+		t.Fatal(err)
+	}
+	u, fields, err := client(t, server).PresignedPostPolicy(t.Context(), policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var head strings.Builder
+	form := multipart.NewWriter(&head)
+	for name, value := range fields {
+		form.WriteField(name, value)
+	}
+	form.CreateFormFile("file", "film.mp4")
+	tail := "\r\n--" + form.Boundary() + "--\r\n"
+	req, err := http.NewRequest(http.MethodPost, u.String(), io.MultiReader(strings.NewReader(head.String()), io.LimitReader(zeros{}, size), strings.NewReader(tail)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = int64(head.Len() + size + len(tail))
+	req.Header.Set("Content-Type", form.FormDataContentType())
+	before := peak(t, pid)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if o, err := store.Head(t.Context(), "k"); err != nil || o.Size != size || resp.StatusCode != http.StatusNoContent {
+		t.Errorf("got %s, %+v, %v", resp.Status, o, err)
+	}
+	if grown := peak(t, pid) - before; grown > size/2 {
+		t.Errorf("the gateway took %d MiB for %d MiB", grown>>20, size>>20)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// peak returns the most memory that a process has had, in bytes, and 0 where
+// the system does not say it as Linux does.
+func peak(t *testing.T, pid int64) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int64
+	if _, scanned := fmt.Sscan(rest, &kib); err != nil || scanned != nil {
+		t.Fatal(err, scanned)
+	}
+	return kib << 10
+}
+
 func TestCopyNotifies(t *testing.T) {
 	receivers := blobtest.NewReceivers(t)
 	server, _ := start(t, embedded.S3Options{Dir: t.TempDir(), WebhookURL: receivers.URL, WebhookToken: receivers.Token})
 	events := receivers.Bucket("test")
 	put(t, open(t, server), "elsewhere")
-	client, err := minio.New(strings.TrimPrefix(server.Endpoint(), "http://"), &minio.Options{Creds: credentials.NewStaticV4(server.AccessKey(), server.SecretKey(), "")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.CopyObject(t.Context(), minio.CopyDestOptions{Bucket: "test", Object: "inbox/a+b@example.org/x"}, minio.CopySrcOptions{Bucket: "test", Object: "elsewhere"})
+	_, err := client(t, server).CopyObject(t.Context(), minio.CopyDestOptions{Bucket: "test", Object: "inbox/a+b@example.org/x"}, minio.CopySrcOptions{Bucket: "test", Object: "elsewhere"})
 	if err != nil {
 		t.Fatal(err)
 	}
