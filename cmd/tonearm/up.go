@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -14,7 +15,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,9 +66,6 @@ that it keeps below --data. Any store can be switched to a real one by its
 flag; nothing is embedded in its place then.`,
 		Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := config.Env(cmd.Flags()); err != nil {
-				return err
-			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: fl.logLevel}))
 			ctx, cancel := service.SignalContext(cmd.Context(), log)
 			defer cancel()
@@ -79,7 +76,7 @@ flag; nothing is embedded in its place then.`,
 	f.StringVar(&fl.data, "data", ".tonearm", "directory of everything that is kept")
 	f.StringVar(&fl.eventsListen, "events-listen", "127.0.0.1:0", "address for the store's notifications and the transcoders")
 	f.StringVar(&fl.eventToken, "event-token", "", "bearer token of the store's notifications (default: drawn once and kept)")
-	f.StringVar(&fl.s3Listen, "s3-listen", "127.0.0.1:0", "address of the embedded object store; port 0 is chosen once and kept")
+	f.StringVar(&fl.s3Listen, "s3-listen", "127.0.0.1", "host or host:port of the embedded object store; without a port, one is chosen once and kept")
 	f.TextVar(&fl.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	fl.listen.Bind(f, "127.0.0.1:8080")
 	fl.stores.BindRecords(f)
@@ -136,10 +133,8 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 		return err
 	}
 	defer data.Close()
-	for _, program := range []string{"ffmpeg", "ffprobe"} {
-		if _, err := exec.LookPath(program); err != nil && os.Getenv("TONEARM_"+strings.ToUpper(program)) == "" {
-			return fmt.Errorf("%s is not installed: apt-get install ffmpeg, or brew install ffmpeg", program)
-		}
+	if _, err := exec.LookPath(cmp.Or(os.Getenv("TONEARM_FFMPEG"), "ffmpeg")); err != nil {
+		return errors.New("ffmpeg is not installed: apt-get install ffmpeg, or brew install ffmpeg")
 	}
 	events, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fl.eventsListen)
 	if err != nil {

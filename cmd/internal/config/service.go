@@ -2,7 +2,6 @@ package config
 
 import (
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -65,9 +64,9 @@ func Notifier(f *pflag.FlagSet, o *notifier.Options) {
 // child processes share with their launcher.
 func TranscoderEnv() []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_FFPROBE", "TONEARM_MEMORY_LIMIT_BYTES"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES"} {
 		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, strings.Join([]string{name, value}, "="))
+			env = append(env, name+"="+value)
 		}
 	}
 	return env

@@ -1,0 +1,64 @@
+// Package attemptenv reads what a launcher tells a transcoder: its environment,
+// an inherited lock and a lifeline.
+package attemptenv
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+
+	"tonearm/internal/attempt"
+	"tonearm/internal/service"
+	"tonearm/transcoder"
+)
+
+// Run carries out the attempt that the environment describes, and returns the
+// exit code.
+//
+//	TONEARM_DISPATCHER_URL      where to claim and report
+//	TONEARM_CONVERSION_ID
+//	TONEARM_ATTEMPT_TOKEN
+//	TONEARM_WORK_DIR            a directory for this attempt alone
+//	TONEARM_FFMPEG              program, default ffmpeg; ffprobe is not needed
+//	TONEARM_MEMORY_LIMIT_BYTES  of ffmpeg's address space; default 1 GiB
+//	TONEARM_LOCK_FD             a descriptor that ffmpeg inherits
+//	TONEARM_LIFELINE            if set, the end of standard input ends the attempt
+func Run() int {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	ctx, cancel := service.SignalContext(context.Background(), log)
+	defer cancel()
+	o := transcoder.Options{
+		DispatcherURL: os.Getenv("TONEARM_DISPATCHER_URL"),
+		ConversionID:  os.Getenv("TONEARM_CONVERSION_ID"),
+		Token:         os.Getenv("TONEARM_ATTEMPT_TOKEN"),
+		Dir:           os.Getenv("TONEARM_WORK_DIR"),
+		FFmpeg:        os.Getenv("TONEARM_FFMPEG"),
+		Log:           log,
+	}
+	if limit := os.Getenv("TONEARM_MEMORY_LIMIT_BYTES"); limit != "" {
+		n, err := strconv.ParseInt(limit, 10, 64)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_MEMORY_LIMIT_BYTES is not a number of bytes")
+			return attempt.ExitUsage
+		}
+		o.MemoryLimit = n
+	}
+	if lock := os.Getenv("TONEARM_LOCK_FD"); lock != "" {
+		fd, err := strconv.Atoi(lock)
+		if err != nil || fd < 3 {
+			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_LOCK_FD is not a descriptor")
+			return attempt.ExitUsage
+		}
+		o.ExtraFiles = []*os.File{os.NewFile(uintptr(fd), "lock")}
+	}
+	if os.Getenv("TONEARM_LIFELINE") != "" {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // returns when whoever holds the other end is gone
+			cancel()
+		}()
+	}
+	return transcoder.Run(ctx, o)
+}
