@@ -44,10 +44,11 @@ type source struct {
 	code        string // of its failure; '' where it converts
 }
 
-func makeCorpus(t *testing.T) []source {
+// makeCorpus makes the files; the hostile ones point to elsewhere.
+func makeCorpus(t *testing.T, elsewhere string) []source {
 	t.Helper()
 	var corpus []source
-	for _, s := range mediatest.Corpus(t) {
+	for _, s := range mediatest.Corpus(t, elsewhere) {
 		corpus = append(corpus, source{s.Name, s.Path, s.Seconds, s.ToneHz, string(s.WantCode)})
 	}
 	return corpus
