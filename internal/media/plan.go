@@ -76,6 +76,11 @@ func newPlan(info Info, o conversion.Options) (plan, error) {
 	return plan{}, refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
 }
 
+// Choose returns the index among Tracks that the options ask for.
+func (i Info) Choose(o conversion.Options) (int, error) {
+	return chooseTrack(i.Tracks, o.Track)
+}
+
 // chooseTrack returns the index of the track that the option names: by index,
 // by language, or the container's default.
 func chooseTrack(tracks []Track, want string) (int, error) {

@@ -1,0 +1,46 @@
+package transcoder
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Options is all that an attempt knows when it starts.
+type Options struct {
+	DispatcherURL string // base address of the dispatcher, such as http://127.0.0.1:9000
+	ConversionID  string
+	Token         string // of this attempt
+	// Dir is a working directory for this attempt alone. It is made if need be,
+	// with mode 0700, and emptied at the start and at the end.
+	Dir string
+
+	FFmpeg      string        // path or name; "ffmpeg" where empty
+	MemoryLimit int64         // bytes of address space for ffmpeg; 1 GiB where 0
+	ReportEvery time.Duration // report at least this often; as the dispatcher says where 0
+	Patience    time.Duration // with an object store that moves no byte; 5 min where 0
+	ExtraFiles  []*os.File    // that ffmpeg inherits, so that a launcher can tell whether it lives
+
+	HTTP *http.Client // for the dispatcher and the object store; a default one where nil
+	Log  *slog.Logger // required
+}
+
+func (o *Options) validate() error {
+	switch u, err := url.Parse(o.DispatcherURL); {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("the dispatcher's address is not an http or https URL")
+	case o.ConversionID == "":
+		return errors.New("no conversion id")
+	case o.Token == "":
+		return errors.New("no attempt token")
+	case o.Dir == "" || filepath.Clean(o.Dir) == string(filepath.Separator):
+		return errors.New("no working directory")
+	case o.MemoryLimit < 0:
+		return errors.New("the memory limit is negative")
+	}
+	return nil
+}

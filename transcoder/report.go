@@ -1,0 +1,107 @@
+package transcoder
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"tonearm/internal/attempt"
+	"tonearm/internal/conversion"
+)
+
+// errStopped is the cause of the end of work that the dispatcher does not want
+// any more.
+var errStopped = errors.New("stopped by the dispatcher")
+
+// reporter tells the dispatcher how far the work is, and keeps the freshest
+// URLs that it answered with.
+type reporter struct {
+	client *attempt.Client
+	nonce  string
+	every  time.Duration
+	wake   chan struct{} // asks for a report now
+
+	mu       sync.Mutex
+	progress conversion.Progress
+	source   attempt.Request
+	target   attempt.Request
+	answered chan struct{} // closed by the next answer, and replaced
+}
+
+func newReporter(c *attempt.Client, nonce string, every time.Duration, a attempt.Assignment) *reporter {
+	return &reporter{
+		client: c, nonce: nonce, every: every, wake: make(chan struct{}, 1),
+		source: a.Source, target: a.Target, answered: make(chan struct{}),
+	}
+}
+
+// run reports until ctx is done. It returns errStopped where the attempt is not
+// wanted any more.
+func (r *reporter) run(ctx context.Context) error {
+	ticker := time.NewTicker(r.every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-r.wake:
+		}
+		r.mu.Lock()
+		p := attempt.Progress{Nonce: r.nonce, Progress: r.progress}
+		r.mu.Unlock()
+		answer, err := r.client.Progress(ctx, p)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil || answer.Stop: // errors that may heal are not returned
+			return errStopped
+		}
+		r.mu.Lock()
+		r.source, r.target = answer.Source, answer.Target
+		close(r.answered)
+		r.answered = make(chan struct{})
+		r.mu.Unlock()
+	}
+}
+
+// update changes what is reported next; a new phase is reported at once.
+func (r *reporter) update(change func(*conversion.Progress)) {
+	r.mu.Lock()
+	before := r.progress.Phase
+	change(&r.progress)
+	changed := r.progress.Phase != before
+	r.mu.Unlock()
+	if changed {
+		r.reportNow()
+	}
+}
+
+func (r *reporter) reportNow() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// requests returns the freshest presigned requests.
+func (r *reporter) requests() (source, target attempt.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.source, r.target
+}
+
+// refresh waits for fresh ones.
+func (r *reporter) refresh(ctx context.Context) error {
+	r.mu.Lock()
+	answered := r.answered
+	r.mu.Unlock()
+	r.reportNow()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
