@@ -2,7 +2,6 @@ package embedded_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -27,9 +26,6 @@ func TestRedis(t *testing.T) {
 	m := queue.Message{Class: queue.CPU, Owner: "a", ConversionID: "b", Attempt: 1, Kind: "work"}
 	if err := q.Publish(t.Context(), m, time.Now().Add(50*time.Millisecond)); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := q.Take(t.Context(), queue.CPU, time.Minute, 0); !errors.Is(err, queue.ErrEmpty) {
-		t.Errorf("took %v before its time", err)
 	}
 	if d, err := q.Take(t.Context(), queue.CPU, time.Minute, time.Minute); err != nil || d.Message != m {
 		t.Errorf("took %+v, %v, want %+v: its clock runs", d, err, m)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -22,7 +21,7 @@ func startFerretDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, "-dir", dir)
+	cmd := lasting(ctx, path, "-dir", dir)
 	if _, err := cmd.StdinPipe(); err != nil { // it ends when its standard input does
 		return nil, err
 	}

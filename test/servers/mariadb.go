@@ -28,7 +28,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
-	cmd := exec.Command(serve, append(common,
+	cmd := lasting(ctx, serve, append(common,
 		"--bind-address=127.0.0.1", "--port="+port,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
@@ -64,7 +64,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if err := p.answers(ctx, db.PingContext); err != nil {
 		return nil, err
 	}

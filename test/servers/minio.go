@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 )
 
@@ -27,17 +26,17 @@ func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	relayURL, err := startRelay(s)
+	relayURL, err := startRelay(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// Without a queue directory a notification comes within milliseconds, and is
 	// lost if its receiver answers with an error.
-	p, err := s.start("minio", exec.Command(path, "server", "--quiet", "--address", "127.0.0.1:"+port,
+	p, err := s.start("minio", lasting(ctx, path, "server", "--quiet", "--address", "127.0.0.1:"+port,
 		filepath.Join(dir, "data")),
 		"MINIO_ROOT_USER=tonearm", "MINIO_ROOT_PASSWORD=tonearm-secret",
 		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off",

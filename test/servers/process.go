@@ -31,7 +31,7 @@ func newScratch() (*scratch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
 		return nil, err
 	}
 	return &scratch{dir: dir, ended: make(chan *process, 16)}, nil
@@ -69,7 +69,13 @@ func (s *scratch) close() {
 // folder makes a folder for a server's files.
 func (s *scratch) folder(name string) (string, error) {
 	dir := filepath.Join(s.dir, name)
-	return dir, os.Mkdir(dir, 0o755)
+	return dir, os.Mkdir(dir, 0o755) //nolint:gosec // see newScratch
+}
+
+// lasting is the command of a server: an interrupt does not end it before those
+// who use it; close does.
+func lasting(ctx context.Context, path string, args ...string) *exec.Cmd {
+	return exec.CommandContext(context.WithoutCancel(ctx), path, args...)
 }
 
 // process is a server of its own.
@@ -170,7 +176,7 @@ func (s *scratch) command(ctx context.Context, args, env []string) (int, error) 
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left running
 	case p := <-s.ended:
 		cancel()
-		<-result
+		<-result //nolint:errcheck // it was ended
 		return 0, p.failure("ended while in use")
 	}
 	exit := (*exec.ExitError)(nil)
@@ -202,12 +208,12 @@ func program(name, debian, homebrew string) (string, error) {
 }
 
 // freePort returns a loopback port that is free now.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	return port, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os/exec"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
@@ -17,19 +16,19 @@ func startRedis(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	addr := "127.0.0.1:" + port
-	p, err := s.start("redis-server", exec.Command(path, "--bind", "127.0.0.1", "--port", port, "--dir", dir,
+	p, err := s.start("redis-server", lasting(ctx, path, "--bind", "127.0.0.1", "--port", port, "--dir", dir,
 		"--save", "", "--appendonly", "no"))
 	if err != nil {
 		return nil, err
 	}
 	logging.Disable()
 	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DialerRetries: 1})
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	if err := p.answers(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (h *hub) subscribe(topic string) (<-chan struct{}, func()) {
 
 func (h *hub) listen(ctx context.Context) {
 	subscription := h.client.Subscribe(ctx, h.channel)
-	defer subscription.Close()
+	defer func() { _ = subscription.Close() }()
 	events := subscription.ChannelWithSubscriptions() // pings, and connects again
 	for {
 		select {

@@ -11,13 +11,13 @@ package redisqueue
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -234,7 +234,7 @@ func (q *Queue) Depth(ctx context.Context, class queue.Class) (queue.Depth, erro
 // Generation implements queue.Queue.
 func (q *Queue) Generation(ctx context.Context) (string, error) {
 	keys := []string{q.prefix + ":generation"}
-	name, err := generationScript.Run(ctx, q.client, keys, uuid.NewString()).Text()
+	name, err := generationScript.Run(ctx, q.client, keys, rand.Text()).Text()
 	if err != nil {
 		return "", fmt.Errorf("generation of queue: %w", err)
 	}

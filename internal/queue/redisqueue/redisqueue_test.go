@@ -2,6 +2,7 @@ package redisqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -39,7 +40,7 @@ func harness(t *testing.T, addr string) queuetest.Harness {
 	wipe := func(t *testing.T) {
 		// In one step, so that nothing is seen half wiped.
 		const script = `for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end`
-		if err := q.client.Eval(context.WithoutCancel(t.Context()), script, nil, prefix+":*").Err(); err != nil && err != redis.Nil {
+		if err := q.client.Eval(context.WithoutCancel(t.Context()), script, nil, prefix+":*").Err(); err != nil && !errors.Is(err, redis.Nil) {
 			t.Fatal(err)
 		}
 	}
@@ -108,6 +109,11 @@ func TestReconnect(t *testing.T) {
 	}
 
 	server.Close()
+	missed, cancel, err := q.Subscribe(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cancel()
 	m := queue.Message{Class: queue.CPU, Owner: "a", ConversionID: "a", Attempt: 1, Kind: "work"}
 	if err := q.Publish(t.Context(), m, time.Time{}); err == nil {
 		t.Error("published to no server")
@@ -123,7 +129,7 @@ func TestReconnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-changed:
+	case <-missed:
 	case <-time.After(time.Minute):
 		t.Fatal("nobody was woken after the connection was made again")
 	}
