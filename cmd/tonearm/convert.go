@@ -292,11 +292,9 @@ func (c *converter) follow(ctx context.Context, cv api.Conversion, video *os.Fil
 		}
 	}
 	for !cv.State.Terminal() && !c.noWait {
-		switch {
-		case cv.State == conversion.Running && cv.Progress != nil:
-			p := cv.Progress
+		if p := cv.Progress; p != nil && p.Phase != conversion.PhaseNone {
 			status.setClock(string(p.Phase), p.DoneSeconds, p.TotalSeconds)
-		default:
+		} else {
 			status.set(string(cv.State), 0, 0)
 		}
 		next, err := c.client.Wait(ctx, cv.ID, cv.Revision)

@@ -140,8 +140,16 @@ type bars struct {
 
 func newBars(cmd *cobra.Command) *bars {
 	b := &bars{cmd, mpb.New(mpb.WithOutput(os.Stderr), mpb.WithWidth(40))}
-	cmd.SetErr(b.progress)
+	cmd.SetErr(b)
 	return b
+}
+
+// Write prints above the bars.
+func (b *bars) Write(p []byte) (int, error) {
+	if n, err := b.progress.Write(p); err == nil {
+		return n, nil
+	}
+	return os.Stderr.Write(p) // the bars have ended
 }
 
 // barSteps is finer than a bar is wide.
