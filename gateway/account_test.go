@@ -15,7 +15,7 @@ func TestLogin(t *testing.T) {
 	s := start(t)
 	u := s.user("a+b@example.org")
 	login := func(name, pass string, header ...string) reply {
-		req, _ := http.NewRequest("POST", "/", nil)
+		req, _ := http.NewRequest(http.MethodPost, "/", nil)
 		req.SetBasicAuth(name, pass)
 		return s.send("POST", "/login", nil, append(header, "Authorization", req.Header.Get("Authorization"))...)
 	}
@@ -54,7 +54,7 @@ func TestLogin(t *testing.T) {
 }
 
 func blockedBasic() string {
-	req, _ := http.NewRequest("GET", "/", nil)
+	req, _ := http.NewRequest(http.MethodGet, "/", nil)
 	req.SetBasicAuth("a+b@example.org", password)
 	return req.Header.Get("Authorization")
 }

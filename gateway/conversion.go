@@ -73,12 +73,18 @@ func (g *Gateway) transition(ctx context.Context, user account.User, id string, 
 	if !known(id) {
 		return conversion.Conversion{}, conversion.ErrNotFound
 	}
-	return g.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
+	var before conversion.State
+	c, err := g.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
 		if err := mine(*c, user); err != nil {
 			return err
 		}
+		before = c.State
 		return change(c)
 	})
+	if err == nil && c.State != before {
+		g.Log.Info("conversion changed", "conversion_id", id, "before", before, "state", c.State)
+	}
+	return c, err
 }
 
 type idInput struct {
@@ -239,7 +245,8 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 		return nil, err
 	}
 	uploaded := c.Object.ETag != ""
-	if uploaded && (c.SourceGone || !there || object.ETag != c.Object.ETag) {
+	missing := !there || uploaded && (c.SourceGone || object.ETag != c.Object.ETag)
+	if missing && (uploaded || c.Object.Size == 0) { // a size that is not known cannot be uploaded by a URL
 		return nil, refuse(http.StatusConflict, "source_missing",
 			"The uploaded video is not there any more. Upload it again as a new conversion.")
 	}

@@ -290,6 +290,16 @@ func TestRetryWithoutSource(t *testing.T) {
 	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
 	equal(t, "state", decode[api.Conversion](u.call("GET", "/v1/conversions/"+c.ID, nil).want(200)).State, conversion.Failed)
 
+	// One that came through the gateway cannot be sent by a URL.
+	plain := decode[api.Conversion](u.call("PUT", "/upload", strings.NewReader("video")).want(201))
+	record, err := s.Records.Update(t.Context(), plain.ID, func(c *conversion.Conversion) error {
+		c.State, c.Object.ETag, c.Object.Size = conversion.Expired, "", 0
+		return nil
+	})
+	check(t, err)
+	check(t, s.Blobs.Delete(t.Context(), record.Object.Key))
+	u.call("POST", "/v1/conversions/"+plain.ID+"/retry", nil).want(409, "source_missing")
+
 	// An upload that came after all is taken as it is.
 	late := s.advance(u.announce(3, false).ID, conversion.Expired)
 	_, err = s.Blobs.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))

@@ -29,7 +29,7 @@ func TestDownload(t *testing.T) {
 	equal(t, "conversion", m.ConversionID, c.ID)
 
 	bearer := []string{"Authorization", "Bearer " + u.token}
-	req, _ := http.NewRequest("GET", "/", nil)
+	req, _ := http.NewRequest(http.MethodGet, "/", nil)
 	req.SetBasicAuth("a@example.org", password)
 	basic := []string{"Authorization", req.Header.Get("Authorization")}
 	plain := "/download?mp3_id=" + c.MP3.ID

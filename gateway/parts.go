@@ -137,7 +137,6 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 	if err != nil {
 		return nil, err
 	}
-	g.Log.Info("upload completed", "conversion_id", c.ID, "state", c.State)
 	return answer(http.StatusOK, c), nil
 }
 

@@ -44,6 +44,26 @@ func TestWrongParts(t *testing.T) {
 	}
 }
 
+// TestLargeUploads announces videos around the limits; not a byte is sent.
+func TestLargeUploads(t *testing.T) {
+	s := start(t, func(o *Options) { o.MaxUploadBytes = maxObject })
+	u := s.user("a@example.org")
+	if up := u.announce(maxSinglePut, false).Upload; up.URL == "" || up.PartCount != 0 {
+		t.Errorf("5 GiB: %+v", up)
+	}
+	if up := u.announce(maxSinglePut+1, false).Upload; up.URL != "" || up.PartCount != 321 || len(up.Parts) != 321 {
+		t.Errorf("5 GiB and a byte: %+v", up)
+	}
+	c := u.announce(maxObject, false)
+	if up := c.Upload; up.PartSize != 525*mib || up.PartCount != 9987 || len(up.Parts) != signAtOnce {
+		t.Errorf("5 TiB: %d parts of %d, %d URLs", up.PartCount, up.PartSize, len(up.Parts))
+	}
+	up := decode[api.Upload](u.call("POST", "/v1/conversions/"+c.ID+"/parts", `{"numbers":[9987]}`).want(200))
+	if len(up.Parts) != 1 || up.Parts[0].Number != 9987 {
+		t.Errorf("the last part: %+v", up)
+	}
+}
+
 // TestParts uploads 33 MiB in three parts, in disorder and with a pause.
 func TestParts(t *testing.T) {
 	s := start(t)

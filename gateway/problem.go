@@ -14,7 +14,6 @@ import (
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
-	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 )
 
@@ -80,7 +79,7 @@ func problemOf(err error) *problem {
 	case errors.As(err, &option):
 		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+option.Message+".",
 			api.Field{Location: "body.options." + option.Field, Message: option.Message})
-	case errors.Is(err, conversion.ErrNotFound), errors.Is(err, blob.ErrNotExist):
+	case errors.Is(err, conversion.ErrNotFound):
 		return refuse(http.StatusNotFound, "not_found", "There is nothing here that belongs to you.")
 	case errors.Is(err, conversion.ErrState):
 		return conflict("The conversion is not in a state that allows this.")

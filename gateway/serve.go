@@ -71,7 +71,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
+			if v == http.ErrAbortHandler { //nolint:errorlint // it is compared like this by net/http, too
 				panic(v)
 			}
 			g.Log.Error("request panicked", "route", route(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))

@@ -227,7 +227,7 @@ func put(t *testing.T, method, url string, headers map[string]string, body strin
 	res, err := http.DefaultClient.Do(req)
 	check(t, err)
 	defer res.Body.Close()
-	if answer, _ := io.ReadAll(res.Body); res.StatusCode != 200 {
+	if answer, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
 		t.Fatalf("PUT: %s: %s", res.Status, answer)
 	}
 }

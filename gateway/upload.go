@@ -99,14 +99,13 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 		g.discard(ctx, user, c)
 		return c, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, quick)
+	soon, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
-	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.Now()) })
-	if err != nil {
-		return c, err
+	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.Now()) })
+	if err != nil { // deleted meanwhile, too
+		g.discard(ctx, user, c)
 	}
-	g.Log.Info("upload received", "conversion_id", c.ID, "size", object.Size)
-	return c, nil
+	return done, err
 }
 
 // begin writes the record, and asks the store for a sign of life, before the
@@ -127,11 +126,9 @@ func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.C
 	defer cancel()
 	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.Now()) })
 	err = errors.Join(err, g.Blobs.Delete(ctx, c.Object.Key))
-	if err != nil { // the upload window ends it
+	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // the upload window ends it
 		g.Log.Warn("broken upload left behind", "conversion_id", c.ID, "error", err)
-		return
 	}
-	g.Log.Info("upload discarded", "conversion_id", c.ID)
 }
 
 // video finds the file in the request; its content is not set yet.
@@ -213,7 +210,7 @@ func badForm(err error) error {
 	if p := (*problem)(nil); errors.As(err, &p) {
 		return p
 	}
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // a wrapped one means that the form is cut off
 		return invalid("form", "there is no file in the form, as with curl -F file=@video.mp4")
 	}
 	return refuse(http.StatusBadRequest, "invalid_request", "The form cannot be read: "+err.Error()+".")
@@ -253,7 +250,7 @@ func (l *limited) Read(p []byte) (int, error) {
 	if l.left -= int64(n); l.left < 0 {
 		n, err = 0, tooLarge(l.limit)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		if p := (*problem)(nil); !errors.As(err, &p) {
 			err = badForm(err)
 		}
@@ -275,7 +272,7 @@ func (s *source) Read(p []byte) (int, error) {
 	_ = http.NewResponseController(s.w).SetReadDeadline(time.Now().Add(clientPause))
 	n, err := s.r.Read(p)
 	s.stalled.Reset(storePause)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		detail := "The upload broke off."
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			detail = fmt.Sprintf("The upload broke off: nothing came for %v.", clientPause)
