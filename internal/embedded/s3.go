@@ -40,6 +40,11 @@ type S3Options struct {
 	Log          *slog.Logger
 }
 
+// LogValue leaves out the token.
+func (o S3Options) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("dir", o.Dir), slog.String("listen", o.Listen), slog.String("webhook_url", o.WebhookURL))
+}
+
 // S3 is an S3 server in a child process.
 type S3 struct {
 	host  string // to connect to
@@ -71,7 +76,7 @@ func StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded object store: %w", err)
 	}
-	child, err := s.start(config)
+	child, err := s.start(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded object store in %s: %w", config.Dir, err)
 	}
@@ -96,7 +101,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	}
 	dir, err := filepath.Abs(o.Dir) // the child works in another directory
 	if err != nil || o.Dir == "" {
-		return nil, s3Config{}, fmt.Errorf("directory %q: %w", o.Dir, errors.Join(err, os.ErrInvalid))
+		return nil, s3Config{}, fmt.Errorf("directory %q: %w", o.Dir, cmp.Or(err, os.ErrInvalid))
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, s3Config{}, err
@@ -134,7 +139,7 @@ func loadS3State(dir string) (s3State, error) {
 	}
 	var state s3State
 	if err := json.Unmarshal(data, &state); err != nil || state.AccessKey == "" || state.SecretKey == "" {
-		return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), errors.Join(err, os.ErrInvalid))
+		return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), cmp.Or(err, os.ErrInvalid))
 	}
 	return state, nil
 }
@@ -202,7 +207,7 @@ func (s *S3) supervise(ctx context.Context, config s3Config, child *s3Child) {
 		}
 		delay = min(2*delay, maxRestartDelay)
 		var err error
-		if child, err = s.start(config); err != nil {
+		if child, err = s.start(ctx, config); err != nil {
 			s.log.Error("the embedded object store does not start, trying again", "err", err)
 		}
 	}
@@ -218,7 +223,7 @@ type s3Child struct {
 }
 
 // start runs a child and returns once it is ready.
-func (s *S3) start(config s3Config) (*s3Child, error) {
+func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -229,7 +234,8 @@ func (s *S3) start(config s3Config) (*s3Child, error) {
 	cmd := exec.Command(exe)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
-	cmd.Stderr = &lineLogger{log: s.log}
+	output := &lineLogger{log: s.log}
+	cmd.Stderr = output
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -254,7 +260,7 @@ func (s *S3) start(config s3Config) (*s3Child, error) {
 	}()
 	if err := json.NewEncoder(stdin).Encode(config); err != nil {
 		child.kill()
-		return nil, fmt.Errorf("configure: %w", errors.Join(err, child.err))
+		return nil, fmt.Errorf("configure: %w", err)
 	}
 	timeout := time.NewTimer(readyTimeout)
 	defer timeout.Stop()
@@ -263,10 +269,13 @@ func (s *S3) start(config s3Config) (*s3Child, error) {
 		s.log.Info("the embedded object store is ready", "port", child.port, "pid", cmd.Process.Pid)
 		return child, nil
 	case <-child.exited:
-		return nil, fmt.Errorf("it ended at once: %w", errors.Join(child.err, io.ErrUnexpectedEOF))
+		return nil, fmt.Errorf("it ended at once (%v), saying %q", child.err, output.last)
 	case <-s.stop:
 		child.kill()
 		return nil, context.Canceled
+	case <-ctx.Done():
+		child.kill()
+		return nil, ctx.Err()
 	case <-timeout.C:
 		child.kill()
 		return nil, fmt.Errorf("not ready within %s: is another process using %s?", readyTimeout, config.Dir)
@@ -294,6 +303,7 @@ var addresses = regexp.MustCompile(`[^\s/"]+@[^\s/"]+`)
 // lineLogger logs what a child writes to its standard error.
 type lineLogger struct {
 	log  *slog.Logger
+	last string
 	rest []byte
 }
 
@@ -304,7 +314,8 @@ func (l *lineLogger) Write(p []byte) (int, error) {
 		if i < 0 {
 			return len(p), nil
 		}
-		l.log.Warn("embedded object store", "output", addresses.ReplaceAllString(string(l.rest[:i]), "…@…"))
+		l.last = addresses.ReplaceAllString(string(l.rest[:i]), "…@…")
+		l.log.Warn("embedded object store", "output", l.last)
 		l.rest = l.rest[i+1:]
 	}
 }

@@ -155,23 +155,23 @@ func openBackend(dir string) (*posix.Posix, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
-	var attributes meta.MetadataStorer = meta.XattrMeta{}
+	var storer meta.MetadataStorer = attributes{}
 	opts := posix.PosixOpts{CopyObjectThreshold: 5 << 30}
 	_, err := os.Stat(sidecar)
-	if err == nil || (meta.XattrMeta{}).Test(data) != nil { // once begun with a sidecar, always with it
+	if err == nil || (attributes{}).Test(data) != nil { // once begun with a sidecar, always with it
 		if err := os.MkdirAll(sidecar, 0o700); err != nil {
 			return nil, err
 		}
-		if attributes, err = meta.NewSideCar(sidecar); err != nil {
+		if storer, err = meta.NewSideCar(sidecar); err != nil {
 			return nil, err
 		}
 		opts.SideCarDir = sidecar
 	}
-	store, err := posix.New(data, attributes, opts) // from here on, data is the working directory
+	store, err := posix.New(data, storer, opts) // from here on, data is the working directory
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", data, err)
 	}
-	return store, recoverUploads(attributes)
+	return store, recoverUploads(storer)
 }
 
 // choosePort returns the configured port where it is free. Others are below

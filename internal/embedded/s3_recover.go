@@ -16,7 +16,7 @@ import (
 // attempt to join would be answered as if the first still ran, for ever. The
 // upload becomes open again, or is dropped where its object was in place.
 // The working directory is the one with the buckets.
-func recoverUploads(attributes meta.MetadataStorer) error {
+func recoverUploads(storer meta.MetadataStorer) error {
 	dirs, err := filepath.Glob(filepath.Join("*", posix.MetaTmpMultipartDir, "*", "*.inprogress"))
 	if err != nil {
 		return err
@@ -25,10 +25,10 @@ func recoverUploads(attributes meta.MetadataStorer) error {
 		bucket, path, _ := strings.Cut(dir, string(filepath.Separator))
 		parent, name := filepath.Split(path)
 		uploadID, _, _ := strings.Cut(name, ".")
-		if joined(attributes, bucket, filepath.Clean(parent), uploadID) {
+		if joined(storer, bucket, filepath.Clean(parent), uploadID) {
 			err = os.RemoveAll(dir)
 		} else if err = os.Rename(dir, filepath.Join(bucket, parent, uploadID)); err == nil {
-			err = attributes.RenameObject(bucket, path, filepath.Join(parent, uploadID))
+			err = storer.RenameObject(bucket, path, filepath.Join(parent, uploadID))
 		}
 		if err != nil {
 			return fmt.Errorf("recover upload %s: %w", uploadID, err)
@@ -38,15 +38,15 @@ func recoverUploads(attributes meta.MetadataStorer) error {
 }
 
 // joined reports whether the object is the one that the upload made.
-func joined(attributes meta.MetadataStorer, bucket, parent, uploadID string) bool {
-	key, err := attributes.RetrieveAttribute(nil, bucket, parent, "objname")
+func joined(storer meta.MetadataStorer, bucket, parent, uploadID string) bool {
+	key, err := storer.RetrieveAttribute(nil, bucket, parent, "objname")
 	if err != nil {
 		return false
 	}
 	if _, err := os.Stat(filepath.Join(bucket, string(key))); err != nil {
 		return false
 	}
-	data, err := attributes.RetrieveAttribute(nil, bucket, string(key), "mp-metadata")
+	data, err := storer.RetrieveAttribute(nil, bucket, string(key), partsAttribute)
 	if err != nil {
 		return false
 	}

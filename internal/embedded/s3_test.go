@@ -161,8 +161,8 @@ func TestRestart(t *testing.T) {
 		t.Errorf("on another port: got %q, %v", got, err)
 	}
 	other.Close()
-	if _, err := embedded.StartS3(t.Context(), embedded.S3Options{Dir: dir, Listen: taken.Addr().String()}); err == nil {
-		t.Error("it started on a taken address that was asked for")
+	if _, err := embedded.StartS3(t.Context(), embedded.S3Options{Dir: dir, Listen: taken.Addr().String()}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("on a taken address that was asked for: got %v", err)
 	}
 }
 

@@ -158,8 +158,8 @@ func known(err error) error {
 		return fmt.Errorf("%w: %w", blob.ErrNotExist, err)
 	case minio.PreconditionFailed:
 		return fmt.Errorf("%w: %w", blob.ErrChanged, err)
-	case "RequestTimeout", "IncompleteBody", "ExpiredToken", "XMinioRequestBodyParse":
-		return err // 400 as well, but may pass
+	case "RequestTimeout", "IncompleteBody", "ExpiredToken", "AuthorizationHeaderMalformed", "OperationAborted", "ConditionalRequestConflict":
+		return err // 400 or 409 as well, but may pass
 	}
 	switch r.StatusCode {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
