@@ -11,24 +11,24 @@ import (
 // it ends, which a queue may do at any moment.
 type Redis struct {
 	server *miniredis.Miniredis
-	unbind func() bool
 }
 
-// StartRedis starts a server on a free loopback port. It ends with Close, or
-// when ctx is done. Keys never expire by themselves in it.
+// StartRedis starts a server on a free loopback port. It ends with Close, not
+// with ctx: who uses it acknowledges its last messages while it stops. Keys
+// never expire by themselves in it.
 func StartRedis(ctx context.Context) (*Redis, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start embedded redis: %w", err)
+	}
 	server := miniredis.NewMiniRedis()
 	if err := server.StartAddr("127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("start embedded redis: %w", err)
 	}
-	return &Redis{server, context.AfterFunc(ctx, server.Close)}, nil
+	return &Redis{server}, nil
 }
 
 // URL is where the server is found: redis://127.0.0.1:PORT.
 func (r *Redis) URL() string { return "redis://" + r.server.Addr() }
 
 // Close ends the server; a second call does nothing.
-func (r *Redis) Close() {
-	r.unbind()
-	r.server.Close()
-}
+func (r *Redis) Close() { r.server.Close() }

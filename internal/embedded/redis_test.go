@@ -31,8 +31,12 @@ func TestRedis(t *testing.T) {
 		t.Errorf("took %+v, %v, want %+v: its clock runs", d, err, m)
 	}
 	cancel()
-	for q.Ping(t.Context()) == nil { // until it ended
+	if err := q.Ping(t.Context()); err != nil {
+		t.Errorf("ended with the context of its start: %v", err)
 	}
 	server.Close()
 	server.Close()
+	if q.Ping(t.Context()) == nil {
+		t.Error("answers after Close")
+	}
 }
