@@ -1,0 +1,316 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/mail"
+	"tonearm/internal/queue"
+)
+
+// Tokens signs the links in the mails.
+type Tokens interface {
+	// Download returns a token that opens one MP3 without login, and its end.
+	Download(mp3ID string) (token string, expiresAt time.Time, err error)
+}
+
+// Options is what a notifier works with. All fields without a default are
+// required.
+type Options struct {
+	Records     conversion.Store
+	Queue       queue.Queue
+	Sender      mail.Sender
+	Tokens      Tokens
+	PublicURL   string // of the gateway, for links: "https://tonearm.example.org"
+	Domain      string // of Message-IDs; default PublicURL's host
+	Concurrency int    // mails under way at once; default 4
+	Log         *slog.Logger
+	Registerer  prometheus.Registerer
+	Now         func() time.Time // default time.Now
+}
+
+// Notifier mails outcomes.
+type Notifier struct {
+	options Options
+	outbox  queue.Outbox
+	metrics metrics
+	records outage
+	queue   outage
+
+	claim        time.Duration // of a notice, in the record
+	lease        time.Duration // of its message, in the queue
+	sendingPause time.Duration // after the first temporary refusal; doubles up to an hour
+	storePause   time.Duration // after a failure of record store or queue; doubles up to 5 s
+}
+
+const (
+	margin         = 15 * time.Second // for the record's updates around a send
+	longestPause   = time.Hour
+	takeWait       = 5 * time.Second
+	storeTimeout   = 10 * time.Second // for one call to record store or queue
+	mostDeliveries = 20
+	longestReason  = 500 // bytes
+)
+
+// New checks the options; it contacts nobody.
+func New(o Options) (*Notifier, error) {
+	if o.Records == nil || o.Queue == nil || o.Sender == nil || o.Tokens == nil || o.Log == nil || o.Registerer == nil {
+		return nil, errors.New("notifier: Records, Queue, Sender, Tokens, Log and Registerer are required")
+	}
+	public, err := url.Parse(o.PublicURL)
+	if err != nil || public.Host == "" || public.Scheme != "http" && public.Scheme != "https" || public.RawQuery != "" || public.Fragment != "" {
+		return nil, fmt.Errorf("notifier: public URL %q is not one like https://tonearm.example.org", o.PublicURL)
+	}
+	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
+	if o.Domain == "" {
+		o.Domain = public.Hostname()
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = 4
+	}
+	if o.Concurrency < 0 {
+		return nil, fmt.Errorf("notifier: concurrency %d", o.Concurrency)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	n := &Notifier{
+		options: o,
+		outbox:  queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
+		metrics: newMetrics(),
+		records: outage{neighbour: "records", log: o.Log},
+		queue:   outage{neighbour: "queue", log: o.Log},
+
+		claim:        o.Sender.Timeout() + margin,
+		lease:        o.Sender.Timeout() + 2*margin, // a message that comes again finds the claim passed
+		sendingPause: 30 * time.Second,
+		storePause:   200 * time.Millisecond,
+	}
+	for _, c := range n.metrics.collectors() {
+		if err := o.Registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("notifier: register metrics: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// Run sends mails until ctx ends, then finishes those it began.
+func (n *Notifier) Run(ctx context.Context) error {
+	var workers sync.WaitGroup
+	for range n.options.Concurrency {
+		workers.Go(func() { n.work(ctx) })
+	}
+	workers.Wait()
+	return nil
+}
+
+func (n *Notifier) work(ctx context.Context) {
+	failures := 0
+	for ctx.Err() == nil {
+		d, err := n.options.Queue.Take(ctx, queue.Notice, n.lease, takeWait)
+		switch {
+		case err == nil:
+			failures = 0
+			n.queue.over()
+			if !n.handle(ctx, d) {
+				n.awaitRecords(ctx)
+			}
+		case errors.Is(err, queue.ErrEmpty):
+			failures = 0
+			n.queue.over()
+		case ctx.Err() == nil:
+			failures++
+			n.queue.failed(err)
+			pause(ctx, n.wait(failures))
+		}
+	}
+}
+
+func (n *Notifier) wait(failures int) time.Duration {
+	return backoff(failures, n.storePause, 5*time.Second)
+}
+
+// awaitRecords waits until the record store answers.
+func (n *Notifier) awaitRecords(ctx context.Context) {
+	for failures := 1; pause(ctx, n.wait(failures)); failures++ {
+		ping, cancel := context.WithTimeout(ctx, storeTimeout)
+		err := n.options.Records.Ping(ping)
+		cancel()
+		if err == nil {
+			return
+		}
+		n.records.failed(err)
+	}
+}
+
+// handle does what one message asks for; it reports false where the record
+// store could not be used. What it begins outlives ctx.
+func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
+	if d.Count > mostDeliveries {
+		n.options.Log.Warn("notice given back to its record after too many deliveries",
+			"conversion_id", d.ConversionID, "attempt", d.Attempt, "deliveries", d.Count)
+		n.metrics.outcomes.WithLabelValues(outcomePoison).Inc()
+		n.ack(ctx, d)
+		return true
+	}
+	claimed := false
+	c, err := n.update(ctx, d.ConversionID, func(c *conversion.Conversion) error {
+		// The message about this notice is the one in hand: whoever published
+		// it may not have settled the outbox yet, and need not any more.
+		c.Outbox = slices.DeleteFunc(c.Outbox, func(m conversion.Message) bool { return m.Kind == conversion.Notify })
+		err := c.ClaimNotice(d.Attempt, n.claim, n.options.Now())
+		claimed = err == nil
+		return err
+	})
+	switch {
+	case errors.Is(err, conversion.ErrNotFound):
+		n.obsolete(ctx, d)
+		return true
+	case err != nil:
+		n.giveBack(ctx, d, n.wait(d.Count))
+		return false
+	case claimed:
+		n.deliver(ctx, d, c)
+		return true
+	}
+	if until := owedAt(c, d.Attempt); !until.IsZero() {
+		n.giveBack(ctx, d, max(until.Sub(n.options.Now()), 0)+time.Millisecond)
+	} else {
+		n.obsolete(ctx, d)
+	}
+	return true
+}
+
+// owedAt is when the notice of an attempt may be claimed next; zero for never.
+func owedAt(c conversion.Conversion, attempt int) time.Time {
+	switch {
+	case c.Notice.Attempt != attempt:
+	case c.Notice.State == conversion.NoticeOwed:
+		return c.Notice.NotBefore
+	case c.Notice.State == conversion.NoticeSending:
+		return c.Notice.ClaimedUntil
+	}
+	return time.Time{}
+}
+
+// deliver sends the claimed notice of c and records what came of it.
+func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.Conversion) {
+	claim := c.Notice
+	failure := n.send(ctx, c)
+	now := n.options.Now()
+	c, err := n.record(ctx, d, func(c *conversion.Conversion) error {
+		if !c.Notice.OwedSince.Equal(claim.OwedSince) {
+			return conversion.ErrUnchanged // another notice by now
+		}
+		if failure == nil {
+			return c.NoticeDelivered(d.Attempt, now)
+		}
+		if c.Notice.Tries != claim.Tries {
+			return conversion.ErrUnchanged // somebody else sends it
+		}
+		return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure),
+			backoff(claim.Tries, n.sendingPause, longestPause), now)
+	})
+	if err != nil {
+		n.options.Log.Error("outcome of a mail not recorded; it may be sent again",
+			"conversion_id", d.ConversionID, "attempt", d.Attempt, "sent", failure == nil, "error", err)
+		return
+	}
+	n.tell(c, d.Attempt, failure)
+	// A notice that is owed again has a new message under the same id, which
+	// the queue takes only once the old one is gone.
+	n.ack(ctx, d)
+	n.outbox.Flush(ctx, c)
+}
+
+func (n *Notifier) send(ctx context.Context, c conversion.Conversion) error {
+	m, err := n.render(c, n.options.Now())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.options.Sender.Timeout())
+	defer cancel()
+	return n.options.Sender.Send(ctx, m)
+}
+
+// tell logs and counts what came of a try.
+func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
+	log := n.options.Log.With("conversion_id", c.ID, "attempt", attempt, "tries", c.Notice.Tries)
+	outcome := outcomeSent
+	switch {
+	case failure == nil:
+		log.Info("notice sent")
+		n.metrics.delay.Observe(n.options.Now().Sub(c.FinishedAt).Seconds())
+	case c.Notice.State == conversion.NoticeRefused:
+		outcome = outcomeRefused
+		log.Error("notice given up", "error", reason(failure))
+	default:
+		outcome = outcomeDelayed
+		log.Warn("notice not sent; it will be tried again", "not_before", c.Notice.NotBefore, "error", reason(failure))
+	}
+	n.metrics.outcomes.WithLabelValues(outcome).Inc()
+}
+
+// record updates the record however long that takes, until ctx ends.
+func (n *Notifier) record(ctx context.Context, d queue.Delivery, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	for failures := 1; ; failures++ {
+		c, err := n.update(ctx, d.ConversionID, change)
+		if err == nil || errors.Is(err, conversion.ErrNotFound) || !pause(ctx, n.wait(failures)) {
+			return c, err
+		}
+		// Nobody else is to send it meanwhile.
+		n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
+	}
+}
+
+// update makes one change to a record; it outlives ctx.
+func (n *Notifier) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	c, err := n.options.Records.Update(ctx, id, change)
+	if err == nil || errors.Is(err, conversion.ErrNotFound) {
+		n.records.over()
+	} else {
+		n.records.failed(err)
+	}
+	return c, err
+}
+
+func (n *Notifier) obsolete(ctx context.Context, d queue.Delivery) {
+	n.metrics.outcomes.WithLabelValues(outcomeObsolete).Inc()
+	n.ack(ctx, d)
+}
+
+func (n *Notifier) ack(ctx context.Context, d queue.Delivery) {
+	n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Ack(ctx, d) })
+}
+
+func (n *Notifier) giveBack(ctx context.Context, d queue.Delivery, after time.Duration) {
+	n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Return(ctx, d, after) })
+}
+
+// onQueue does one thing to a delivery; it outlives ctx. Where it fails the
+// lease runs out and the message comes again.
+func (n *Notifier) onQueue(ctx context.Context, do func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if err := do(ctx); err != nil && !errors.Is(err, queue.ErrLeaseLost) {
+		n.queue.failed(err)
+	}
+}
+
+// reason is a refusal as it is kept and logged.
+func reason(err error) string {
+	s := printable(err.Error())
+	return strings.ToValidUTF8(s[:min(len(s), longestReason)], "")
+}

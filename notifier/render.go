@@ -1,0 +1,128 @@
+package notifier
+
+import (
+	"embed"
+	"fmt"
+	htmltemplate "html/template"
+	"math"
+	"net/url"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/mail"
+)
+
+//go:embed template
+var templates embed.FS
+
+var (
+	texts = texttemplate.Must(texttemplate.ParseFS(templates, "template/*.txt"))
+	htmls = htmltemplate.Must(htmltemplate.ParseFS(templates, "template/*.html"))
+)
+
+// render writes the mail about a conversion's outcome.
+func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message, error) {
+	m := mail.Message{
+		// The same for every try of this notice, and for no other one.
+		ID:   fmt.Sprintf("%s.%d.%d@%s", c.ID, c.Notice.Attempt, c.Notice.OwedSince.UnixMilli(), n.options.Domain),
+		To:   c.OwnerEmail,
+		Date: now,
+	}
+	var name string
+	var data any
+	video := printable(c.Filename)
+	if c.State == conversion.Done {
+		token, until, err := n.options.Tokens.Download(c.MP3.ID)
+		if err != nil {
+			return m, fmt.Errorf("sign download link of %s: %w", c.ID, err)
+		}
+		name = "done"
+		m.Subject = "Your MP3 is ready: " + short(video)
+		data = struct{ Video, MP3Name, MP3ID, Length, Size, Link, Until string }{
+			video, printable(c.MP3Name()), c.MP3.ID, length(c.MP3.Duration), size(c.MP3.Size),
+			n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode(),
+			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"),
+		}
+	} else {
+		failure := conversion.Failure{Code: conversion.CodeInternal, Message: "Something went wrong on our side."}
+		if c.Error != nil {
+			failure = *c.Error
+		}
+		name = "failed"
+		m.Subject = "Could not be converted: " + short(video)
+		data = struct{ Video, ID, Code, Reason, Advice string }{
+			video, c.ID, string(failure.Code), printable(failure.Message), n.advice(c, failure.Code),
+		}
+	}
+	var text, html strings.Builder
+	if err := texts.ExecuteTemplate(&text, name+".txt", data); err != nil {
+		return m, fmt.Errorf("write mail about %s: %w", c.ID, err)
+	}
+	if err := htmls.ExecuteTemplate(&html, name+".html", data); err != nil {
+		return m, fmt.Errorf("write mail about %s: %w", c.ID, err)
+	}
+	m.Text, m.HTML = text.String(), html.String()
+	return m, nil
+}
+
+// advice says what the owner can do about a failure.
+func (n *Notifier) advice(c conversion.Conversion, code conversion.Code) string {
+	switch code {
+	case conversion.CodeNoAudio:
+		return "There is nothing to convert in it. If you hear sound when you play it, please check that this is the file you meant."
+	case conversion.CodeNotMedia, conversion.CodeDamaged, conversion.CodeTruncated:
+		return "If the file plays on your machine, please upload it again; it may have been cut off or changed on the way."
+	case conversion.CodeEmpty, conversion.CodeSizeMismatch, conversion.CodeSourceChanged, conversion.CodeSourceMissing:
+		return "Please upload the file again, all of it."
+	case conversion.CodeUnsupportedCodec:
+		return "Please convert it into a common format, such as MP4 with AAC sound, and upload that."
+	case conversion.CodeTrackNotFound, conversion.CodeInvalidOptions:
+		return "Please upload it again with other options."
+	case conversion.CodeLimitExceeded:
+		return "Please cut it into shorter pieces and upload those."
+	}
+	return "It was tried several times. You can ask for another try with POST " + n.options.PublicURL +
+		"/v1/conversions/" + c.ID + "/retry, or upload the file again later."
+}
+
+// printable takes out of a name what would end a line or hide what follows.
+func printable(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return ' '
+		}
+		return r
+	}, s))
+}
+
+// short cuts a name to what a subject holds.
+func short(s string) string {
+	const most = 80
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// length is a duration as players show it: 1:02:03.
+func length(seconds float64) string {
+	s := int64(math.Round(seconds))
+	if s >= 3600 {
+		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d", s/60, s%60)
+}
+
+// size is a number of bytes as people read it: 4.2 MB.
+func size(bytes int64) string {
+	switch b := float64(bytes); {
+	case bytes >= 1e9:
+		return fmt.Sprintf("%.1f GB", b/1e9)
+	case bytes >= 1e6:
+		return fmt.Sprintf("%.1f MB", b/1e6)
+	}
+	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+}
