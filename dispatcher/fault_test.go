@@ -1,0 +1,120 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+)
+
+var errDown = errors.New("switched off by the test")
+
+// fault fails calls while fails says so; nil for never.
+type fault struct {
+	fails  atomic.Pointer[func() bool]
+	failed atomic.Int64
+}
+
+func (f *fault) always() {
+	always := func() bool { return true }
+	f.fails.Store(&always)
+}
+
+func (f *fault) never() { f.fails.Store(nil) }
+
+func (f *fault) err() error {
+	if fails := f.fails.Load(); fails != nil && (*fails)() {
+		f.failed.Add(1)
+		return errDown
+	}
+	return nil
+}
+
+// records is a store that can be switched off: before a write, or after it, so
+// that its outcome is unknown to the writer.
+type records struct {
+	conversion.Store
+	before, after fault
+}
+
+func (r *records) Create(ctx context.Context, c conversion.Conversion) error {
+	if err := r.before.err(); err != nil {
+		return err
+	}
+	return errors.Join(r.Store.Create(ctx, c), r.after.err())
+}
+
+func (r *records) ByID(ctx context.Context, id string) (conversion.Conversion, error) {
+	if err := r.before.err(); err != nil {
+		return conversion.Conversion{}, err
+	}
+	return r.Store.ByID(ctx, id)
+}
+
+func (r *records) ByObject(ctx context.Context, key, version string) (conversion.Conversion, error) {
+	if err := r.before.err(); err != nil {
+		return conversion.Conversion{}, err
+	}
+	return r.Store.ByObject(ctx, key, version)
+}
+
+func (r *records) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	if err := r.before.err(); err != nil {
+		return conversion.Conversion{}, err
+	}
+	c, err := r.Store.Update(ctx, id, change)
+	if err == nil {
+		err = r.after.err()
+	}
+	return c, err
+}
+
+func (r *records) Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error {
+	if err := r.before.err(); err != nil {
+		return err
+	}
+	return r.Store.Settle(ctx, id, revision, wakeAt)
+}
+
+func (r *records) Due(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	if err := r.before.err(); err != nil {
+		return nil, err
+	}
+	return r.Store.Due(ctx, now, limit)
+}
+
+func (r *records) Owing(ctx context.Context, after string, limit int) ([]conversion.Conversion, error) {
+	if err := r.before.err(); err != nil {
+		return nil, err
+	}
+	return r.Store.Owing(ctx, after, limit)
+}
+
+// blobs is a store that can be switched off, for one key or for all.
+type blobs struct {
+	blob.Store
+	fault
+	broken atomic.Pointer[string] // a key of which nothing can be learnt
+	headed atomic.Int64
+}
+
+func (b *blobs) Head(ctx context.Context, key string) (blob.Object, error) {
+	b.headed.Add(1)
+	if err := b.err(); err != nil {
+		return blob.Object{}, err
+	}
+	if broken := b.broken.Load(); broken != nil && *broken == key {
+		return blob.Object{}, errDown
+	}
+	return b.Store.Head(ctx, key)
+}
+
+func (b *blobs) Delete(ctx context.Context, key string) error {
+	if err := b.err(); err != nil {
+		return err
+	}
+	return b.Store.Delete(ctx, key)
+}

@@ -1,0 +1,183 @@
+package dispatcher_test
+
+import (
+	"testing"
+
+	"tonearm/dispatcher"
+	"tonearm/internal/account"
+	"tonearm/internal/conversion"
+	"tonearm/internal/queue"
+)
+
+// user makes an account.
+func (w *world) user(email string, limit int64) account.User {
+	w.Helper()
+	u, err := w.accounts.Create(w.Context(), email, "correct horse", limit)
+	w.must(err)
+	return u
+}
+
+// of returns all conversions of an owner.
+func (w *world) of(u account.User) []conversion.Conversion {
+	w.Helper()
+	list, err := w.records.List(w.Context(), conversion.Query{OwnerID: u.ID, Limit: 100})
+	w.must(err)
+	return list
+}
+
+// dropped waits until the owner has n conversions and returns them.
+func (w *world) dropped(u account.User, n int) []conversion.Conversion {
+	w.Helper()
+	w.until("the inbox was read", func() bool { return len(w.of(u)) >= n })
+	list := w.of(u)
+	if len(list) != n {
+		w.Fatalf("%d conversions, want %d", len(list), n)
+	}
+	return list
+}
+
+func TestInboxNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("a+b@example.org", 0)
+	files := map[string]string{ // by key
+		"inbox/a+b@example.org/plain.mp4":             "plain.mp4",
+		"inbox/A+B@Example.org/other case.mp4":        "other case.mp4",
+		"inbox/a+b@example.org/two words #1.mp4":      "two words #1.mp4",
+		"inbox/a+b@example.org/100% + more & =.mp4":   "100% + more & =.mp4",
+		"inbox/a+b@example.org/folder/Übung 日本 🎬.mp4": "Übung 日本 🎬.mp4",
+	}
+	for key := range files {
+		w.put(key, source+key)
+		w.tell(key)
+	}
+	w.run()
+	for _, c := range w.dropped(u, len(files)) {
+		c = w.become(c.ID, conversion.Done)
+		w.wantMP3(c)
+		if files[c.Object.Key] != c.Filename || c.OwnerEmail != u.Email || c.Object.Size != int64(len(source+c.Object.Key)) {
+			t.Errorf("%q became %q of %d bytes", c.Object.Key, c.Filename, c.Object.Size)
+		}
+		delete(files, c.Object.Key)
+		if !c.SourceUntil.IsZero() {
+			t.Errorf("%q is to be removed at %s", c.Object.Key, c.SourceUntil)
+		}
+	}
+	if len(files) != 0 {
+		t.Errorf("nothing came of %v", files)
+	}
+}
+
+func TestInboxUnknownOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	const key = "inbox/later@example.org/video.mp4"
+	w.put(key, source)
+	w.put("inbox/not an address@/video.mp4", source)
+	w.tell(key)
+	w.until("the drop waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 1 })
+	u := w.user("later@example.org", 0)
+	c := w.dropped(u, 1)[0]
+	w.wantMP3(w.become(c.ID, conversion.Done))
+	w.until("no drop waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 0 })
+	if got := w.keys("inbox/"); len(got) != 2 {
+		t.Errorf("the inbox holds %q", got)
+	}
+}
+
+func TestInboxSameAndReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	u := w.user("a@example.org", 0)
+	const key = "inbox/a@example.org/video.mp4"
+	for range 3 {
+		w.put(key, source)
+		w.tell(key)
+	}
+	first := w.become(w.dropped(u, 1)[0].ID, conversion.Done)
+
+	w.put(key, "another video") // its event is lost
+	second := w.become(w.dropped(u, 2)[0].ID, conversion.Done)
+	if first.ID == second.ID || first.Object.ETag == second.Object.ETag || first.MP3.ID == second.MP3.ID {
+		t.Errorf("the same: %+v %+v", first.Object, second.Object)
+	}
+	w.wantMP3(first)
+	w.wantMP3(second)
+
+	// Deletion of the first one leaves what was put in the place of its source.
+	w.act(first.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
+	w.until("the first result is gone", func() bool { return len(w.keys(first.MP3Folder())) == 0 })
+	w.until("all of it was looked at", func() bool { return w.read(first.ID).CleanAt.After(w.clock.Now()) })
+	w.wantMP3(w.read(second.ID))
+	if got := w.keys(key); len(got) != 1 {
+		t.Errorf("the inbox holds %q", got)
+	}
+
+	w.act(second.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
+	w.until("the source of the second one is gone", func() bool { return len(w.keys(key)) == 0 })
+}
+
+// A file replaced while the events of both are under way is two at most, and
+// each source is recorded as it was seen.
+func TestInboxEventsTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("a@example.org", 0)
+	const key = "inbox/a@example.org/video.mp4"
+	w.put(key, source)
+	status := make(chan int)
+	for range 10 {
+		go func() { status <- w.event(key) }()
+	}
+	for range 10 {
+		if got := <-status; got != 200 {
+			t.Errorf("answered %d", got)
+		}
+	}
+	c := w.dropped(u, 1)[0]
+	if c.State != conversion.Queued || w.depth(queue.CPU) != 1 {
+		t.Errorf("%s, %d messages", c.State, w.depth(queue.CPU))
+	}
+}
+
+func TestInboxLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *dispatcher.Options) { o.MaxUploadBytes = 10 })
+	a, b := w.user("a@example.org", 0), w.user("b@example.org", 100)
+	w.put("inbox/a@example.org/video.mp4", source)
+	w.put("inbox/b@example.org/video.mp4", source)
+	w.put("inbox/b@example.org/empty.mp4", "")
+	w.run()
+	c := w.dropped(a, 1)[0]
+	if c.State != conversion.Failed || c.Error.Code != conversion.CodeLimitExceeded || c.Notice.State != conversion.NoticeOwed {
+		t.Errorf("over the limit: %s %v, notice %s", c.State, c.Error, c.Notice.State)
+	}
+	for _, c := range w.dropped(b, 2) {
+		if c.Filename == "empty.mp4" {
+			if c.State != conversion.Failed || c.Error.Code != conversion.CodeEmpty {
+				t.Errorf("empty: %s %v", c.State, c.Error)
+			}
+			continue
+		}
+		w.become(c.ID, conversion.Done)
+	}
+}
+
+// One drop of which nothing can be learnt does not stand before the others.
+func TestInboxOneBroken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("a@example.org", 0)
+	broken := "inbox/a@example.org/a.mp4"
+	w.blobs.broken.Store(&broken)
+	w.put(broken, source)
+	w.put("inbox/a@example.org/b.mp4", source)
+	w.run()
+	c := w.dropped(u, 1)[0]
+	if c.Filename != "b.mp4" {
+		t.Errorf("converts %q", c.Filename)
+	}
+	w.become(c.ID, conversion.Done)
+	w.blobs.broken.Store(nil)
+	w.become(w.dropped(u, 2)[0].ID, conversion.Done)
+}

@@ -1,0 +1,344 @@
+package dispatcher_test
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"tonearm/internal/attempt"
+	"tonearm/internal/blob"
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+)
+
+// launcher runs attempts as goroutines that speak to the dispatcher over HTTP.
+// What runs outlives a dispatcher, as on Kubernetes, unless it is mortal.
+type launcher struct {
+	url string
+
+	mu       sync.Mutex
+	script   func(*agent) launch.End // of the attempts started from now on
+	refuse   func(launch.Spec) error // Start's error; nil for none
+	mortal   bool                    // Close ends what runs
+	attempts map[launch.Ref]*agent   // until Stop
+	starts   map[launch.Ref]int
+	stops    map[launch.Ref]int
+	ends     []launch.End
+	wake     chan struct{}
+	wg       sync.WaitGroup
+}
+
+func newLauncher(url string) *launcher {
+	return &launcher{
+		url: url, script: finish, wake: make(chan struct{}, 1),
+		attempts: map[launch.Ref]*agent{}, starts: map[launch.Ref]int{}, stops: map[launch.Ref]int{},
+	}
+}
+
+// set changes the launcher's behaviour.
+func (l *launcher) set(change func(*launcher)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
+// started counts how often each attempt of a conversion was started.
+func (l *launcher) started(id string) map[int]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	counts := map[int]int{}
+	for r, n := range l.starts {
+		if r.ConversionID == id {
+			counts[r.Attempt] = n
+		}
+	}
+	return counts
+}
+
+func (l *launcher) stopped(r launch.Ref) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stops[r] > 0
+}
+
+func (l *launcher) Start(_ context.Context, s launch.Spec) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refuse != nil {
+		if err := l.refuse(s); err != nil {
+			return err
+		}
+	}
+	if l.attempts[s.Ref] != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &agent{
+		Client: attempt.Client{BaseURL: l.url, ConversionID: s.ConversionID, Token: s.Token},
+		Spec:   s, ctx: ctx, cancel: cancel, gone: make(chan struct{}), nonce: "nonce of " + s.String(),
+	}
+	l.attempts[s.Ref] = a
+	l.starts[s.Ref]++
+	script := l.script
+	l.wg.Go(func() {
+		end := script(a)
+		if ctx.Err() != nil && end.Reason == "" {
+			end = launch.End{Reason: launch.Stopped}
+		}
+		end.Ref = s.Ref
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		close(a.gone)
+		if end.Reason != vanished {
+			l.ends = append(l.ends, end)
+		}
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	})
+	return nil
+}
+
+func (l *launcher) Stop(ctx context.Context, r launch.Ref) error {
+	l.mu.Lock()
+	a := l.attempts[r]
+	l.stops[r]++
+	l.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	a.cancel()
+	select {
+	case <-a.gone:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.attempts, r)
+	return nil
+}
+
+func (l *launcher) Running(context.Context) ([]launch.Ref, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	refs := []launch.Ref{}
+	for r, a := range l.attempts {
+		if a.runs() {
+			refs = append(refs, r)
+		}
+	}
+	return refs, nil
+}
+
+func (l *launcher) Watch(ctx context.Context, ended func(launch.End)) error {
+	for {
+		l.mu.Lock()
+		ends := l.ends
+		l.ends = nil
+		l.mu.Unlock()
+		for _, e := range ends {
+			ended(e)
+		}
+		if len(ends) > 0 {
+			continue
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *launcher) Close() error {
+	l.mu.Lock()
+	mortal := l.mortal
+	l.mu.Unlock()
+	if mortal {
+		l.end()
+	}
+	return nil
+}
+
+// end ends everything that runs.
+func (l *launcher) end() {
+	l.mu.Lock()
+	agents := slices.Collect(func(yield func(*agent) bool) {
+		for _, a := range l.attempts {
+			if !yield(a) {
+				return
+			}
+		}
+	})
+	l.mu.Unlock()
+	for _, a := range agents {
+		a.cancel()
+		<-a.gone
+	}
+}
+
+// agent is one attempt.
+type agent struct {
+	attempt.Client
+	launch.Spec
+	ctx    context.Context // done once it was told to stop
+	cancel context.CancelFunc
+	gone   chan struct{}
+	nonce  string
+}
+
+func (a *agent) runs() bool {
+	select {
+	case <-a.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// vanished: nobody hears of the end.
+const vanished launch.Reason = "vanished"
+
+func exited(code int) launch.End { return launch.End{Reason: launch.Exited, ExitCode: code} }
+
+// finish does all that a transcoder does.
+func finish(a *agent) launch.End {
+	as, err := a.Claim(a.ctx, a.nonce)
+	if err != nil {
+		return a.ended(err)
+	}
+	return a.deliver(as)
+}
+
+// deliver does what a transcoder does once it has its assignment.
+func (a *agent) deliver(as attempt.Assignment) launch.End {
+	g, err := a.Progress(a.ctx, attempt.Progress{Nonce: a.nonce, Progress: conversion.Progress{Phase: conversion.PhaseEncoding}})
+	if err != nil {
+		return a.ended(err)
+	}
+	if g.Stop {
+		return exited(attempt.ExitStopped)
+	}
+	if err := store(a.ctx, as.Target, a.mp3()); err != nil {
+		return exited(attempt.ExitFailed)
+	}
+	if _, err := a.Result(a.ctx, a.result()); err != nil {
+		return a.ended(err)
+	}
+	return exited(attempt.ExitDone)
+}
+
+func (a *agent) ended(err error) launch.End {
+	switch {
+	case a.ctx.Err() != nil:
+		return launch.End{Reason: launch.Stopped}
+	case errors.Is(err, attempt.ErrStale):
+		return exited(attempt.ExitStopped)
+	}
+	return exited(attempt.ExitNoReport)
+}
+
+// mp3 is what the attempt makes of the source.
+func (a *agent) mp3() string { return "MP3 of " + a.String() }
+
+func (a *agent) result() attempt.Result {
+	return attempt.Result{
+		Nonce:  a.nonce,
+		Source: &conversion.Source{Container: "mov", Codec: "aac", Duration: 1, Size: a.SourceSize},
+		MP3:    &conversion.MP3{Size: int64(len(a.mp3())), Duration: 1, SHA256: "…", LengthChecked: true},
+	}
+}
+
+// crash claims and ends without a word.
+func crash(a *agent) launch.End {
+	if _, err := a.Claim(a.ctx, a.nonce); err != nil {
+		return a.ended(err)
+	}
+	return launch.End{Reason: launch.Killed}
+}
+
+// hang claims and is silent from then on.
+func hang(a *agent) launch.End {
+	if _, err := a.Claim(a.ctx, a.nonce); err != nil {
+		return a.ended(err)
+	}
+	<-a.ctx.Done()
+	return launch.End{Reason: launch.Stopped}
+}
+
+// idle does nothing until it is stopped; the test speaks for it.
+func idle(a *agent) launch.End {
+	<-a.ctx.Done()
+	return launch.End{Reason: launch.Stopped}
+}
+
+// vanish claims and is gone, and nobody hears of it.
+func vanish(a *agent) launch.End {
+	if _, err := a.Claim(a.ctx, a.nonce); err != nil {
+		return a.ended(err)
+	}
+	return launch.End{Reason: vanished}
+}
+
+// fail reports a failure.
+func fail(final bool) func(*agent) launch.End {
+	return func(a *agent) launch.End {
+		if _, err := a.Claim(a.ctx, a.nonce); err != nil {
+			return a.ended(err)
+		}
+		f, code := conversion.Failure{Code: conversion.CodeStore, Message: "The store did not answer."}, attempt.ExitFailed
+		if final {
+			f, code = conversion.Failure{Code: conversion.CodeNoAudio, Message: "There is no sound."}, attempt.ExitBadInput
+		}
+		if _, err := a.Result(a.ctx, attempt.Result{Nonce: a.nonce, Failure: &f, Final: final}); err != nil {
+			return a.ended(err)
+		}
+		return exited(code)
+	}
+}
+
+// inTurn gives each attempt of a conversion the script of its number, the last
+// one to all further ones.
+func inTurn(scripts ...func(*agent) launch.End) func(*agent) launch.End {
+	return func(a *agent) launch.End { return scripts[min(a.Attempt, len(scripts))-1](a) }
+}
+
+// store follows a presigned PUT.
+func store(ctx context.Context, r attempt.Request, content string) error {
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(content))
+	if err != nil {
+		return err
+	}
+	for name, value := range r.Header {
+		req.Header.Set(name, value)
+	}
+	sum := md5.Sum([]byte(content))
+	req.Header.Set("Content-MD5", base64.StdEncoding.EncodeToString(sum[:]))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the store answered %s", resp.Status)
+	}
+	return nil
+}
+
+func onWire(r blob.Request) attempt.Request {
+	header := map[string]string{}
+	for name := range r.Header {
+		header[name] = r.Header.Get(name)
+	}
+	return attempt.Request{Method: r.Method, URL: r.URL, Header: header}
+}
