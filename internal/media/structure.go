@@ -138,7 +138,7 @@ func riffSize(r io.ReaderAt, size int64) int64 {
 		}
 		at += 8 + int64(n) + int64(n&1)
 		if at >= size {
-			return at - slack
+			return max(0, at-slack)
 		}
 	}
 }
