@@ -17,14 +17,14 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, expires, err := g.Tokens.Access(user)
+	token, expires, err := g.o.Tokens.Access(user)
 	if err != nil {
 		return err
 	}
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
 		w.Header().Set("Content-Type", "application/json")
 		return json.NewEncoder(w).Encode(api.Token{ //nolint:gosec // giving the token is what login is for
-			AccessToken: token, TokenType: "Bearer", ExpiresIn: int(expires.Sub(g.Now()).Seconds()),
+			AccessToken: token, TokenType: "Bearer", ExpiresIn: int(expires.Sub(g.o.Now()).Seconds()),
 		})
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -37,11 +37,11 @@ type userInput struct{ Body api.NewUser }
 type userOutput struct{ Body api.User }
 
 func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, error) {
-	if !g.OpenRegistration {
+	if !g.o.OpenRegistration {
 		return nil, refuse(http.StatusForbidden, "registration_closed",
 			"Accounts are made by the operator here: tonearm user add EMAIL.")
 	}
-	u, err := g.Accounts.Create(ctx, in.Body.Email, in.Body.Password, 0)
+	u, err := g.o.Accounts.Create(ctx, in.Body.Email, in.Body.Password, 0)
 	if err != nil {
 		return nil, err
 	}

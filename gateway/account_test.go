@@ -23,7 +23,7 @@ func TestLogin(t *testing.T) {
 	r := login(" A+B@Example.org", password).want(200)
 	equal(t, "content type", r.header.Get("Content-Type"), "text/plain; charset=utf-8")
 	equal(t, "caching", r.header.Get("Cache-Control"), "no-store")
-	id, err := s.Tokens.VerifyAccess(string(r.body))
+	id, err := s.o.Tokens.VerifyAccess(string(r.body))
 	check(t, err)
 	equal(t, "user", id, u.ID)
 

@@ -61,7 +61,7 @@ func (g *Gateway) owned(ctx context.Context, user account.User, id string) (conv
 	if !known(id) {
 		return conversion.Conversion{}, conversion.ErrNotFound
 	}
-	c, err := g.Records.ByID(ctx, id)
+	c, err := g.o.Records.ByID(ctx, id)
 	if err != nil {
 		return c, err
 	}
@@ -82,7 +82,7 @@ func (g *Gateway) transition(ctx context.Context, user account.User, id string, 
 		return change(c)
 	})
 	if err == nil && c.State != before {
-		g.Log.Info("conversion changed", "conversion_id", id, "before", before, "state", c.State)
+		g.o.Log.Info("conversion changed", "conversion_id", id, "before", before, "state", c.State)
 	}
 	return c, err
 }
@@ -168,9 +168,9 @@ func (g *Gateway) ownedSoon(ctx context.Context, user account.User, id string) (
 func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, func()) {
 	ctx, stop := context.WithTimeout(ctx, pollInterval)
 	defer stop()
-	changed, cancel, err := g.Queue.Subscribe(ctx, id)
+	changed, cancel, err := g.o.Queue.Subscribe(ctx, id)
 	if err != nil {
-		g.Log.Warn("waiting without wake-ups", "conversion_id", id, "error", err)
+		g.o.Log.Warn("waiting without wake-ups", "conversion_id", id, "error", err)
 		return nil, nil
 	}
 	return changed, cancel
@@ -208,7 +208,7 @@ func (g *Gateway) page(ctx context.Context, user account.User, in PageInput, sta
 	if err != nil || len(before) > 0 && !known(string(before)) {
 		return nil, "", invalid("query.cursor", "this cursor is not one of an answer's next")
 	}
-	page, err := g.Records.List(ctx, conversion.Query{
+	page, err := g.o.Records.List(ctx, conversion.Query{
 		OwnerID: user.ID, States: states, Before: string(before), Limit: in.Limit + 1,
 	})
 	if err != nil || len(page) <= in.Limit {
@@ -219,7 +219,7 @@ func (g *Gateway) page(ctx context.Context, user account.User, in PageInput, sta
 }
 
 func (g *Gateway) cancel(ctx context.Context, user account.User, in *idInput) (*conversionOutput, error) {
-	c, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Cancel(g.Now()) })
+	c, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Cancel(g.o.Now()) })
 	if errors.Is(err, conversion.ErrState) {
 		return nil, conflict("The conversion is " + string(c.State) + ": there is nothing left to cancel.")
 	}
@@ -239,7 +239,7 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	if c.State != conversion.Failed && c.State != conversion.Canceled && c.State != conversion.Expired {
 		return nil, cannotRetry(c)
 	}
-	object, err := g.Blobs.Head(ctx, c.Object.Key)
+	object, err := g.o.Blobs.Head(ctx, c.Object.Key)
 	there := err == nil
 	if err != nil && !errors.Is(err, blob.ErrNotExist) {
 		return nil, err
@@ -254,15 +254,15 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	if !uploaded && there && !good {
 		// What was refused stands in the way of an upload that must not
 		// overwrite anything.
-		if err := g.Blobs.Delete(ctx, c.Object.Key); err != nil {
+		if err := g.o.Blobs.Delete(ctx, c.Object.Key); err != nil {
 			return nil, err
 		}
 	}
 	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
-		if err := c.Retry(g.UploadWindow, g.Now()); err != nil || uploaded || !good {
+		if err := c.Retry(g.o.UploadWindow, g.o.Now()); err != nil || uploaded || !good {
 			return err
 		}
-		return c.Uploaded(stored(object), g.Now())
+		return c.Uploaded(stored(object), g.o.Now())
 	})
 	if errors.Is(err, conversion.ErrState) {
 		return nil, cannotRetry(c)
@@ -278,7 +278,7 @@ func cannotRetry(c conversion.Conversion) error {
 }
 
 func (g *Gateway) remove(ctx context.Context, user account.User, in *idInput) (*struct{}, error) {
-	_, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Delete(g.Now()) })
+	_, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
 	return nil, err
 }
 

@@ -105,16 +105,16 @@ func TestSinglePut(t *testing.T) {
 		equal(t, "state after complete", got.State, conversion.Queued)
 		equal(t, "size", got.Size, 5)
 	}
-	m, err := s.Queue.Take(t.Context(), queue.CPU, time.Minute, time.Second)
+	m, err := s.o.Queue.Take(t.Context(), queue.CPU, time.Minute, time.Second)
 	check(t, err)
 	equal(t, "message", m.Message, queue.Message{Class: queue.CPU, Owner: u.ID, ConversionID: c.ID, Attempt: 1, Kind: conversion.Work})
 	u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
 
 	// Another size than announced is the owner's to hear, and to mend.
 	d := u.announce(5, false)
-	record, err := s.Records.ByID(t.Context(), d.ID)
+	record, err := s.o.Records.ByID(t.Context(), d.ID)
 	check(t, err)
-	_, err = s.Blobs.Put(t.Context(), record.Object.Key, strings.NewReader("short"[:2]))
+	_, err = s.o.Blobs.Put(t.Context(), record.Object.Key, strings.NewReader("short"[:2]))
 	check(t, err)
 	got := decode[api.Conversion](u.call("POST", "/v1/conversions/"+d.ID+"/complete", nil).want(200))
 	equal(t, "state of another size", got.State, conversion.Failed)
@@ -256,9 +256,9 @@ func TestTransitions(t *testing.T) {
 		for action, want := range map[string]string{"cancel": tt.cancel, "retry": tt.retry, "": tt.remove} {
 			c := s.advance(u.announce(3, false).ID, tt.from)
 			if c.Object.ETag != "" {
-				o, err := s.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("abc"))
+				o, err := s.o.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("abc"))
 				check(t, err)
-				_, err = s.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
+				_, err = s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
 					c.Object = stored(o)
 					return nil
 				})
@@ -285,24 +285,24 @@ func TestRetryWithoutSource(t *testing.T) {
 	u := s.user("a@example.org")
 	c := s.advance(u.announce(3, false).ID, conversion.Failed)
 	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
-	_, err := s.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("other"))
+	_, err := s.o.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("other"))
 	check(t, err)
 	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
 	equal(t, "state", decode[api.Conversion](u.call("GET", "/v1/conversions/"+c.ID, nil).want(200)).State, conversion.Failed)
 
 	// One that came through the gateway cannot be sent by a URL.
 	plain := decode[api.Conversion](u.call("PUT", "/upload", strings.NewReader("video")).want(201))
-	record, err := s.Records.Update(t.Context(), plain.ID, func(c *conversion.Conversion) error {
+	record, err := s.o.Records.Update(t.Context(), plain.ID, func(c *conversion.Conversion) error {
 		c.State, c.Object.ETag, c.Object.Size = conversion.Expired, "", 0
 		return nil
 	})
 	check(t, err)
-	check(t, s.Blobs.Delete(t.Context(), record.Object.Key))
+	check(t, s.o.Blobs.Delete(t.Context(), record.Object.Key))
 	u.call("POST", "/v1/conversions/"+plain.ID+"/retry", nil).want(409, "source_missing")
 
 	// An upload that came after all is taken as it is.
 	late := s.advance(u.announce(3, false).ID, conversion.Expired)
-	_, err = s.Blobs.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))
+	_, err = s.o.Blobs.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))
 	check(t, err)
 	equal(t, "state of a late one", decode[api.Conversion](u.call("POST", "/v1/conversions/"+late.ID+"/retry", nil).want(200)).State, conversion.Queued)
 }
@@ -318,7 +318,7 @@ func TestCancelRunning(t *testing.T) {
 		} else {
 			u.call("DELETE", "/v1/conversions/"+c.ID, nil).want(204)
 		}
-		m, err := s.Queue.Take(t.Context(), queue.Stop, time.Minute, time.Second)
+		m, err := s.o.Queue.Take(t.Context(), queue.Stop, time.Minute, time.Second)
 		check(t, err)
 		equal(t, "message", m.Message, queue.Message{Class: queue.Stop, Owner: u.ID, ConversionID: c.ID, Attempt: 1, Kind: conversion.Stop})
 	}

@@ -53,19 +53,19 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	}
 	c, err := conversion.New(conversion.Params{
 		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Options: *req.Options,
-		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.UploadWindow,
-	}, g.Now())
+		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.o.UploadWindow,
+	}, g.o.Now())
 	if err != nil {
 		return nil, err
 	}
 	if req.Parts || req.Size > maxSinglePut {
 		size := partSize(req.Size)
 		c.Upload = &conversion.Upload{PartSize: size, Parts: int((req.Size + size - 1) / size)}
-		if c.Upload.ID, err = g.Blobs.CreateUpload(ctx, c.Object.Key); err != nil {
+		if c.Upload.ID, err = g.o.Blobs.CreateUpload(ctx, c.Object.Key); err != nil {
 			return nil, err
 		}
 	}
-	if err := g.Records.Create(ctx, c); err != nil {
+	if err := g.o.Records.Create(ctx, c); err != nil {
 		if c.Upload != nil {
 			g.abort(ctx, c.Object.Key, c.Upload.ID)
 		}
@@ -74,7 +74,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		}
 		return nil, err
 	}
-	g.Log.Info("conversion created", "conversion_id", c.ID, "size", c.Object.Size, "parts", c.Upload != nil)
+	g.o.Log.Info("conversion created", "conversion_id", c.ID, "size", c.Object.Size, "parts", c.Upload != nil)
 	return g.withUpload(ctx, http.StatusCreated, user, c)
 }
 
@@ -99,7 +99,7 @@ func (g *Gateway) limit(user account.User) int64 {
 	if user.MaxUploadBytes > 0 {
 		return user.MaxUploadBytes
 	}
-	return g.MaxUploadBytes
+	return g.o.MaxUploadBytes
 }
 
 func emptySource() error {
@@ -124,7 +124,7 @@ func requestHash(req api.NewConversion) (string, error) {
 // repeated answers a request whose idempotency key is known; ErrNotFound if it
 // is not.
 func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash string) (*conversionOutput, error) {
-	c, err := g.Records.ByIdempotencyKey(ctx, user.ID, key)
+	c, err := g.o.Records.ByIdempotencyKey(ctx, user.ID, key)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (g *Gateway) withUpload(ctx context.Context, status int, user account.User,
 // empty the next ones that have is missing.
 func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob.Part, numbers []int) (*api.Upload, error) {
 	if c.Upload == nil {
-		r, err := g.Blobs.PresignPut(ctx, c.Object.Key, c.Object.Size, g.URLExpiry, blob.Public)
+		r, err := g.o.Blobs.PresignPut(ctx, c.Object.Key, c.Object.Size, g.o.URLExpiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +172,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 		return &api.Upload{Method: r.Method, URL: r.URL, Headers: headers, ExpiresAt: r.ExpiresAt.UTC()}, nil
 	}
-	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.Now().Add(g.URLExpiry).UTC()}
+	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.o.Now().Add(g.o.URLExpiry).UTC()}
 	for _, p := range have {
 		up.Stored = append(up.Stored, p.Number)
 	}
@@ -184,7 +184,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 	}
 	for _, n := range numbers {
-		r, err := g.Blobs.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.URLExpiry, blob.Public)
+		r, err := g.o.Blobs.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.o.URLExpiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -209,7 +209,7 @@ func partSize(size int64) int64 {
 func (g *Gateway) abort(ctx context.Context, key, uploadID string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
 	defer cancel()
-	if err := g.Blobs.AbortUpload(ctx, key, uploadID); err != nil {
-		g.Log.Warn("multipart upload left behind", "key", key, "upload_id", uploadID, "error", err)
+	if err := g.o.Blobs.AbortUpload(ctx, key, uploadID); err != nil {
+		g.o.Log.Warn("multipart upload left behind", "key", key, "upload_id", uploadID, "error", err)
 	}
 }

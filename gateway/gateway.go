@@ -100,7 +100,7 @@ func within[T int64 | time.Duration](name string, v *T, standard, limit T) error
 
 // Gateway serves Tonearm's HTTP interface.
 type Gateway struct {
-	Options
+	o        Options
 	outbox   queue.Outbox
 	logins   *throttle
 	metrics  *metrics
@@ -120,7 +120,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: register metrics: %w", err)
 	}
 	g := &Gateway{
-		Options: o,
+		o:       o,
 		outbox:  queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
 		logins:  newThrottle(o.Now),
 		metrics: m,

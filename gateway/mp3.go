@@ -37,7 +37,7 @@ func (g *Gateway) result(ctx context.Context, id string) (conversion.Conversion,
 	if !known(id) {
 		return conversion.Conversion{}, conversion.ErrNotFound
 	}
-	c, err := g.Records.ByMP3(ctx, id)
+	c, err := g.o.Records.ByMP3(ctx, id)
 	if err == nil && c.State != conversion.Done {
 		err = conversion.ErrNotFound
 	}
@@ -83,7 +83,7 @@ func (g *Gateway) mp3Download(ctx context.Context, user account.User, in *mp3Inp
 
 // link returns a presigned link that saves the MP3 under the video's name.
 func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, error) {
-	r, err := g.Blobs.PresignGet(ctx, c.MP3.Key, c.MP3Name(), "audio/mpeg", g.DownloadExpiry, blob.Public)
+	r, err := g.o.Blobs.PresignGet(ctx, c.MP3.Key, c.MP3Name(), "audio/mpeg", g.o.DownloadExpiry, blob.Public)
 	return r.URL, err
 }
 
@@ -98,7 +98,7 @@ func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		find = func(ctx context.Context, id string) (conversion.Conversion, error) { return g.ownResult(ctx, user, id) }
-	} else if granted, err := g.Tokens.VerifyDownload(token); err != nil || granted != query.Get("mp3_id") {
+	} else if granted, err := g.o.Tokens.VerifyDownload(token); err != nil || granted != query.Get("mp3_id") {
 		return refuse(http.StatusForbidden, "link_invalid",
 			"This link has expired, or a part of it is missing. Your MP3 may still be there: log in to download it.")
 	}

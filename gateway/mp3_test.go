@@ -19,9 +19,9 @@ func TestDownload(t *testing.T) {
 	u := s.user("a@example.org")
 	c := s.advance(u.announce(3, false).ID, conversion.Done)
 	other := s.advance(u.announce(3, false).ID, conversion.Done)
-	_, err := s.Blobs.Put(t.Context(), c.MP3.Key, strings.NewReader("mp3"))
+	_, err := s.o.Blobs.Put(t.Context(), c.MP3.Key, strings.NewReader("mp3"))
 	check(t, err)
-	token, _, err := s.Tokens.Download(c.MP3.ID)
+	token, _, err := s.o.Tokens.Download(c.MP3.ID)
 	check(t, err)
 
 	m := decode[api.MP3](u.call("GET", "/v1/mp3s/"+c.MP3.ID, nil).want(200))
@@ -83,7 +83,7 @@ func TestExpiredLink(t *testing.T) {
 	clock := func() time.Time { return now }
 	tokens, err := jwttoken.New(jwttoken.Options{Keys: keys, Issuer: "http://localhost", Now: clock})
 	check(t, err)
-	s.Tokens = tokens
+	s.o.Tokens = tokens
 	u := s.user("a@example.org")
 	c := s.advance(u.announce(3, false).ID, conversion.Done)
 	token, expires, err := tokens.Download(c.MP3.ID)

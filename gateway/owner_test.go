@@ -72,6 +72,11 @@ func TestEveryRouteHasARule(t *testing.T) {
 	if want := slices.Sorted(maps.Keys(rules)); !slices.Equal(routes, want) {
 		t.Errorf("routes in /openapi.json:\n%q\nrules:\n%q", routes, want)
 	}
+	for route, rule := range rules {
+		if about := strings.Contains(route, "id}"); about != (rule == byConversion || rule == byMP3) && route != "GET /download" {
+			t.Errorf("%s has an id in its path, or none, against its rule", route)
+		}
+	}
 	served := slices.Sorted(slices.Values(s.mux.patterns))
 	if want := slices.Sorted(slices.Values(append(routes, pages...))); !slices.Equal(served, want) {
 		t.Errorf("served:\n%q\ndescribed and pages:\n%q", served, want)
@@ -155,7 +160,7 @@ func fill(path string, c conversion.Conversion) string {
 // everything returns all records of a user that are not deleted.
 func (s *stack) everything(u *user) []conversion.Conversion {
 	s.t.Helper()
-	all, err := s.Records.List(s.t.Context(), conversion.Query{OwnerID: u.ID, Limit: 1000})
+	all, err := s.o.Records.List(s.t.Context(), conversion.Query{OwnerID: u.ID, Limit: 1000})
 	check(s.t, err)
 	return all
 }

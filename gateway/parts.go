@@ -71,20 +71,20 @@ func (g *Gateway) have(ctx context.Context, c conversion.Conversion) ([]blob.Par
 	if c.Upload.ID == "" {
 		return nil, blob.ErrNotExist
 	}
-	return g.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
+	return g.o.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
 }
 
 // restart begins a multipart upload in place of one that the store does not
 // have any more, and returns the conversion with the upload that counts.
 func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.Conversion) (conversion.Conversion, error) {
-	switch _, err := g.Blobs.Head(ctx, c.Object.Key); {
+	switch _, err := g.o.Blobs.Head(ctx, c.Object.Key); {
 	case err == nil:
 		return c, conflict("The upload is finished already: POST …/complete.")
 	case !errors.Is(err, blob.ErrNotExist):
 		return c, err
 	}
 	lost := c.Upload.ID
-	id, err := g.Blobs.CreateUpload(ctx, c.Object.Key)
+	id, err := g.o.Blobs.CreateUpload(ctx, c.Object.Key)
 	if err != nil {
 		return c, err
 	}
@@ -98,7 +98,7 @@ func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.C
 			return conversion.ErrUnchanged
 		}
 		c.Upload = &conversion.Upload{ID: id, PartSize: c.Upload.PartSize, Parts: c.Upload.Parts}
-		c.UpdatedAt = g.Now().UTC().Truncate(time.Millisecond)
+		c.UpdatedAt = g.o.Now().UTC().Truncate(time.Millisecond)
 		written = true
 		return nil
 	})
@@ -126,14 +126,14 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 			return nil, err
 		}
 	}
-	object, err := g.Blobs.Head(ctx, c.Object.Key)
+	object, err := g.o.Blobs.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return nil, incomplete("The video is not in the store yet.")
 	}
 	if err != nil {
 		return nil, err
 	}
-	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.Now()) })
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.o.Now()) })
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 // join completes a multipart upload whose parts are all there. One that the
 // store does not know was completed before, or dropped: its object tells.
 func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
-	have, err := g.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
+	have, err := g.o.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
 	if errors.Is(err, blob.ErrNotExist) {
 		return nil
 	}
@@ -154,7 +154,7 @@ func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
 		return incomplete("Parts are missing or have another size than agreed: "+ranges(wrong)+".",
 			api.Field{Location: "parts", Message: ranges(wrong)})
 	}
-	_, err = g.Blobs.CompleteUpload(ctx, c.Object.Key, c.Upload.ID, have)
+	_, err = g.o.Blobs.CompleteUpload(ctx, c.Object.Key, c.Upload.ID, have)
 	switch {
 	case errors.Is(err, blob.ErrNotExist): // another request was faster
 		return nil

@@ -99,7 +99,7 @@ func TestParts(t *testing.T) {
 		got := decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200))
 		equal(t, "state", got.State, conversion.Queued)
 	}
-	record, err := s.Records.ByID(t.Context(), c.ID)
+	record, err := s.o.Records.ByID(t.Context(), c.ID)
 	check(t, err)
 	if s.object(record.Object.Key) != content {
 		t.Error("the object is not what was sent")
@@ -112,12 +112,12 @@ func TestPartsAnew(t *testing.T) {
 	u := s.user("a@example.org")
 	for name, lose := range map[string]func(c conversion.Conversion){
 		"dropped by the store": func(c conversion.Conversion) {
-			check(t, s.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
+			check(t, s.o.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
 		},
 		"expired and started again": func(c conversion.Conversion) {
 			s.advance(c.ID, conversion.Expired)
-			check(t, s.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
-			_, err := s.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
+			check(t, s.o.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
+			_, err := s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
 				return c.Cleaned(c.UpdatedAt, c.UpdatedAt)
 			})
 			check(t, err)
@@ -126,7 +126,7 @@ func TestPartsAnew(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := s.Records.ByID(t.Context(), u.announce(3, true).ID)
+			c, err := s.o.Records.ByID(t.Context(), u.announce(3, true).ID)
 			check(t, err)
 			lose(c)
 			path := "/v1/conversions/" + c.ID
@@ -143,12 +143,12 @@ func TestJoinedUnseen(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
 	made := decode[api.Conversion](u.call("POST", "/v1/conversions", `{"filename":"a","size":3,"parts":true}`, "Idempotency-Key", "k").want(201))
-	c, err := s.Records.ByID(t.Context(), made.ID)
+	c, err := s.o.Records.ByID(t.Context(), made.ID)
 	check(t, err)
 	put(t, "PUT", made.Upload.Parts[0].URL, nil, "abc")
-	have, err := s.Blobs.Parts(t.Context(), c.Object.Key, c.Upload.ID)
+	have, err := s.o.Blobs.Parts(t.Context(), c.Object.Key, c.Upload.ID)
 	check(t, err)
-	_, err = s.Blobs.CompleteUpload(t.Context(), c.Object.Key, c.Upload.ID, have)
+	_, err = s.o.Blobs.CompleteUpload(t.Context(), c.Object.Key, c.Upload.ID, have)
 	check(t, err)
 	path := "/v1/conversions/" + c.ID
 	u.call("POST", path+"/parts", nil).want(409, "conflict")

@@ -78,7 +78,7 @@ func problemOf(err error) *problem {
 		return problemOfHuma(model)
 	case errors.As(err, &option):
 		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+option.Message+".",
-			api.Field{Location: "body.options." + option.Field, Message: option.Message})
+			api.Field{Location: strings.TrimSuffix("body.options."+option.Field, "."), Message: option.Message})
 	case errors.Is(err, conversion.ErrNotFound):
 		return refuse(http.StatusNotFound, "not_found", "There is nothing here that belongs to you.")
 	case errors.Is(err, conversion.ErrState):
@@ -139,7 +139,7 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 	}
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError {
-		g.Log.Error("request failed", "status", p.Status, "code", p.Code, "error", err)
+		g.o.Log.Error("request failed", "status", p.Status, "code", p.Code, "error", err)
 	}
 	return p
 }

@@ -63,7 +63,7 @@ func (g *Gateway) routes() error {
 	g.form(downloadOperation(op(get, "/download", plain, "download", "Go to a presigned link to an MP3", 302)), g.download)
 
 	g.handle("GET /.well-known/jwks.json", func(w http.ResponseWriter, r *http.Request) error {
-		return g.document(w, g.Tokens.JWKS())
+		return g.document(w, g.o.Tokens.JWKS())
 	})
 	g.handle("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) error { return g.document(w, g.openAPI) })
 	g.handle("GET /docs", g.docs)
@@ -86,7 +86,7 @@ func (g *Gateway) config() huma.Config {
 	c.Transformers = []huma.Transformer{translate}
 	c.Info.Description = "Lifts the sound out of video: announce a video, upload it to the URL in the answer, " +
 		"wait for the mail or with ?wait=, download the MP3. Times are RFC 3339 in UTC, durations seconds, sizes bytes."
-	c.Servers = []*huma.Server{{URL: g.PublicURL}}
+	c.Servers = []*huma.Server{{URL: g.o.PublicURL}}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"},
 		"basic":  {Type: "http", Scheme: "basic"},

@@ -74,7 +74,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 			if v == http.ErrAbortHandler { //nolint:errorlint // it is compared like this by net/http, too
 				panic(v)
 			}
-			g.Log.Error("request panicked", "route", route(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			g.o.Log.Error("request panicked", "route", route(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if rec.status == 0 {
 				refuse(http.StatusInternalServerError, "internal", "Something went wrong here.").write(rec, r)
 			}
@@ -88,7 +88,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	if strings.HasPrefix(g.PublicURL, "https:") {
+	if strings.HasPrefix(g.o.PublicURL, "https:") {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	if handler, pattern := g.mux.Handler(r); pattern == "" {
@@ -141,7 +141,7 @@ func method(r *http.Request) string {
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
 	deadlines := http.NewResponseController(w)
 	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBodyBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.o.MaxBodyBytes))
 	_ = deadlines.SetReadDeadline(time.Time{})
 	if err != nil {
 		if p := problemOf(err); p.Status == http.StatusRequestEntityTooLarge {

@@ -23,11 +23,11 @@ func TestOptions(t *testing.T) {
 	}
 	g, err := New(good())
 	check(t, err)
-	equal(t, "largest upload", g.MaxUploadBytes, 100<<30)
-	equal(t, "upload window", g.UploadWindow, 24*time.Hour)
-	equal(t, "upload URLs", g.URLExpiry, time.Hour)
-	equal(t, "download URLs", g.DownloadExpiry, 15*time.Minute)
-	equal(t, "JSON", g.MaxBodyBytes, 64<<10)
+	equal(t, "largest upload", g.o.MaxUploadBytes, 100<<30)
+	equal(t, "upload window", g.o.UploadWindow, 24*time.Hour)
+	equal(t, "upload URLs", g.o.URLExpiry, time.Hour)
+	equal(t, "download URLs", g.o.DownloadExpiry, 15*time.Minute)
+	equal(t, "JSON", g.o.MaxBodyBytes, 64<<10)
 	for name, spoil := range map[string]func(*Options){
 		"no records":       func(o *Options) { o.Records = nil },
 		"no queue":         func(o *Options) { o.Queue = nil },

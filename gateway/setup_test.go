@@ -126,9 +126,9 @@ type user struct {
 
 func (s *stack) user(email string, limit ...int64) *user {
 	s.t.Helper()
-	u, err := s.Accounts.Create(s.t.Context(), email, password, append(limit, 0)[0])
+	u, err := s.o.Accounts.Create(s.t.Context(), email, password, append(limit, 0)[0])
 	check(s.t, err)
-	token, _, err := s.Tokens.Access(u)
+	token, _, err := s.o.Tokens.Access(u)
 	check(s.t, err)
 	return &user{User: u, stack: s, token: token}
 }
@@ -236,8 +236,8 @@ func put(t *testing.T, method, url string, headers map[string]string, body strin
 // would.
 func (s *stack) advance(id string, to conversion.State) conversion.Conversion {
 	s.t.Helper()
-	now, p := s.Now(), conversion.DefaultPolicy
-	c, err := s.Records.Update(s.t.Context(), id, func(c *conversion.Conversion) error {
+	now, p := s.o.Now(), conversion.DefaultPolicy
+	c, err := s.o.Records.Update(s.t.Context(), id, func(c *conversion.Conversion) error {
 		switch to {
 		case conversion.AwaitingUpload:
 			return conversion.ErrUnchanged
@@ -274,13 +274,13 @@ func (s *stack) advance(id string, to conversion.State) conversion.Conversion {
 // object reads an object of the store, "" where there is none.
 func (s *stack) object(key string) string {
 	s.t.Helper()
-	if _, err := s.Blobs.Head(s.t.Context(), key); err != nil {
+	if _, err := s.o.Blobs.Head(s.t.Context(), key); err != nil {
 		if err := fmt.Errorf("%w", err); strings.Contains(err.Error(), blob.ErrNotExist.Error()) {
 			return ""
 		}
 		s.t.Fatal(err)
 	}
-	r, err := s.Blobs.Get(s.t.Context(), key, "", 0, -1)
+	r, err := s.o.Blobs.Get(s.t.Context(), key, "", 0, -1)
 	check(s.t, err)
 	defer r.Close()
 	b, err := io.ReadAll(r)

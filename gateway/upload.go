@@ -43,7 +43,7 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	limit := g.limit(user)
-	if r.ContentLength > limit+maxFields*g.MaxBodyBytes { // surely; else it is counted
+	if r.ContentLength > limit+maxFields*g.o.MaxBodyBytes { // surely; else it is counted
 		return tooLarge(limit)
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
@@ -78,15 +78,15 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 // nothing behind.
 func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conversion.Conversion, error) {
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, UploadWindow: g.UploadWindow,
-	}, g.Now())
+		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, UploadWindow: g.o.UploadWindow,
+	}, g.o.Now())
 	if err != nil {
 		return c, err
 	}
 	if err := g.begin(ctx, c); err != nil {
 		return c, err
 	}
-	object, err := g.Blobs.Put(ctx, c.Object.Key, v.content)
+	object, err := g.o.Blobs.Put(ctx, c.Object.Key, v.content)
 	if failure := v.content.err; failure != nil {
 		err = failure // whatever the store's client made of it
 	} else if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -101,7 +101,7 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	}
 	soon, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
-	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.Now()) })
+	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.o.Now()) })
 	if err != nil { // deleted meanwhile, too
 		g.discard(ctx, user, c)
 	}
@@ -113,10 +113,10 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
 	ctx, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
-	if err := g.Blobs.Ping(ctx); err != nil {
+	if err := g.o.Blobs.Ping(ctx); err != nil {
 		return err
 	}
-	return g.Records.Create(ctx, c)
+	return g.o.Records.Create(ctx, c)
 }
 
 // discard removes what a broken upload left: first the conversion, so that
@@ -124,10 +124,10 @@ func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
 func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.Conversion) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*quick)
 	defer cancel()
-	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.Now()) })
-	err = errors.Join(err, g.Blobs.Delete(ctx, c.Object.Key))
+	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
+	err = errors.Join(err, g.o.Blobs.Delete(ctx, c.Object.Key))
 	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // the upload window ends it
-		g.Log.Warn("broken upload left behind", "conversion_id", c.ID, "error", err)
+		g.o.Log.Warn("broken upload left behind", "conversion_id", c.ID, "error", err)
 	}
 }
 
@@ -158,12 +158,12 @@ func (g *Gateway) video(r *http.Request) (v video, file io.Reader, err error) {
 			v.name = plainName(part.FileName())
 			return v, part, nil
 		}
-		value, err := io.ReadAll(io.LimitReader(part, g.MaxBodyBytes+1))
+		value, err := io.ReadAll(io.LimitReader(part, g.o.MaxBodyBytes+1))
 		if err != nil {
 			return v, nil, badForm(err)
 		}
-		if int64(len(value)) > g.MaxBodyBytes {
-			return v, nil, &http.MaxBytesError{Limit: g.MaxBodyBytes}
+		if int64(len(value)) > g.o.MaxBodyBytes {
+			return v, nil, &http.MaxBytesError{Limit: g.o.MaxBodyBytes}
 		}
 		if part.FormName() != "options" {
 			return v, nil, invalid("form."+part.FormName(), "the form takes options and, after it, one file")

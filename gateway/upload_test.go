@@ -72,7 +72,7 @@ func TestUpload(t *testing.T) {
 			equal(t, "size", c.Size, 5)
 			equal(t, "bit rate", c.Options.BitrateKbps, r.kbps)
 			equal(t, "Location", answer.header.Get("Location"), "/v1/conversions/"+c.ID)
-			record, err := s.Records.ByID(t.Context(), c.ID)
+			record, err := s.o.Records.ByID(t.Context(), c.ID)
 			check(t, err)
 			equal(t, "content", s.object(record.Object.Key), "video")
 		})
@@ -138,7 +138,7 @@ func (s *stack) nothingLeft(u *user) {
 	for _, c := range s.everything(u) {
 		s.t.Errorf("left behind: %+v", c)
 	}
-	check(s.t, s.Blobs.List(s.t.Context(), conversion.UploadPrefix, "", func(o blob.Object) bool {
+	check(s.t, s.o.Blobs.List(s.t.Context(), conversion.UploadPrefix, "", func(o blob.Object) bool {
 		s.t.Errorf("left behind: %+v", o)
 		return true
 	}))

@@ -254,12 +254,12 @@ func TestUnavailable(t *testing.T) {
 		{"GET", "/v1/mp3s/" + theID + "/download", "", nil, quick},
 		{"GET", "/download?mp3_id=" + theID, "", nil, quick},
 		{"PUT", "/upload/v.mp4", "video", nil, quick},
-		{"GET", "/v1/conversions", "", func(g *Gateway) { g.Accounts = downAccounts{} }, quick},
+		{"GET", "/v1/conversions", "", func(g *Gateway) { g.o.Accounts = downAccounts{} }, quick},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g, _, _ := waitStack(t)
-				g.outbox.Records = g.Records
+				g.outbox.Records = g.o.Records
 				if tt.down != nil {
 					tt.down(g)
 				}
@@ -285,12 +285,12 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-func recordsDown(g *Gateway) { g.Records = downRecords{} }
+func recordsDown(g *Gateway) { g.o.Records = downRecords{} }
 func failed(g *Gateway) {
-	g.Records.(*oneRecord).c.State = conversion.Failed
+	g.o.Records.(*oneRecord).c.State = conversion.Failed
 }
 func awaiting(g *Gateway) {
-	r := g.Records.(*oneRecord)
+	r := g.o.Records.(*oneRecord)
 	r.c.State, r.c.Upload = conversion.AwaitingUpload, &conversion.Upload{ID: "x", PartSize: 16 * mib, Parts: 1}
 }
 
