@@ -145,7 +145,7 @@ func loadS3State(dir string) (s3State, error) {
 }
 
 func (s s3State) save(dir string) error {
-	data, err := json.Marshal(s)
+	data, err := json.Marshal(s) //nolint:gosec // the keys' only home
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (s s3State) save(dir string) error {
 		err = os.Rename(f.Name(), filepath.Join(dir, "s3.json"))
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		_ = os.Remove(f.Name())
 	}
 	return err
 }
@@ -231,7 +231,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	if runtime.GOOS == "linux" {
 		exe = "/proc/self/exe" // this very binary, even where a newer one lies in its place
 	}
-	cmd := exec.Command(exe)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe) // Close ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
 	output := &lineLogger{log: s.log}
@@ -255,10 +255,10 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		if port, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
 			ready <- port
 		}
-		io.Copy(io.Discard, stdout)
+		_, _ = io.Copy(io.Discard, stdout)
 		child.err = cmd.Wait()
 	}()
-	if err := json.NewEncoder(stdin).Encode(config); err != nil {
+	if err := json.NewEncoder(stdin).Encode(config); err != nil { //nolint:gosec // a pipe, so that no other process sees the keys
 		child.kill()
 		return nil, fmt.Errorf("configure: %w", err)
 	}
@@ -269,7 +269,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		s.log.Info("the embedded object store is ready", "port", child.port, "pid", cmd.Process.Pid)
 		return child, nil
 	case <-child.exited:
-		return nil, fmt.Errorf("it ended at once (%v), saying %q", child.err, output.last)
+		return nil, fmt.Errorf("it ended at once, saying %q: %w", output.last, cmp.Or(child.err, io.ErrUnexpectedEOF))
 	case <-s.stop:
 		child.kill()
 		return nil, context.Canceled
@@ -284,7 +284,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 
 // end asks the child to end, waits, and does not ask a second time.
 func (c *s3Child) end() {
-	io.WriteString(c.stdin, stopLine+"\n")
+	_, _ = io.WriteString(c.stdin, stopLine+"\n") // fails only where it has ended
 	select {
 	case <-c.exited:
 	case <-time.After(stopTimeout):
@@ -293,7 +293,7 @@ func (c *s3Child) end() {
 }
 
 func (c *s3Child) kill() {
-	c.cmd.Process.Kill()
+	_ = c.cmd.Process.Kill() // fails only where it has ended
 	<-c.exited
 }
 

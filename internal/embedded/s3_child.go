@@ -89,12 +89,12 @@ func runS3(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer unlock() //nolint:errcheck // the process ends
 	store, err := openBackend(config.Dir)
 	if err != nil {
 		return err
 	}
-	port, err := choosePort(config)
+	port, err := choosePort(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func runS3(log *slog.Logger) error {
 		DisableACLs:       true,
 		S3Options: []s3api.Option{
 			s3api.WithMiddleware("/", bodies()),
-			s3api.WithOnListen(func() { go tellReady(address, port, stdout, log) }),
+			s3api.WithOnListen(func() { go tellReady(ctx, address, port, stdout, log) }),
 		},
 	})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -122,13 +122,19 @@ func runS3(log *slog.Logger) error {
 }
 
 // tellReady makes the first request (see bodies) and writes the port.
-func tellReady(address string, port int, stdout io.Writer, log *slog.Logger) {
-	resp, err := http.Get("http://" + address + "/")
+func tellReady(ctx context.Context, address string, port int, stdout io.Writer, log *slog.Logger) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and without a proxy
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+	if err == nil {
+		var resp *http.Response
+		if resp, err = client.Do(req); err == nil {
+			err = resp.Body.Close()
+		}
+	}
 	if err != nil {
 		log.Error("the gateway does not answer", "err", err)
 		return // the parent does not wait for ever
 	}
-	resp.Body.Close()
 	fmt.Fprintln(stdout, port)
 }
 
@@ -177,11 +183,11 @@ func openBackend(dir string) (*posix.Posix, error) {
 // choosePort returns the configured port where it is free. Others are below
 // the ports that systems give to outgoing connections, so that none of those
 // takes the port between two runs.
-func choosePort(config s3Config) (int, error) {
+func choosePort(ctx context.Context, config s3Config) (int, error) {
 	port := config.Port
 	for range 100 {
 		if port != 0 {
-			l, err := net.Listen("tcp", net.JoinHostPort(config.Host, strconv.Itoa(port)))
+			l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(config.Host, strconv.Itoa(port)))
 			if err == nil {
 				return port, l.Close()
 			}
@@ -189,7 +195,7 @@ func choosePort(config s3Config) (int, error) {
 				return 0, err
 			}
 		}
-		port = 20000 + rand.IntN(10000)
+		port = 20000 + rand.IntN(10000) //nolint:gosec // no secret
 	}
 	return 0, fmt.Errorf("no free port on %s", config.Host)
 }
