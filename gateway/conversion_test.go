@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 	"tonearm/internal/queue"
+	"tonearm/internal/queue/redisqueue"
 )
 
 func TestBadRequests(t *testing.T) {
@@ -338,4 +340,28 @@ func TestETag(t *testing.T) {
 	}
 	s.advance(c.ID, conversion.Queued)
 	equal(t, "tag later", u.call("GET", path, nil, "If-None-Match", tag).want(200).header.Get("ETag"), `"2"`)
+}
+
+// TestQueueDown changes conversions all the same; the record keeps what is to
+// be published.
+func TestQueueDown(t *testing.T) {
+	s := start(t, func(o *Options) {
+		gone, err := net.Listen("tcp", "127.0.0.1:0")
+		check(t, err)
+		check(t, gone.Close())
+		q, err := redisqueue.Open("redis://"+gone.Addr().String(), "x")
+		check(t, err)
+		t.Cleanup(func() { q.Close() })
+		o.Queue = q
+	})
+	u := s.user("a@example.org")
+	c := decode[api.Conversion](u.call("PUT", "/upload", strings.NewReader("video")).want(201))
+	record, err := s.o.Records.ByID(t.Context(), c.ID)
+	check(t, err)
+	if len(record.Outbox) != 1 || record.Outbox[0].Kind != conversion.Work {
+		t.Errorf("outbox is %+v", record.Outbox)
+	}
+	u.call("GET", "/v1/conversions/"+c.ID+"?wait=1&revision=1", nil).want(200)
+	u.call("POST", "/v1/conversions/"+c.ID+"/cancel", nil).want(200)
+	u.call("DELETE", "/v1/conversions/"+c.ID, nil).want(204)
 }
