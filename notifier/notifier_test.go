@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // start runs a notifier with short pauses and returns how to stop it.
-func (w *world) start(t *testing.T, change func(*Notifier)) (stop func()) {
+func (w *world) start(t *testing.T) (stop func()) {
 	t.Helper()
 	w.options.Registerer = prometheus.NewRegistry()
 	if len(must(w.registry.Gather())) == 0 {
@@ -97,9 +97,6 @@ func (w *world) start(t *testing.T, change func(*Notifier)) (stop func()) {
 		t.Fatal(err)
 	}
 	n.sendingPause, n.storePause = 20*time.Millisecond, 5*time.Millisecond
-	if change != nil {
-		change(n)
-	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -256,7 +253,7 @@ func (l *lockedBuffer) count(s string) int { return strings.Count(l.String(), s)
 
 func TestDone(t *testing.T) {
 	w := newWorld(t)
-	w.start(t, nil)
+	w.start(t)
 	c := w.done(t, "Ferien & <Meer> \"2026\".mp4")
 	c = w.await(t, c.ID, conversion.NoticeSent)
 	got := mailtest.Parse(t, w.sink.Wait(t, 1)[0].Raw)
@@ -288,7 +285,7 @@ func TestDone(t *testing.T) {
 
 func TestFailed(t *testing.T) {
 	w := newWorld(t)
-	w.start(t, nil)
+	w.start(t)
 	noAudio := w.failed(t, "silent.mp4\r\nBcc: eve@example.org", conversion.Failure{Code: conversion.CodeNoAudio, Message: "The file has no sound track."})
 	w.await(t, noAudio.ID, conversion.NoticeSent)
 	crashed := w.failed(t, strings.Repeat("lang", 100)+".mov", conversion.Failure{Code: conversion.CodeCrashed, Message: "The conversion crashed."})
@@ -331,7 +328,7 @@ func TestLengthsAndSizes(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	w := newWorld(t)
 	for range 3 {
-		w.start(t, nil)
+		w.start(t)
 	}
 	var all []conversion.Conversion
 	for i := range 10 {
@@ -375,7 +372,7 @@ func TestRefusals(t *testing.T) {
 			}
 			return nil
 		})
-		w.start(t, nil)
+		w.start(t)
 		c := w.await(t, w.done(t, "a.mp4").ID, conversion.NoticeSent)
 		w.awaitEmptyQueue(t)
 		if c.Notice.Tries != 4 || len(w.sink.Mails()) != 1 || w.count(t, outcomeDelayed) != 3 || w.count(t, outcomeSent) != 1 {
@@ -385,7 +382,7 @@ func TestRefusals(t *testing.T) {
 	t.Run("for good", func(t *testing.T) {
 		w := newWorld(t)
 		w.sink.OnRcpt(func(string) error { return mailtest.Refused })
-		w.start(t, nil)
+		w.start(t)
 		c := w.await(t, w.done(t, "a.mp4").ID, conversion.NoticeRefused)
 		w.awaitEmptyQueue(t)
 		if c.Notice.Tries != 1 || !strings.Contains(c.Notice.Reason, "no such user") || w.count(t, outcomeRefused) != 1 {
@@ -396,7 +393,7 @@ func TestRefusals(t *testing.T) {
 		w := newWorld(t)
 		w.sink.OnRcpt(func(string) error { return mailtest.Later })
 		w.options.Now = func() time.Time { return time.Now().Add(5*24*time.Hour + time.Minute) }
-		w.start(t, nil)
+		w.start(t)
 		if c := w.await(t, w.done(t, "a.mp4").ID, conversion.NoticeRefused); c.Notice.Tries != 1 {
 			t.Errorf("notice %+v", c.Notice)
 		}
@@ -410,7 +407,7 @@ func TestRefusals(t *testing.T) {
 			}
 			return nil
 		})
-		w.start(t, nil)
+		w.start(t)
 		w.await(t, w.done(t, "a.mp4").ID, conversion.NoticeSent)
 		mails := w.sink.Wait(t, 2)
 		a, b := mailtest.Parse(t, mails[0].Raw).Header.Get("Message-ID"), mailtest.Parse(t, mails[1].Raw).Header.Get("Message-ID")
@@ -420,7 +417,7 @@ func TestRefusals(t *testing.T) {
 	})
 	t.Run("not sendable", func(t *testing.T) {
 		w := newWorld(t)
-		w.start(t, nil)
+		w.start(t)
 		c := w.begin(t, "a.mp4")
 		w.update(t, c.ID, func(c *conversion.Conversion) error {
 			c.OwnerEmail = "ada@example.org, eve@example.org"
@@ -450,7 +447,7 @@ func TestCrashAfterClaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	claimed := w.update(t, c.ID, func(c *conversion.Conversion) error { return c.ClaimNotice(1, 300*time.Millisecond, time.Now()) })
-	w.start(t, nil)
+	w.start(t)
 	c = w.await(t, c.ID, conversion.NoticeSent)
 	if c.Notice.Tries != 2 || c.Notice.SentAt.Before(claimed.Notice.ClaimedUntil) || w.sink.Tries() != 1 {
 		t.Errorf("notice %+v under a claim until %v, %d mails", c.Notice, claimed.Notice.ClaimedUntil, w.sink.Tries())
@@ -463,7 +460,7 @@ func TestClaimedByAnother(t *testing.T) {
 	w := newWorld(t)
 	c := w.done(t, "a.mp4")
 	w.update(t, c.ID, func(c *conversion.Conversion) error { return c.ClaimNotice(1, 10*time.Minute, time.Now()) })
-	w.start(t, nil)
+	w.start(t)
 	eventually(t, "the message to be put off", func() bool {
 		depth, err := w.queue.Depth(t.Context(), queue.Notice)
 		return err == nil && depth == queue.Depth{Delayed: 1}
@@ -478,7 +475,7 @@ func TestClaimedByAnother(t *testing.T) {
 func TestRecordsDownAfterSending(t *testing.T) {
 	w := newWorld(t)
 	w.sink.OnData(func(mailtest.Received) error { w.records.down.Store(true); return nil })
-	w.start(t, func(n *Notifier) { n.lease = 100 * time.Millisecond })
+	w.start(t)
 	c := w.done(t, "a.mp4")
 	w.sink.Wait(t, 1)
 	before := w.records.updates.Load()
@@ -502,7 +499,7 @@ func TestRecordsDown(t *testing.T) {
 		all = append(all, w.done(t, fmt.Sprintf("%d.mp4", i)))
 	}
 	w.records.down.Store(true)
-	w.start(t, nil)
+	w.start(t)
 	eventually(t, "every worker to have asked", func() bool { return w.records.updates.Load() >= 4 })
 	w.records.down.Store(false)
 	for _, c := range all {
@@ -523,7 +520,7 @@ func TestQueueWiped(t *testing.T) {
 	w := newWorld(t)
 	first := w.done(t, "first.mp4")
 	w.sink.OnData(func(mailtest.Received) error { w.redis.Close(); return nil })
-	w.start(t, nil)
+	w.start(t)
 	w.await(t, first.ID, conversion.NoticeSent) // though nothing could be acknowledged
 	eventually(t, "the queue to be missed", func() bool { return w.log.count(`"neighbour":"queue"`) > 0 })
 	w.sink.OnData(func(mailtest.Received) error { return nil })
@@ -551,7 +548,7 @@ func TestMailServerDown(t *testing.T) {
 	switching := &switched{}
 	switching.Store(&sender{up: nil})
 	w.options.Sender = switching
-	w.start(t, nil)
+	w.start(t)
 	c := w.done(t, "a.mp4")
 	eventually(t, "three tries in vain", func() bool { return w.count(t, outcomeDelayed) >= 3 })
 	switching.Store(&sender{up: up})
@@ -589,7 +586,7 @@ func TestPoison(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.start(t, nil)
+	w.start(t)
 	w.awaitEmptyQueue(t)
 	got, err := w.records.ByID(t.Context(), c.ID)
 	if err != nil || got.Notice.State != conversion.NoticeOwed || got.WakeAt.IsZero() || w.sink.Tries() != 0 || w.count(t, outcomePoison) != 1 {
@@ -637,7 +634,7 @@ func TestAnOutcomeThatCannotBeWrittenIsTold(t *testing.T) {
 		go func() { stop(); close(stopping) }()
 		return nil
 	})
-	stop = w.start(t, nil)
+	stop = w.start(t)
 	c := w.done(t, "a.mp4")
 	<-stopping
 	got, err := w.records.Store.ByID(t.Context(), c.ID)

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log"
@@ -27,6 +28,7 @@ type Sink struct {
 	Host    string
 	Port    int
 	RootCAs *x509.CertPool // trusts the sink's certificate
+	CertPEM []byte         // the certificate, for another process's SSL_CERT_FILE
 
 	options SinkOptions
 	mu      sync.Mutex
@@ -68,9 +70,12 @@ func NewSink(t testing.TB, o SinkOptions) *Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, pool := certificate(t)
+	cert := certificate(t)
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
 	s := &Sink{
-		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, RootCAs: pool, options: o,
+		Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, RootCAs: pool, CertPEM: certPEM, options: o,
 		rcpt: func(string) error { return nil }, data: func(Received) error { return nil },
 		arrived: make(chan struct{}),
 	}
@@ -219,7 +224,7 @@ func (s *session) dropped(err error) error {
 func (s *session) Reset()        { s.mail = Received{} }
 func (s *session) Logout() error { return nil }
 
-func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -234,11 +239,5 @@ func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
