@@ -54,7 +54,7 @@ type Notifier struct {
 }
 
 const (
-	margin         = 15 * time.Second // for the record's updates around a send
+	margin         = 10 * time.Second // for the record's updates around a send
 	longestPause   = time.Hour
 	takeWait       = 5 * time.Second
 	storeTimeout   = 10 * time.Second // for one call to record store or queue
@@ -92,7 +92,7 @@ func New(o Options) (*Notifier, error) {
 		queue:   outage{neighbour: "queue", log: o.Log},
 
 		claim:        o.Sender.Timeout() + margin,
-		lease:        o.Sender.Timeout() + 2*margin, // a message that comes again finds the claim passed
+		lease:        o.Sender.Timeout() + margin + time.Second, // a message that comes again finds the claim passed
 		sendingPause: 30 * time.Second,
 		storePause:   200 * time.Millisecond,
 	}

@@ -159,7 +159,7 @@ func (w *world) await(t *testing.T, id string, state conversion.NoticeState) con
 	var c conversion.Conversion
 	eventually(t, fmt.Sprintf("notice of %s %s", id, state), func() bool {
 		var err error
-		c, err = w.records.Store.ByID(t.Context(), id)
+		c, err = w.records.ByID(t.Context(), id)
 		return err == nil && c.Notice.State == state
 	})
 	return c
@@ -403,7 +403,7 @@ func TestRefusals(t *testing.T) {
 		var tries atomic.Int64
 		w.sink.OnData(func(mailtest.Received) error {
 			if tries.Add(1) == 1 {
-				return mailtest.Drop
+				return mailtest.ErrDrop
 			}
 			return nil
 		})
@@ -529,11 +529,16 @@ func TestQueueWiped(t *testing.T) {
 	if err := w.redis.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []conversion.Conversion{first, second} {
-		if _, err := w.outbox.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { return c.Republish(time.Now()) }); err != nil {
-			t.Fatal(err)
+	eventually(t, "everything owed to be published", func() bool {
+		owed := 0
+		for _, c := range []conversion.Conversion{first, second} {
+			c = w.update(t, c.ID, func(c *conversion.Conversion) error { return c.Republish(time.Now()) })
+			if c, err := w.records.ByID(t.Context(), c.ID); err != nil || len(c.Outbox) > 0 {
+				owed++
+			}
 		}
-	}
+		return owed == 0
+	})
 	w.await(t, second.ID, conversion.NoticeSent)
 	w.awaitEmptyQueue(t)
 	if got := w.sink.Tries(); got != 2 {
@@ -637,7 +642,7 @@ func TestAnOutcomeThatCannotBeWrittenIsTold(t *testing.T) {
 	stop = w.start(t)
 	c := w.done(t, "a.mp4")
 	<-stopping
-	got, err := w.records.Store.ByID(t.Context(), c.ID)
+	got, err := w.records.ByID(t.Context(), c.ID)
 	if err != nil || got.Notice.State != conversion.NoticeSending || w.log.count("outcome of a mail not recorded") != 1 {
 		t.Errorf("notice %+v, %v\n%s", got.Notice, err, w.log)
 	}

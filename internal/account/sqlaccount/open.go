@@ -74,7 +74,7 @@ func inTransaction(ctx context.Context, db *sql.DB, do func(execer) error) error
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // nothing to do after a commit
 	if err := do(tx); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func underNamedLock(ctx context.Context, db *sql.DB, do func(execer) error) erro
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	const name = `CONCAT('tonearm.account.', MD5(DATABASE()))`
 	for held := false; !held; { // in turns shorter than the read time-out
 		var got sql.NullInt64

@@ -47,7 +47,7 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	if err != nil {
 		return &mail.Error{Err: fmt.Errorf("write mail: %w", err)}
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // gone already where all went well
 	_, err = msg.WriteTo(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), filepath.Join(s.dir, fileName(strings.Trim(msg.GetMessageID(), "<>"))))
@@ -75,7 +75,7 @@ func fileName(id string) string {
 }
 
 // Timeout is the longest that Send takes.
-func (s *Sender) Timeout() time.Duration { return 10 * time.Second }
+func (s *Sender) Timeout() time.Duration { return 5 * time.Second }
 
 // Ping reports whether the folder is there.
 func (s *Sender) Ping(context.Context) error {

@@ -58,9 +58,9 @@ type Received struct {
 var (
 	Later   = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "come again"}
 	Refused = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
-	// Drop ends the connection without a reply; returned by OnData, the mail
+	// ErrDrop ends the connection without a reply; returned by OnData, the mail
 	// was taken and the client cannot know it.
-	Drop = errors.New("connection dropped")
+	ErrDrop = errors.New("connection dropped")
 )
 
 // NewSink starts a sink.
@@ -107,7 +107,7 @@ func NewSink(t testing.TB, o SinkOptions) *Sink {
 // OnRcpt decides about recipients from now on.
 func (s *Sink) OnRcpt(f func(to string) error) { s.mu.Lock(); defer s.mu.Unlock(); s.rcpt = f }
 
-// OnData decides about mails from now on. One that it returns Drop for counts
+// OnData decides about mails from now on. One that it returns ErrDrop for counts
 // as received.
 func (s *Sink) OnData(f func(Received) error) { s.mu.Lock(); defer s.mu.Unlock(); s.data = f }
 
@@ -149,7 +149,7 @@ func (s *Sink) take(m Received) error {
 	decide := s.data
 	s.mu.Unlock()
 	err := decide(m)
-	if err == nil || errors.Is(err, Drop) {
+	if err == nil || errors.Is(err, ErrDrop) {
 		s.mu.Lock()
 		s.mails = append(s.mails, m)
 		close(s.arrived)
@@ -215,7 +215,7 @@ func (s *session) Data(r io.Reader) error {
 }
 
 func (s *session) dropped(err error) error {
-	if errors.Is(err, Drop) {
+	if errors.Is(err, ErrDrop) {
 		_ = s.conn.Conn().Close()
 	}
 	return err

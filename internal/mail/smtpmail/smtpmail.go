@@ -179,8 +179,9 @@ func (s *Sender) session(ctx context.Context, do func(*smtp.Client) error) (err 
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	plain := conn
+	defer func() { _ = plain.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = plain.SetDeadline(time.Unix(1, 0)) })()
 
 	config := &tls.Config{ServerName: s.options.Host, RootCAs: s.options.RootCAs, MinVersion: tls.VersionTLS12}
 	if s.options.TLS == Implicit {

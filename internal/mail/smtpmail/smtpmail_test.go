@@ -72,8 +72,8 @@ func TestReplies(t *testing.T) {
 		{"recipient needs a login", &smtp.SMTPError{Code: 530, Message: "log in first"}, nil, false, false},
 		{"mail for later", nil, mailtest.Later, false, false},
 		{"mail refused", nil, mailtest.Refused, true, false},
-		{"dropped at the recipient", mailtest.Drop, nil, false, false},
-		{"dropped after the mail", nil, mailtest.Drop, false, true},
+		{"dropped at the recipient", mailtest.ErrDrop, nil, false, false},
+		{"dropped after the mail", nil, mailtest.ErrDrop, false, true},
 		{"an address in the reply", &smtp.SMTPError{Code: 550, Message: "<ada+mp3@example.org>: forwarded to Eve@Example.org, unknown"}, nil, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
