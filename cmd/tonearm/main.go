@@ -105,7 +105,7 @@ Exit codes: 0 all done, 1 something failed, 2 wrong usage, 4 login needed,
 	root.AddCommand(
 		newLoginCommand(), newConvertCommand(), newListCommand(), newGetCommand(),
 		newCancelCommand(), newRetryCommand(), newRemoveCommand(), newUserCommand(),
-		newUpCommand(), newVersionCommand(),
+		newUpCommand(), newTranscoderCommand(), newVersionCommand(),
 	)
 	return root
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tonearm/cmd/internal/attemptenv"
 	"tonearm/cmd/internal/config"
 	"tonearm/dispatcher"
 	"tonearm/gateway"
@@ -94,6 +95,14 @@ flag; nothing is embedded in its place then.`,
 		setDefault(f.Lookup(name), value)
 	}
 	return cmd
+}
+
+// newTranscoderCommand is what `tonearm up` starts for each attempt.
+func newTranscoderCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "transcoder", Hidden: true, Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) { os.Exit(attemptenv.Run()) },
+	}
 }
 
 // setDefault gives a shared flag another default.

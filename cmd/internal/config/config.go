@@ -105,7 +105,7 @@ func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key")
 	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret key")
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
-	f.BoolVar(&s.S3.VirtualHost, "s3-virtual-host", false, "address the bucket by host name, as AWS wants it, not by path")
+	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
 	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{"*"}, "origins of web pages that may upload")
 }
 
@@ -199,7 +199,7 @@ func (t *Tokens) Open() (*jwttoken.Tokens, error) {
 func SMTP(f *pflag.FlagSet) *smtpmail.Options {
 	o := &smtpmail.Options{}
 	f.StringVar(&o.Host, "smtp-host", "", "mail server")
-	f.IntVar(&o.Port, "smtp-port", 587, "port of the mail server")
+	f.IntVar(&o.Port, "smtp-port", 0, "port of the mail server (default 587, 465 or 25, by --smtp-tls)")
 	f.StringVar(&o.Username, "smtp-username", "", "user of the mail server; '' for none")
 	f.StringVar(&o.Password, "smtp-password", "", "password of the mail server")
 	f.StringVar((*string)(&o.TLS), "smtp-tls", "starttls", "starttls, implicit or none")

@@ -14,7 +14,6 @@ import (
 
 // Gateway binds the flags of a gateway that are not a store's.
 func Gateway(f *pflag.FlagSet, o *gateway.Options) {
-	o.Policy = conversion.DefaultPolicy
 	f.StringVar(&o.PublicURL, "public-url", "http://localhost:8080", "URL at which people reach the gateway")
 	f.BoolVar(&o.OpenRegistration, "open-registration", false, "let anybody make an account by POST /v1/users")
 	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", 100<<30, "of one video, where the user has no limit of their own")
@@ -56,7 +55,7 @@ func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 // Notifier binds the flags of a notifier that are not a store's.
 func Notifier(f *pflag.FlagSet, o *notifier.Options) {
 	f.StringVar(&o.PublicURL, "public-url", "http://localhost:8080", "URL at which people reach the gateway")
-	f.StringVar(&o.MessageIDDomain, "message-id-domain", "tonearm.local", "right side of Message-IDs")
+	f.StringVar(&o.Domain, "message-id-domain", "", "right side of Message-IDs (default: the host of --public-url)")
 	f.IntVar(&o.Concurrency, "mail-concurrency", 4, "mails sent at a time")
 }
 
