@@ -29,6 +29,7 @@ type launcher struct {
 	mortal   bool                    // Close ends what runs
 	attempts map[launch.Ref]*agent   // until Stop
 	starts   map[launch.Ref]int
+	order    []launch.Ref // of the starts
 	stops    map[launch.Ref]int
 	ends     []launch.End
 	wake     chan struct{}
@@ -86,6 +87,7 @@ func (l *launcher) Start(_ context.Context, s launch.Spec) error {
 	}
 	l.attempts[s.Ref] = a
 	l.starts[s.Ref]++
+	l.order = append(l.order, s.Ref)
 	script := l.script
 	l.wg.Go(func() {
 		end := script(a)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -51,6 +52,8 @@ var objects *embedded.S3
 
 func TestMain(m *testing.M) {
 	embedded.Main()
+	flag.Parse()
+	flag.Set("test.parallel", "16") // they wait more than they work
 	os.Exit(run(m))
 }
 
@@ -63,8 +66,7 @@ func run(m *testing.M) int {
 	if objects, err = embedded.StartS3(context.Background(), embedded.S3Options{Dir: dir}); err != nil {
 		panic(err)
 	}
-	defer objects.Close()
-	return m.Run()
+	return m.Run() // objects ends with this process; Close would wait for idle connections
 }
 
 // world is everything around a dispatcher, on embedded stores. Its dispatcher

@@ -1,0 +1,250 @@
+package dispatcher_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"tonearm/dispatcher"
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+	"tonearm/internal/queue"
+)
+
+const day = 24 * time.Hour
+
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.uploaded("owner")
+	w.run()
+	c = w.become(c.ID, conversion.Done)
+	w.act(c.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
+	w.until("its objects are gone", func() bool { return len(w.keys(c.MP3Folder()))+len(w.keys("uploads/")) == 0 })
+	w.clock.advance(2 * time.Hour)
+	w.until("nothing more is to be cleaned", func() bool { return w.read(c.ID).CleanAt.IsZero() })
+	w.put(c.Object.Key, source) // by a link that was still good; its event is lost
+	w.clock.advance(8*day - 3*time.Hour)
+	if got := w.read(c.ID); got.State != conversion.Deleted || got.WakeAt.Before(w.clock.Now()) {
+		t.Errorf("%s, wakes at %s", got.State, got.WakeAt)
+	}
+	w.clock.advance(2 * time.Hour)
+	w.until("the tombstone is gone", func() bool {
+		_, err := w.records.ByID(t.Context(), c.ID)
+		return errors.Is(err, conversion.ErrNotFound)
+	})
+	if got := w.keys(""); len(got) != 0 {
+		t.Errorf("left: %q", got)
+	}
+}
+
+func TestDeleteRunning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	w.launcher.set(func(l *launcher) { l.script = hang })
+	c := w.uploaded("owner")
+	w.until("it is claimed", func() bool { return w.read(c.ID).Nonce != "" })
+	w.put(c.MP3Key(1), "half of it")
+	w.act(c.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
+	w.until("nothing of it is left", func() bool {
+		running, _ := w.launcher.Running(t.Context())
+		return len(running)+len(w.keys("")) == 0
+	})
+}
+
+func TestSourceRetention(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	u := w.user("a@example.org", 0)
+	drop := "inbox/a@example.org/video.mp4"
+	w.put(drop, source)
+	w.become(w.dropped(u, 1)[0].ID, conversion.Done)
+	c := w.uploaded("owner")
+	w.become(c.ID, conversion.Done)
+	kept := w.create("owner", int64(len(source)))
+	w.put(kept.Object.Key, source)
+	w.act(kept.ID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })
+
+	w.clock.advance(7*day - time.Minute)
+	if got := w.read(c.ID); got.WakeAt.Before(w.clock.Now()) && got.SourceGone {
+		t.Error("removed before its time")
+	}
+	w.clock.advance(2 * time.Minute)
+	w.until("the source is gone", func() bool { return len(w.keys(c.Object.Key)) == 0 && w.read(c.ID).SourceGone })
+	w.wantMP3(w.read(c.ID))
+	if got, want := append(w.keys("inbox/"), w.keys("uploads/")...), []string{drop, kept.Object.Key}; !slices.Equal(got, want) {
+		t.Errorf("left: %q, want %q", got, want)
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.uploaded("owner")
+	strangers := []string{"mp3s/x", "mp3s/owner/" + conversion.NewID() + "/1.mp3", "other/thing", "uploads/owner/" + conversion.NewID() + "/source"}
+	for _, key := range strangers {
+		w.put(key, "?")
+	}
+	w.run()
+	w.become(c.ID, conversion.Done)
+	w.until("they are counted", func() bool {
+		return w.metric("tonearm_stranger_objects", "prefix=uploads") == 1 && w.metric("tonearm_stranger_objects", "prefix=mp3s") == 2
+	})
+	w.clock.advance(100 * day)
+	w.until("the known source is gone", func() bool { return len(w.keys(c.Object.Key)) == 0 })
+	for _, key := range strangers {
+		if len(w.keys(key)) != 1 {
+			t.Errorf("%s was removed", key)
+		}
+	}
+}
+
+// What a crashed writer left in the outbox is published by the agenda.
+func TestOutboxRelayed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	w.until("what is owed was published", func() bool { return w.redis.Exists("tonearm:generation") })
+	c := w.create("owner", int64(len(source)))
+	w.put(c.Object.Key, source)
+	o, err := w.blobs.Head(t.Context(), c.Object.Key)
+	w.must(err)
+	past := w.clock.Now().Add(-time.Minute)
+	_, err = w.records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { // and nothing else
+		return c.Uploaded(conversion.Object{Key: o.Key, ETag: o.ETag, Version: o.ETag, Size: o.Size}, past)
+	})
+	w.must(err)
+	w.wantMP3(w.become(c.ID, conversion.Done))
+	if got := w.metric("tonearm_outbox_relayed_total"); got != 1 {
+		t.Errorf("relayed %v times", got)
+	}
+
+	w.launcher.set(func(l *launcher) { l.script = hang })
+	c = w.uploaded("owner")
+	w.until("it is claimed", func() bool { return w.read(c.ID).Nonce != "" })
+	_, err = w.records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { return c.Cancel(past) })
+	w.must(err)
+	w.until("the stop is relayed", func() bool {
+		running, _ := w.launcher.Running(t.Context())
+		return len(running) == 0 && w.metric("tonearm_outbox_relayed_total") == 2
+	})
+}
+
+// taken makes a queued conversion whose message somebody took who is gone.
+func taken(w *world) conversion.Conversion {
+	w.Helper()
+	c := w.uploaded("owner")
+	_, err := w.queue.Take(w.Context(), queue.CPU, 50*time.Millisecond, 0)
+	w.must(err)
+	return c
+}
+
+func TestCrashBeforeLaunch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	c := taken(w)
+	w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, w.options.Policy, w.clock.Now()) })
+	w.run()
+	c = w.become(c.ID, conversion.Done)
+	w.wantStarts(c.ID, 1)
+	w.wantMP3(c)
+}
+
+func TestCrashBeforeAck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	for name, script := range map[string]func(*agent) launch.End{"claimed": hang, "not claimed": idle} {
+		c := taken(w)
+		w.launcher.set(func(l *launcher) { l.script = script })
+		w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, w.options.Policy, w.clock.Now()) })
+		w.must(w.launcher.Start(t.Context(), launch.Spec{
+			Ref: launch.Ref{ConversionID: c.ID, Attempt: 1}, Token: attemptKey.Token(c.ID, 1),
+		}))
+		if name == "claimed" {
+			w.until("it is claimed", func() bool { return w.read(c.ID).Nonce != "" })
+		}
+	}
+	w.run()
+	w.until("the messages are gone", func() bool { return w.depth(queue.CPU) == 0 })
+	list, err := w.records.List(t.Context(), conversion.Query{OwnerID: "owner", Limit: 10})
+	w.must(err)
+	for _, c := range list {
+		w.wantStarts(c.ID, 1)
+		if c.State != conversion.Running || c.Attempt != 1 {
+			t.Errorf("%s, attempt %d", c.State, c.Attempt)
+		}
+	}
+}
+
+// Records that cannot be attended to do not stand before the others.
+func TestAgendaOfFailures(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	past := w.clock.Now().Add(-time.Hour)
+	for range 120 {
+		c, err := conversion.New(conversion.Params{OwnerID: "owner", OwnerEmail: "owner@example.org", UploadWindow: 2 * time.Hour}, past)
+		w.must(err)
+		w.must(w.records.Create(t.Context(), c))
+	}
+	w.launcher.set(func(l *launcher) { l.script = inTurn(vanish, idle) })
+	c := w.uploaded("owner")
+	w.blobs.always()
+	w.run()
+	w.until("the lost attempt is found", func() bool { return w.read(c.ID).Attempt == 2 })
+	if n := w.blobs.failed.Load(); n < 120 {
+		t.Errorf("only %d looks for uploads", n)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.uploaded("owner")
+	w.create("owner", 1)
+	w.put("mp3s/x", "?")
+	w.run()
+	w.become(c.ID, conversion.Done)
+	w.until("the end is counted", func() bool { return w.metric("tonearm_attempts_ended_total", "reason=exited") == 1 })
+	problems, err := testutil.GatherAndLint(w.registry)
+	w.must(err)
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for name, want := range map[string]float64{
+		"tonearm_attempts_launched_total":    1,
+		"tonearm_conversions_finished_total": 1,
+		"tonearm_queue_messages":             1, // the notice
+		"tonearm_outbox_relayed_total":       0,
+	} {
+		if got := w.metric(name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, spoil := range map[string]func(*dispatcher.Options){
+		"no records":     func(o *dispatcher.Options) { o.Records = nil },
+		"no bucket":      func(o *dispatcher.Options) { o.Bucket = "" },
+		"short token":    func(o *dispatcher.Options) { o.EventToken = "short" },
+		"short key":      func(o *dispatcher.Options) { o.AttemptKey = o.AttemptKey[:31] },
+		"no log":         func(o *dispatcher.Options) { o.Log = nil },
+		"no lease":       func(o *dispatcher.Options) { o.Policy.Lease = 0 },
+		"no URL expiry":  func(o *dispatcher.Options) { o.Policy.URLExpiry = 0 },
+		"no jobs":        func(o *dispatcher.Options) { o.MaxJobs = nil },
+		"negative jobs":  func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"cpu": 2, "gpu": -1} },
+		"no registerer":  func(o *dispatcher.Options) { o.Registerer = nil },
+		"no max launch":  func(o *dispatcher.Options) { o.Policy.MaxLaunches = 0 },
+		"no max attempt": func(o *dispatcher.Options) { o.Policy.MaxAttempts = 0 },
+	} {
+		o := w.options
+		spoil(&o)
+		if _, err := dispatcher.New(o); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
