@@ -282,7 +282,13 @@ func (c *converter) follow(ctx context.Context, cv api.Conversion, video *os.Fil
 		if err != nil {
 			return cv, &client.LocalError{Err: err}
 		}
-		cv, err = c.client.Send(ctx, cv, video, func(done int64) { status.set("uploading", done, cv.Size) })
+		cv, err = c.client.Send(ctx, cv, video, func(done int64) {
+			if done < sent.Size() {
+				status.set("uploading", done, sent.Size())
+			} else {
+				status.set("uploaded", 0, 0)
+			}
+		})
 		if err != nil {
 			return cv, err
 		}

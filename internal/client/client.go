@@ -8,6 +8,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -74,7 +75,6 @@ func New(o Options) (*Client, error) {
 	if o.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost = 32
-		t.ResponseHeaderTimeout = 2 * time.Minute // longer than any wait asked for
 		o.Transport = t
 	}
 	return &Client{o: o, base: base, http: &http.Client{
@@ -176,9 +176,12 @@ func (c *Client) Upload(ctx context.Context, id string, numbers []int) (api.Uplo
 	return out, err
 }
 
-// Complete says that everything is uploaded.
+// Complete says that everything is uploaded. A store may take minutes to join
+// the parts of a large upload.
 func (c *Client) Complete(ctx context.Context, id string) (api.Conversion, error) {
-	return c.act(ctx, id, "/complete")
+	var out api.Conversion
+	err := c.call(ctx, http.MethodPost, conversionPath(id)+"/complete", request{out: &out, limit: time.Hour})
+	return out, err
 }
 
 // Cancel ends a conversion.
@@ -251,7 +254,11 @@ type request struct {
 	in     any                 // JSON body; nil for none
 	out    any                 // JSON answer; nil to ignore it
 	auth   func(*http.Request) // in place of the token
+	limit  time.Duration       // for the answer; 0 for callLimit
 }
+
+// callLimit is how long one try of a call may take, beyond any wait asked for.
+const callLimit = 2 * time.Minute
 
 // call carries out a call that may be repeated.
 func (c *Client) call(ctx context.Context, method, path string, r request) error {
@@ -259,6 +266,8 @@ func (c *Client) call(ctx context.Context, method, path string, r request) error
 }
 
 func (c *Client) once(ctx context.Context, method, path string, r request) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.limit, callLimit))
+	defer cancel()
 	resp, err := c.send(ctx, method, path, r)
 	if err != nil {
 		return err
@@ -268,7 +277,11 @@ func (c *Client) once(ctx context.Context, method, path string, r request) error
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(r.out); err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return fmt.Errorf("the server's answer is not JSON (%w): is it a Tonearm?", err)
+		}
+		return again{fmt.Errorf("read the server's answer: %w", err)} // it broke off
 	}
 	return nil
 }

@@ -132,6 +132,27 @@ func TestAnswersThatAreNoProblems(t *testing.T) {
 	}
 }
 
+func TestAnswersThatBreakOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		c := open(t, client.Options{Server: "http://gateway", Patience: time.Minute, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			if tries++; tries == 1 {
+				return answer(200, nil, `{"id":`)
+			}
+			return answer(200, nil, `{"id":"x"}`)
+		})})
+		if cv, err := c.Conversion(t.Context(), "x"); err != nil || cv.ID != "x" {
+			t.Errorf("got %+v, %v", cv, err)
+		}
+	})
+	c := open(t, client.Options{Server: "http://gateway", Patience: time.Minute, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		return answer(200, nil, `<html>another service</html>`)
+	})})
+	if _, err := c.Conversion(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "is it a Tonearm") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestCancellationIsTheCause(t *testing.T) {
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())

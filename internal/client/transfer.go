@@ -347,6 +347,8 @@ func (c *Client) Download(ctx context.Context, m api.MP3, f *os.File, progress f
 
 // downloadLink returns the presigned URL that the gateway redirects to.
 func (c *Client) downloadLink(ctx context.Context, id string) (*url.URL, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	resp, err := c.send(ctx, http.MethodGet, "/v1/mp3s/"+url.PathEscape(id)+"/download", request{})
 	if err != nil {
 		return nil, err

@@ -300,10 +300,11 @@ func TestSendAFileThatShrank(t *testing.T) {
 	}
 }
 
-// TestSendNoticesAStall has the store take in nothing the first time.
+// TestSendNoticesAStall has the store say nothing the first time.
 func TestSendNoticesAStall(t *testing.T) {
-	w := newWorld(t, 64<<20, 0) // more than any socket buffers
+	w := newWorld(t, 100_000, 0)
 	release := make(chan struct{})
+	t.Cleanup(func() { close(release) }) // before the store is closed
 	w.store.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		first := w.puts == 0
@@ -319,11 +320,10 @@ func TestSendNoticesAStall(t *testing.T) {
 	})
 	said := make(chan error, 10)
 	c := w.client(func(o *client.Options) {
-		o.Stall = 200 * time.Millisecond
+		o.Stall = time.Second
 		o.Waiting = func(err error, _ time.Duration) { said <- err }
 	})
 	w.send(c, w.conversion())
-	close(release)
 	if err := <-said; !strings.Contains(err.Error(), "stood still") {
 		t.Errorf("got %v, want a stall", err)
 	}
