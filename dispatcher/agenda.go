@@ -20,7 +20,7 @@ const (
 	agendaPause   = time.Second // between two looks at an empty agenda
 	agendaBatch   = 100
 	agendaWorkers = 8
-	agendaSnooze  = 10 * time.Second // of a record that cannot be attended to
+	agendaSnooze  = 5 * time.Second // of a record that cannot be attended to
 	maxSnoozed    = 1000
 	owedPage      = 500
 	owedPause     = 2 * time.Second // between two looks at the queue's generation

@@ -143,7 +143,7 @@ func taken(w *world) conversion.Conversion {
 
 func TestCrashBeforeLaunch(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	w := newWorld(t)
 	c := taken(w)
 	w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, w.options.Policy, w.clock.Now()) })
 	w.run()
@@ -154,7 +154,7 @@ func TestCrashBeforeLaunch(t *testing.T) {
 
 func TestCrashBeforeAck(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	w := newWorld(t)
 	for name, script := range map[string]func(*agent) launch.End{"claimed": hang, "not claimed": idle} {
 		c := taken(w)
 		w.launcher.set(func(l *launcher) { l.script = script })
@@ -181,7 +181,7 @@ func TestCrashBeforeAck(t *testing.T) {
 // Records that cannot be attended to do not stand before the others.
 func TestAgendaOfFailures(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, shortLease)
 	past := w.clock.Now().Add(-time.Hour)
 	for range 120 {
 		c, err := conversion.New(conversion.Params{OwnerID: "owner", OwnerEmail: "owner@example.org", UploadWindow: 2 * time.Hour}, past)

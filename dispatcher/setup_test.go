@@ -42,10 +42,13 @@ const (
 var attemptKey = attempt.Key("0123456789abcdef0123456789abcdef")
 
 var policy = conversion.Policy{
-	Lease: 300 * time.Millisecond, MaxAttempts: 3, MaxLaunches: 6,
+	Lease: time.Minute, MaxAttempts: 3, MaxLaunches: 6,
 	Backoff: 20 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
 	SourceRetention: 7 * 24 * time.Hour, URLExpiry: time.Hour,
 }
+
+// shortLease is for attempts whose end nobody hears of.
+func shortLease(o *dispatcher.Options) { o.Policy.Lease = 300 * time.Millisecond }
 
 // objects is the server that all tests share; each has a bucket of its own.
 var objects *embedded.S3

@@ -121,7 +121,7 @@ func TestCleanLeavesNewerAttempts(t *testing.T) {
 // stale, and not before one lease has passed since the start.
 func TestLostAttempt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, shortLease)
 	w.launcher.set(func(l *launcher) { l.script = inTurn(vanish, vanish, finish) })
 	id := w.uploaded("owner").ID
 	w.run()
@@ -136,7 +136,7 @@ func TestLostAttempt(t *testing.T) {
 
 func TestLostAttemptAfterStart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	w := newWorld(t)
 	c := w.uploaded("owner")
 	w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, policy, w.clock.Now()) })
 	w.launcher.set(func(l *launcher) { l.refuse = func(launch.Spec) error { return errDown } })
@@ -156,13 +156,13 @@ func TestLostAttemptAfterStart(t *testing.T) {
 // An attempt that is silent but runs is left to its deadline.
 func TestSilentAttempt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).run()
+	w := newWorld(t, shortLease).run()
 	w.launcher.set(func(l *launcher) { l.script = hang })
 	c := w.uploaded("owner")
 	for range 2 {
 		w.become(c.ID, conversion.Running)
 		lease := w.read(c.ID).LeaseUntil
-		w.until("the lease is renewed", func() bool { return w.read(c.ID).LeaseUntil.After(lease.Add(policy.Lease)) })
+		w.until("the lease is renewed", func() bool { return w.read(c.ID).LeaseUntil.After(lease.Add(w.options.Policy.Lease)) })
 	}
 	if c = w.read(c.ID); c.State != conversion.Running || c.Attempt != 1 {
 		t.Errorf("%s, attempt %d", c.State, c.Attempt)
@@ -220,7 +220,7 @@ func TestLauncherBusyForLong(t *testing.T) {
 
 func TestLauncherFails(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	w := newWorld(t)
 	var asked atomic.Int64
 	w.launcher.set(func(l *launcher) {
 		l.refuse = func(launch.Spec) error {
@@ -241,7 +241,7 @@ func TestLauncherFails(t *testing.T) {
 // A launch that fails again and again ends its attempt, not the message alone.
 func TestLauncherFailsForLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = time.Minute })
+	w := newWorld(t)
 	c := w.uploaded("owner")
 	for range 25 {
 		d, err := w.queue.Take(t.Context(), queue.CPU, time.Minute, 0)
