@@ -134,28 +134,25 @@ func startStack(t *testing.T) *stack {
 	go func() { done <- s.work(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("worker: %v", err)
 		}
 	})
 	return s
 }
 
-// work takes one message after the other.
+// work takes one message after the other, until ctx is done.
 func (s *stack) work(ctx context.Context) error {
 	outbox := queue.Outbox{Records: s.records, Queue: s.queue, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 	for {
 		d, err := s.queue.Take(ctx, queue.CPU, time.Minute, time.Minute)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
-		if err := s.finish(ctx, &outbox, d.Message); err != nil {
+		if err := s.finish(context.WithoutCancel(ctx), &outbox, d.Message); err != nil {
 			return fmt.Errorf("%s: %w", d.ID(), err)
 		}
-		if err := s.queue.Ack(ctx, d); err != nil {
+		if err := s.queue.Ack(context.WithoutCancel(ctx), d); err != nil {
 			return err
 		}
 	}

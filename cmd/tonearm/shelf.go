@@ -31,7 +31,7 @@ type shelf struct {
 // openShelf makes the directory where it is missing, and checks that files can
 // be put there before anything is uploaded.
 func openShelf(dir string) (*shelf, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the user's files: the umask decides
 		return nil, fmt.Errorf("make the directory for the MP3s: %w", err)
 	}
 	s := &shelf{dir: dir, taken: map[string]bool{}}
@@ -51,7 +51,7 @@ func (s *shelf) fetch(ctx context.Context, c *client.Client, m api.MP3, video st
 	if err != nil {
 		return "", &client.LocalError{Err: err}
 	}
-	defer os.Remove(f.Name()) // where it was not renamed
+	defer func() { _ = os.Remove(f.Name()) }() // where it was not renamed
 	defer f.Close()
 	if err := c.Download(ctx, m, f, progress); err != nil {
 		return "", err
@@ -77,7 +77,7 @@ func (s *shelf) place(file, name, sum string) (string, error) {
 			continue
 		}
 		// An empty file holds the name, so that the renaming overwrites nothing.
-		holder, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+		holder, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666) //nolint:gosec // the umask decides
 		if errors.Is(err, fs.ErrExist) {
 			if sameContent(path, sum) {
 				s.taken[path] = true

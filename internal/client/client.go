@@ -272,6 +272,7 @@ func (c *Client) once(ctx context.Context, method, path string, r request) error
 	if err != nil {
 		return err
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	if r.out == nil {
 		return nil
@@ -325,6 +326,7 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	if resp.StatusCode < 400 {
 		return resp, nil
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	e := &Error{retryAfter: retryAfter(resp)}
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e.Problem) // a proxy's answer may not be a problem document
@@ -335,11 +337,9 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	return nil, e
 }
 
-// drain lets the connection be used again.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	body.Close()
-}
+// drain reads what is left of a short answer, so that its connection can be used
+// again.
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
 
 func retryAfter(resp *http.Response) time.Duration {
 	s := resp.Header.Get("Retry-After")
@@ -370,7 +370,7 @@ func (c *Client) retry(ctx context.Context, try func() error) error {
 			return context.Cause(ctx)
 		}
 		again, asked := mayHeal(err)
-		next := max(pause/2+rand.N(pause/2), asked)
+		next := max(pause/2+rand.N(pause/2), asked) //nolint:gosec // jitter
 		if !again || waited+next > c.o.Patience {
 			return err
 		}

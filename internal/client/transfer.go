@@ -255,6 +255,7 @@ func (s *sending) put(ctx context.Context, method, to string, header map[string]
 		s.count(-body.stop())
 		return err
 	}
+	defer resp.Body.Close()
 	drain(resp.Body)
 	return nil
 }
@@ -318,6 +319,7 @@ func (c *Client) store(req *http.Request) (*http.Response, error) {
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	e := &StoreError{Status: resp.StatusCode, retryAfter: retryAfter(resp)}
 	var told struct{ Code string }
@@ -353,6 +355,7 @@ func (c *Client) downloadLink(ctx context.Context, id string) (*url.URL, error) 
 	if err != nil {
 		return nil, err
 	}
+	defer resp.Body.Close()
 	defer drain(resp.Body)
 	link, err := resp.Location()
 	if err != nil || resp.StatusCode != http.StatusFound {

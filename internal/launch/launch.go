@@ -11,7 +11,7 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// ErrBusy: there is no room for another attempt at present; try later.
+// ErrBusy means that there is no room for another attempt at present; try later.
 var ErrBusy = errors.New("launch: no capacity")
 
 // Ref names one attempt.

@@ -70,7 +70,7 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 	c.lifeline, c.output = lifeline, output
 
 	work := filepath.Join(c.dir, workName)
-	c.cmd = exec.Command(o.Command[0], o.Command[1:]...)
+	c.cmd = exec.Command(o.Command[0], o.Command[1:]...) //nolint:noctx // it outlives the context of Start
 	c.cmd.Dir = work
 	c.cmd.Env = append(o.Env[:len(o.Env):len(o.Env)],
 		"TONEARM_DISPATCHER_URL="+o.DispatcherURL,
@@ -114,8 +114,11 @@ func (c *child) follow() launch.End {
 		defer close(logged)
 		logLines(c.output, c.log)
 	}()
-	waited := make(chan error, 1)
-	go func() { waited <- c.cmd.Wait() }()
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		_ = c.cmd.Wait() // its ProcessState tells more
+	}()
 
 	var deadline <-chan time.Time
 	if c.Deadline > 0 {
@@ -153,7 +156,7 @@ func (c *child) follow() launch.End {
 }
 
 // terminate sends SIGTERM, then SIGKILL, and returns when the child was reaped.
-func (c *child) terminate(waited <-chan error) {
+func (c *child) terminate(waited <-chan struct{}) {
 	c.kill(syscall.SIGTERM)
 	t := time.NewTimer(c.grace)
 	defer t.Stop()

@@ -156,7 +156,7 @@ func (s *suite) wantEnd(t *testing.T, r launch.Ref, want launch.Reason, code int
 
 func (s *suite) wantRunning(t *testing.T, want ...launch.Ref) {
 	t.Helper()
-	got, err := s.Launcher.Running(t.Context())
+	got, err := s.Running(t.Context())
 	if err != nil {
 		t.Fatalf("Running: %v", err)
 	}

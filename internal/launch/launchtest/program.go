@@ -68,12 +68,11 @@ const exitLost = 99
 // TONEARM_DISPATCHER_URL and does what it is told. A test's main function runs
 // it when its first argument is ProgramArg. It does not return.
 func Program() {
-	if err := program(); err != nil {
-		fmt.Fprintln(os.Stderr, "launchtest:", err)
-	}
+	fmt.Fprintln(os.Stderr, "launchtest:", program())
 	os.Exit(exitLost)
 }
 
+// program returns why it cannot go on.
 func program() error {
 	u, err := url.Parse(os.Getenv("TONEARM_DISPATCHER_URL"))
 	if err != nil {
