@@ -22,8 +22,8 @@
 //     reaches the end, and all packets of the sound were decoded.
 //   - A Matroska segment, a RIFF file, an ASF file and a fragmented MP4 say how
 //     many bytes they have; fewer mean [conversion.CodeTruncated].
-//   - MPEG-TS, MPEG-PS, WebM as browsers record it and streams without a header
-//     promise nothing: they are converted, and LengthChecked is false.
+//   - MPEG-TS, MPEG-PS, WebM as browsers record it, an Ogg file without its last
+//     page and streams without a header promise nothing: they are converted, and LengthChecked is false.
 //
 // Shorter than promised by more than 50 ms is looked into: where packets are
 // missing the source is truncated; where they are there but more than 250 ms of

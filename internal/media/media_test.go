@@ -196,6 +196,43 @@ func TestTitle(t *testing.T) {
 	}
 }
 
+// TestPauses: a track that stops for two seconds is whole, and so is one whose
+// clock and sound drift apart.
+func TestPauses(t *testing.T) {
+	for _, name := range []string{"pause.mkv", "pause.mp4", "pause.mov", "pause.avi"} {
+		video := filepath.Join(t.TempDir(), name)
+		mediatest.Video(t, video, 5, 440, "-c:v", "mpeg4", "-c:a", "aac", "-af", "aselect=not(between(t\\,1\\,3))")
+		e, target, err := convert(t, video, conversion.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if seconds, _ := mediatest.Tone(t, target); math.Abs(seconds-3) > 0.1 || !e.MP3.LengthChecked {
+			t.Errorf("%s: %.3f s, checked %v", name, seconds, e.MP3.LengthChecked)
+		}
+	}
+}
+
+// TestCutOgg: what is left of an Ogg file tells its own length, which proves
+// nothing.
+func TestCutOgg(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "whole.ogg")
+	mediatest.Video(t, whole, 5, 440, "-map", "1:a", "-page_duration", "200000")
+	content, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.ogg")
+	if err := os.WriteFile(cut, content[:len(content)*2/3], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{whole: true, cut: false} {
+		if e, _, err := convert(t, path, conversion.Options{}); err != nil || e.MP3.LengthChecked != want {
+			t.Errorf("%s: checked %v, %v", filepath.Base(path), e.MP3.LengthChecked, err)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	video := filepath.Join(t.TempDir(), "in.ts") // promises no length
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg2video", "-c:a", "aac")

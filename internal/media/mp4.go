@@ -11,7 +11,7 @@ import (
 
 // movie is what the boxes of an MP4 or MOV file promise (ISO/IEC 14496-12).
 type movie struct {
-	found      bool  // there is a moov box
+	found      bool  // there is a whole moov box
 	fragmented bool  // more samples may follow in moof boxes
 	end        int64 // where the last top-level box ends; beyond the file if it is cut
 	tracks     []mp4Track
@@ -57,8 +57,8 @@ func readMovie(r io.ReaderAt, size int64) (*movie, error) {
 		m.end = b.end
 		switch b.kind {
 		case "moov":
-			m.found = true
-			if b.end > size || m.readMoov(r, b) != nil {
+			m.found = b.end <= size
+			if !m.found || m.readMoov(r, b) != nil {
 				m.tracks = nil
 			}
 		case "moof":

@@ -78,6 +78,9 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 	info := parseDump(o.stderr)
 	info.Path, info.Size, info.last = path, stat.Size(), s.last
 	info.cut = s.mp4 != nil && s.mp4.end > info.Size
+	if s.open {
+		info.Seconds = 0
+	}
 	if err := s.judge(info, o); err != nil {
 		return Info{}, err
 	}

@@ -14,6 +14,7 @@ type structure struct {
 	known bool    // some container's signature was found
 	size  int64   // bytes that the file ought to have; 0 where it does not say
 	mp4   *movie  // of MP4, MOV and their kin
+	open  bool    // an Ogg file without its last page: its length is only what is there
 	last  float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 }
 
@@ -37,6 +38,8 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 		return structure{known: true, size: asfSize(r)}, nil
 	case has(0, "FLV\x01"):
 		return structure{known: true, last: flvLast(r, size)}, nil
+	case has(0, "OggS"):
+		return structure{known: true, open: !oggEnds(r, size)}, nil
 	case len(head) >= 8 && mp4Start[string(head[4:8])]:
 		m, err := readMovie(r, size)
 		if err != nil {
@@ -48,7 +51,7 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 		}
 		return s, nil
 	}
-	for _, magic := range []string{"OggS", "fLaC", "ID3", "#!AMR", "caff", "RF64", "FORM", ".snd", "\x00\x00\x01\xba", "riff\x2e\x91\xcf\x11"} {
+	for _, magic := range []string{"fLaC", "ID3", "#!AMR", "caff", "RF64", "FORM", ".snd", "\x00\x00\x01\xba", "riff\x2e\x91\xcf\x11"} {
 		if has(0, magic) {
 			return structure{known: true}, nil
 		}
@@ -189,4 +192,17 @@ func flvLast(r io.ReaderAt, size int64) float64 {
 		return 0
 	}
 	return float64(uint32(tag[7])<<24|uint32(tag[4])<<16|uint32(tag[5])<<8|uint32(tag[6])) / 1000
+}
+
+// oggEnds reports whether the last page of an Ogg file says that it is the
+// last of its stream. Pages have less than 64 KiB.
+func oggEnds(r io.ReaderAt, size int64) bool {
+	const endOfStream = 4
+	at := max(0, size-64<<10)
+	tail := make([]byte, size-at)
+	if readAt(r, tail, at, size) != nil {
+		return false
+	}
+	i := bytes.LastIndex(tail, []byte("OggS"))
+	return i >= 0 && i+5 < len(tail) && tail[i+5]&endOfStream != 0
 }

@@ -152,6 +152,7 @@ func (b *builder) bad() {
 		{"only.wav", "truncated.wav", 0.6, conversion.CodeTruncated},
 		{"only.flac", "truncated.flac", 0.6, conversion.CodeTruncated},
 		{"only.mp3", "truncated.mp3", 0.6, conversion.CodeTruncated},
+		{"moov first.mp4", "cut in the index.mp4", 0.01, conversion.CodeTruncated},
 	}
 	for _, c := range cuts {
 		content := b.read(c.from)
