@@ -145,7 +145,7 @@ func startStack(t *testing.T) *stack {
 func (s *stack) work(ctx context.Context) error {
 	outbox := queue.Outbox{Records: s.records, Queue: s.queue, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 	for {
-		d, err := s.queue.Take(ctx, queue.CPU, time.Minute, time.Minute)
+		d, err := s.queue.Take(ctx, queue.CPU, time.Minute, time.Hour)
 		if err != nil {
 			return err
 		}
