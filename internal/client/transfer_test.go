@@ -251,8 +251,9 @@ func TestSendAsksJustInTime(t *testing.T) {
 	w := newWorld(t, 40_000, 1000)
 	w.expiry = time.Second // within the margin: too late already
 	w.send(w.client(nil), w.conversion())
-	if w.signed < 1 || w.signed > 4 {
-		t.Errorf("requests for URLs: got %d, want one for every 16 parts", w.signed)
+	// One for every 16 parts, and some more where a later part asks first.
+	if w.signed < 3 || w.signed > 8 {
+		t.Errorf("requests for URLs: got %d for 40 parts, want 3 to 8", w.signed)
 	}
 }
 
