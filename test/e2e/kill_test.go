@@ -78,11 +78,11 @@ type phase struct {
 }
 
 var phases = []phase{
-	{"upload", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'awaiting_upload'`},
-	{"queued", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'queued'`},
-	{"running", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'running' AND json_extract(doc, '$.progress.phase') IN ('reading', 'converting')`},
-	{"storing", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.state') = 'running' AND json_extract(doc, '$.progress.phase') = 'storing'`},
-	{"mailing", `SELECT count(*) FROM conversions WHERE json_extract(doc, '$.notice.state') = 'sending'`},
+	{"upload", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'awaiting_upload'`},
+	{"queued", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'queued'`},
+	{"running", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'running' AND json_extract(document, '$.progress.phase') IN ('reading', 'converting')`},
+	{"storing", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'running' AND json_extract(document, '$.progress.phase') = 'storing'`},
+	{"mailing", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.notice.state') = 'sending'`},
 }
 
 // TestKill kills `tonearm up` ten times while twenty files go through, the
@@ -98,14 +98,15 @@ func TestKill(t *testing.T) {
 	t.Logf("TONEARM_TEST_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 
-	const files, kills = 20, 10
+	const wanted, kills = 20, 10 // more files where a phase cannot be met with these
+	const most = 3 * wanted
 	sink := startSink(t, nil)
 	sink.hold = make(chan struct{}) // mails wait until the test lets them pass
 	smtpHost, smtpPort, _ := net.SplitHostPort(sink.addr)
 	dir := t.TempDir()
 	listenAddr := freeAddr(t)
 	args := []string{"--listen", listenAddr, "--smtp-host", smtpHost, "--smtp-port", smtpPort, "--smtp-tls", "none",
-		"--smtp-timeout", "5s", "--attempt-lease", "3s", "--attempt-url-expiry", "1m", "--retry-backoff", "200ms", "--max-attempts", "20"}
+		"--smtp-timeout", "5s", "--attempt-lease", "3s", "--attempt-url-expiry", "1m", "--retry-backoff", "200ms", "--max-attempts", "20", "--max-jobs", "1"}
 	u := startUp(t, dir, args...)
 	owner := newUser(t, u.server, "owner@example.org")
 
@@ -115,9 +116,9 @@ func TestKill(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ids := make([]string, files)
+	ids := make([]string, most)
 	var uploads sync.WaitGroup
-	begin := make(chan int, files)
+	begin := make(chan int, most)
 	for range 3 {
 		uploads.Go(func() {
 			for i := range begin {
@@ -137,7 +138,10 @@ func TestKill(t *testing.T) {
 	defer db.Close()
 	found := func(query string) bool {
 		var n int
-		return db.QueryRowContext(ctx, query).Scan(&n) == nil && n > 0
+		if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		return n > 0
 	}
 
 	order := make([]phase, 0, kills)
@@ -145,11 +149,15 @@ func TestKill(t *testing.T) {
 		order = append(order, phases...)
 	}
 	rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	next := 0
-	for k, ph := range order {
-		for ; next < files && next < (k+1)*files/kills; next++ {
-			begin <- next
+	files := 0
+	more := func(n int) {
+		for ; n > 0 && files < most; n-- {
+			begin <- files
+			files++
 		}
+	}
+	for k, ph := range order {
+		more(wanted / kills)
 		pass, stopPassing := context.WithCancel(ctx)
 		if ph.name != "mailing" { // let mails through meanwhile
 			go func() {
@@ -162,7 +170,12 @@ func TestKill(t *testing.T) {
 				}
 			}()
 		}
+		fed := time.Now()
 		eventually(t, 3*time.Minute, "a file is in phase "+ph.name, func() bool {
+			if time.Since(fed) > 2*time.Second {
+				more(2)
+				fed = time.Now()
+			}
 			return found(ph.query)
 		})
 		alone := k%2 == 0
@@ -185,9 +198,7 @@ func TestKill(t *testing.T) {
 			return true
 		})
 	}
-	for ; next < files; next++ {
-		begin <- next
-	}
+	more(wanted - files)
 	close(begin)
 	go func() {
 		for {
@@ -202,7 +213,7 @@ func TestKill(t *testing.T) {
 
 	owner.login()
 	mp3s := map[string]bool{}
-	for i, id := range ids {
+	for i, id := range ids[:files] {
 		c := owner.final(id, 3*time.Minute)
 		if c.State != conversion.Done {
 			t.Fatalf("file %d ended as %s: %+v", i, c.State, c.Error)
@@ -210,7 +221,7 @@ func TestKill(t *testing.T) {
 		mp3s[c.MP3.ID] = true
 	}
 	eventually(t, 2*time.Minute, "every notice is sent", func() bool {
-		return !found(`SELECT count(*) FROM conversions WHERE json_extract(doc, '$.notice.state') <> 'sent'`)
+		return !found(`SELECT count(*) FROM conversion WHERE json_extract(document, '$.notice.state') <> 'sent'`)
 	})
 	var list api.Conversions
 	if status, body := owner.do("GET", "/v1/conversions?limit=200", nil, &list); status != http.StatusOK {
