@@ -158,7 +158,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			repeat("taking work of class "+string(class), func(ctx context.Context) error { return d.work(ctx, class) })
 		}
 	}
-	repeat("taking stops", d.stops)
+	for range stopTakers {
+		repeat("taking stops", d.stops)
+	}
 	repeat("keeping the agenda", d.agenda)
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)

@@ -22,7 +22,7 @@ func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
 		return lost, conversion.Disrupted
 	case launch.NotStarted:
 		return conversion.Failure{Code: conversion.CodeLaunchFailed,
-			Message: "The conversion could not be started: " + e.Detail}, conversion.Counted
+			Message: "The conversion could not be started."}, conversion.Counted
 	case launch.Exited:
 		if e.ExitCode == attempt.ExitNoReport {
 			return lost, conversion.Disrupted

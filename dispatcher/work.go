@@ -14,6 +14,7 @@ import (
 const (
 	messageLease  = time.Minute     // to begin and launch one attempt
 	takeWait      = 5 * time.Second // behind each wake-up, for a lost one
+	stopTakers    = 4               // a stop waits until its attempt is gone
 	maxDeliveries = 20              // of one message, before a launch that fails is not tried again
 	failedPause   = time.Second     // before a message that could not be handled comes again
 	busyPause     = 2 * time.Second // before asking a full launcher again, unless an attempt ends
@@ -180,7 +181,9 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	d.freed = make(chan struct{})
 	d.mu.Unlock()
 	d.metrics.ended.WithLabelValues(string(e.Reason)).Inc()
-
+	if e.Detail != "" { // the operator's, not the owner's
+		d.o.Log.Warn("launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt, "reason", e.Reason, "detail", e.Detail)
+	}
 	failure, outcome := reasonOf(e)
 	err := d.failAttempt(ctx, e.Ref, failure, outcome)
 	if err == nil {

@@ -200,21 +200,34 @@ func TestLauncherBusy(t *testing.T) {
 	}
 }
 
-// A launcher that has no room for longer than a message may be delivered in
-// vain drops nothing.
+// A message that came back more often than a launch is tried again is not
+// dropped for that: there was no room for it.
 func TestLauncherBusyForLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	c := w.uploaded("owner")
-	for range 25 { // as often as it was taken and returned
-		d, err := w.queue.Take(t.Context(), queue.CPU, time.Minute, 0)
-		w.must(err)
-		w.must(w.queue.Return(t.Context(), d, 0))
-	}
+	w := newWorld(t, func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{conversion.CPU: 1} })
+	w.launcher.set(func(l *launcher) { l.script = idle })
 	w.run()
+	first := w.uploaded("owner")
+	w.until("the first one runs, and what is owed was published", func() bool {
+		return w.launcher.started(first.ID)[1] == 1 && w.depth(queue.CPU) == 0 && w.redis.Exists("tonearm:generation")
+	})
+	c := w.uploaded("owner")
+	w.returned(25)
+	w.launcher.set(func(l *launcher) { l.script = finish })
+	w.act(first.ID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })
 	c = w.become(c.ID, conversion.Done)
 	if c.Attempt != 1 || c.Failures != 0 {
 		t.Errorf("attempt %d, failures %d", c.Attempt, c.Failures)
+	}
+}
+
+// returned takes the next message and gives it back, n times.
+func (w *world) returned(n int) {
+	w.Helper()
+	for range n {
+		d, err := w.queue.Take(w.Context(), queue.CPU, time.Minute, patience)
+		w.must(err)
+		w.must(w.queue.Return(w.Context(), d, 0))
 	}
 }
 
@@ -243,11 +256,7 @@ func TestLauncherFailsForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.uploaded("owner")
-	for range 25 {
-		d, err := w.queue.Take(t.Context(), queue.CPU, time.Minute, 0)
-		w.must(err)
-		w.must(w.queue.Return(t.Context(), d, 0))
-	}
+	w.returned(25)
 	w.launcher.set(func(l *launcher) {
 		l.refuse = func(s launch.Spec) error {
 			if s.Attempt == 1 {
@@ -319,6 +328,36 @@ func TestCancel(t *testing.T) {
 	c = w.become(c.ID, conversion.Done)
 	w.wantStarts(c.ID, 2)
 	w.wantMP3(c)
+}
+
+// An attempt that does not go at once does not keep the others from going.
+func TestCancelSlow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	told, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	w.launcher.set(func(l *launcher) {
+		l.script = func(a *agent) launch.End {
+			<-a.ctx.Done()
+			close(told)
+			<-release
+			return launch.End{Reason: launch.Stopped}
+		}
+	})
+	cancel := func(id string) {
+		w.until("it is launched", func() bool { return w.launcher.started(id)[1] == 1 })
+		later := w.clock.Now().Add(time.Hour) // so that the agenda does not come to help
+		w.act(id, func(c *conversion.Conversion) error { return c.Cancel(later) })
+	}
+	cancel(w.uploaded("owner").ID)
+	<-told
+	w.launcher.set(func(l *launcher) { l.script = idle })
+	quick := w.uploaded("owner").ID
+	cancel(quick)
+	w.until("the other one is gone", func() bool {
+		running, _ := w.launcher.Running(t.Context())
+		return len(running) == 1 && running[0].ConversionID != quick
+	})
 }
 
 // A queued conversion that was canceled is not launched.
