@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"strconv"
 
 	"tonearm/internal/conversion"
@@ -28,7 +29,7 @@ const (
 	ExitNoReport = 13 // the dispatcher could not be told
 )
 
-// ErrToken: a token that is not the one of this attempt.
+// ErrToken means that a token is not the one of this attempt.
 var ErrToken = errors.New("attempt: token not valid")
 
 // Key signs attempt tokens. All replicas of a dispatcher share it; at least 32
@@ -66,8 +67,11 @@ func (k Key) sum(conversionID string, number int) []byte {
 	return h.Sum(nil)
 }
 
-// LogValue keeps the key out of logs.
+// String keeps the key out of messages.
 func (k Key) String() string { return "[redacted]" }
+
+// String keeps the key out of logs.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Request is a presigned request on the wire.
 type Request struct {

@@ -150,7 +150,10 @@ func judgeFailure(o outcome, mp3 MP3, readErr error) error {
 		return fmt.Errorf("encode: %w", err)
 	}
 	nothing := errors.Is(readErr, fs.ErrNotExist) || mp3.Frames == 0 && (readErr == nil || errors.Is(readErr, errNotMP3))
+	const tooManyErrors = 69 // more than two thirds of the packets
 	switch {
+	case o.err != nil && o.err.ExitCode() == tooManyErrors:
+		return refuse(conversion.CodeDamaged, "Most of the sound track is damaged.").because(o.tail())
 	case nothing:
 		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
 	case readErr != nil:

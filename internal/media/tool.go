@@ -115,22 +115,18 @@ func (o outcome) failure() error {
 		return nil
 	}
 	status, _ := o.err.Sys().(syscall.WaitStatus)
-	signal := status.Signal()
-	if !status.Signaled() && status.ExitStatus() > 128 { // a shell that could not replace itself
-		signal = syscall.Signal(status.ExitStatus() - 128)
-	}
 	said := func(s string) bool { return strings.Contains(o.stderr, s) }
 	switch {
-	case status.Signaled() && signal == syscall.SIGXCPU:
+	case status.Signaled() && status.Signal() == syscall.SIGXCPU:
 		return refuse(conversion.CodeLimitExceeded, "The file takes more computing time than is allowed.").because(o.tail())
-	case status.Signaled() && signal == syscall.SIGXFSZ, said("File too large"):
+	case status.Signaled() && status.Signal() == syscall.SIGXFSZ, said("File too large"):
 		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than is allowed.").because(o.tail())
+	case status.Signaled():
+		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.tail())
+	case status.ExitStatus() == 126, status.ExitStatus() == 127, said("No space left on device"): // not executable, not loadable
+		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.tail())
 	case said("Cannot allocate memory"), said("pthread_create() failed"):
 		return refuse(conversion.CodeLimitExceeded, "The file takes more memory than is allowed.").because(o.tail())
-	case status.Signaled():
-		return fmt.Errorf("ffmpeg died of %v: %s", signal, o.tail())
-	case said("No space left on device"), status.ExitStatus() == 126, status.ExitStatus() == 127:
-		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.tail())
 	}
 	return nil
 }

@@ -167,6 +167,9 @@ func (b *builder) bad() {
 	b.write(fails("text.mp4", conversion.CodeNotMedia), []byte(strings.Repeat("Not a video at all, only words.\n", 2000)))
 	b.write(fails("empty.mp4", conversion.CodeEmpty), nil)
 
+	ruined := bytes.Clone(b.read("ac3.mp4")) // the same, nearly all of them
+	clear(ruined[min(len(ruined), 3000):max(min(len(ruined), 3000), bytes.LastIndex(ruined, []byte("moov"))-4)])
+	b.write(fails("ruined.mp4", conversion.CodeDamaged), ruined)
 	holes := bytes.Clone(b.read("ac3.mp4")) // whole boxes, but half of the packets are zeros
 	clear(holes[len(holes)/2 : max(len(holes)/2, bytes.LastIndex(holes, []byte("moov"))-4)])
 	b.write(fails("damaged.mp4", conversion.CodeDamaged), holes)

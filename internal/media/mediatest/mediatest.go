@@ -76,23 +76,36 @@ func tone(seconds, hz float64, rate int) []string {
 }
 
 // Tone decodes a sound file and returns its length in seconds and, unless it is
-// silent, the frequency of its tone.
+// silent, the frequency of its tone in the first minute.
 func Tone(t testing.TB, path string) (seconds, hz float64) {
 	t.Helper()
 	const rate = 48000
 	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-v", "error", "-i", "file:"+path, "-f", "s16le", "-ac", "1", "-ar", fmt.Sprint(rate), "-")
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	pcm, err := cmd.Output()
-	if err != nil {
+	var pcm listener
+	cmd.Stdout, cmd.Stderr = &pcm, &stderr
+	if err := cmd.Run(); err != nil {
 		t.Fatalf("decode %s: %v: %s", path, err, stderr.String())
 	}
-	n := len(pcm) / 2
+	n := len(pcm.head) / 2
 	samples := make([]float64, n)
 	for i := range samples {
-		samples[i] = float64(int16(binary.LittleEndian.Uint16(pcm[2*i:])))
+		samples[i] = float64(int16(binary.LittleEndian.Uint16(pcm.head[2*i:])))
 	}
-	return float64(n) / rate, frequency(samples[n/4:n*3/4], rate)
+	return float64(pcm.bytes/2) / rate, frequency(samples[n/4:n*3/4], rate)
+}
+
+// listener counts what it hears and remembers the beginning.
+type listener struct {
+	bytes int64
+	head  []byte
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	const minute = 60 * 48000 * 2
+	l.bytes += int64(len(p))
+	l.head = append(l.head, p[:min(len(p), max(0, minute-len(l.head)))]...)
+	return len(p), nil
 }
 
 // frequency counts the crossings of zero, between levels that noise does not
