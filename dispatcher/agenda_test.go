@@ -69,7 +69,8 @@ func TestSourceRetention(t *testing.T) {
 	w.act(kept.ID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })
 
 	w.clock.advance(7*day - time.Minute)
-	if got := w.read(c.ID); got.WakeAt.Before(w.clock.Now()) && got.SourceGone {
+	w.until("the agenda was kept at that time", func() bool { return w.read(c.ID).WakeAt.After(w.clock.Now()) })
+	if w.read(c.ID).SourceGone {
 		t.Error("removed before its time")
 	}
 	w.clock.advance(2 * time.Minute)

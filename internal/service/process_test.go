@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,11 +61,11 @@ func equal(t *testing.T, what string, got, want []string) {
 func TestProcessOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
-		down := true
+		var up atomic.Bool
 		p := service.NewProcess(quiet)
 		p.Add("a", d.part("a"))
 		p.Await("neighbour", func(context.Context) error {
-			if down {
+			if !up.Load() {
 				return errors.New("down")
 			}
 			d.note("neighbour is there")
@@ -81,7 +82,7 @@ func TestProcessOrder(t *testing.T) {
 		if got := p.Health.Failing(t.Context())["process"]; got != "starting" {
 			t.Errorf("while waiting the process is %q", got)
 		}
-		down = false
+		up.Store(true)
 		time.Sleep(10 * time.Second) // longer than the longest pause
 		if got := p.Health.Failing(t.Context()); len(got) > 0 {
 			t.Errorf("running, but failing %v", got)
