@@ -76,7 +76,7 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 
 // attend does what one overdue record asks for and thereby moves its WakeAt.
 func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error {
-	ctx, cancel := detached(ctx, messageLease)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	now := d.o.Now()
 	if len(c.Outbox) > 0 { // its writer crashed before it could publish

@@ -174,7 +174,7 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		return c.Complete(n, result.Nonce, *result.Source, mp3, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) {
-		if c.MP3.Key != key && !(c.State == conversion.Running && c.Attempt == n) {
+		if c.MP3.Key != key && (c.State != conversion.Running || c.Attempt != n) {
 			d.o.Log.Info("late result refused", "conversion_id", id, "attempt", n)
 			if removed := d.o.Blobs.Delete(ctx, key); removed != nil { // CleanAt finds it later
 				d.o.Log.Warn("object of refused result left", "conversion_id", id, "attempt", n, "error", removed)

@@ -207,6 +207,6 @@ func (d *Dispatcher) update(ctx context.Context, id string, change func(*convers
 }
 
 // detached is a context for work that must not be torn in the middle by a shutdown.
-func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), messageLease)
 }

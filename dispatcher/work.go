@@ -33,7 +33,7 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 		return err
 	}
 	freed := d.nextFreed()
-	finishing, cancel := detached(ctx, messageLease)
+	finishing, cancel := detached(ctx)
 	defer cancel()
 	err = d.launch(finishing, delivery)
 	busy := errors.Is(err, launch.ErrBusy)
@@ -151,7 +151,7 @@ func (d *Dispatcher) stops(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := detached(ctx, messageLease)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	if delivery.Count <= maxDeliveries { // CleanAt of the record stands behind it
 		if err := d.halt(ctx, launch.Ref{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt}); err != nil {
@@ -174,7 +174,7 @@ func (d *Dispatcher) halt(ctx context.Context, ref launch.Ref) error {
 // ended handles the end of a launch: an attempt that has reported is over
 // already, of any other the reason decides.
 func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
-	ctx, cancel := detached(ctx, messageLease)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	d.mu.Lock()
 	close(d.freed)

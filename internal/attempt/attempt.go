@@ -70,7 +70,7 @@ func (k Key) sum(conversionID string, number int) []byte {
 // String keeps the key out of messages.
 func (k Key) String() string { return "[redacted]" }
 
-// String keeps the key out of logs.
+// LogValue keeps the key out of logs.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Request is a presigned request on the wire.

@@ -1,14 +1,14 @@
 package conversion
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"path"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/google/uuid"
 )
 
 // State is where a conversion stands.
@@ -231,9 +231,28 @@ const (
 	MP3Prefix    = "mp3s/"
 )
 
-// NewID draws an id for a conversion: a UUID version 7, so that ids sort by
-// creation and are valid in Kubernetes names and object keys.
-func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+// NewID draws an id for a conversion: a UUID version 7 (RFC 9562), so that ids
+// sort by creation and are valid in Kubernetes names and object keys.
+func NewID() string {
+	id := randomID()
+	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16|uint64(id[6])<<8|uint64(id[7]))
+	return format(id, 7)
+}
+
+// newMP3ID draws an id that tells nothing: a UUID version 4.
+func newMP3ID() string { return format(randomID(), 4) }
+
+func randomID() (id [16]byte) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
+
+// format sets version and variant, and writes the UUID in its usual form.
+func format(id [16]byte, version byte) string {
+	id[6] = id[6]&0x0f | version<<4
+	id[8] = id[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}
 
 // UploadKey is the key of the source that a client uploads for conversion id.
 func UploadKey(ownerID, id string) string {
@@ -354,7 +373,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
 		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options, Class: p.Options.class(), State: AwaitingUpload,
 		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
-		MP3:       MP3{ID: uuid.NewString()},
+		MP3:       MP3{ID: newMP3ID()},
 		Outbox:    []Message{},
 		CreatedAt: now, UpdatedAt: now, ExpiresAt: stamp(now.Add(p.UploadWindow)),
 	}

@@ -2,6 +2,8 @@ package conversion_test
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +160,33 @@ func TestOptionsValidate(t *testing.T) {
 		var wrong *conversion.OptionError
 		if err := tt.options.Validate(); !errors.As(err, &wrong) || wrong.Field != tt.field || wrong.Message == "" {
 			t.Errorf("%+v: got %v, want an error about %s", tt.options, err, tt.field)
+		}
+	}
+}
+
+func TestIDs(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-([47])[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	seen := map[string]bool{}
+	before := time.Now().UnixMilli()
+	for range 1000 {
+		c, err := conversion.New(conversion.Params{OwnerID: "u", OwnerEmail: "u@example.org"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, mp3 := c.ID, c.MP3.ID
+		if m := form.FindStringSubmatch(id); m == nil || m[1] != "7" {
+			t.Fatalf("%q is no UUID version 7", id)
+		}
+		if m := form.FindStringSubmatch(mp3); m == nil || m[1] != "4" {
+			t.Fatalf("%q is no UUID version 4", mp3)
+		}
+		if seen[id] || seen[mp3] {
+			t.Fatalf("%q or %q was drawn before", id, mp3)
+		}
+		seen[id], seen[mp3] = true, true
+		ms, err := strconv.ParseInt(strings.ReplaceAll(id[:13], "-", ""), 16, 64)
+		if err != nil || ms < before || ms > time.Now().UnixMilli() {
+			t.Fatalf("%q was not drawn just now: %d, %v", id, ms, err)
 		}
 	}
 }

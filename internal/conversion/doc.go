@@ -9,5 +9,5 @@
 // [NoticeOwed] owes a mail. [Conversion.WakeAt] says when somebody has to look
 // at it next, so that one query finds every kind of overdue work.
 //
-// The package imports nothing but the standard library and an id generator.
+// The package imports nothing but the standard library.
 package conversion

@@ -82,21 +82,24 @@ type Stores struct {
 	S3                s3blob.Options
 }
 
-// BindRecords, BindUsers, BindQueue and BindS3 add the flags of one store.
+// BindRecords adds the flags of the conversions' store.
 func (s *Stores) BindRecords(f *pflag.FlagSet) {
 	f.StringVar(&s.Records, "records", "", "MongoDB URI of the conversions")
 	f.StringVar(&s.Database, "records-database", "tonearm", "MongoDB database")
 }
 
+// BindUsers adds the flag of the users' store.
 func (s *Stores) BindUsers(f *pflag.FlagSet) {
 	f.StringVar(&s.Users, "users", "", "MySQL DSN of the users, such as user:password@tcp(host:3306)/tonearm")
 }
 
+// BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
 	f.StringVar(&s.Queue, "queue", "", "Redis URL of the queue, such as redis://host:6379/0")
 	f.StringVar(&s.Prefix, "queue-prefix", "tonearm", "prefix of all Redis keys")
 }
 
+// BindS3 adds the flags of the object store.
 func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.Endpoint, "s3-endpoint", "", "URL of the object store, as services and transcoders reach it")
 	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "URL of the object store, as people reach it (default --s3-endpoint)")
@@ -109,8 +112,8 @@ func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{"*"}, "origins of web pages that may upload")
 }
 
-// OpenRecords, OpenUsers, OpenQueue and OpenBlobs open a store that has to be
-// configured, without contacting it.
+// OpenRecords opens the conversions' store, which has to be configured, without
+// contacting it.
 func (s *Stores) OpenRecords() (*mongoconversion.Store, error) {
 	if s.Records == "" {
 		return nil, missing("records")
@@ -118,6 +121,7 @@ func (s *Stores) OpenRecords() (*mongoconversion.Store, error) {
 	return mongoconversion.Open(s.Records, s.Database)
 }
 
+// OpenUsers does the same with the users' store.
 func (s *Stores) OpenUsers() (*sqlaccount.Store, error) {
 	if s.Users == "" {
 		return nil, missing("users")
@@ -125,6 +129,7 @@ func (s *Stores) OpenUsers() (*sqlaccount.Store, error) {
 	return sqlaccount.OpenMySQL(s.Users)
 }
 
+// OpenQueue does the same with the queue.
 func (s *Stores) OpenQueue() (*redisqueue.Queue, error) {
 	if s.Queue == "" {
 		return nil, missing("queue")
@@ -132,6 +137,7 @@ func (s *Stores) OpenQueue() (*redisqueue.Queue, error) {
 	return redisqueue.Open(s.Queue, s.Prefix)
 }
 
+// OpenBlobs does the same with the object store.
 func (s *Stores) OpenBlobs(log *slog.Logger) (*s3blob.Store, error) {
 	if s.S3.Endpoint == "" {
 		return nil, missing("s3-endpoint")
