@@ -38,7 +38,7 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 	}
 	due = slices.DeleteFunc(due, func(c conversion.Conversion) bool { return d.snoozed[c.ID].After(now) })
 	if len(due) == 0 {
-		service.Pause(ctx, agendaPause)
+		service.Wait(ctx, agendaPause)
 		return nil
 	}
 	records := make(chan conversion.Conversion)
@@ -69,7 +69,7 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 	close(records)
 	wg.Wait()
 	if failed == len(due) {
-		service.Pause(ctx, agendaPause)
+		service.Wait(ctx, agendaPause)
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func (d *Dispatcher) rebuildAfterWipe() func(context.Context) error {
 			return fmt.Errorf("read the queue's generation: %w", err)
 		}
 		if generation == known {
-			service.Pause(ctx, owedPause)
+			service.Wait(ctx, owedPause)
 			return nil
 		}
 		n, err := d.publishOwed(ctx)

@@ -13,7 +13,10 @@ import (
 	"tonearm/internal/conversion"
 )
 
-const maxReport = 64 << 10 // bytes of a transcoder's request
+const (
+	maxReport  = 64 << 10 // bytes of a transcoder's request
+	maxMessage = 1 << 10  // bytes of a failure's message
+)
 
 // errUnauthorized: a token that is missing or not good for what was asked.
 var errUnauthorized = errors.New("the token is missing or not good for this")
@@ -134,6 +137,10 @@ func (d *Dispatcher) serveResult(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
+	failure := *result.Failure
+	if !failure.Code.Known() || len(failure.Message) > maxMessage { // it goes into metrics and mails
+		failure = conversion.Failure{Code: conversion.CodeInternal, Message: "The converter reported something unknown."}
+	}
 	outcome := conversion.Counted
 	if result.Final {
 		outcome = conversion.Final
@@ -142,10 +149,10 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 		if c.State == conversion.Running && !c.Current(n, result.Nonce) {
 			return conversion.ErrStaleAttempt
 		}
-		return c.FailAttempt(n, *result.Failure, outcome, d.o.Policy, d.o.Now())
+		return c.FailAttempt(n, failure, outcome, d.o.Policy, d.o.Now())
 	})
 	if moved {
-		d.o.Log.Info("attempt reported a failure", "conversion_id", id, "attempt", n, "code", result.Failure.Code, "state", c.State)
+		d.o.Log.Info("attempt reported a failure", "conversion_id", id, "attempt", n, "code", failure.Code, "state", c.State)
 	}
 	return c, err
 }

@@ -5,15 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/service"
 )
 
-// knownDrops remembers the ETag of each inbox object that has its conversion,
-// so that a listing asks only about new ones.
-type knownDrops map[string]string
+// knownDrops holds the inbox objects that have their conversion, so that a
+// listing asks only about new ones.
+type knownDrops map[drop]bool
+
+type drop struct {
+	key, etag string
+	modified  time.Time
+}
 
 // sweepInbox lists the inbox for drops whose notification was lost or whose
 // owner had no account yet, then pauses.
@@ -30,8 +36,9 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	waiting := 0
 	var failed error
 	for _, o := range drops {
-		if d.inbox[o.Key] == o.ETag {
-			known[o.Key] = o.ETag
+		id := drop{o.Key, o.ETag, o.Modified}
+		if d.inbox[id] {
+			known[id] = true
 			continue
 		}
 		outcome, err := d.observeDrop(ctx, o.Key)
@@ -41,7 +48,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 		}
 		switch outcome {
 		case "recorded", "repeated":
-			known[o.Key] = o.ETag
+			known[id] = true
 		case "unknown_owner":
 			waiting++
 		}
@@ -54,7 +61,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	if failed != nil {
 		return failed
 	}
-	service.Pause(ctx, d.o.InboxEvery)
+	service.Wait(ctx, d.o.InboxEvery)
 	return nil
 }
 
@@ -88,6 +95,6 @@ func (d *Dispatcher) census(ctx context.Context) error {
 			d.o.Log.Warn("objects that no record knows", "prefix", prefix, "count", strangers)
 		}
 	}
-	service.Pause(ctx, d.o.CensusEvery)
+	service.Wait(ctx, d.o.CensusEvery)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/service"
 )
 
 // describe returns what the owner of c may know about it.
@@ -151,6 +152,8 @@ func (g *Gateway) await(ctx context.Context, user account.User, id string, enoug
 		case <-changed:
 		case <-poll.C:
 		case <-due.C:
+			last = true
+		case <-service.Stopping(ctx):
 			last = true
 		case <-ctx.Done():
 			return c, ctx.Err()

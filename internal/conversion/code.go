@@ -1,5 +1,7 @@
 package conversion
 
+import "slices"
+
 // Code is a stable word for why something failed; clients and dashboards rely
 // on it.
 type Code string
@@ -30,3 +32,12 @@ const (
 	CodeStore            Code = "store_unavailable"
 	CodeInternal         Code = "internal"
 )
+
+var codes = []Code{
+	CodeNoAudio, CodeNotMedia, CodeEmpty, CodeDamaged, CodeTruncated, CodeUnsupportedCodec, CodeTrackNotFound,
+	CodeLimitExceeded, CodeSourceChanged, CodeSourceMissing, CodeSizeMismatch, CodeInvalidOptions,
+	CodeCrashed, CodeOutOfMemory, CodeDeadlineExceeded, CodeLost, CodeLaunchFailed, CodeStore, CodeInternal,
+}
+
+// Known reports whether c is one of the codes above.
+func (c Code) Known() bool { return slices.Contains(codes, c) }

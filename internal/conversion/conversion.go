@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -102,6 +103,7 @@ type Conversion struct {
 
 	CreatedAt  time.Time `json:"created_at" bson:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at" bson:"updated_at"`
+	AwaitedAt  time.Time `json:"awaited_at" bson:"awaited_at"` // since when the upload is awaited
 	ExpiresAt  time.Time `json:"expires_at" bson:"expires_at"` // an upload not finished by then expires
 	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`
 	StartedAt  time.Time `json:"started_at" bson:"started_at"`
@@ -231,11 +233,23 @@ const (
 	MP3Prefix    = "mp3s/"
 )
 
-// NewID draws an id for a conversion: a UUID version 7 (RFC 9562), so that ids
-// sort by creation and are valid in Kubernetes names and object keys.
+// lastID is the time in the last id of this process, in 1/4096 ms since 1970.
+var lastID atomic.Int64
+
+// NewID draws an id for a conversion: a UUID version 7 (RFC 9562), valid in
+// Kubernetes names and object keys. Ids sort by creation: those of one process
+// strictly, those of several by their clocks.
 func NewID() string {
+	now := time.Now()
+	tick := now.UnixMilli()<<12 | int64(now.Nanosecond()%1e6)<<12/1e6
+	for last := lastID.Load(); ; last = lastID.Load() {
+		tick = max(tick, last+1)
+		if lastID.CompareAndSwap(last, tick) {
+			break
+		}
+	}
 	id := randomID()
-	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16|uint64(id[6])<<8|uint64(id[7]))
+	binary.BigEndian.PutUint64(id[:8], uint64(tick>>12)<<16|uint64(tick&0xfff))
 	return format(id, 7)
 }
 
@@ -375,7 +389,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
 		MP3:       MP3{ID: newMP3ID()},
 		Outbox:    []Message{},
-		CreatedAt: now, UpdatedAt: now, ExpiresAt: stamp(now.Add(p.UploadWindow)),
+		CreatedAt: now, UpdatedAt: now, AwaitedAt: now, ExpiresAt: stamp(now.Add(p.UploadWindow)),
 	}
 	c.schedule(now)
 	return c, nil

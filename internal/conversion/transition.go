@@ -70,7 +70,7 @@ func (c *Conversion) Uploaded(o Object, now time.Time) error {
 }
 
 // Look notes that the store was asked for the upload in vain, and when to ask
-// again: backing off with the age of the conversion.
+// again: backing off with the time it has been awaited.
 func (c *Conversion) Look(now time.Time) error {
 	if c.State != AwaitingUpload {
 		return ErrUnchanged
@@ -283,7 +283,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	c.FinishedAt, c.CleanAt, c.SourceUntil = time.Time{}, time.Time{}, time.Time{}
 	if c.Object.ETag == "" { // never uploaded
 		c.State = AwaitingUpload
-		c.ExpiresAt = stamp(now.Add(window))
+		c.AwaitedAt, c.ExpiresAt = stamp(now), stamp(now.Add(window))
 		c.post()
 		c.touch(now)
 		return nil
@@ -322,6 +322,9 @@ func (c *Conversion) Cleaned(next, now time.Time) error {
 	}
 	if c.Upload != nil {
 		c.Upload.ID = ""
+	}
+	if c.State == Deleted && c.Inbox() {
+		c.Object.Version = "removed " + c.ID // the same file may be dropped there again
 	}
 	c.touch(now)
 	return nil
@@ -483,7 +486,7 @@ func (c *Conversion) wakeBy(t time.Time) {
 func (c *Conversion) SettledWake(now time.Time) time.Time {
 	switch c.State {
 	case AwaitingUpload:
-		pause := min(max(firstLook, now.Sub(c.CreatedAt)/2), maxLook)
+		pause := min(max(firstLook, now.Sub(c.AwaitedAt)/2), maxLook)
 		if next := now.Add(pause); next.Before(c.ExpiresAt) {
 			return stamp(next)
 		}

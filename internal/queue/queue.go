@@ -70,8 +70,8 @@ type Depth struct {
 // turns, and each owner's longest-waiting message is next.
 type Queue interface {
 	// Publish adds m, to be delivered at notBefore or at once if that is zero or
-	// past. A message with the same class and ID that waits, is delayed or is
-	// leased is left alone.
+	// past. A message with the same class and ID that waits or is leased is left
+	// alone; one that is delayed comes at the earlier of the two times.
 	Publish(ctx context.Context, m Message, notBefore time.Time) error
 	// Take leases the next message of class for lease, waiting up to wait for
 	// one; ErrEmpty if none came. A waiting Take is woken by Publish, by a delay

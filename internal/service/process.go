@@ -133,6 +133,16 @@ func ListenHTTP(addr string, handler http.Handler, drain time.Duration, log *slo
 	}
 }
 
+type stopping struct{}
+
+// Stopping returns a channel that is closed when the server of this request
+// begins to stop, so that handlers which wait for something answer at once; nil
+// outside of HTTP.
+func Stopping(ctx context.Context) <-chan struct{} {
+	done, _ := ctx.Value(stopping{}).(<-chan struct{})
+	return done
+}
+
 // HTTP returns a part that serves handler on l until it is stopped, then lets
 // running requests finish for up to drain.
 func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
@@ -143,6 +153,9 @@ func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.L
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    64 << 10,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			BaseContext: func(net.Listener) context.Context {
+				return context.WithValue(context.WithoutCancel(ctx), stopping{}, ctx.Done())
+			},
 		}
 		failed := make(chan error, 1)
 		go func() { failed <- server.Serve(l) }()
@@ -178,31 +191,27 @@ func Await(ctx context.Context, log *slog.Logger, what string, try func(context.
 			return ctx.Err()
 		}
 		log.Warn("waiting", "what", what, "error", err)
-		if Pause(ctx, pause) != nil {
-			return ctx.Err()
-		}
+		Wait(ctx, pause)
 		pause = min(2*pause, 5*time.Second)
 	}
 }
 
-// Pause waits for about d, or until ctx is done and returns its error.
-func Pause(ctx context.Context, d time.Duration) error {
+// Wait waits for about d, or until ctx is done.
+func Wait(ctx context.Context, d time.Duration) {
 	if d > 0 {
-		d += rand.N(d/4 + 1)
+		d += rand.N(d/4 + 1) //nolint:gosec // spreads retries
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
 // Repeat calls step again and again until ctx is done. After an error it logs
 // once, backs off up to 5 s and says when things work again.
-func Repeat(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) error {
+func Repeat(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) {
 	pause := 100 * time.Millisecond
 	failing := false
 	for ctx.Err() == nil {
@@ -219,11 +228,8 @@ func Repeat(ctx context.Context, log *slog.Logger, what string, step func(contex
 				log.Error("failing, will go on trying", "what", what, "error", err)
 			}
 			failing = true
-			if err := Pause(ctx, pause); errors.Is(err, context.Canceled) {
-				return nil
-			}
+			Wait(ctx, pause)
 			pause = min(2*pause, 5*time.Second)
 		}
 	}
-	return nil
 }

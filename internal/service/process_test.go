@@ -3,7 +3,10 @@ package service_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -194,31 +197,60 @@ func TestAwait(t *testing.T) {
 	})
 }
 
-func TestPause(t *testing.T) {
+func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		if err := service.Pause(t.Context(), time.Minute); err != nil {
-			t.Fatal(err)
-		}
+		service.Wait(t.Context(), time.Minute)
 		if took := time.Since(start); took < time.Minute || took > 75*time.Second {
-			t.Errorf("paused %v", took)
+			t.Errorf("waited %v for a minute", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := service.Pause(ctx, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if err := service.Pause(t.Context(), 0); err != nil {
-			t.Error(err)
+		start = time.Now()
+		service.Wait(ctx, time.Minute)
+		service.Wait(t.Context(), 0)
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("waited %v although the context ended after a second", took)
 		}
 	})
+}
+
+// A handler that waits for something answers as soon as its server stops.
+func TestStopping(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(waiting)
+		<-service.Stopping(r.Context())
+		if r.Context().Err() == nil {
+			w.Write([]byte("answered"))
+		}
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- service.HTTP(l, handler, time.Minute, quiet)(ctx) }()
+	go func() { <-waiting; stop() }()
+	resp, err := http.Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "answered" {
+		t.Errorf("%q, %v", body, err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestRepeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var steps []time.Time
 		ctx, cancel := context.WithCancel(t.Context())
-		err := service.Repeat(ctx, quiet, "working", func(context.Context) error {
+		service.Repeat(ctx, quiet, "working", func(context.Context) error {
 			steps = append(steps, time.Now())
 			switch n := len(steps); {
 			case n == 20:
@@ -229,8 +261,8 @@ func TestRepeat(t *testing.T) {
 			}
 			return errors.New("down")
 		})
-		if err != nil || len(steps) != 20 {
-			t.Fatalf("after %d steps: %v", len(steps), err)
+		if len(steps) != 20 {
+			t.Fatalf("%d steps", len(steps))
 		}
 		pause := func(n int) time.Duration { return steps[n].Sub(steps[n-1]) } // before step n, from 0
 		for _, c := range []struct {

@@ -148,9 +148,14 @@ func testDuplicate(t *testing.T, h Harness) {
 	ack(t, q, d)
 	wantDepth(t, q, queue.Depth{})
 	publish(t, q, m, later)
-	publish(t, q, m, now)
+	publish(t, q, m, later.Add(time.Hour))
 	wantDepth(t, q, queue.Depth{Delayed: 1})
 	wantEmpty(t, q)
+	publish(t, q, m, now) // the earlier time counts
+	d = take(t, q, long)
+	wantTaken(t, d, m, 1)
+	ack(t, q, d)
+	publish(t, q, m, later)
 
 	// Another attempt or kind is another message.
 	second := m

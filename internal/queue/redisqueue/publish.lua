@@ -1,10 +1,16 @@
--- Adds a message unless it is there.
+-- Adds a message unless it is there. One that is delayed beyond not before is
+-- delayed until then only.
 --   ARGV[3] id
 --   ARGV[4] message     as in messages
 --   ARGV[5] owner
 --   ARGV[6] not before  ms since 1970
 -- Returns 1 if it was added, 0 if it was there.
 if redis.call('HSETNX', messages, ARGV[3], ARGV[4]) == 0 then
+  local due = redis.call('ZSCORE', delays, ARGV[3])
+  if due and tonumber(ARGV[6]) < tonumber(due) then
+    redis.call('ZADD', delays, ARGV[6], ARGV[3])
+    wake(tonumber(ARGV[6]) - now())
+  end
   return 0
 end
 local pause = tonumber(ARGV[6]) - now()
