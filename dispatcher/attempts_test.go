@@ -300,3 +300,24 @@ func TestResultOfDeleted(t *testing.T) {
 		t.Errorf("of an unknown one: %d", status)
 	}
 }
+
+// What a transcoder says goes into metrics and mails only where it is known.
+func TestUnknownFailure(t *testing.T) {
+	t.Parallel()
+	for _, f := range []conversion.Failure{
+		{Code: "made_up", Message: "Something."},
+		{Code: conversion.CodeDamaged, Message: strings.Repeat("long ", 1000)},
+	} {
+		w := newWorld(t).run()
+		c := begun(w)
+		token := attemptKey.Token(c.ID, 1)
+		w.claim(c.ID, token, "nonce")
+		if _, status := w.result(c.ID, token, attempt.Result{Nonce: "nonce", Failure: &f, Final: true}); status != http.StatusOK {
+			t.Fatalf("status %d", status)
+		}
+		got := w.read(c.ID)
+		if got.State != conversion.Failed || got.Error.Code != conversion.CodeInternal || len(got.Error.Message) > 100 {
+			t.Errorf("%s: %+v", got.State, got.Error)
+		}
+	}
+}

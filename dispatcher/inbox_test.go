@@ -181,3 +181,30 @@ func TestInboxOneBroken(t *testing.T) {
 	w.blobs.broken.Store(nil)
 	w.become(w.dropped(u, 2)[0].ID, conversion.Done)
 }
+
+// A file that was deleted and is dropped again, the same to the byte, is
+// converted again.
+func TestInboxAgainAfterDeletion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("again@example.org", 0)
+	const key = "inbox/again@example.org/a.mp4"
+	w.put(key, source)
+	w.run()
+	w.tell(key)
+	first := w.become(w.dropped(u, 1)[0].ID, conversion.Done)
+	w.act(first.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
+	w.until("the drop is gone", func() bool { return len(w.keys("inbox/again@example.org/")) == 0 })
+	w.until("the tombstone lets go of it", func() bool { return w.read(first.ID).Object.Version != first.Object.Version })
+
+	w.put(key, source)
+	w.tell(key)
+	second := w.become(w.dropped(u, 1)[0].ID, conversion.Done)
+	if second.ID == first.ID {
+		t.Fatal("the deleted conversion came back")
+	}
+	w.wantMP3(second)
+	if got := w.keys("inbox/again@example.org/"); len(got) != 1 {
+		t.Errorf("the second drop is gone: %v", got)
+	}
+}
