@@ -159,10 +159,10 @@ func TestRandomFaults(t *testing.T) {
 	counted := sync.Map{}
 	w.launcher.set(func(l *launcher) {
 		l.script = func(a *agent) launch.End {
-			if _, ok := silent.Load(a.Client.ConversionID); ok && dice.of(2) == 0 {
+			if _, ok := silent.Load(a.ConversionID); ok && dice.of(2) == 0 {
 				return fail(true)(a)
 			}
-			n, _ := counted.LoadOrStore(a.Client.ConversionID, new(atomic.Int64))
+			n, _ := counted.LoadOrStore(a.ConversionID, new(atomic.Int64))
 			failures := n.(*atomic.Int64)
 			if a.Attempt > 10 {
 				return finish(a)
@@ -310,7 +310,7 @@ func (z *zombies) late(a *agent) launch.End {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			c, err := z.w.records.Store.ByID(ctx, a.Client.ConversionID)
+			c, err := z.w.records.Store.ByID(ctx, a.ConversionID)
 			if err != nil || c.State.Terminal() || c.Attempt > a.Attempt {
 				break
 			}

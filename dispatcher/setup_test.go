@@ -282,7 +282,7 @@ func (w *world) act(id string, change func(*conversion.Conversion) error) conver
 func (w *world) keys(prefix string) []string {
 	w.Helper()
 	keys := []string{}
-	w.must(w.blobs.Store.List(w.Context(), prefix, "", func(o blob.Object) bool {
+	w.must(w.blobs.List(w.Context(), prefix, "", func(o blob.Object) bool {
 		keys = append(keys, o.Key)
 		return true
 	}))

@@ -170,7 +170,7 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 		return withoutURL(err)
 	}
 	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	switch s := resp.StatusCode; {
 	case s >= 200 && s < 300:
 		return nil

@@ -171,7 +171,7 @@ func (w *worker) mayRead() error {
 	if err := syscall.Statfs(w.dir, &st); err != nil {
 		return mayHeal(conversion.CodeInternal, err, "The converter's disk cannot be used.")
 	}
-	if free := uint64(st.Bavail) * uint64(st.Bsize); free < uint64(w.SourceSize)+diskSlack {
+	if free := st.Bavail * uint64(st.Bsize); free < uint64(w.SourceSize)+diskSlack {
 		return mayHeal(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
 			"The converter's disk has no room for a video of %d bytes.", w.SourceSize)
 	}
@@ -234,7 +234,7 @@ func emptyDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Chmod(dir, 0o700); err != nil { // it may have existed
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory that may have existed
 		return err
 	}
 	entries, err := os.ReadDir(dir)

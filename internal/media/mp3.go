@@ -190,7 +190,7 @@ func parseInfo(h header, frame []byte) *infoTag {
 func skipID3v2(br *bufio.Reader) error {
 	head, err := br.Peek(10)
 	if err != nil || string(head[:3]) != "ID3" {
-		return nil // the frames will tell
+		return nil //nolint:nilerr // the frames will tell
 	}
 	size := 0
 	for _, c := range head[6:10] {

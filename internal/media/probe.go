@@ -91,7 +91,7 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		if s.mp4 == nil {
 			continue
 		}
-		if m := s.mp4.track(uint32(tr.id)); m != nil {
+		if m := s.mp4.track(tr.id); m != nil {
 			tr.encrypted = m.encrypted
 			if !s.mp4.fragmented {
 				tr.Seconds, tr.Exact = m.seconds, true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 )
 
 // structure is what the outermost layer of a file says about it, read without
@@ -26,19 +27,17 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 		return structure{}, fmt.Errorf("read the head: %w", err)
 	}
 	head = head[:n]
-	has := func(at int, magic string) bool {
-		return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic
-	}
+	has := func(magic string) bool { return strings.HasPrefix(string(head), magic) }
 	switch {
-	case has(0, "\x1a\x45\xdf\xa3"):
+	case has("\x1a\x45\xdf\xa3"):
 		return structure{known: true, size: ebmlSize(r)}, nil
-	case has(0, "RIFF"):
+	case has("RIFF"):
 		return structure{known: true, size: riffSize(r, size)}, nil
-	case has(0, asfHeader):
+	case has(asfHeader):
 		return structure{known: true, size: asfSize(r)}, nil
-	case has(0, "FLV\x01"):
+	case has("FLV\x01"):
 		return structure{known: true, last: flvLast(r, size)}, nil
-	case has(0, "OggS"):
+	case has("OggS"):
 		return structure{known: true, open: !oggEnds(r, size)}, nil
 	case len(head) >= 8 && mp4Start[string(head[4:8])]:
 		m, err := readMovie(r, size)
@@ -52,7 +51,7 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 		return s, nil
 	}
 	for _, magic := range []string{"fLaC", "ID3", "#!AMR", "caff", "RF64", "FORM", ".snd", "\x00\x00\x01\xba", "riff\x2e\x91\xcf\x11"} {
-		if has(0, magic) {
+		if has(magic) {
 			return structure{known: true}, nil
 		}
 	}

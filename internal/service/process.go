@@ -199,7 +199,7 @@ func Await(ctx context.Context, log *slog.Logger, what string, try func(context.
 // Wait waits for about d, or until ctx is done.
 func Wait(ctx context.Context, d time.Duration) {
 	if d > 0 {
-		d += rand.N(d/4 + 1) //nolint:gosec // spreads retries
+		d += rand.N(d/4 + 1)
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
