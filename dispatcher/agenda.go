@@ -134,7 +134,7 @@ func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion)
 	}
 	alive := d.o.Now().Before(d.started.Add(d.o.Policy.Lease))
 	for _, r := range running {
-		alive = alive || r == ref
+		alive = alive || r.Ref == ref
 	}
 	if alive {
 		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {

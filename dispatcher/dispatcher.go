@@ -183,9 +183,9 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 	if err != nil {
 		return fmt.Errorf("list what outlives the launcher: %w", err)
 	}
-	for _, ref := range before {
-		if !slices.Contains(after, ref) {
-			d.ended(ctx, launch.End{Ref: ref, Reason: launch.Stopped})
+	for _, a := range before {
+		if !slices.Contains(after, a) {
+			d.ended(ctx, launch.End{Ref: a.Ref, Reason: launch.Stopped})
 		}
 	}
 	return nil

@@ -129,16 +129,16 @@ func (l *launcher) Stop(ctx context.Context, r launch.Ref) error {
 	return nil
 }
 
-func (l *launcher) Running(context.Context) ([]launch.Ref, error) {
+func (l *launcher) Running(context.Context) ([]launch.Attempt, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	refs := []launch.Ref{}
+	running := []launch.Attempt{}
 	for r, a := range l.attempts {
 		if a.runs() {
-			refs = append(refs, r)
+			running = append(running, launch.Attempt{Ref: r, Class: a.Class})
 		}
 	}
-	return refs, nil
+	return running, nil
 }
 
 func (l *launcher) Watch(ctx context.Context, ended func(launch.End)) error {

@@ -62,7 +62,13 @@ func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) erro
 		if err != nil {
 			return fmt.Errorf("count running attempts: %w", err)
 		}
-		if len(running) < d.allowed(class) {
+		n := 0
+		for _, a := range running {
+			if a.Class == class {
+				n++
+			}
+		}
+		if n < d.allowed(class) {
 			return nil
 		}
 		if err := awaitFreed(ctx, freed, takeWait); err != nil {

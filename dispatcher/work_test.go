@@ -272,6 +272,37 @@ func TestLauncherFailsForLong(t *testing.T) {
 	}
 }
 
+// A class that is full does not stand before another one.
+func TestMaxJobsOfEachClass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.MaxJobs = map[conversion.Class]int{conversion.CPU: 1, conversion.GPU: 1}
+	})
+	w.launcher.set(func(l *launcher) { l.script = hang })
+	w.run()
+	upload := func(class conversion.Class) string {
+		c := w.create("owner", int64(len(source)))
+		w.act(c.ID, func(c *conversion.Conversion) error { c.Class = class; return nil })
+		w.put(c.Object.Key, source)
+		w.tell(c.Object.Key)
+		return c.ID
+	}
+	for _, class := range []conversion.Class{conversion.CPU, conversion.GPU} {
+		id := upload(class)
+		w.until("the first of "+string(class)+" is launched", func() bool { return w.launcher.started(id)[1] == 1 })
+	}
+	waiting := upload(conversion.CPU)
+	another := upload(conversion.GPU)
+	running, _ := w.launcher.Running(t.Context())
+	w.act(running[0].ConversionID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })
+	next, full := waiting, another
+	if running[0].Class == conversion.GPU {
+		next, full = another, waiting
+	}
+	w.until("the next of the class with room is launched", func() bool { return w.launcher.started(next)[1] == 1 })
+	w.wantStarts(full, 0)
+}
+
 func TestMaxJobs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{conversion.CPU: 3} })

@@ -22,6 +22,12 @@ type Ref struct {
 
 func (r Ref) String() string { return fmt.Sprintf("%s/%d", r.ConversionID, r.Attempt) }
 
+// Attempt is one that runs.
+type Attempt struct {
+	Ref
+	Class conversion.Class
+}
+
 // Spec is what an attempt is started with. It holds no secret but the token of
 // that attempt.
 type Spec struct {
@@ -64,7 +70,7 @@ type Launcher interface {
 	// handled an End calls Stop too.
 	Stop(ctx context.Context, r Ref) error
 	// Running lists the attempts that have started or will, and have not ended.
-	Running(ctx context.Context) ([]Ref, error)
+	Running(ctx context.Context) ([]Attempt, error)
 	// Watch calls ended for every attempt that ends, until ctx is done; it
 	// returns ctx's error, or why it cannot go on. An End may come more than
 	// once; one that happens while nobody watches may be lost.

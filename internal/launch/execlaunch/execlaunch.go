@@ -191,18 +191,18 @@ func (l *Launcher) Stop(ctx context.Context, r launch.Ref) error {
 }
 
 // Running lists the attempts that have not ended.
-func (l *Launcher) Running(context.Context) ([]launch.Ref, error) {
+func (l *Launcher) Running(context.Context) ([]launch.Attempt, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	refs := []launch.Ref{}
+	running := []launch.Attempt{}
 	for r, c := range l.attempts {
 		select {
 		case <-c.gone:
 		default:
-			refs = append(refs, r)
+			running = append(running, launch.Attempt{Ref: r, Class: c.Class})
 		}
 	}
-	return refs, nil
+	return running, nil
 }
 
 // Watch calls ended once for every attempt that ended since New and that no

@@ -262,8 +262,8 @@ func TestRecovery(t *testing.T) {
 			l := open(t, options(dir, c.URL()))
 			p.WaitGone(t)
 			g.WaitGone(t)
-			if refs, err := l.Running(t.Context()); err != nil || len(refs) > 0 {
-				t.Errorf("Running after recovery: got %v, %v", refs, err)
+			if running, err := l.Running(t.Context()); err != nil || len(running) > 0 {
+				t.Errorf("Running after recovery: got %v, %v", running, err)
 			}
 			if err := os.Remove(stranger); err != nil {
 				t.Errorf("a file that is no attempt's was touched: %v", err)

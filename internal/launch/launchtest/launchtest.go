@@ -48,6 +48,7 @@ func Run(t *testing.T, h Harness) {
 		{"StopGivesUp", testStopGivesUp},
 		{"Leftovers", testLeftovers},
 		{"Running", testRunning},
+		{"Classes", testClasses},
 		{"Busy", testBusy},
 		{"NextAttempt", testNextAttempt},
 		{"WatchEnds", testWatchEnds},
@@ -156,9 +157,13 @@ func (s *suite) wantEnd(t *testing.T, r launch.Ref, want launch.Reason, code int
 
 func (s *suite) wantRunning(t *testing.T, want ...launch.Ref) {
 	t.Helper()
-	got, err := s.Running(t.Context())
+	running, err := s.Running(t.Context())
 	if err != nil {
 		t.Fatalf("Running: %v", err)
+	}
+	got := make([]launch.Ref, 0, len(running))
+	for _, a := range running {
+		got = append(got, a.Ref)
 	}
 	order := func(a, b launch.Ref) int { return strings.Compare(a.String(), b.String()) }
 	slices.SortFunc(got, order)
@@ -308,6 +313,33 @@ func testRunning(t *testing.T, s *suite) {
 	s.stop(t, a)
 	s.stop(t, b)
 	s.wantRunning(t)
+}
+
+func testClasses(t *testing.T, s *suite) {
+	want := map[launch.Attempt]bool{}
+	for _, class := range []conversion.Class{conversion.CPU, conversion.GPU} {
+		spec := NewSpec(NewRef())
+		spec.Class = class
+		if err := s.Start(t.Context(), spec); err != nil {
+			t.Fatalf("Start of class %s: %v", class, err)
+		}
+		s.console.Arrival(t, spec.Ref, Leader, 1)
+		want[launch.Attempt{Ref: spec.Ref, Class: class}] = true
+	}
+	running, err := s.Running(t.Context())
+	if err != nil {
+		t.Fatalf("Running: %v", err)
+	}
+	for _, a := range running {
+		if !want[a] {
+			t.Errorf("Running: got %v, want one of %v", a, want)
+		}
+		delete(want, a)
+		s.stop(t, a.Ref)
+	}
+	if len(want) > 0 {
+		t.Errorf("Running: %v missing", want)
+	}
 }
 
 func testBusy(t *testing.T, s *suite) {

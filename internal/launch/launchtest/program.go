@@ -100,6 +100,9 @@ func program() error {
 	if st, err := os.Stat(r.WorkDir); err == nil {
 		r.WorkMode = uint32(st.Mode().Perm())
 	}
+	if err := os.MkdirAll(r.WorkDir, 0o700); err != nil { // as a transcoder does
+		return err
+	}
 	files, err := os.ReadDir(r.WorkDir)
 	if err != nil {
 		return err
