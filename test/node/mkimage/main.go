@@ -70,7 +70,8 @@ func archive(tag, entrypoint string, files, links []string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return buf.Bytes(), w.Close()
+	err = w.Close()
+	return buf.Bytes(), err
 }
 
 // layer returns the files and links as a layer.
@@ -107,7 +108,8 @@ func layer(files, links []string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return buf.Bytes(), w.Close()
+	err := w.Close()
+	return buf.Bytes(), err
 }
 
 // mkdir puts dir and what it is in, once each.
