@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -187,9 +188,13 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	d.freed = make(chan struct{})
 	d.mu.Unlock()
 	d.metrics.ended.WithLabelValues(string(e.Reason)).Inc()
-	if e.Detail != "" { // the operator's, not the owner's
-		d.o.Log.Warn("launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt, "reason", e.Reason, "detail", e.Detail)
+	level := slog.LevelWarn
+	if e.Reason == launch.Exited || e.Reason == launch.Stopped { // reported, or asked for
+		level = slog.LevelDebug
 	}
+	// The detail is the operator's, not the owner's.
+	d.o.Log.Log(ctx, level, "launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt,
+		"reason", e.Reason, "exit_code", e.ExitCode, "detail", e.Detail)
 	failure, outcome := reasonOf(e)
 	err := d.failAttempt(ctx, e.Ref, failure, outcome)
 	if err == nil {
