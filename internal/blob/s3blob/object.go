@@ -20,7 +20,7 @@ const putPartSize = 16 << 20
 func (s *Store) Put(ctx context.Context, key string, r io.Reader) (blob.Object, error) {
 	_, err := s.core.Client.PutObject(ctx, s.bucket, key, source{r}, -1, minio.PutObjectOptions{PartSize: putPartSize})
 	if err != nil {
-		return blob.Object{}, fmt.Errorf("put %s: %w", key, known(err))
+		return blob.Object{}, fail("put", key, err)
 	}
 	return s.Head(ctx, key)
 }
@@ -43,7 +43,7 @@ func (s *Store) Get(ctx context.Context, key, etag string, offset, length int64)
 	if length == 0 { // S3 has no empty ranges
 		o, err := s.Head(ctx, key)
 		if err == nil && etag != "" && etag != o.ETag {
-			err = fmt.Errorf("get %s: %w", key, blob.ErrChanged)
+			err = fail("get", key, blob.ErrChanged)
 		}
 		if err != nil {
 			return nil, err
@@ -62,11 +62,11 @@ func (s *Store) Get(ctx context.Context, key, etag string, offset, length int64)
 		err = opts.SetMatchETag(etag)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get %s from %d: %w", key, offset, known(err))
+		return nil, fail(fmt.Sprintf("get from byte %d of", offset), key, err)
 	}
 	body, _, _, err := s.core.GetObject(ctx, s.bucket, key, opts)
 	if err != nil {
-		return nil, fmt.Errorf("get %s from %d: %w", key, offset, known(err))
+		return nil, fail(fmt.Sprintf("get from byte %d of", offset), key, err)
 	}
 	return body, nil
 }
@@ -75,7 +75,7 @@ func (s *Store) Get(ctx context.Context, key, etag string, offset, length int64)
 func (s *Store) Head(ctx context.Context, key string) (blob.Object, error) {
 	info, err := s.core.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
 	if err != nil {
-		return blob.Object{}, fmt.Errorf("head %s: %w", key, known(err))
+		return blob.Object{}, fail("head", key, err)
 	}
 	return object(info), nil
 }
@@ -87,26 +87,23 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(blob.
 	opts := minio.ListObjectsOptions{Prefix: prefix, StartAfter: after, Recursive: true}
 	for info := range s.core.ListObjectsIter(ctx, s.bucket, opts) {
 		if info.Err != nil {
-			return fmt.Errorf("list %s: %w", prefix, known(info.Err))
+			return fail("list", prefix, info.Err)
 		}
 		if !yield(object(info)) {
 			return nil
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("list %s: %w", prefix, err)
-	}
-	return nil
+	return fail("list", prefix, ctx.Err())
 }
 
 // Delete removes the object, or hides it behind a delete marker where the
 // bucket keeps versions.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	err := s.core.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
-	if err = known(err); err != nil && !errors.Is(err, blob.ErrNotExist) {
-		return fmt.Errorf("delete %s: %w", key, err)
+	err := fail("delete", key, s.core.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}))
+	if errors.Is(err, blob.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func object(info minio.ObjectInfo) blob.Object {

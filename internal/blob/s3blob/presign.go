@@ -54,7 +54,7 @@ func (s *Store) presign(ctx context.Context, method, key string, query url.Value
 	expires := time.Now().Add(expiry)
 	u, err := signer.PresignHeader(ctx, method, s.bucket, key, expiry, query, header)
 	if err != nil {
-		return blob.Request{}, fmt.Errorf("presign %s %s: %w", method, key, known(err))
+		return blob.Request{}, fail("presign "+method, key, err)
 	}
 	if header == nil {
 		header = http.Header{}

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -114,10 +113,10 @@ func New(o Options) (*Store, error) {
 func client(o Options, endpoint string) (*minio.Client, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return nil, err
+		return nil, hide(err, "")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("%q is not of the form http://host:port or https://host", u.Redacted())
+		return nil, fmt.Errorf("%q is not of the form http://host:port or https://host", (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
 	}
 	transport, err := minio.DefaultTransport(u.Scheme == "https")
 	if err != nil {
@@ -142,28 +141,7 @@ func client(o Options, endpoint string) (*minio.Client, error) {
 // need not exist.
 func (s *Store) Ping(ctx context.Context) error {
 	if _, err := s.core.BucketExists(ctx, s.bucket); err != nil {
-		return fmt.Errorf("reach object store: %w", known(err))
+		return fmt.Errorf("reach object store: %w", known(err, ""))
 	}
 	return nil
-}
-
-// known adds the contract's error to the store's where there is one.
-func known(err error) error {
-	var r minio.ErrorResponse
-	if !errors.As(err, &r) {
-		return err
-	}
-	switch r.Code {
-	case minio.NoSuchKey, minio.NoSuchBucket, minio.NoSuchUpload, "NoSuchVersion":
-		return fmt.Errorf("%w: %w", blob.ErrNotExist, err)
-	case minio.PreconditionFailed:
-		return fmt.Errorf("%w: %w", blob.ErrChanged, err)
-	case "RequestTimeout", "IncompleteBody", "ExpiredToken", "AuthorizationHeaderMalformed", "OperationAborted", "ConditionalRequestConflict":
-		return err // 400 or 409 as well, but may pass
-	}
-	switch r.StatusCode {
-	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
-		return fmt.Errorf("%w: %w", blob.ErrInvalid, err)
-	}
-	return err
 }

@@ -3,7 +3,6 @@ package s3blob
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/minio/minio-go/v7"
 
@@ -14,7 +13,7 @@ import (
 func (s *Store) CreateUpload(ctx context.Context, key string) (string, error) {
 	id, err := s.core.NewMultipartUpload(ctx, s.bucket, key, minio.PutObjectOptions{})
 	if err != nil {
-		return "", fmt.Errorf("create upload of %s: %w", key, known(err))
+		return "", fail("create upload of", key, err)
 	}
 	return id, nil
 }
@@ -25,7 +24,7 @@ func (s *Store) Parts(ctx context.Context, key, uploadID string) ([]blob.Part, e
 	for marker := 0; ; {
 		page, err := s.core.ListObjectParts(ctx, s.bucket, key, uploadID, marker, 1000)
 		if err != nil {
-			return nil, fmt.Errorf("list parts of %s: %w", key, known(err))
+			return nil, fail("list parts of", key, err)
 		}
 		for _, p := range page.ObjectParts {
 			parts = append(parts, blob.Part{Number: p.PartNumber, ETag: blob.TrimETag(p.ETag), Size: p.Size})
@@ -46,16 +45,16 @@ func (s *Store) CompleteUpload(ctx context.Context, key, uploadID string, parts 
 	}
 	_, err := s.core.CompleteMultipartUpload(ctx, s.bucket, key, uploadID, complete, minio.PutObjectOptions{})
 	if err != nil {
-		return blob.Object{}, fmt.Errorf("complete upload of %s: %w", key, known(err))
+		return blob.Object{}, fail("complete upload of", key, err)
 	}
 	return s.Head(ctx, key) // the answer has neither size nor time
 }
 
 // AbortUpload drops the upload.
 func (s *Store) AbortUpload(ctx context.Context, key, uploadID string) error {
-	err := s.core.AbortMultipartUpload(ctx, s.bucket, key, uploadID)
-	if err = known(err); err != nil && !errors.Is(err, blob.ErrNotExist) {
-		return fmt.Errorf("abort upload of %s: %w", key, err)
+	err := fail("abort upload of", key, s.core.AbortMultipartUpload(ctx, s.bucket, key, uploadID))
+	if errors.Is(err, blob.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
