@@ -3,6 +3,7 @@
 //	tool pause                         process 1 of a pod's sandbox
 //	tool dial [-timeout 2s] ADDR…      says of each host:port whether TCP reaches it;
 //	                                   exits with 1 unless all are reached
+//	tool listen ADDR                   a TCP server that hangs up on whoever comes
 package main
 
 import (
@@ -20,11 +21,15 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == "dial" {
 		os.Exit(dial(os.Args[2:]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == "listen" {
+		fmt.Fprintln(os.Stderr, "tool:", listen(os.Args[2]))
+		os.Exit(1)
+	}
 	if len(os.Args) == 2 && os.Args[1] == "pause" {
 		pause()
 		return
 	}
-	fmt.Fprintln(os.Stderr, "usage: tool pause | tool dial [-timeout 2s] ADDR...")
+	fmt.Fprintln(os.Stderr, "usage: tool pause | tool dial [-timeout 2s] ADDR... | tool listen ADDR")
 	os.Exit(2)
 }
 
@@ -62,4 +67,15 @@ func dial(args []string) (status int) {
 		fmt.Printf("reached %s\n", addr)
 	}
 	return status
+}
+
+func listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	for err == nil {
+		var c net.Conn
+		if c, err = l.Accept(); err == nil {
+			c.Close()
+		}
+	}
+	return err
 }

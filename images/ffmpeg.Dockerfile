@@ -1,0 +1,36 @@
+# What runs ffmpeg: --target transcoder, transcoder-gpu, or tonearm, which is
+# everything in one process. BASE is Debian 13; of its ffmpeg the images hold the
+# files that it loads and no others, see rootfs.sh.
+ARG BASE=debian:trixie-slim
+FROM ${BASE} AS debian
+RUN apt-get update -qq && \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates ffmpeg && \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+COPY rootfs.sh /
+RUN sh /rootfs.sh /rootfs
+
+FROM scratch AS ffmpeg
+LABEL org.opencontainers.image.vendor="Tonearm"
+COPY --from=debian /rootfs /
+ENV PATH=/usr/bin HOME=/tmp
+USER 65532:65532
+
+FROM ffmpeg AS transcoder
+ARG TARGETARCH
+LABEL org.opencontainers.image.title="Tonearm transcoder" \
+      org.opencontainers.image.description="Converts one file"
+COPY ${TARGETARCH}/transcoder /usr/bin/transcoder
+ENTRYPOINT ["/usr/bin/transcoder"]
+
+# The NVIDIA container runtime looks at these two variables and puts the driver's
+# libraries in; Debian's ffmpeg loads them when it is told to use the GPU.
+FROM transcoder AS transcoder-gpu
+LABEL org.opencontainers.image.title="Tonearm transcoder for NVIDIA GPUs"
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,video,utility
+
+FROM ffmpeg AS tonearm
+ARG TARGETARCH
+LABEL org.opencontainers.image.title="Tonearm" \
+      org.opencontainers.image.description="Everything in one process: tonearm up, and the command-line client"
+COPY ${TARGETARCH}/tonearm ${TARGETARCH}/transcoder /usr/bin/
+ENTRYPOINT ["/usr/bin/tonearm"]
