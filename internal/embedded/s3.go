@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -234,28 +233,30 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe) // Close ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
-	output := &lineLogger{log: s.log}
-	cmd.Stderr = output
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
+	ready := make(chan int, 1)
+	cmd.Stdout = &lineWriter{line: func(line string) { // the gateway prints there what is no trouble
+		if port, ok := strings.CutPrefix(line, readyPrefix); ok {
+			n, _ := strconv.Atoi(port)
+			ready <- n
+			return
+		}
+		s.log.Debug("embedded object store", "output", line)
+	}}
+	var last string
+	cmd.Stderr = &lineWriter{line: func(line string) {
+		last = line
+		s.log.Warn("embedded object store", "output", line)
+	}}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	child := &s3Child{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
-	ready := make(chan int, 1)
 	go func() {
 		defer close(child.exited)
-		line, _ := bufio.NewReader(stdout).ReadString('\n')
-		if port, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
-			ready <- port
-		}
-		_, _ = io.Copy(io.Discard, stdout)
 		child.err = cmd.Wait()
 	}()
 	if err := json.NewEncoder(stdin).Encode(config); err != nil { //nolint:gosec // a pipe, so that no other process sees the keys
@@ -269,7 +270,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		s.log.Info("the embedded object store is ready", "port", child.port, "pid", cmd.Process.Pid)
 		return child, nil
 	case <-child.exited:
-		return nil, fmt.Errorf("it ended at once, saying %q: %w", output.last, cmp.Or(child.err, io.ErrUnexpectedEOF))
+		return nil, fmt.Errorf("it ended at once, saying %q: %w", last, cmp.Or(child.err, io.ErrUnexpectedEOF))
 	case <-s.stop:
 		child.kill()
 		return nil, context.Canceled
@@ -300,22 +301,20 @@ func (c *s3Child) kill() {
 // The gateway's own errors name keys, and so people.
 var addresses = regexp.MustCompile(`[^\s/"]+@[^\s/"]+`)
 
-// lineLogger logs what a child writes to its standard error.
-type lineLogger struct {
-	log  *slog.Logger
-	last string
+// lineWriter hands on what a child writes, line by line.
+type lineWriter struct {
+	line func(string)
 	rest []byte
 }
 
-func (l *lineLogger) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
 	for {
-		i := bytes.IndexByte(l.rest, '\n')
+		i := bytes.IndexByte(w.rest, '\n')
 		if i < 0 {
 			return len(p), nil
 		}
-		l.last = addresses.ReplaceAllString(string(l.rest[:i]), "…@…")
-		l.log.Warn("embedded object store", "output", l.last)
-		l.rest = l.rest[i+1:]
+		w.line(addresses.ReplaceAllString(string(w.rest[:i]), "…@…"))
+		w.rest = w.rest[i+1:]
 	}
 }

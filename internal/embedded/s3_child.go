@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -28,6 +27,8 @@ const (
 	childEnv = "TONEARM_EMBEDDED_CHILD"
 	childS3  = "s3"
 	stopLine = "stop"
+
+	readyPrefix = "ready on port " // before the port, in a line of the standard output
 )
 
 // s3Config is the first line that the child reads from its standard input. A
@@ -65,8 +66,6 @@ func Main() {
 func runS3(log *slog.Logger) error {
 	// A signal to the whole group is the parent's to act on.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	stdout := os.Stdout
-	os.Stdout = os.Stderr // versitygw prints
 	stdin := bufio.NewReader(os.Stdin)
 	line, err := stdin.ReadBytes('\n')
 	if err != nil {
@@ -99,30 +98,43 @@ func runS3(log *slog.Logger) error {
 		return err
 	}
 	address := net.JoinHostPort(config.Host, strconv.Itoa(port))
-	err = embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log)}, &embedgw.Config{
-		RootUserAccess:    config.AccessKey,
-		RootUserSecret:    config.SecretKey,
-		Ports:             []string{address},
-		MaxConnections:    4096,
-		MaxRequests:       4096,
-		MultipartMaxParts: 10000,
-		CORSAllowOrigin:   "*",
-		KeepAlive:         false, // with it, PUTs without a body get lost
-		Quiet:             true,
-		DisableACLs:       true,
-		S3Options: []s3api.Option{
-			s3api.WithMiddleware("/", bodies()),
-			s3api.WithOnListen(func() { go tellReady(ctx, address, port, stdout, log) }),
-		},
-	})
+	var running requests
+	ended := make(chan error, 1)
+	go func() {
+		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log)}, &embedgw.Config{
+			RootUserAccess:    config.AccessKey,
+			RootUserSecret:    config.SecretKey,
+			Ports:             []string{address},
+			MaxConnections:    4096,
+			MaxRequests:       4096,
+			MultipartMaxParts: 10000,
+			CORSAllowOrigin:   "*",
+			KeepAlive:         false, // with it, PUTs without a body get lost
+			Quiet:             true,
+			DisableACLs:       true,
+			S3Options: []s3api.Option{
+				s3api.WithMiddleware("/", running.count),
+				s3api.WithMiddleware("/", bodies()),
+				s3api.WithOnListen(func() { go tellReady(ctx, address, port, log) }),
+			},
+		})
+	}()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		select {
+		case <-running.drain():
+		case err = <-ended: // it gave up waiting
+		}
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// tellReady makes the first request (see bodies) and writes the port.
-func tellReady(ctx context.Context, address string, port int, stdout io.Writer, log *slog.Logger) {
+// tellReady makes the first request (see bodies) and prints the port.
+func tellReady(ctx context.Context, address string, port int, log *slog.Logger) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and without a proxy
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
 	if err == nil {
@@ -135,7 +147,7 @@ func tellReady(ctx context.Context, address string, port int, stdout io.Writer, 
 		log.Error("the gateway does not answer", "err", err)
 		return // the parent does not wait for ever
 	}
-	fmt.Fprintln(stdout, port)
+	fmt.Println(readyPrefix + strconv.Itoa(port))
 }
 
 // lock waits until no other process, such as an earlier life's gateway that is

@@ -280,6 +280,59 @@ func TestCloseDrains(t *testing.T) {
 	<-closed
 }
 
+// Connections that nobody uses do not hold up Close.
+func TestCloseIsPrompt(t *testing.T) {
+	for name, sent := range map[string]string{
+		"nothing sent":    "",
+		"half a request":  "GET / HTTP/1.1\r\n",
+		"answered before": "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, _ := start(t, embedded.S3Options{Dir: t.TempDir()})
+			put(t, open(t, server), "k")
+			var conns []net.Conn
+			for range 20 {
+				conn, err := net.Dial("tcp", strings.TrimPrefix(server.Endpoint(), "http://"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				io.WriteString(conn, sent)
+				conns = append(conns, conn)
+			}
+			if name == "answered before" {
+				for _, conn := range conns {
+					if _, err := io.ReadAll(conn); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			put(t, open(t, server), "k") // it has accepted the others by then
+			began := time.Now()
+			server.Close()
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+// The operator's log has what is wrong, and nothing that is as it should be.
+func TestWarnings(t *testing.T) {
+	warnings := &strings.Builder{}
+	log := slog.New(slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	server, err := embedded.StartS3(t.Context(), embedded.S3Options{Dir: t.TempDir(), WebhookURL: "http://127.0.0.1:1", Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	put(t, open(t, server), "uploads/k")
+	server.Close()
+	if got := strings.TrimSpace(warnings.String()); strings.Count(got, "\n") != 0 || !strings.Contains(got, "notification lost") {
+		t.Errorf("got %s", got)
+	}
+}
+
 // A gateway killed while it joined parts leaves the upload under another name.
 func TestRecoversUploads(t *testing.T) {
 	for _, sidecar := range []bool{false, true} {

@@ -1,0 +1,63 @@
+package embedded
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/gofiber/fiber/v3"
+)
+
+// requests counts the running requests. The gateway's own stop waits for open
+// connections instead, and counts those that never sent a byte, such as the
+// spare ones that browsers and Go's HTTP client open: it would take its whole
+// 10 s for each of them.
+type requests struct {
+	mu      sync.Mutex
+	running int
+	drained chan struct{} // closed where none runs; nil before drain
+}
+
+// count is a middleware. Once drain was called, it refuses.
+func (r *requests) count(ctx fiber.Ctx) error {
+	if !r.begin() {
+		return ctx.SendStatus(http.StatusServiceUnavailable)
+	}
+	ctx.RequestCtx().SetUserValue(r, request{r})
+	return ctx.Next()
+}
+
+func (r *requests) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.drained != nil {
+		return false
+	}
+	r.running++
+	return true
+}
+
+// request is a value of one request, which the server closes after it has sent
+// the answer.
+type request struct{ of *requests }
+
+func (r request) Close() error {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	r.of.running--
+	if r.of.running == 0 && r.of.drained != nil {
+		close(r.of.drained)
+	}
+	return nil
+}
+
+// drain refuses new requests, and returns a channel that is closed when none
+// runs.
+func (r *requests) drain() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drained = make(chan struct{})
+	if r.running == 0 {
+		close(r.drained)
+	}
+	return r.drained
+}
