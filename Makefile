@@ -5,7 +5,7 @@ CACHE ?= $(or $(TONEARM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tonearm)
 LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build test large-test lint clean
+.PHONY: help demo up build test large-test images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup
 	TONEARM_TEST_LARGE=1 go test -count=1 -v -run TestLarge -timeout 20m ./test/e2e
+
+images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah; ARCHIVE=DIR saves them too
+	@VERSION='$(VERSION)' scripts/images $(if $(ARCHIVE),--archive $(ARCHIVE))
 
 lint: $(LINT) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff

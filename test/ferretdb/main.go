@@ -29,6 +29,7 @@ import (
 
 func main() {
 	dir := flag.String("dir", "", "`directory` of the database files, made if missing; required")
+	listen := flag.String("listen", "127.0.0.1:0", "`address` of the proxy; port 0 is a free one")
 	flag.Parse()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	if *dir == "" || flag.NArg() > 0 {
@@ -42,14 +43,14 @@ func main() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	if err := run(ctx, *dir, log); err != nil {
+	if err := run(ctx, *dir, *listen, log); err != nil {
 		log.Error("ferretdb ended", "error", err)
 		os.Exit(1)
 	}
 }
 
 // run serves until ctx is done.
-func run(ctx context.Context, dir string, log *slog.Logger) error {
+func run(ctx context.Context, dir, listen string, log *slog.Logger) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("database directory: %w", err)
@@ -66,7 +67,7 @@ func run(ctx context.Context, dir string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("start FerretDB in %s: %w", dir, err)
 	}
-	front, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	front, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"net"
 	"path/filepath"
 	"strings"
 )
@@ -21,7 +22,11 @@ func startFerretDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := lasting(ctx, path, "-dir", dir)
+	port, err := s.port(ctx, "27017")
+	if err != nil {
+		return nil, err
+	}
+	cmd := lasting(ctx, path, "-dir", dir, "-listen", net.JoinHostPort(s.host, port))
 	if _, err := cmd.StdinPipe(); err != nil { // it ends when its standard input does
 		return nil, err
 	}

@@ -2,8 +2,8 @@
 //
 //	go run ./test/servers -- go test ./...
 //
-// It starts Redis, MariaDB, MinIO and FerretDB on free loopback ports with their
-// files in a scratch folder, tells the command where they are, ends with its
+// It starts Redis, MariaDB, MinIO, FerretDB and a mail server on free loopback
+// ports with their files in a scratch folder, tells the command where they are, ends with its
 // exit status, and leaves nothing running and no file behind but what it built.
 // Without a command it prints the environment and keeps the servers up until it
 // is interrupted. A server that is missing or does not start is an error, never
@@ -18,7 +18,13 @@
 //	TONEARM_TEST_S3_RELAY  URL where receivers of its notifications register; see relay
 //	TONEARM_TEST_MC        path of MinIO's client mc
 //	TONEARM_TEST_FERRETDB  MongoDB URI of FerretDB behind its serialising proxy
+//	TONEARM_TEST_SMTP      host:port of a mail server without TLS or login
+//	TONEARM_TEST_MAILS     folder of the mails it took, 000001.eml and so on
 //	TONEARM_TEST_REQUIRE   1: a test that misses a server fails; unset with -only
+//
+// With -addr they listen there instead, each on its usual port (MinIO 9000,
+// FerretDB 27017, the mail server 1025), without passwords: for networks that
+// nobody else is in, as a test cluster's.
 //
 // MinIO, mc and FerretDB are built when they are not there yet, into bin under
 // TONEARM_CACHE (default: tonearm in the user's cache directory), by version.
@@ -42,10 +48,14 @@ func main() {
 	// one; see isolate.
 	runtime.LockOSThread()
 	only := flag.String("only", "", "start these servers alone, a comma-separated `list` of "+strings.Join(names(), ", "))
+	s := scratch{host: loopback}
+	flag.StringVar(&s.host, "addr", s.host, "`address` of this machine that the servers listen on")
+	flag.StringVar(&s.webhook, "webhook", "", "`URL` that MinIO posts its notifications to; default: the relay")
+	flag.StringVar(&s.webhookToken, "webhook-token", "", "bearer `token` for it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends this process at once
-	status, err := run(ctx, *only, flag.Args())
+	status, err := run(ctx, &s, *only, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "servers:", err)
 		os.Exit(1)
@@ -63,6 +73,7 @@ var servers = []struct {
 	{"mariadb", startMariaDB},
 	{"minio", startMinIO},
 	{"ferretdb", startFerretDB},
+	{"smtp", startSMTP},
 }
 
 func names() []string {
@@ -74,7 +85,7 @@ func names() []string {
 }
 
 // run starts servers and the command, and returns its exit status.
-func run(ctx context.Context, only string, command []string) (int, error) {
+func run(ctx context.Context, s *scratch, only string, command []string) (int, error) {
 	selected := names()
 	if only != "" {
 		selected = strings.Split(only, ",")
@@ -87,8 +98,7 @@ func run(ctx context.Context, only string, command []string) (int, error) {
 	if err := endWithParent(); err != nil {
 		return 0, fmt.Errorf("bind to the parent process: %w", err)
 	}
-	s, err := newScratch()
-	if err != nil {
+	if err := s.open(); err != nil {
 		return 0, err
 	}
 	defer s.close()

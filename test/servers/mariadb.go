@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -28,7 +29,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort(ctx)
+	port, err := s.port(ctx, "3306")
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +48,12 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
-	cmd := lasting(ctx, serve, append(common,
-		"--bind-address=127.0.0.1", "--port="+port,
+	grant := filepath.Join(dir, "grant.sql")                                                                                               // the installer's root may come from loopback alone
+	if err := os.WriteFile(grant, []byte("CREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\n"), 0o644); err != nil { //nolint:gosec // see open
+		return nil, err
+	}
+	cmd := lasting(ctx, serve, append(common, "--init-file="+grant,
+		"--bind-address="+s.host, "--port="+port,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
 		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2")...)
@@ -58,7 +63,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dsn := "root@tcp(127.0.0.1:" + port + ")/"
+	dsn := "root@tcp(" + net.JoinHostPort(s.host, port) + ")/"
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // it would report each try
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 )
@@ -30,22 +31,27 @@ func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort(ctx)
+	port, err := s.port(ctx, "9000")
 	if err != nil {
 		return nil, err
 	}
+	webhook, authorization := relayURL+eventPath, ""
+	if s.webhook != "" {
+		webhook, authorization = s.webhook, "Bearer "+s.webhookToken
+	}
 	// Without a queue directory a notification comes within milliseconds, and is
 	// lost if its receiver answers with an error.
-	p, err := s.start("minio", lasting(ctx, path, "server", "--quiet", "--address", "127.0.0.1:"+port,
+	p, err := s.start("minio", lasting(ctx, path, "server", "--quiet", "--address", net.JoinHostPort(s.host, port),
 		filepath.Join(dir, "data")),
 		"MINIO_ROOT_USER=tonearm", "MINIO_ROOT_PASSWORD=tonearm-secret",
 		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off",
 		"MINIO_API_CORS_ALLOW_ORIGIN=*", "MINIO_PROMETHEUS_AUTH_TYPE=public",
-		"MINIO_NOTIFY_WEBHOOK_ENABLE_TONEARM=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_TONEARM="+relayURL+eventPath)
+		"MINIO_NOTIFY_WEBHOOK_ENABLE_TONEARM=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_TONEARM="+webhook,
+		"MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_TONEARM="+authorization)
 	if err != nil {
 		return nil, err
 	}
-	url := "http://127.0.0.1:" + port
+	url := "http://" + net.JoinHostPort(s.host, port)
 	if err := p.answers(ctx, func(ctx context.Context) error { return ready(ctx, url+"/minio/health/ready") }); err != nil {
 		return nil, err
 	}

@@ -12,29 +12,35 @@ import (
 	"time"
 )
 
+const loopback = "127.0.0.1"
+
 // scratch is the folder that the servers' files are in, and the servers.
 type scratch struct {
+	host                  string // that they listen on
+	webhook, webhookToken string // of MinIO's notifications; "": the relay
+
 	dir     string
 	running []*process
 	ended   chan *process // each process whose end nobody waits for
 	closers []func()      // of what is served in this process
 }
 
-// newScratch makes the folder where any user can reach it: MariaDB serves as a
+// open makes the folder where any user can reach it: MariaDB serves as a
 // user of its own.
-func newScratch() (*scratch, error) {
+func (s *scratch) open() error {
 	parent := os.TempDir()
 	if os.Getuid() == 0 && !reachable(parent) {
 		parent = "/tmp"
 	}
 	dir, err := os.MkdirTemp(parent, "tonearm-servers-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
-		return nil, err
+		return err
 	}
-	return &scratch{dir: dir, ended: make(chan *process, 16)}, nil
+	s.dir, s.ended = dir, make(chan *process, 16)
+	return nil
 }
 
 func reachable(dir string) bool {
@@ -69,7 +75,7 @@ func (s *scratch) close() {
 // folder makes a folder for a server's files.
 func (s *scratch) folder(name string) (string, error) {
 	dir := filepath.Join(s.dir, name)
-	return dir, os.Mkdir(dir, 0o755) //nolint:gosec // see newScratch
+	return dir, os.Mkdir(dir, 0o755) //nolint:gosec // see open
 }
 
 // lasting is the command of a server: an interrupt does not end it before those
@@ -207,8 +213,12 @@ func program(name, debian, homebrew string) (string, error) {
 	return path, nil
 }
 
-// freePort returns a loopback port that is free now.
-func freePort(ctx context.Context) (string, error) {
+// port returns the port a server listens on: one that is free now, or off
+// loopback the usual one, where others can know it.
+func (s *scratch) port(ctx context.Context, usual string) (string, error) {
+	if s.host != loopback {
+		return usual, nil
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
@@ -16,12 +17,12 @@ func startRedis(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort(ctx)
+	port, err := s.port(ctx, "6379")
 	if err != nil {
 		return nil, err
 	}
-	addr := "127.0.0.1:" + port
-	p, err := s.start("redis-server", lasting(ctx, path, "--bind", "127.0.0.1", "--port", port, "--dir", dir,
+	addr := net.JoinHostPort(s.host, port)
+	p, err := s.start("redis-server", lasting(ctx, path, "--bind", s.host, "--protected-mode", "no", "--port", port, "--dir", dir,
 		"--save", "", "--appendonly", "no"))
 	if err != nil {
 		return nil, err

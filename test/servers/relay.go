@@ -34,9 +34,9 @@ type receiver struct {
 	Token string `json:"token"`
 }
 
-// startRelay serves a relay on loopback until s is closed.
+// startRelay serves a relay until s is closed.
 func startRelay(ctx context.Context, s *scratch) (url string, err error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.host, "0"))
 	if err != nil {
 		return "", err
 	}
