@@ -23,6 +23,7 @@ import (
 
 	"tonearm/cmd/internal/attemptenv"
 	"tonearm/cmd/internal/config"
+	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
 	"tonearm/gateway"
 	"tonearm/internal/account"
@@ -32,7 +33,6 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/conversion/sqliteconversion"
 	"tonearm/internal/embedded"
-	"tonearm/internal/launch/execlaunch"
 	"tonearm/internal/mail"
 	"tonearm/internal/mail/filemail"
 	"tonearm/internal/mail/smtpmail"
@@ -53,6 +53,7 @@ type upFlags struct {
 	gateway      gateway.Options
 	notifier     notifier.Options
 	dispatcher   *config.Dispatcher
+	launcher     *launcher.Flags
 	smtp         *smtpmail.Options
 	logLevel     slog.Level
 }
@@ -86,6 +87,7 @@ flag; nothing is embedded in its place then.`,
 	fl.stores.BindS3(f)
 	config.Gateway(f, &fl.gateway)
 	fl.dispatcher = config.BindDispatcher(f)
+	fl.launcher = launcher.Bind(f)
 	fl.smtp = config.SMTP(f)
 	bindNotifier(f, &fl.notifier)
 	for name, value := range map[string]string{
@@ -142,7 +144,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 		return err
 	}
 	defer data.Close()
-	if _, err := exec.LookPath(cmp.Or(os.Getenv("TONEARM_FFMPEG"), "ffmpeg")); err != nil {
+	if _, err := exec.LookPath(cmp.Or(os.Getenv("TONEARM_FFMPEG"), "ffmpeg")); err != nil && fl.launcher.Kind == "process" {
 		return errors.New("ffmpeg is not installed: apt-get install ffmpeg, or brew install ffmpeg")
 	}
 	events, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fl.eventsListen)
@@ -255,29 +257,31 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	launcher, err := execlaunch.New(execlaunch.Options{
-		Command: []string{self, "transcoder"}, Dir: s.data.path("attempts"),
-		DispatcherURL: s.dispatcherURL, Env: config.TranscoderEnv(), Log: log,
-	})
-	if err != nil {
-		return err
-	}
 	registry := service.NewRegistry()
 	labelled := func(name string) prometheus.Registerer {
 		return prometheus.WrapRegistererWith(prometheus.Labels{"service": name}, registry)
 	}
 
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if fl.launcher.URL == "" {
+		fl.launcher.URL = s.dispatcherURL
+	}
 	do := fl.dispatcher.Options(fl.stores.S3.Bucket)
-	do.Records, do.Accounts, do.Queue, do.Blobs, do.Launcher = s.records, s.users, s.queue, s.blobs, launcher
+	attempts, leading, err := fl.launcher.Open(launcher.Local{
+		Command: []string{self, "transcoder"}, Dir: s.data.path("attempts"),
+	}, do.Limits.MaxMP3Bytes, log, labelled("dispatcher"))
+	if err != nil {
+		return err
+	}
+	do.Records, do.Accounts, do.Queue, do.Blobs, do.Launcher = s.records, s.users, s.queue, s.blobs, attempts
 	do.AttemptKey, do.EventToken = attemptKey, fl.eventToken
 	do.Log, do.Registerer = log, labelled("dispatcher")
 	d, err := dispatcher.New(do)
 	if err != nil {
-		return errors.Join(err, launcher.Close())
+		return errors.Join(err, attempts.Close())
 	}
 
 	no := fl.notifier
@@ -286,7 +290,7 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	no.Log, no.Registerer = log, labelled("notifier")
 	n, err := notifier.New(no)
 	if err != nil {
-		return errors.Join(err, launcher.Close())
+		return errors.Join(err, attempts.Close())
 	}
 
 	gate := fl.gateway
@@ -294,7 +298,7 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	gate.Log, gate.Registerer = log, labelled("gateway")
 	g, err := gateway.New(gate)
 	if err != nil {
-		return errors.Join(err, launcher.Close())
+		return errors.Join(err, attempts.Close())
 	}
 
 	p := service.NewProcess(log)
@@ -308,7 +312,7 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	p.Add("dispatcher http", service.HTTP(s.events, d.Handler(), 5*time.Second, log))
 	p.Await("objects", d.Prepare)
 	p.Add("notifier", n.Run)
-	p.Add("dispatcher", d.Run)
+	p.Add("dispatcher", leading(d.Run))
 	p.Add("gateway", func(ctx context.Context) error {
 		fl.banner(out)
 		return service.HTTP(s.front, g.Handler(), 10*time.Second, log)(ctx)

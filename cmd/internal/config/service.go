@@ -24,7 +24,7 @@ func Gateway(f *pflag.FlagSet, o *gateway.Options) {
 // Dispatcher holds the flags of a dispatcher that are not a store's.
 type Dispatcher struct {
 	policy      *conversion.Policy
-	cpu         int
+	cpu, gpu    int
 	maxUpload   int64
 	maxDuration time.Duration
 	maxMP3      int64
@@ -35,6 +35,7 @@ type Dispatcher struct {
 func BindDispatcher(f *pflag.FlagSet) *Dispatcher {
 	d := &Dispatcher{policy: Policy(f)}
 	f.IntVar(&d.cpu, "max-jobs", 4, "attempts of class cpu at a time")
+	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "attempts of class gpu at a time; 0 where there are none")
 	f.Int64Var(&d.maxUpload, "max-inbox-bytes", 100<<30, "of a video dropped into the inbox, where its owner has no limit of their own")
 	f.DurationVar(&d.maxDuration, "max-duration", 24*time.Hour, "of the sound of one video")
 	f.Int64Var(&d.maxMP3, "max-mp3-bytes", 2<<30, "of one MP3")
@@ -45,7 +46,7 @@ func BindDispatcher(f *pflag.FlagSet) *Dispatcher {
 // Options returns what the flags say.
 func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 	o := dispatcher.Options{
-		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu},
+		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu, conversion.GPU: d.gpu},
 		MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
 	}
 	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3
