@@ -14,11 +14,12 @@ LABEL org.opencontainers.image.title="Tonearm gateway" \
 COPY ${TARGETARCH}/gateway /gateway
 ENTRYPOINT ["/gateway"]
 
+# makesecrets is what a Job of kustomize/components/made-secrets runs.
 FROM service AS dispatcher
 ARG TARGETARCH
 LABEL org.opencontainers.image.title="Tonearm dispatcher" \
       org.opencontainers.image.description="Takes uploads' notifications and launches one Job per file"
-COPY ${TARGETARCH}/dispatcher /dispatcher
+COPY ${TARGETARCH}/dispatcher ${TARGETARCH}/makesecrets /
 ENTRYPOINT ["/dispatcher"]
 
 FROM service AS notifier
