@@ -48,11 +48,14 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
-	grant := filepath.Join(dir, "grant.sql")                                                                                               // the installer's root may come from loopback alone
-	if err := os.WriteFile(grant, []byte("CREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\n"), 0o644); err != nil { //nolint:gosec // see open
+	// The installer's root may come from loopback alone. The database is for
+	// services that are told of one; tests make their own.
+	first := filepath.Join(dir, "first.sql")
+	statements := "CREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\nCREATE DATABASE tonearm;\n"
+	if err := os.WriteFile(first, []byte(statements), 0o644); err != nil { //nolint:gosec // see open
 		return nil, err
 	}
-	cmd := lasting(ctx, serve, append(common, "--init-file="+grant,
+	cmd := lasting(ctx, serve, append(common, "--init-file="+first,
 		"--bind-address="+s.host, "--port="+port,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
