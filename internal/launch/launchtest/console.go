@@ -36,7 +36,9 @@ type Process struct {
 // until the test ends.
 func NewConsole(t *testing.T, addr string) *Console {
 	t.Helper()
-	l, err := net.Listen("tcp", addr)
+	// A pod's network may go before the last segment of its process got through.
+	probe := net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 3}
+	l, err := (&net.ListenConfig{KeepAliveConfig: probe}).Listen(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,13 +124,13 @@ func (c *Console) Arrival(t *testing.T, r launch.Ref, role Role, nth int) *Proce
 }
 
 // Do has the process do c, and returns once it did; it does not wait for the
-// effect of Exit and Die.
+// effect of Exit, Die and Eat.
 func (p *Process) Do(t *testing.T, c Command) {
 	t.Helper()
 	if err := p.out.Encode(c); err != nil {
 		t.Fatalf("tell %s of %s to %s: %v", p.Role, p.ConversionID, c.Do, err)
 	}
-	if c.Do == Exit || c.Do == Die {
+	if c.Do == Exit || c.Do == Die || c.Do == Eat {
 		return
 	}
 	select {

@@ -216,7 +216,7 @@ func testAssignment(t *testing.T, s *suite) {
 	if len(p.WorkFiles) != 0 {
 		t.Errorf("work directory: got %v in it, want nothing", p.WorkFiles)
 	}
-	p.Do(t, Command{Do: Write, Text: "source"})
+	p.Do(t, Command{Do: Write, Text: "source", Size: 1})
 	s.stop(t, r)
 
 	spec := NewSpec(launch.Ref{ConversionID: r.ConversionID, Attempt: 2})

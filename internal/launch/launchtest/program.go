@@ -1,6 +1,7 @@
 package launchtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,18 +46,20 @@ type Command struct {
 	Do   Action `json:"do"`
 	Code int    `json:"code"` // of Exit
 	Text string `json:"text"` // of Print and of Write
+	Size int    `json:"size"` // of Write, in bytes
 }
 
 // Action is what to do.
 type Action string
 
-// The actions. Exit and Die get no answer.
+// The actions. Exit, Die and Eat get no answer.
 const (
 	Exit       Action = "exit"        // with Code
 	Die        Action = "die"         // as by a signal that nobody of ours sent
 	IgnoreTerm Action = "ignore_term" // ignore SIGTERM from now on
 	Spawn      Action = "spawn"       // start a Grandchild, which arrives by itself
 	Write      Action = "write"       // a file named Text into the work directory
+	Eat        Action = "eat"         // memory, until something ends it
 	Print      Action = "print"       // Text to standard output
 	Lifeline   Action = "lifeline"    // exit when standard input ends
 )
@@ -148,7 +151,11 @@ func obey(c Command, work string) error {
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		return cmd.Start() // inherits the lock, which is not marked close-on-exec
 	case Write:
-		return os.WriteFile(filepath.Join(work, c.Text), []byte("x"), 0o600)
+		return os.WriteFile(filepath.Join(work, c.Text), make([]byte, c.Size), 0o600)
+	case Eat:
+		for pile := [][]byte{}; ; {
+			pile = append(pile, bytes.Repeat([]byte("x"), 1<<20))
+		}
 	case Print:
 		_, err := fmt.Println(c.Text)
 		return err

@@ -1,0 +1,156 @@
+package kubelaunch
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"tonearm/internal/launch"
+)
+
+const (
+	// overdue is how long after its grace a pod may take to be gone before its
+	// node counts as lost.
+	overdue = 30 * time.Second
+	// podsLag is how long the pod of a finished Job may take to be seen.
+	podsLag = 10 * time.Second
+)
+
+// endOf says whether and how an attempt has ended, from its Job, nil where that
+// is gone, and its pods, of which there is at most one but for a mistake of the
+// cluster's. The End has no Ref.
+func endOf(job *batchv1.Job, pods []*corev1.Pod, now time.Time, startTimeout time.Duration) (launch.End, bool) {
+	var last *corev1.Pod
+	for _, p := range pods {
+		if alive(p, now) {
+			if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodPending && now.Sub(p.CreationTimestamp.Time) > startTimeout {
+				_, detail := waitingFor(p)
+				return launch.End{Reason: launch.NotStarted, Detail: detail}, true
+			}
+			return launch.End{}, false
+		}
+		if last == nil || last.CreationTimestamp.Before(&p.CreationTimestamp) {
+			last = p
+		}
+	}
+	switch {
+	case last != nil:
+		return reasonOfPod(last), true
+	case job == nil:
+		return launch.End{Reason: launch.Disrupted, Detail: "the Job was deleted by somebody else"}, true
+	}
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return reasonOfJob(c), now.Sub(c.LastTransitionTime.Time) > podsLag
+		}
+	}
+	if job.DeletionTimestamp == nil && now.Sub(job.CreationTimestamp.Time) > startTimeout {
+		return launch.End{Reason: launch.NotStarted, Detail: "no pod was made for the Job; its events say why"}, true
+	}
+	return launch.End{}, false
+}
+
+// alive says whether processes of the pod may run, now or later.
+func alive(p *corev1.Pod, now time.Time) bool {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	return p.DeletionTimestamp == nil || now.Before(p.DeletionTimestamp.Add(overdue))
+}
+
+// reasonOfPod says how a pod ended that is not alive.
+func reasonOfPod(p *corev1.Pod) launch.End {
+	s := p.Status
+	var ended *corev1.ContainerStateTerminated
+	for _, c := range s.ContainerStatuses {
+		if c.Name == container {
+			ended = c.State.Terminated
+		}
+	}
+	disruption := condition(p, corev1.DisruptionTarget)
+	switch {
+	case s.Phase == corev1.PodSucceeded:
+		return launch.End{Reason: launch.Exited}
+	case s.Phase != corev1.PodFailed:
+		return launch.End{Reason: launch.Disrupted, Detail: "the node " + p.Spec.NodeName + " does not answer"}
+	case s.Reason == "DeadlineExceeded":
+		return launch.End{Reason: launch.Deadline, Detail: s.Message}
+	case disruption != nil && disruption.Status == corev1.ConditionTrue:
+		return launch.End{Reason: launch.Disrupted, Detail: join(disruption.Reason, disruption.Message)}
+	case s.Reason == "Evicted": // not for the node's sake: it used more disk than it may
+		return launch.End{Reason: launch.Killed, Detail: s.Message}
+	case p.DeletionTimestamp != nil:
+		return launch.End{Reason: launch.Disrupted, Detail: "the pod was deleted by somebody else"}
+	case ended == nil: // the node refused it, or knows nothing of it after a restart
+		return launch.End{Reason: launch.Disrupted, Detail: join(s.Reason, s.Message)}
+	case ended.Reason == "ContainerStatusUnknown" || ended.Reason == "Unknown": // the node was restarted
+		return launch.End{Reason: launch.Disrupted, Detail: join(ended.Reason, ended.Message)}
+	case ended.Reason == "OOMKilled":
+		return launch.End{Reason: launch.OutOfMemory, Detail: join(ended.Reason, ended.Message)}
+	case ended.Signal > 0 || ended.ExitCode > 128: // the runtime's way of telling a signal
+		return launch.End{Reason: launch.Killed, Detail: "exit code " + strconv.Itoa(int(ended.ExitCode))}
+	}
+	return launch.End{Reason: launch.Exited, ExitCode: int(ended.ExitCode), Detail: ended.Message}
+}
+
+var exitCode = regexp.MustCompile(`failed with exit code (\d+)`)
+
+// reasonOfJob says how a Job ended whose pod is gone, as it is after the loss
+// of a node.
+func reasonOfJob(c batchv1.JobCondition) launch.End {
+	if c.Type == batchv1.JobComplete {
+		return launch.End{Reason: launch.Exited}
+	}
+	if m := exitCode.FindStringSubmatch(c.Message); m != nil && c.Reason == batchv1.JobReasonPodFailurePolicy {
+		if code, err := strconv.Atoi(m[1]); err == nil {
+			return launch.End{Reason: launch.Exited, ExitCode: code, Detail: c.Message}
+		}
+	}
+	return launch.End{Reason: launch.Disrupted, Detail: join(c.Reason, c.Message)}
+}
+
+// wait is what a pod waits for.
+type wait int
+
+const (
+	forNothing wait = iota // it runs, or has ended
+	forStart               // its turn
+	forNode                // a node that takes it
+	forRepair              // of its image's name, its configuration or the like
+)
+
+// waitingFor says what a pod waits for, with a detail for the operator.
+func waitingFor(p *corev1.Pod) (w wait, detail string) {
+	if p.Status.Phase != corev1.PodPending {
+		return forNothing, ""
+	}
+	if c := condition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse {
+		if c.Reason == corev1.PodReasonUnschedulable {
+			return forNode, join(c.Reason, c.Message)
+		}
+		return forStart, join(c.Reason, c.Message)
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" {
+			return forRepair, join(w.Reason, w.Message)
+		}
+	}
+	return forStart, "its container is being made"
+}
+
+func condition(p *corev1.Pod, t corev1.PodConditionType) *corev1.PodCondition {
+	for i, c := range p.Status.Conditions {
+		if c.Type == t {
+			return &p.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+func join(reason, message string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(reason+": "+message, ": "), ": ")
+}

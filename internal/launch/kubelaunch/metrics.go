@@ -1,0 +1,60 @@
+package kubelaunch
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tonearm/internal/conversion"
+)
+
+// collector counts the Jobs when it is scraped.
+type collector struct{ l *Launcher }
+
+func gauge(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("tonearm_jobs_"+name, help, []string{"class"}, nil)
+}
+
+var (
+	runningDesc       = gauge("running", "Jobs whose container runs.")
+	pendingDesc       = gauge("pending", "Jobs whose container does not run yet, for whatever reason.")
+	unschedulableDesc = gauge("unschedulable", "Pending Jobs that no node takes.")
+	unstartableDesc   = gauge("unstartable", "Pending Jobs whose container cannot be made: image missing, or the like.")
+)
+
+// Describe is a prometheus.Collector's.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{runningDesc, pendingDesc, unschedulableDesc, unstartableDesc} {
+		ch <- d
+	}
+}
+
+// Collect is a prometheus.Collector's.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	counts := map[*prometheus.Desc]map[conversion.Class]float64{runningDesc: {}, pendingDesc: {}, unschedulableDesc: {}, unstartableDesc: {}}
+	c.l.mu.Lock()
+	for name, t := range c.l.attempts {
+		if t.ended {
+			continue
+		}
+		w := forStart
+		if _, pods := c.l.cache.get(name); len(pods) > 0 {
+			w, _ = waitingFor(pods[0])
+		}
+		if w == forNothing {
+			counts[runningDesc][t.Class]++
+			continue
+		}
+		counts[pendingDesc][t.Class]++
+		switch w {
+		case forNode:
+			counts[unschedulableDesc][t.Class]++
+		case forRepair:
+			counts[unstartableDesc][t.Class]++
+		}
+	}
+	c.l.mu.Unlock()
+	for desc, byClass := range counts {
+		for class := range c.l.o.Classes {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, byClass[class], string(class))
+		}
+	}
+}
