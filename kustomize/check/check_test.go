@@ -1,0 +1,303 @@
+// Package check renders every overlay and looks at each object in it: decoded
+// strictly, allowed by Pod Security, complete, and referring to what is there.
+package check
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	psa "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
+)
+
+const root = ".."
+
+// external are the objects that a person makes, as a README says.
+var external = map[string]bool{"Secret/tonearm": true, "ConfigMap/tonearm-ca": true}
+
+func TestOverlays(t *testing.T) {
+	dirs, err := filepath.Glob(filepath.Join(root, "overlays", "*", "kustomization.yaml"))
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no overlays: %v", err)
+	}
+	named := namedImages(t)
+	for _, file := range dirs {
+		dir := filepath.Dir(file)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			o := render(t, dir)
+			if len(o.pods) == 0 {
+				t.Fatal("no pods")
+			}
+			for _, p := range o.pods {
+				o.checkPod(t, p, named)
+			}
+			o.checkSecurity(t)
+			o.checkReferences(t)
+			o.checkPermissions(t)
+		})
+	}
+}
+
+// checkSecurity: every namespace enforces "restricted", and every pod passes it
+// by the rules of the admission controller itself.
+func (o *overlay) checkSecurity(t *testing.T) {
+	for _, ns := range of[*corev1.Namespace](o) {
+		if got := ns.Labels[psa.EnforceLevelLabel]; got != string(psa.LevelRestricted) {
+			t.Errorf("%s: Pod Security enforces %q", ns.Name, got)
+		}
+	}
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted := psa.LevelVersion{Level: psa.LevelRestricted, Version: psa.LatestVersion()}
+	for _, p := range o.pods {
+		results := evaluator.EvaluatePod(restricted, &p.template.ObjectMeta, &p.template.Spec)
+		if r := policy.AggregateCheckResults(results); !r.Allowed {
+			t.Errorf("%s: %s", p.id, r.ForbiddenDetail())
+		}
+	}
+	if secrets := of[*corev1.Secret](o); len(secrets) > 0 {
+		t.Errorf("%d Secrets are rendered: want none", len(secrets))
+	}
+}
+
+func (o *overlay) checkPod(t *testing.T, p pod, named map[string]bool) {
+	spec := p.template.Spec
+	if !labelsMatch(p.selector, p.template.Labels) {
+		t.Errorf("%s: its selector does not match its pods", p.id)
+	}
+	if spec.EnableServiceLinks == nil || *spec.EnableServiceLinks {
+		t.Errorf("%s: a Service's name could become a TONEARM_… variable: set enableServiceLinks: false", p.id)
+	}
+	if spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken && !slices.Contains([]string{"dispatcher", "makesecrets"}, spec.ServiceAccountName) {
+		t.Errorf("%s: gets a token of the API server", p.id)
+	}
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		images := []string{c.Image}
+		for _, e := range c.Env {
+			if strings.HasSuffix(e.Name, "_IMAGE") {
+				images = append(images, e.Value)
+			}
+		}
+		for _, image := range images {
+			if !named[image] {
+				t.Errorf("%s: image %s is in no kustomization's images:", p.id, image)
+			}
+		}
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+			if c.Resources.Requests.Name(name, "").IsZero() || c.Resources.Limits.Name(name, "").IsZero() {
+				t.Errorf("%s: no request or no limit of %s", p.id, name)
+			}
+		}
+		switch p.kind {
+		case "Deployment":
+			if c.LivenessProbe == nil || c.ReadinessProbe == nil {
+				t.Errorf("%s: want probes of life and readiness", p.id)
+			}
+		case "StatefulSet":
+			if c.StartupProbe == nil || c.ReadinessProbe == nil {
+				t.Errorf("%s: want probes of start and readiness", p.id)
+			}
+		}
+	}
+}
+
+// checkReferences: what is referred to by name or by labels is there.
+func (o *overlay) checkReferences(t *testing.T) {
+	has := func(kind, namespace, name string) bool {
+		return o.ids[kind+"/"+namespace+"/"+name] || external[kind+"/"+name]
+	}
+	for _, p := range o.pods {
+		need := func(kind, name string) {
+			if !has(kind, p.namespace, name) {
+				t.Errorf("%s: there is no %s %s", p.id, kind, name)
+			}
+		}
+		need("ServiceAccount", p.template.Spec.ServiceAccountName)
+		for _, v := range p.template.Spec.Volumes {
+			if v.ConfigMap != nil {
+				need("ConfigMap", v.ConfigMap.Name)
+			}
+			if v.Secret != nil {
+				need("Secret", v.Secret.SecretName)
+			}
+			if v.PersistentVolumeClaim != nil {
+				need("PersistentVolumeClaim", v.PersistentVolumeClaim.ClaimName)
+			}
+		}
+		for _, c := range p.template.Spec.Containers {
+			for _, e := range c.EnvFrom {
+				need("ConfigMap", e.ConfigMapRef.Name)
+			}
+			for _, e := range c.Env {
+				if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+					need("Secret", e.ValueFrom.SecretKeyRef.Name)
+				}
+			}
+		}
+	}
+	for _, s := range of[*corev1.Service](o) {
+		if s.Spec.Selector == nil { // then somebody else says where it is
+			if !o.ids["EndpointSlice/"+s.Namespace+"/"+s.Name] {
+				t.Errorf("Service %s: neither selector nor EndpointSlice", s.Name)
+			}
+			continue
+		}
+		for _, port := range s.Spec.Ports {
+			if !o.some(s.Namespace, labels.SelectorFromSet(s.Spec.Selector), port.TargetPort.StrVal) {
+				t.Errorf("Service %s: no pod with port %s", s.Name, port.TargetPort.String())
+			}
+		}
+	}
+	for _, b := range of[*policyv1.PodDisruptionBudget](o) {
+		if !o.some(b.Namespace, selector(t, b.Spec.Selector), "") {
+			t.Errorf("PodDisruptionBudget %s: no pods", b.Name)
+		}
+	}
+	for _, n := range of[*networkingv1.NetworkPolicy](o) {
+		if n.Namespace == "tonearm" && !o.some(n.Namespace, selector(t, &n.Spec.PodSelector), "") {
+			t.Errorf("NetworkPolicy %s: no pods", n.Name)
+		}
+	}
+	for _, i := range of[*networkingv1.Ingress](o) {
+		for _, rule := range i.Spec.Rules {
+			for _, path := range rule.HTTP.Paths {
+				if name := path.Backend.Service.Name; !has("Service", i.Namespace, name) {
+					t.Errorf("Ingress %s: no Service %s", i.Name, name)
+				}
+			}
+		}
+	}
+	for _, ns := range []string{"tonearm", "tonearm-jobs"} {
+		if !o.ids["NetworkPolicy/"+ns+"/default-deny"] {
+			t.Errorf("namespace %s: nothing denied by default", ns)
+		}
+	}
+}
+
+// checkPermissions: nobody has a wildcard or a right in the whole cluster.
+func (o *overlay) checkPermissions(t *testing.T) {
+	for id := range o.ids {
+		if strings.HasPrefix(id, "ClusterRole") {
+			t.Errorf("%s: a right in the whole cluster", id)
+		}
+	}
+	for _, r := range of[*rbacv1.Role](o) {
+		for _, rule := range r.Rules {
+			if slices.Contains(slices.Concat(rule.Verbs, rule.Resources, rule.APIGroups), "*") {
+				t.Errorf("Role %s/%s: a wildcard", r.Namespace, r.Name)
+			}
+			for _, name := range rule.ResourceNames {
+				if slices.Contains(rule.Resources, "secrets") && !external["Secret/"+name] {
+					t.Errorf("Role %s/%s: there is no Secret %s", r.Namespace, r.Name, name)
+				}
+			}
+		}
+	}
+}
+
+// namedImages returns what the `images:` of all kustomizations name.
+func namedImages(t *testing.T) map[string]bool {
+	named := map[string]bool{}
+	for _, file := range files(t, "kustomization.yaml") {
+		var k struct {
+			Images []struct{ Name, NewName, NewTag, Digest string } `json:"images"`
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(text, &k); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, i := range k.Images {
+			name := i.Name
+			if i.NewName != "" {
+				name = i.NewName
+			}
+			if i.NewTag == "" && i.Digest == "" || i.NewTag == "latest" {
+				t.Errorf("%s: %s has no fixed version", file, i.Name)
+			}
+			if i.Digest != "" {
+				name += "@" + i.Digest
+			} else {
+				name += ":" + i.NewTag
+			}
+			named[name] = true
+		}
+	}
+	return named
+}
+
+// Every finding that is ignored has its line in the README, and every overlay a
+// README of a screen at most.
+func TestDocs(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := map[string]bool{}
+	annotation := regexp.MustCompile(`kube-score/ignore: "?([a-z,-]+)`)
+	for _, file := range files(t, "*.yaml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range annotation.FindAllSubmatch(text, -1) {
+			for name := range strings.SplitSeq(string(m[1]), ",") {
+				ignored[name] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(ignored)) {
+		if !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("README.md does not say why %s is ignored", name)
+		}
+	}
+	overlays, err := filepath.Glob(filepath.Join(root, "overlays", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range overlays {
+		text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+		if err != nil {
+			t.Error(err)
+		} else if n := strings.Count(string(text), "\n"); n > 50 {
+			t.Errorf("%s: a README of %d lines, want a screen at most", dir, n)
+		}
+	}
+}
+
+// pod is one pod template and what makes pods of it.
+type pod struct {
+	kind, namespace, id string
+	selector            *metav1.LabelSelector
+	template            corev1.PodTemplateSpec
+}
+
+func pods(object any) []pod {
+	switch x := object.(type) {
+	case *appsv1.Deployment:
+		return []pod{{"Deployment", x.Namespace, "Deployment " + x.Name, x.Spec.Selector, x.Spec.Template}}
+	case *appsv1.StatefulSet:
+		return []pod{{"StatefulSet", x.Namespace, "StatefulSet " + x.Name, x.Spec.Selector, x.Spec.Template}}
+	case *batchv1.Job:
+		return []pod{{"Job", x.Namespace, "Job " + x.Name, nil, x.Spec.Template}}
+	}
+	return nil
+}
