@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,6 +25,10 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if strings.HasPrefix(flag.Lookup("test.run").Value.String(), "TestCluster") {
+		os.Exit(m.Run()) // needs no commands, and runs where nothing can be built
+	}
 	dir, err := os.MkdirTemp("", "tonearm-e2e-")
 	if err != nil {
 		panic(err)
