@@ -5,7 +5,7 @@ CACHE ?= $(or $(TONEARM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tonearm)
 LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build test large-test images lint clean
+.PHONY: help demo up build test large-test cluster-test images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ large-test: build ## a source of 6 GiB through everything, with the memory each 
 
 images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah; ARCHIVE=DIR saves them too
 	@VERSION='$(VERSION)' scripts/images $(if $(ARCHIVE),--archive $(ARCHIVE))
+
+cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
+	scripts/cluster-test
 
 lint: $(LINT) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff

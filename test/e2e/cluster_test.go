@@ -342,7 +342,7 @@ func (k *cluster) testNetwork(t *testing.T) {
 				"securityContext": map[string]any{"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": map[string]any{"type": "RuntimeDefault"}},
 				"containers": []any{map[string]any{
 					"name": "probe", "image": "localhost/tool:node", "imagePullPolicy": "Never",
-					"command": append([]string{"/tool", "dial"}, slices.Concat(allowed, forbidden)...),
+					"command": append([]string{"/bin/tool", "dial"}, slices.Concat(allowed, forbidden)...),
 					"securityContext": map[string]any{"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
 						"capabilities": map[string]any{"drop": []string{"ALL"}}},
 				}},
@@ -448,7 +448,7 @@ func (k *cluster) trivialJob(t *testing.T, n int) time.Duration {
 			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(bool),
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: ptr(int64(65532))},
 			Containers: []corev1.Container{{Name: "trivial", Image: "localhost/tool:node", ImagePullPolicy: corev1.PullNever,
-				Command: []string{"/tool", "dial"}}},
+				Command: []string{"/bin/tool", "dial"}}},
 		}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
