@@ -3,6 +3,7 @@ package kubelaunch
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -174,6 +175,34 @@ func TestWaitingFor(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// An end is told of once, and again as long as nobody stops the attempt.
+func TestTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &tracked{Attempt: launch.Attempt{Ref: launch.Ref{ConversionID: "a", Attempt: 1}}}
+		l := &Launcher{attempts: map[string]*tracked{"a": tr}, changed: make(chan struct{})}
+		want := func(n int, when string) {
+			t.Helper()
+			if ends, _ := l.take(); len(ends) != n {
+				t.Errorf("%s: got %v, want %d ends", when, ends, n)
+			}
+		}
+		want(0, "running")
+		tr.finish(launch.End{Reason: launch.Exited})
+		want(1, "ended")
+		want(0, "told")
+		time.Sleep(repeatEnd + time.Second)
+		want(1, "not stopped")
+		tr.stopping = true
+		time.Sleep(repeatEnd + time.Second)
+		want(0, "being stopped")
+		l.watchers = 1
+		l.forget("a", tr)
+		want(0, "gone")
+		l.forget("b", &tracked{})
+		want(1, "gone without an end")
+	})
 }
 
 func TestNameOf(t *testing.T) {

@@ -40,7 +40,7 @@ type Launcher struct {
 	attempts map[string]*tracked // by the Job's name
 	lost     []launch.End        // of Jobs that are gone, not taken by a watcher yet
 	watchers int
-	changed  chan struct{} // closed and replaced when an attempt has ended or is gone
+	changed  chan struct{} // closed and replaced when an attempt has ended, is gone, or changed while it is being stopped
 	closed   bool
 }
 
@@ -313,12 +313,13 @@ func (l *Launcher) look(name string) {
 		l.attempts[name] = t
 	}
 	t.created = time.Time{}
-	if !t.ended {
-		if end, ok := endOf(job, pods, now, l.o.startTimeout(t.Class)); ok {
-			t.finish(end)
-		}
+	end, ok := endOf(job, pods, now, l.o.startTimeout(t.Class))
+	if ok && !t.ended { // what follows, such as its deletion, is not how it ended
+		t.finish(end)
+		l.broadcast()
+	} else if t.stopping { // whoever stops it waits for its pods
+		l.broadcast()
 	}
-	l.broadcast()
 }
 
 // forget drops an attempt of which the cluster knows nothing any more.
