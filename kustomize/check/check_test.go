@@ -3,6 +3,7 @@
 package check
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -30,15 +31,14 @@ const root = ".."
 var external = map[string]bool{"Secret/tonearm": true, "ConfigMap/tonearm-ca": true}
 
 func TestOverlays(t *testing.T) {
-	dirs, err := filepath.Glob(filepath.Join(root, "overlays", "*", "kustomization.yaml"))
-	if err != nil || len(dirs) == 0 {
+	overlays, err := filepath.Glob(filepath.Join(root, "overlays", "*", "kustomization.yaml"))
+	if err != nil || len(overlays) == 0 {
 		t.Fatalf("no overlays: %v", err)
 	}
-	named := namedImages(t)
-	for _, file := range dirs {
+	for _, file := range overlays {
 		dir := filepath.Dir(file)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			o := render(t, dir)
+			o, named := render(t, dir), namedImages(t, dir)
 			if len(o.pods) == 0 {
 				t.Fatal("no pods")
 			}
@@ -96,7 +96,7 @@ func (o *overlay) checkPod(t *testing.T, p pod, named map[string]bool) {
 		}
 		for _, image := range images {
 			if !named[image] {
-				t.Errorf("%s: image %s is in no kustomization's images:", p.id, image)
+				t.Errorf("%s: image %s is not what images: name", p.id, image)
 			}
 		}
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
@@ -211,10 +211,20 @@ func (o *overlay) checkPermissions(t *testing.T) {
 	}
 }
 
-// namedImages returns what the `images:` of all kustomizations name.
-func namedImages(t *testing.T) map[string]bool {
-	named := map[string]bool{}
+// namedImages returns the images that `images:` name for an overlay: its own, and
+// of the base and the components those that it does not name itself.
+func namedImages(t *testing.T, overlay string) map[string]bool {
+	var own, others []string
 	for _, file := range files(t, "kustomization.yaml") {
+		switch {
+		case filepath.Dir(file) == overlay:
+			own = append(own, file)
+		case !strings.HasPrefix(file, filepath.Join(root, "overlays")):
+			others = append(others, file)
+		}
+	}
+	byName := map[string]string{}
+	for _, file := range append(others, own...) {
 		var k struct {
 			Images []struct{ Name, NewName, NewTag, Digest string } `json:"images"`
 		}
@@ -226,20 +236,21 @@ func namedImages(t *testing.T) map[string]bool {
 			t.Fatalf("%s: %v", file, err)
 		}
 		for _, i := range k.Images {
-			name := i.Name
-			if i.NewName != "" {
-				name = i.NewName
-			}
-			if i.NewTag == "" && i.Digest == "" || i.NewTag == "latest" {
+			image := cmp.Or(i.NewName, i.Name)
+			switch {
+			case i.Digest != "":
+				image += "@" + i.Digest
+			case i.NewTag != "" && i.NewTag != "latest":
+				image += ":" + i.NewTag
+			default:
 				t.Errorf("%s: %s has no fixed version", file, i.Name)
 			}
-			if i.Digest != "" {
-				name += "@" + i.Digest
-			} else {
-				name += ":" + i.NewTag
-			}
-			named[name] = true
+			byName[i.Name] = image
 		}
+	}
+	named := map[string]bool{}
+	for _, image := range byName {
+		named[image] = true
 	}
 	return named
 }
