@@ -21,75 +21,64 @@ const (
 // errUnauthorized: a token that is missing or not good for what was asked.
 var errUnauthorized = errors.New("the token is missing or not good for this")
 
-// call reads the token and the body of a transcoder's request.
-func (d *Dispatcher) call(w http.ResponseWriter, r *http.Request, body any) (id string, n int, err error) {
-	id = r.PathValue("id")
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return "", 0, errUnauthorized
+// serveCall returns the handler of one of the transcoder's calls: it checks the
+// token, decodes the body and answers with what do returns.
+func serveCall[B any](d *Dispatcher, do func(ctx context.Context, id string, n int, body B) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.PathValue("id")
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		n, err := d.o.AttemptKey.Verify(id, token)
+		if err != nil {
+			d.fail(w, r, errUnauthorized)
+			return
+		}
+		var body B
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&body); err != nil {
+			d.fail(w, r, &badRequest{err})
+			return
+		}
+		answer, err := do(r.Context(), id, n, body)
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(answer)
 	}
-	if n, err = d.o.AttemptKey.Verify(id, token); err != nil {
-		return "", 0, errUnauthorized
-	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport))
-	if err := dec.Decode(body); err != nil {
-		return "", 0, &badRequest{err}
-	}
-	return id, n, nil
 }
 
-func (d *Dispatcher) serveClaim(w http.ResponseWriter, r *http.Request) {
-	var claim attempt.Claim
-	id, n, err := d.call(w, r, &claim)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	c, err := d.outbox.Update(r.Context(), id, func(c *conversion.Conversion) error {
+func (d *Dispatcher) claim(ctx context.Context, id string, n int, claim attempt.Claim) (any, error) {
+	c, err := d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
 		return c.Claim(n, claim.Nonce, d.o.Policy, d.o.Now())
 	})
 	if err != nil {
-		d.fail(w, r, err)
-		return
+		return nil, err
 	}
-	source, target, err := d.urls(r.Context(), c)
+	source, target, err := d.urls(ctx, c)
 	if err != nil {
-		d.fail(w, r, err)
-		return
+		return nil, err
 	}
 	limits := d.o.Limits
 	limits.MaxSourceBytes = c.Object.Size
-	answer(w, attempt.Assignment{
+	return attempt.Assignment{
 		ConversionID: c.ID, Attempt: n, Filename: c.Filename, Options: c.Options,
 		Source: source, SourceETag: c.Object.ETag, SourceSize: c.Object.Size, Target: target,
 		Limits: limits, ReportSeconds: d.o.ReportEvery.Seconds(),
-	})
+	}, nil
 }
 
-func (d *Dispatcher) serveProgress(w http.ResponseWriter, r *http.Request) {
-	var p attempt.Progress
-	id, n, err := d.call(w, r, &p)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	c, err := d.outbox.Update(r.Context(), id, func(c *conversion.Conversion) error {
+func (d *Dispatcher) progress(ctx context.Context, id string, n int, p attempt.Progress) (any, error) {
+	c, err := d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
 		return c.Report(n, p.Nonce, p.Progress, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
-		answer(w, attempt.Go{Stop: true})
-		return
+		return attempt.Go{Stop: true}, nil
 	}
 	if err != nil {
-		d.fail(w, r, err)
-		return
+		return nil, err
 	}
-	source, target, err := d.urls(r.Context(), c)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	answer(w, attempt.Go{Source: source, Target: target})
+	source, target, err := d.urls(ctx, c)
+	return attempt.Go{Source: source, Target: target}, err
 }
 
 // urls signs what the current attempt may read and write.
@@ -113,27 +102,16 @@ func onWire(r blob.Request) attempt.Request {
 	return attempt.Request{Method: r.Method, URL: r.URL, Header: header}
 }
 
-func (d *Dispatcher) serveResult(w http.ResponseWriter, r *http.Request) {
-	var result attempt.Result
-	id, n, err := d.call(w, r, &result)
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	var c conversion.Conversion
+func (d *Dispatcher) result(ctx context.Context, id string, n int, result attempt.Result) (any, error) {
+	take := d.takeMP3
 	switch {
 	case result.Failure != nil && result.MP3 == nil:
-		c, err = d.takeFailure(r.Context(), id, n, result)
-	case result.MP3 != nil && result.Source != nil && result.Failure == nil:
-		c, err = d.takeMP3(r.Context(), id, n, result)
-	default:
-		err = &badRequest{errors.New("a result holds either mp3 and source, or failure")}
+		take = d.takeFailure
+	case result.MP3 == nil, result.Source == nil, result.Failure != nil:
+		return nil, &badRequest{errors.New("a result holds either mp3 and source, or failure")}
 	}
-	if err != nil {
-		d.fail(w, r, err)
-		return
-	}
-	answer(w, attempt.Taken{State: c.State})
+	c, err := take(ctx, id, n, result)
+	return attempt.Taken{State: c.State}, err
 }
 
 func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
@@ -196,9 +174,4 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 			"audio_seconds", c.MP3.Duration, "mp3_bytes", c.MP3.Size)
 	}
 	return c, err
-}
-
-func answer(w http.ResponseWriter, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(body)
 }

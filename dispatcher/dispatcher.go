@@ -125,9 +125,9 @@ func orDefault[T int64 | float64 | time.Duration](v *T, d T) {
 func (d *Dispatcher) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /events/s3", d.serveEvents)
-	mux.HandleFunc("POST /attempts/{id}/claim", d.serveClaim)
-	mux.HandleFunc("POST /attempts/{id}/progress", d.serveProgress)
-	mux.HandleFunc("POST /attempts/{id}/result", d.serveResult)
+	mux.HandleFunc("POST /attempts/{id}/claim", serveCall(d, d.claim))
+	mux.HandleFunc("POST /attempts/{id}/progress", serveCall(d, d.progress))
+	mux.HandleFunc("POST /attempts/{id}/result", serveCall(d, d.result))
 	return mux
 }
 
