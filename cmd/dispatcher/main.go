@@ -50,25 +50,11 @@ func main() {
 func run(parent context.Context, log *slog.Logger, fl flags) error {
 	ctx, cancel := service.SignalContext(parent, log)
 	defer cancel()
-	records, err := fl.stores.OpenRecords()
+	opened, err := fl.stores.Open(log)
 	if err != nil {
 		return err
 	}
-	defer records.Close()
-	users, err := fl.stores.OpenUsers()
-	if err != nil {
-		return err
-	}
-	defer users.Close()
-	queue, err := fl.stores.OpenQueue()
-	if err != nil {
-		return err
-	}
-	defer queue.Close()
-	blobs, err := fl.stores.OpenBlobs(log)
-	if err != nil {
-		return err
-	}
+	defer opened.Close()
 	key, err := config.AttemptKey(fl.attemptKey)
 	if err != nil {
 		return err
@@ -79,7 +65,7 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	if err != nil {
 		return err
 	}
-	o.Records, o.Accounts, o.Queue, o.Blobs, o.Launcher = records, users, queue, blobs, attempts
+	o.Records, o.Accounts, o.Queue, o.Blobs, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Blobs, attempts
 	o.AttemptKey, o.EventToken = key, fl.eventToken
 	o.Log, o.Registerer = log, registry
 	d, err := dispatcher.New(o)
@@ -87,13 +73,8 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return errors.Join(err, attempts.Close())
 	}
 	p := service.NewProcess(log)
-	p.Health.Check("records", records.Ping)
-	p.Health.Check("users", users.Ping)
-	p.Health.Check("queue", queue.Ping)
-	p.Health.Check("objects", blobs.Ping)
 	p.Add("admin", service.ListenHTTP(fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
-	p.Await("records", records.Prepare)
-	p.Await("users", users.Prepare)
+	opened.Attach(p)
 	p.Add("dispatcher http", service.ListenHTTP(fl.listen.Addr, d.Handler(), 10*time.Second, log))
 	p.Await("objects", d.Prepare)
 	p.Add("dispatcher", leading(d.Run))

@@ -42,44 +42,25 @@ func main() {
 func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, o gateway.Options) error {
 	ctx, cancel := service.SignalContext(parent, log)
 	defer cancel()
-	records, err := stores.OpenRecords()
+	opened, err := stores.Open(log)
 	if err != nil {
 		return err
 	}
-	defer records.Close()
-	users, err := stores.OpenUsers()
-	if err != nil {
-		return err
-	}
-	defer users.Close()
-	queue, err := stores.OpenQueue()
-	if err != nil {
-		return err
-	}
-	defer queue.Close()
-	blobs, err := stores.OpenBlobs(log)
-	if err != nil {
-		return err
-	}
+	defer opened.Close()
 	signer, err := tokens.Open()
 	if err != nil {
 		return err
 	}
 	registry := service.NewRegistry()
-	o.Records, o.Accounts, o.Queue, o.Blobs, o.Tokens = records, users, queue, blobs, signer
+	o.Records, o.Accounts, o.Queue, o.Blobs, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Blobs, signer
 	o.Log, o.Registerer = log, registry
 	g, err := gateway.New(o)
 	if err != nil {
 		return err
 	}
 	p := service.NewProcess(log)
-	p.Health.Check("records", records.Ping)
-	p.Health.Check("users", users.Ping)
-	p.Health.Check("queue", queue.Ping)
-	p.Health.Check("objects", blobs.Ping)
 	p.Add("admin", service.ListenHTTP(listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
-	p.Await("records", records.Prepare)
-	p.Await("users", users.Prepare)
+	opened.Attach(p)
 	p.Add("gateway", service.ListenHTTP(listen.Addr, g.Handler(), 30*time.Second, log))
 	return p.Run(ctx)
 }

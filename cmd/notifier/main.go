@@ -43,16 +43,11 @@ func main() {
 func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, smtp smtpmail.Options, o notifier.Options) error {
 	ctx, cancel := service.SignalContext(parent, log)
 	defer cancel()
-	records, err := stores.OpenRecords()
+	opened, err := stores.Open(log)
 	if err != nil {
 		return err
 	}
-	defer records.Close()
-	queue, err := stores.OpenQueue()
-	if err != nil {
-		return err
-	}
-	defer queue.Close()
+	defer opened.Close()
 	signer, err := tokens.Open()
 	if err != nil {
 		return err
@@ -62,17 +57,15 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	registry := service.NewRegistry()
-	o.Records, o.Queue, o.Tokens, o.Sender = records, queue, signer, sender
+	o.Records, o.Queue, o.Tokens, o.Sender = opened.Records, opened.Queue, signer, sender
 	o.Log, o.Registerer = log, registry
 	n, err := notifier.New(o)
 	if err != nil {
 		return err
 	}
 	p := service.NewProcess(log)
-	p.Health.Check("records", records.Ping)
-	p.Health.Check("queue", queue.Ping)
 	p.Add("admin", service.ListenHTTP(listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
-	p.Await("records", records.Prepare)
+	opened.Attach(p)
 	p.Add("notifier", n.Run)
 	return p.Run(ctx)
 }

@@ -24,6 +24,7 @@ import (
 	"tonearm/internal/conversion/mongoconversion"
 	"tonearm/internal/mail/smtpmail"
 	"tonearm/internal/queue/redisqueue"
+	"tonearm/internal/service"
 )
 
 // Env sets every flag that the command line leaves out from its environment
@@ -73,30 +74,43 @@ func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
 	f.StringVar(&l.Admin, "admin-listen", ":9090", "address of /livez, /readyz and /metrics")
 }
 
-// Stores are the servers behind the services; which of them a service needs is
-// up to the service.
+// Stores are the servers behind the services. Which of them a service needs is
+// what it binds.
 type Stores struct {
 	Records, Database string
 	Users             string
 	Queue, Prefix     string
 	S3                s3blob.Options
+
+	bound []func(*slog.Logger, *Opened) error
+}
+
+// Opened are stores in use; nil where the service binds none.
+type Opened struct {
+	Records *mongoconversion.Store
+	Users   *sqlaccount.Store
+	Queue   *redisqueue.Queue
+	Blobs   *s3blob.Store
 }
 
 // BindRecords adds the flags of the conversions' store.
 func (s *Stores) BindRecords(f *pflag.FlagSet) {
 	f.StringVar(&s.Records, "records", "", "MongoDB URI of the conversions")
 	f.StringVar(&s.Database, "records-database", "tonearm", "MongoDB database")
+	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Records, err = s.OpenRecords(); return err })
 }
 
 // BindUsers adds the flag of the users' store.
 func (s *Stores) BindUsers(f *pflag.FlagSet) {
 	f.StringVar(&s.Users, "users", "", "MySQL DSN of the users, such as user:password@tcp(host:3306)/tonearm")
+	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Users, err = s.OpenUsers(); return err })
 }
 
 // BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
 	f.StringVar(&s.Queue, "queue", "", "Redis URL of the queue, such as redis://host:6379/0")
 	f.StringVar(&s.Prefix, "queue-prefix", "tonearm", "prefix of all Redis keys")
+	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Queue, err = s.OpenQueue(); return err })
 }
 
 // BindS3 adds the flags of the object store.
@@ -110,6 +124,52 @@ func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
 	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{"*"}, "origins of web pages that may upload")
+	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Blobs, err = s.OpenBlobs(log); return err })
+}
+
+// Open opens what is bound, all of which has to be configured, without
+// contacting it.
+func (s *Stores) Open(log *slog.Logger) (*Opened, error) {
+	o := &Opened{}
+	for _, open := range s.bound {
+		if err := open(log, o); err != nil {
+			o.Close()
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// Close releases the stores.
+func (o *Opened) Close() {
+	if o.Records != nil {
+		o.Records.Close()
+	}
+	if o.Users != nil {
+		o.Users.Close()
+	}
+	if o.Queue != nil {
+		o.Queue.Close()
+	}
+}
+
+// Attach makes the process ready only while its stores answer, and its next
+// parts start only once they are prepared.
+func (o *Opened) Attach(p *service.Process) {
+	if o.Records != nil {
+		p.Health.Check("records", o.Records.Ping)
+		p.Await("records", o.Records.Prepare)
+	}
+	if o.Users != nil {
+		p.Health.Check("users", o.Users.Ping)
+		p.Await("users", o.Users.Prepare)
+	}
+	if o.Queue != nil {
+		p.Health.Check("queue", o.Queue.Ping)
+	}
+	if o.Blobs != nil {
+		p.Health.Check("objects", o.Blobs.Ping)
+	}
 }
 
 // OpenRecords opens the conversions' store, which has to be configured, without
