@@ -37,7 +37,7 @@ cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linu
 
 lint: $(LINT) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff
-	cd test/ferretdb && go mod tidy -diff
+	@for m in test/ferretdb test/node kustomize/check; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
 	$(LINT) run ./...
 
 $(LINT):

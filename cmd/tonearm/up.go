@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,6 +50,7 @@ type upFlags struct {
 	eventsListen string
 	eventToken   string
 	s3Listen     string
+	ownS3        bool // the object store is the embedded one
 	stores       config.Stores
 	gateway      gateway.Options
 	notifier     notifier.Options
@@ -206,6 +208,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 			return err
 		}
 		defer store.Close()
+		fl.ownS3 = true
 		fl.stores.S3.Endpoint, fl.stores.S3.AccessKey, fl.stores.S3.SecretKey = store.Endpoint(), store.AccessKey(), store.SecretKey()
 	}
 	blobs, err := fl.stores.OpenBlobs(log)
@@ -330,24 +333,30 @@ func publicURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// banner says how to reach everything.
+// banner says how to reach everything. Keys are printed only of a store that
+// nobody but this machine reaches: elsewhere the output may be kept as a log.
 func (fl *upFlags) banner(out io.Writer) {
-	mails := "mails go to      " + fl.smtp.Host
-	if fl.smtp.Host == "" {
-		mails = "mails appear in  " + filepath.Join(fl.data, "outbox")
+	s3 := fl.stores.S3
+	public := cmp.Or(s3.PublicEndpoint, s3.Endpoint)
+	fmt.Fprintf(out, "Tonearm is up.\n  gateway          %s\n  data             %s\n", fl.gateway.PublicURL, fl.data)
+	if fl.smtp.Host != "" {
+		fmt.Fprintf(out, "  mails go to      %s\n", fl.smtp.Host)
+	} else {
+		fmt.Fprintf(out, "  mails appear in  %s\n", filepath.Join(fl.data, "outbox"))
 	}
-	public := fl.stores.S3.PublicEndpoint
-	if public == "" {
-		public = fl.stores.S3.Endpoint
+	fmt.Fprintf(out, "  object store     %s, bucket %s\n", public, s3.Bucket)
+	if fl.ownS3 && loopback(public) {
+		fmt.Fprintf(out, "  for mc           mc alias set tonearm %s %s %s\n", public, s3.AccessKey, s3.SecretKey)
+		fmt.Fprintf(out, "                   mc cp video.mp4 tonearm/%s/inbox/YOUR@ADDRESS/\n", s3.Bucket)
+	} else if fl.ownS3 {
+		fmt.Fprintf(out, "  its keys are in  %s\n", filepath.Join(fl.data, "s3", "s3.json"))
 	}
-	fmt.Fprintf(out, `Tonearm is up.
-  gateway          %s
-  data             %s
-  %s
-  object store     %s, bucket %s
-  for mc           mc alias set tonearm %s %s %s
-                   mc cp video.mp4 tonearm/%s/inbox/YOUR@ADDRESS/
-`, fl.gateway.PublicURL, fl.data, mails, public, fl.stores.S3.Bucket, public, fl.stores.S3.AccessKey, fl.stores.S3.SecretKey, fl.stores.S3.Bucket)
+}
+
+// loopback reports whether a URL leads to this machine alone.
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
 }
 
 // newSecret draws 32 bytes in hex.
