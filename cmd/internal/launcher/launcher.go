@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
 	"tonearm/cmd/internal/config"
@@ -73,6 +74,7 @@ func (fl *Flags) Open(local Local, maxMP3Bytes int64, log *slog.Logger, r promet
 		l, err := fl.openProcess(local, log)
 		return l, at, err
 	case "kubernetes":
+		klog.SetSlogLogger(log) // the client library's own
 		classes, err := fl.readClasses()
 		if err != nil {
 			return nil, nil, err

@@ -22,6 +22,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -508,4 +509,37 @@ func TestPod(t *testing.T) {
 	if spec, err := json.Marshal(pod.Spec); err != nil || strings.Contains(string(spec), "serviceAccountToken") {
 		t.Errorf("a token of the service account is in %s, %v", spec, err)
 	}
+}
+
+// TestGPU sees that a Job of class gpu goes to a node that advertises GPUs, and
+// that a second one waits for the first. The node's GPU is advertised alone;
+// nothing here uses one.
+func TestGPU(t *testing.T) {
+	tr := try(t, func(o *kubelaunch.Options) {
+		class := o.Classes[conversion.CPU]
+		class.Resources = *class.Resources.DeepCopy()
+		class.Resources.Limits["nvidia.com/gpu"] = resource.MustParse("1")
+		o.Classes[conversion.GPU] = class
+		o.StartTimeout = 10 * time.Second
+	})
+	advertise := func(count string) {
+		t.Helper()
+		patch := `[{"op":"add","path":"/status/capacity/nvidia.com~1gpu","value":"` + count + `"},` +
+			`{"op":"add","path":"/status/allocatable/nvidia.com~1gpu","value":"` + count + `"}]`
+		if _, err := tr.CoreV1().Nodes().Patch(context.WithoutCancel(t.Context()), "node", types.JSONPatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onGPU := func(s *launch.Spec) { s.Class = conversion.GPU }
+	advertise("1")
+	defer advertise("0")
+	first := tr.start(onGPU)
+	tr.leader(first)
+	if got := tr.pod(first).Spec.Containers[0].Resources.Limits["nvidia.com/gpu"]; got.Value() != 1 {
+		t.Errorf("the pod has %s GPUs", got.String())
+	}
+	second := tr.start(onGPU)
+	tr.want(second, launch.NotStarted, "Insufficient nvidia.com/gpu")
+	tr.stop(second)
+	tr.stop(first)
 }
