@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE ?= $(or $(TONEARM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tonearm)
 LINT := $(CACHE)/bin/golangci-lint-v2.15.0
+VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
 .PHONY: help demo up build test large-test cluster-test images lint clean
@@ -24,6 +25,7 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 	@scripts/setup ffmpeg redis-server mariadbd curl
 	go vet ./...
 	go run ./test/servers -- go test -race -timeout 25m ./...
+	cd test/ferretdb && go test ./...
 
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup
@@ -35,14 +37,22 @@ images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah;
 cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
 	scripts/cluster-test
 
-lint: $(LINT) ## linters, module files, vulnerabilities where their database can be reached
+lint: $(LINT) $(VULN) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff
 	@for m in test/ferretdb test/node kustomize/check; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
 	$(LINT) run ./...
+	@scripts/vulnerabilities $(VULN)
+
+# A Go program in the cache, by version.
+define tool
+	@mkdir -p $(CACHE)/bin/build.$$$$ && cd $(CACHE)/bin && GOBIN=$$PWD/build.$$$$ go install $(1)@$(2) && mv build.$$$$/* $@ && rmdir build.$$$$
+endef
 
 $(LINT):
-	GOBIN=$(CACHE)/bin/golangci go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-	mv $(CACHE)/bin/golangci/golangci-lint $@
+	$(call tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,v2.15.0)
+
+$(VULN):
+	$(call tool,golang.org/x/vuln/cmd/govulncheck,v1.9.0)
 
 clean: ## remove what make built (data in .tonearm/ stays)
 	rm -rf bin out
