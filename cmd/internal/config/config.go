@@ -119,7 +119,7 @@ func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "URL of the object store, as people reach it (default --s3-endpoint)")
 	f.StringVar(&s.S3.Region, "s3-region", "us-east-1", "region of the bucket")
 	f.StringVar(&s.S3.Bucket, "s3-bucket", "tonearm", "bucket of sources and MP3s")
-	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key")
+	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key; '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance")
 	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret key")
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
 	"tonearm/internal/blob"
 )
 
@@ -51,8 +53,12 @@ func (s *Store) presign(ctx context.Context, method, key string, query url.Value
 	if to == blob.Internal {
 		signer = s.core.Client
 	}
-	expires := time.Now().Add(expiry)
-	u, err := signer.PresignHeader(ctx, method, s.bucket, key, expiry, query, header)
+	life, err := s.life(ctx, expiry)
+	if err != nil {
+		return blob.Request{}, fail("presign "+method, key, err)
+	}
+	expires := time.Now().Add(life)
+	u, err := signer.PresignHeader(ctx, method, s.bucket, key, life, query, header)
 	if err != nil {
 		return blob.Request{}, fail("presign "+method, key, err)
 	}
@@ -60,6 +66,20 @@ func (s *Store) presign(ctx context.Context, method, key string, query url.Value
 		header = http.Header{}
 	}
 	return blob.Request{Method: method, URL: u.String(), Header: header, ExpiresAt: expires}, nil
+}
+
+// life is how long a URL can live: as asked, or as long as the credentials where
+// that is less. Should they be renewed before it is signed, the new ones last.
+func (s *Store) life(ctx context.Context, asked time.Duration) (time.Duration, error) {
+	if s.chain == nil {
+		return asked, nil
+	}
+	s.chain.ask(asked)
+	v, err := s.creds.GetWithContext(&credentials.CredContext{Context: ctx})
+	if err != nil || v.Expiration.IsZero() {
+		return asked, err
+	}
+	return min(asked, time.Until(v.Expiration).Truncate(time.Second)), nil // URLs count seconds
 }
 
 // attachment renders a Content-Disposition (RFC 6266) with the name twice:

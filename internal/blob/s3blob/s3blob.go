@@ -1,6 +1,9 @@
 // Package s3blob is the object store over the S3 protocol: MinIO and its
 // successors, the embedded gateway, AWS.
 //
+// Options without keys take the credentials that the AWS SDK finds, when they
+// are first needed, and renew them before they end. A URL ends with them.
+//
 // The credentials need, on the bucket: s3:CreateBucket (only where it does not
 // exist), s3:ListBucket, s3:GetBucketCORS, s3:PutBucketCORS,
 // s3:GetBucketNotification and s3:PutBucketNotification (the last two only with
@@ -42,7 +45,7 @@ type Options struct {
 	PublicEndpoint string // URL as people reach it; default Endpoint
 	Region         string // default us-east-1
 	Bucket         string
-	AccessKey      string
+	AccessKey      string // '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance
 	SecretKey      string
 	PathStyle      bool         // on AWS, the bucket in the path instead of the host name; other stores always have it so
 	NotifyARN      string       // where the store sends notifications to; '' where somebody else sees to that
@@ -68,6 +71,8 @@ type Store struct {
 	origins []string
 	arn     *notification.Arn // nil: notifications are not ours to configure
 	log     *slog.Logger
+	creds   *credentials.Credentials
+	chain   *chain        // that creds come from; nil where they are given
 	core    *minio.Core   // speaks with Endpoint, and signs for it
 	public  *minio.Client // signs for PublicEndpoint, and never connects
 }
@@ -88,10 +93,19 @@ func New(o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Bucket == "" || o.AccessKey == "" || o.SecretKey == "" {
-		return nil, errors.New("object store: bucket, access key and secret key must be set")
+	if o.Bucket == "" {
+		return nil, errors.New("object store: bucket must be set")
+	}
+	if (o.AccessKey == "") != (o.SecretKey == "") {
+		return nil, errors.New("object store: access key and secret key must both be set, or neither")
 	}
 	s := &Store{bucket: o.Bucket, region: o.Region, origins: o.CORSOrigins, log: o.Log}
+	if o.AccessKey != "" {
+		s.creds = credentials.NewStaticV4(o.AccessKey, o.SecretKey, "")
+	} else {
+		s.chain = &chain{load: defaultChain(o.Region), log: o.Log}
+		s.creds = credentials.New(s.chain)
+	}
 	if o.NotifyARN != "" {
 		arn, err := notification.NewArnFromString(o.NotifyARN)
 		if err != nil {
@@ -99,18 +113,18 @@ func New(o Options) (*Store, error) {
 		}
 		s.arn = &arn
 	}
-	internal, err := client(o, o.Endpoint)
+	internal, err := s.client(o, o.Endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("object store: endpoint: %w", err)
 	}
 	s.core = &minio.Core{Client: internal}
-	if s.public, err = client(o, o.PublicEndpoint); err != nil {
+	if s.public, err = s.client(o, o.PublicEndpoint); err != nil {
 		return nil, fmt.Errorf("object store: public endpoint: %w", err)
 	}
 	return s, nil
 }
 
-func client(o Options, endpoint string) (*minio.Client, error) {
+func (s *Store) client(o Options, endpoint string) (*minio.Client, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, hide(err, "")
@@ -128,7 +142,7 @@ func client(o Options, endpoint string) (*minio.Client, error) {
 		lookup = minio.BucketLookupDNS
 	}
 	return minio.New(u.Host, &minio.Options{
-		Creds:        credentials.NewStaticV4(o.AccessKey, o.SecretKey, ""),
+		Creds:        s.creds,
 		Secure:       u.Scheme == "https",
 		Transport:    transport,
 		Region:       o.Region, // else the client asks the store for it, by an address it may not reach
