@@ -19,7 +19,7 @@ up: build ## run everything on http://localhost:8080, data in .tonearm/
 
 build: ## the five commands in bin/
 	@scripts/setup
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 test: build ## every test that needs no cluster, on real servers that it starts itself
 	@scripts/setup ffmpeg redis-server mariadbd curl
