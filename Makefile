@@ -6,20 +6,23 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build test large-test cluster-test images lint clean
+.PHONY: help demo up build tonearm test large-test cluster-test images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## convert one video on this machine, from upload to mail to MP3 in out/
+demo: tonearm ## convert one video on this machine, from upload to mail to MP3 in out/
 	@scripts/demo
 
-up: build ## run everything on http://localhost:8080, data in .tonearm/
+up: tonearm ## run everything on http://localhost:8080, data in .tonearm/
 	@bin/tonearm up
 
-build: ## the five commands in bin/
-	@scripts/setup
+build: tonearm ## the five commands in bin/
 	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+tonearm: # what demo and up need
+	@scripts/setup
+	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/tonearm
 
 test: build ## every test that needs no cluster, on real servers that it starts itself
 	@scripts/setup ffmpeg redis-server mariadbd curl
