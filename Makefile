@@ -11,7 +11,9 @@ export TONEARM_CACHE := $(CACHE)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: tonearm ## convert one video on this machine, from upload to mail to MP3 in out/
+demo: ## convert one video on this machine, from upload to mail to MP3 in out/
+	@scripts/setup
+	go build -tags nokubernetes -o bin/demo/ ./cmd/tonearm
 	@scripts/demo
 
 up: tonearm ## run everything on http://localhost:8080, data in .tonearm/
@@ -20,7 +22,7 @@ up: tonearm ## run everything on http://localhost:8080, data in .tonearm/
 build: tonearm ## the five commands in bin/
 	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
-tonearm: # what demo and up need
+tonearm: # what up needs
 	@scripts/setup
 	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/tonearm
 

@@ -1,0 +1,111 @@
+//go:build !nokubernetes
+
+package launcher
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/yaml"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+	"tonearm/internal/launch/kubelaunch"
+)
+
+func (fl *Flags) openKubernetes(maxMP3Bytes int64, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
+	klog.SetSlogLogger(log) // the client library's own
+	classes, err := fl.readClasses()
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := kubelaunch.New(kubelaunch.Options{
+		Kubeconfig: fl.kubeconfig, Namespace: fl.namespace, DispatcherURL: fl.URL, Classes: classes,
+		MaxMP3Bytes: maxMP3Bytes, StartTimeout: fl.startTimeout, Log: log, Registerer: r,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if fl.lease != "" {
+		return l, fl.leading(log), nil
+	}
+	return l, atOnce, nil
+}
+
+// leading makes a part of a process run only while this replica holds the
+// Lease. A replica that loses it ends, and starts over as one that waits.
+func (fl *Flags) leading(log *slog.Logger) Leading {
+	return func(run func(context.Context) error) func(context.Context) error {
+		return func(ctx context.Context) error {
+			namespace, name, ok := cut(fl.lease)
+			if !ok {
+				return fmt.Errorf("--lease is %q; it has the form namespace/name", fl.lease)
+			}
+			host, err := os.Hostname()
+			if err != nil {
+				return err
+			}
+			return kubelaunch.Lead(ctx, kubelaunch.LeaseOptions{
+				Kubeconfig: fl.kubeconfig, Namespace: namespace, Name: name,
+				Identity: fmt.Sprintf("%s-%d", host, os.Getpid()), Log: log,
+			}, run)
+		}
+	}
+}
+
+func cut(lease string) (namespace, name string, ok bool) {
+	namespace, name = filepath.Split(lease)
+	if len(namespace) < 2 || name == "" {
+		return "", "", false
+	}
+	return namespace[:len(namespace)-1], name, true
+}
+
+// readClasses reads --job-classes and puts the images into it.
+func (fl *Flags) readClasses() (map[conversion.Class]kubelaunch.Class, error) {
+	classes := map[conversion.Class]kubelaunch.Class{}
+	if fl.classes != "" {
+		b, err := os.ReadFile(filepath.Clean(fl.classes))
+		if err != nil {
+			return nil, fmt.Errorf("read job classes: %w", err)
+		}
+		if err := yaml.UnmarshalStrict(b, &classes); err != nil {
+			return nil, fmt.Errorf("job classes in %s: %w", fl.classes, err)
+		}
+	}
+	for class, image := range map[conversion.Class]string{conversion.CPU: fl.image, conversion.GPU: fl.gpu} {
+		c, ok := classes[class]
+		if image == "" {
+			if class == conversion.GPU {
+				delete(classes, class)
+			}
+			continue
+		}
+		c.Image = image
+		if !ok {
+			c.Resources = defaultResources(class)
+		}
+		classes[class] = c
+	}
+	return classes, nil
+}
+
+// defaultResources are what a Job gets where no file says otherwise: one CPU,
+// as an encoder uses no more, and memory for ffmpeg's worst formats.
+func defaultResources(class conversion.Class) corev1.ResourceRequirements {
+	r := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("256Mi")},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
+	}
+	if class == conversion.GPU {
+		r.Limits["nvidia.com/gpu"] = resource.MustParse("1")
+	}
+	return r
+}
