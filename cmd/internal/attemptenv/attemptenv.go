@@ -8,10 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 
 	"tonearm/internal/attempt"
-	"tonearm/internal/service"
 	"tonearm/transcoder"
 )
 
@@ -28,7 +29,7 @@ import (
 //	TONEARM_LIFELINE            if set, the end of standard input ends the attempt
 func Run() int {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	ctx, cancel := service.SignalContext(context.Background(), log)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	o := transcoder.Options{
 		DispatcherURL: os.Getenv("TONEARM_DISPATCHER_URL"),
