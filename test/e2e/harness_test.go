@@ -168,7 +168,6 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 type user struct {
 	t                    *testing.T
 	server, email, token string
-	answered             *http.Response
 }
 
 const password = "correct horse battery"
@@ -232,7 +231,6 @@ func (u *user) do(method, path string, body, into any) (int, string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	u.answered = resp
 	if into != nil && resp.StatusCode < 300 {
 		if err := json.Unmarshal(got, into); err != nil {
 			u.t.Fatalf("%s %s: %v in %s", method, path, err, got)

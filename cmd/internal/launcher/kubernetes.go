@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -44,8 +45,8 @@ func (fl *Flags) openKubernetes(maxMP3Bytes int64, log *slog.Logger, r prometheu
 func (fl *Flags) leading(log *slog.Logger) Leading {
 	return func(run func(context.Context) error) func(context.Context) error {
 		return func(ctx context.Context) error {
-			namespace, name, ok := cut(fl.lease)
-			if !ok {
+			namespace, name, _ := strings.Cut(fl.lease, "/")
+			if namespace == "" || name == "" {
 				return fmt.Errorf("--lease is %q; it has the form namespace/name", fl.lease)
 			}
 			host, err := os.Hostname()
@@ -58,14 +59,6 @@ func (fl *Flags) leading(log *slog.Logger) Leading {
 			}, run)
 		}
 	}
-}
-
-func cut(lease string) (namespace, name string, ok bool) {
-	namespace, name = filepath.Split(lease)
-	if len(namespace) < 2 || name == "" {
-		return "", "", false
-	}
-	return namespace[:len(namespace)-1], name, true
 }
 
 // readClasses reads --job-classes and puts the images into it.
