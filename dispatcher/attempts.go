@@ -61,7 +61,7 @@ func (d *Dispatcher) claim(ctx context.Context, id string, n int, claim attempt.
 	limits := d.o.Limits
 	limits.MaxSourceBytes = c.Object.Size
 	return attempt.Assignment{
-		ConversionID: c.ID, Attempt: n, Filename: c.Filename, Options: c.Options,
+		ConversionID: c.ID, Attempt: n, Class: c.Class, Filename: c.Filename, Options: c.Options,
 		Source: source, SourceETag: c.Object.ETag, SourceSize: c.Object.Size, Target: target,
 		Limits: limits, ReportSeconds: d.o.ReportEvery.Seconds(),
 	}, nil

@@ -89,6 +89,7 @@ type Claim struct {
 type Assignment struct {
 	ConversionID  string             `json:"conversion_id"`
 	Attempt       int                `json:"attempt"`
+	Class         conversion.Class   `json:"class"`
 	Filename      string             `json:"filename"`
 	Options       conversion.Options `json:"options"`
 	Source        Request            `json:"source"` // GET, ranges allowed

@@ -69,6 +69,9 @@ type Conversion struct {
 	Class    Class   `json:"class" bson:"class"`
 	State    State   `json:"state" bson:"state"`
 
+	// Fallback tells that the conversion was meant for another class.
+	Fallback *Fallback `json:"fallback,omitempty" bson:"fallback,omitempty"`
+
 	Object Object  `json:"object" bson:"object"` // the uploaded source in the object store
 	Upload *Upload `json:"upload,omitempty" bson:"upload,omitempty"`
 
@@ -83,10 +86,11 @@ type Conversion struct {
 	NotBefore  time.Time `json:"not_before" bson:"not_before"`
 	Progress   Progress  `json:"progress" bson:"progress"`
 
-	Source *Source  `json:"source,omitempty" bson:"source,omitempty"` // what the source turned out to be; set once done
-	MP3    MP3      `json:"mp3" bson:"mp3"`                           // ID is drawn at creation and shown once done
-	Error  *Failure `json:"error,omitempty" bson:"error,omitempty"`   // why it failed, or why the last attempt did
-	Notice Notice   `json:"notice" bson:"notice"`
+	Source *Source      `json:"source,omitempty" bson:"source,omitempty"` // what the source turned out to be; set once done
+	MP3    MP3          `json:"mp3" bson:"mp3"`                           // ID is drawn at creation and shown once done
+	Error  *Failure     `json:"error,omitempty" bson:"error,omitempty"`   // why it failed, or why the last attempt did
+	Notify Notification `json:"notify,omitempty" bson:"notify,omitempty"` // whether the outcome is mailed
+	Notice Notice       `json:"notice" bson:"notice"`
 
 	// Outbox holds messages that may not have been published yet. What is owed
 	// follows from State and Notice; Outbox only makes publishing prompt.
@@ -109,6 +113,29 @@ type Conversion struct {
 	StartedAt  time.Time `json:"started_at" bson:"started_at"`
 	FinishedAt time.Time `json:"finished_at" bson:"finished_at"`
 }
+
+// Fallback says that a conversion left the class that its options ask for.
+type Fallback struct {
+	From   Class     `json:"from" bson:"from"`
+	Reason string    `json:"reason" bson:"reason"` // FallbackWaited or FallbackOff
+	At     time.Time `json:"at" bson:"at"`
+}
+
+// Reasons of a Fallback.
+const (
+	FallbackWaited = "waited"   // no machine of that class was free in time
+	FallbackOff    = "disabled" // the installation has none
+)
+
+// Notification says whether the owner is mailed the outcome. The empty one is
+// NotifyEmail.
+type Notification string
+
+// Values of Notification.
+const (
+	NotifyEmail Notification = "email"
+	NotifyNone  Notification = "none"
+)
 
 // Object names one object in the store. Version is empty until known: the
 // store's version id, else the ETag. (Key, Version) is unique among
@@ -173,9 +200,46 @@ type MP3 struct {
 	Channels      int       `json:"channels" bson:"channels"`
 	SHA256        string    `json:"sha256" bson:"sha256"` // lower-case hex
 	LengthChecked bool      `json:"length_checked" bson:"length_checked"`
-	Encoder       string    `json:"encoder" bson:"encoder"`
+	Encoder       string    `json:"encoder" bson:"encoder"`                       // program and version; CopyEncoder where the source's frames were kept
+	Loudness      *Levels   `json:"loudness,omitempty" bson:"loudness,omitempty"` // nil for silence and for sound shorter than 0.4 s
+	GainDB        float64   `json:"gain_db,omitempty" bson:"gain_db,omitempty"`   // applied to reach the loudness asked for
+	Cover         Cover     `json:"cover,omitempty" bson:"cover,omitempty"`       // what the MP3 has; none is ''
+	Chapters      int       `json:"chapters,omitempty" bson:"chapters,omitempty"`
+	Notes         []Note    `json:"notes,omitempty" bson:"notes,omitempty"` // what was decided, and what could not be done
 	CreatedAt     time.Time `json:"created_at" bson:"created_at"`
 }
+
+// CopyEncoder stands in MP3.Encoder where nothing was encoded.
+const CopyEncoder = "none"
+
+// Levels is how loud the MP3 is, measured as EBU R128 says.
+type Levels struct {
+	IntegratedLUFS float64 `json:"integrated_lufs" bson:"integrated_lufs"`
+	RangeLU        float64 `json:"range_lu" bson:"range_lu"`
+	PeakDB         float64 `json:"peak_db" bson:"peak_db"`                               // of the samples, dBFS
+	TruePeakDB     float64 `json:"true_peak_db,omitempty" bson:"true_peak_db,omitempty"` // dBTP; measured where a loudness was asked for
+}
+
+// Note is something worth knowing about a result.
+type Note struct {
+	Code    NoteCode `json:"code" bson:"code"`
+	Message string   `json:"message" bson:"message"`
+}
+
+// NoteCode is a stable word for a Note.
+type NoteCode string
+
+// Codes of notes.
+const (
+	NoteCopied        NoteCode = "copied"          // the source's MP3 frames were passed through
+	NoteNotCopied     NoteCode = "not_copied"      // the source is MP3, and why it was encoded all the same
+	NoteBitrateExcess NoteCode = "bitrate_excess"  // far above the source's, to no avail
+	NoteRateChanged   NoteCode = "rate_changed"    // MP3 has no such sample rate
+	NoteDownmixed     NoteCode = "downmixed"       // from more than two channels
+	NoteNoCover       NoteCode = "no_cover"        // asked for, and why there is none
+	NoteLimited       NoteCode = "peaks_limited"   // peaks were held below the ceiling to reach the loudness
+	NoteLoudnessOff   NoteCode = "loudness_missed" // the loudness asked for was not reached, and why
+)
 
 // Failure says why, in a stable code and a sentence that a person understands.
 type Failure struct {
@@ -360,6 +424,7 @@ type Params struct {
 	Filename       string
 	Size           int64 // declared bytes
 	Options        Options
+	Notify         Notification
 	IdempotencyKey string // '' for none
 	RequestHash    string
 	Key            string // of the source object; UploadKey where empty
@@ -385,7 +450,8 @@ func New(p Params, now time.Time) (Conversion, error) {
 	c := Conversion{
 		ID: p.ID, Revision: 1, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
-		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options, Class: p.Options.class(), State: AwaitingUpload,
+		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options.Resolved(), Class: p.Options.class(),
+		Notify: p.Notify, State: AwaitingUpload,
 		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
 		MP3:       MP3{ID: newMP3ID()},
 		Outbox:    []Message{},

@@ -136,6 +136,18 @@ func (c *Conversion) Postpone(n int, now time.Time) error {
 	return nil
 }
 
+// FallBack moves a queued conversion to class cpu, since no GPU took it.
+func (c *Conversion) FallBack(reason string, now time.Time) error {
+	if c.State != Queued || c.Class != GPU {
+		return ErrUnchanged
+	}
+	c.Class, c.Fallback = CPU, &Fallback{From: GPU, Reason: reason, At: stamp(now)}
+	queuedAt := c.QueuedAt
+	c.enqueue(now, c.NotBefore)
+	c.QueuedAt = queuedAt
+	return nil
+}
+
 // Extend renews the lease of attempt n on behalf of a launcher that says it
 // still runs.
 func (c *Conversion) Extend(n int, p Policy, now time.Time) error {
@@ -445,6 +457,9 @@ func (c *Conversion) stop() {
 }
 
 func (c *Conversion) oweNotice(now time.Time) {
+	if c.Notify == NotifyNone {
+		return
+	}
 	c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
 	c.post(c.Owed()...)
 	c.schedule(now)
