@@ -59,8 +59,18 @@ func kubectl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// newCluster applies the overlay test and waits until everything is ready.
-func newCluster(t *testing.T) *cluster {
+// apply creates or changes what the manifest holds.
+func apply(t *testing.T, manifest string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "kubectl", "apply", "-f", "-")
+	cmd.Stdin = strings.NewReader(manifest)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("kubectl apply: %v\n%s", err, out)
+	}
+}
+
+// connect returns the cluster as it is.
+func connect(t *testing.T) *cluster {
 	t.Helper()
 	path := os.Getenv("TONEARM_TEST_KUBECONFIG")
 	if path == "" {
@@ -77,8 +87,26 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &cluster{Clientset: client, mails: os.Getenv("TONEARM_TEST_MAILS"), pods: map[string]seenPod{},
+	return &cluster{Clientset: client, mails: os.Getenv("TONEARM_TEST_MAILS"), pods: map[string]seenPod{},
 		server: "http://" + os.Getenv("TONEARM_TEST_NODE_ADDR") + ":30080"}
+}
+
+// logOnFailure shows the cluster's state, and the logs of these deployments,
+// after a failure.
+func logOnFailure(t *testing.T, deployments ...string) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := exec.Command("sh", "-c", "kubectl get pods,jobs -A -o wide; kubectl get events -A --sort-by=.lastTimestamp | tail -n 25; "+
+				"for d in "+strings.Join(deployments, " ")+"; do kubectl -n tonearm logs deploy/$d --tail=15; done").CombinedOutput()
+			t.Logf("%s", out)
+		}
+	})
+}
+
+// newCluster applies the overlay test and waits until everything is ready.
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	k := connect(t)
 	db, err := sql.Open("mysql", os.Getenv("TONEARM_TEST_MYSQL"))
 	if err != nil {
 		t.Fatal(err)
@@ -89,13 +117,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	began := time.Now()
 	kubectl(t, "apply", "--server-side", "-k", "../../kustomize/overlays/test")
-	t.Cleanup(func() {
-		if t.Failed() {
-			out, _ := exec.Command("sh", "-c", "kubectl get pods,jobs -A -o wide; kubectl get events -A --sort-by=.lastTimestamp | tail -n 25; "+
-				"for d in gateway dispatcher notifier; do kubectl -n tonearm logs deploy/$d --tail=15; done").CombinedOutput()
-			t.Logf("%s", out)
-		}
-	})
+	logOnFailure(t, "gateway", "dispatcher", "notifier")
 	for _, d := range []string{"gateway", "dispatcher", "notifier"} {
 		kubectl(t, "-n", services, "rollout", "status", "deploy/"+d, "--timeout=3m")
 	}
@@ -349,11 +371,7 @@ func (k *cluster) testNetwork(t *testing.T) {
 			},
 		}
 		b, _ := json.Marshal(pod)
-		cmd := exec.CommandContext(t.Context(), "kubectl", "apply", "-f", "-")
-		cmd.Stdin = strings.NewReader(string(b))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v %s", err, out)
-		}
+		apply(t, string(b))
 		eventually(t, 2*time.Minute, "the probe in "+namespace+" has ended", func() bool {
 			p, err := k.CoreV1().Pods(namespace).Get(t.Context(), "probe", metav1.GetOptions{})
 			return err == nil && (p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed)

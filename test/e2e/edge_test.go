@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// TestClusterEdge installs the overlay edge in place of the overlay test, as
+// its README says, and ends its only pod in the middle of a file.
+func TestClusterEdge(t *testing.T) {
+	k := connect(t)
+	addr := os.Getenv("TONEARM_TEST_NODE_ADDR")
+	kubectl(t, "delete", "--ignore-not-found", "--timeout=3m", "-k", "../../kustomize/overlays/test")
+	overlay := edgeFor(t, addr)
+	makeVolume(t)
+	began := time.Now()
+	kubectl(t, "apply", "--server-side", "-k", overlay)
+	logOnFailure(t, "tonearm")
+	kubectl(t, "-n", services, "rollout", "status", "deploy/tonearm", "--timeout=3m")
+	k.watchPods(t)
+
+	add := exec.CommandContext(t.Context(), "kubectl", "-n", services, "exec", "-i", "deploy/tonearm", "--",
+		"tonearm", "user", "add", "edge@example.org", "--users", "/data/tonearm.db", "--password-stdin")
+	add.Stdin = strings.NewReader(password)
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("user add: %v\n%s", err, out)
+	}
+	u := &user{t: t, server: k.server, email: "edge@example.org"}
+	eventually(t, time.Minute, "the node port answers", func() bool {
+		status, _ := u.do("GET", "/openapi.json", nil, nil)
+		return status == http.StatusOK
+	})
+	fmt.Printf("edge: applied and ready in %s\n", time.Since(began).Round(100*time.Millisecond))
+	u.login()
+
+	video, _ := makeVideo(t, "clip.mp4", 7, 440)
+	long := makeLong(t)
+	c := send(t, u, long)
+	k.running(t, u, c.ID, 1)
+	kubectl(t, "-n", services, "delete", "pod", "-l", "app.kubernetes.io/name=tonearm", "--grace-period=0", "--force")
+	kubectl(t, "-n", services, "rollout", "status", "deploy/tonearm", "--timeout=3m")
+	if c = u.final(c.ID, 5*time.Minute); c.State != conversion.Done || c.Attempt != 1 {
+		t.Errorf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
+	}
+	if c = u.final(send(t, u, video).ID, 2*time.Minute); c.State != conversion.Done {
+		t.Fatalf("%s: %+v", c.State, c.Error)
+	}
+	k.mails = filepath.Join(edgeVolume, "outbox")
+	eventually(t, time.Minute, "the mail is in the volume", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
+	path := filepath.Join(t.TempDir(), "got.mp3")
+	download(t, k.letters(t, c, c.MP3.ID)[0].link(), path)
+	if heard := listen(t, path); heard.seconds < 6.95 || heard.seconds > 7.05 || heard.hz < 435 || heard.hz > 445 {
+		t.Errorf("%.3f s of %.0f Hz", heard.seconds, heard.hz)
+	}
+	kubectl(t, "delete", "--ignore-not-found", "--timeout=3m", "-k", overlay)
+}
+
+// edgeFor returns a copy of the overlay for the machine at addr, with the
+// images that the test has built.
+func edgeFor(t *testing.T, addr string) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "kustomize")
+	if err := os.CopyFS(root, os.DirFS("../../kustomize")); err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(root, "overlays", "edge")
+	for name, change := range map[string]*strings.Replacer{
+		"settings.env":       strings.NewReplacer("edge.local", addr),
+		"kustomization.yaml": strings.NewReplacer("newTag: v0.1.0", "newTag: dev"),
+	} {
+		path := filepath.Join(overlay, name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(change.Replace(string(b))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return overlay
+}
+
+// edgeVolume is a folder of the node's, which goes with it.
+const edgeVolume = "/run/tonearm-edge"
+
+// makeVolume stands for the default StorageClass, which the node lacks.
+func makeVolume(t *testing.T) {
+	t.Helper()
+	if err := os.MkdirAll(edgeVolume, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, `
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: edge}
+spec:
+  capacity: {storage: 50Gi}
+  accessModes: [ReadWriteOnce]
+  claimRef: {namespace: tonearm, name: data}
+  persistentVolumeReclaimPolicy: Retain
+  local: {path: `+edgeVolume+`}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+      - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node]}]
+`)
+}
