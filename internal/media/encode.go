@@ -21,9 +21,10 @@ type EncodeSpec struct {
 	Source     Info   // from Probe
 	Target     string // path of the MP3; overwritten
 	Options    conversion.Options
-	Filename   string  // the video's name, for the title
-	MaxSeconds float64 // of sound; 24 h where 0
-	MaxBytes   int64   // of the MP3; 4 GiB where 0
+	Filename   string           // the video's name, for the title
+	Class      conversion.Class // of the machine; a GPU helps with covers
+	MaxSeconds float64          // of sound; 24 h where 0
+	MaxBytes   int64            // of the MP3; 4 GiB where 0
 }
 
 // Encoded is what became of it.

@@ -40,7 +40,10 @@ const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/
 // command is one run of ffmpeg.
 type command struct {
 	path     string   // the source
+	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
+	decoders string   // that may be opened; those of sound where ''
+	gpu      bool     // with no limit on address space, of which CUDA maps far more than it uses
 	stdout   io.Writer
 	timeout  time.Duration // of wall clock and of CPU time
 	maxBytes int64         // of a file that it writes
@@ -70,19 +73,25 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 	if memory <= 0 {
 		memory = defaultMemory
 	}
+	addresses := strconv.FormatInt(memory>>10, 10)
+	if c.gpu {
+		addresses = "unlimited"
+	}
+	whitelist := orDefault(c.decoders, decoderWhitelist())
 	args := []string{
 		"-c", limited, "sh",
 		strconv.FormatInt(c.maxBytes/512+1, 10),
 		strconv.Itoa(int(c.timeout.Seconds()) + 1),
-		strconv.FormatInt(memory>>10, 10),
+		addresses,
 		ffmpeg, "-nostdin", "-nostats", "-v", "info",
 		"-threads", "1",
 		"-probesize", "32M", "-analyzeduration", "30M", // sound may start late in a transport stream
 		"-protocol_whitelist", "file",
 		"-format_whitelist", formatWhitelist(),
-		"-codec_whitelist", decoderWhitelist(),
-		"-i", "file:" + path,
+		"-codec_whitelist", whitelist,
 	}
+	args = append(args, c.input...)
+	args = append(args, "-i", "file:"+path)
 	var stderr headTail
 	cmd := exec.CommandContext(ctx, "/bin/sh", append(args, c.args...)...)
 	cmd.Dir = filepath.Dir(path)
@@ -94,7 +103,7 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 	runtime.LockOSThread() // the child ends with the thread that started it
 	defer runtime.UnlockOSThread()
 	err = cmd.Run()
-	o := outcome{stderr: strings.ReplaceAll(stderr.String(), " '"+decoderWhitelist()+"'", "")}
+	o := outcome{stderr: strings.ReplaceAll(stderr.String(), " '"+whitelist+"'", "")}
 	if ctx.Err() != nil {
 		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
 	}
