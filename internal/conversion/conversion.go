@@ -109,7 +109,7 @@ type Conversion struct {
 	UpdatedAt  time.Time `json:"updated_at" bson:"updated_at"`
 	AwaitedAt  time.Time `json:"awaited_at" bson:"awaited_at"` // since when the upload is awaited
 	ExpiresAt  time.Time `json:"expires_at" bson:"expires_at"` // an upload not finished by then expires
-	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`
+	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`   // since when work is owed, whatever attempts came of it
 	StartedAt  time.Time `json:"started_at" bson:"started_at"`
 	FinishedAt time.Time `json:"finished_at" bson:"finished_at"`
 }

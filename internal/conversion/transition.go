@@ -39,6 +39,7 @@ func (p Policy) backoff(failures int) time.Duration {
 const (
 	publishGrace  = 5 * time.Second    // after which a relay publishes what its writer did not
 	republish     = 10 * time.Minute   // what is owed is published again at this pace, in case the queue lost it
+	gpuLook       = 30 * time.Second   // between two looks at what waits for a GPU
 	firstLook     = 30 * time.Second   // after creation, for an upload whose notification was lost
 	maxLook       = time.Hour          // at most between two looks
 	tombstoneLife = 8 * 24 * time.Hour // longer than any signed link lives
@@ -65,6 +66,7 @@ func (c *Conversion) Uploaded(o Object, now time.Time) error {
 	c.Upload = nil
 	c.Error = nil
 	c.FinishedAt, c.CleanAt = time.Time{}, time.Time{}
+	c.QueuedAt = stamp(now)
 	c.enqueue(now, time.Time{})
 	return nil
 }
@@ -128,23 +130,20 @@ func (c *Conversion) Postpone(n int, now time.Time) error {
 	}
 	c.Attempt--
 	c.Launches--
-	queuedAt := c.QueuedAt
 	c.enqueue(now, time.Time{})
-	c.QueuedAt = queuedAt
 	c.post() // the message that began it was not acknowledged
 	c.schedule(now)
 	return nil
 }
 
-// FallBack moves a queued conversion to class cpu, since no GPU took it.
+// FallBack moves a queued conversion of class gpu to class cpu. Its work is
+// owed anew: the message that waits for a GPU is stale by its class.
 func (c *Conversion) FallBack(reason string, now time.Time) error {
 	if c.State != Queued || c.Class != GPU {
 		return ErrUnchanged
 	}
 	c.Class, c.Fallback = CPU, &Fallback{From: GPU, Reason: reason, At: stamp(now)}
-	queuedAt := c.QueuedAt
 	c.enqueue(now, c.NotBefore)
-	c.QueuedAt = queuedAt
 	return nil
 }
 
@@ -247,6 +246,18 @@ func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time
 	return nil
 }
 
+// FailStart is FailAttempt for an attempt that could not be started. On class
+// gpu it does not count, and the next attempt is one of class cpu.
+func (c *Conversion) FailStart(n int, f Failure, p Policy, now time.Time) error {
+	if c.Class != GPU {
+		return c.FailAttempt(n, f, Counted, p, now)
+	}
+	if err := c.FailAttempt(n, f, Disrupted, p, now); err != nil || c.State != Queued {
+		return err
+	}
+	return c.FallBack(FallbackWaited, now)
+}
+
 // Reject fails a conversion before any attempt: the upload cannot be accepted.
 func (c *Conversion) Reject(f Failure, now time.Time) error {
 	if c.State != AwaitingUpload && c.State != Expired && c.State != Queued {
@@ -279,8 +290,8 @@ func (c *Conversion) Cancel(now time.Time) error {
 	return nil
 }
 
-// Retry starts over at the owner's wish with a fresh budget; attempt numbers
-// go on.
+// Retry starts over at the owner's wish with a fresh budget, in the class that
+// the options ask for; attempt numbers go on.
 func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	switch c.State {
 	case Failed, Canceled, Expired:
@@ -291,6 +302,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 		return fmt.Errorf("%w: the source was removed", ErrState)
 	}
 	c.Failures, c.Launches, c.Error = 0, 0, nil
+	c.Class, c.Fallback = c.Options.class(), nil
 	c.Notice = Notice{}
 	c.FinishedAt, c.CleanAt, c.SourceUntil = time.Time{}, time.Time{}, time.Time{}
 	if c.Object.ETag == "" { // never uploaded
@@ -300,6 +312,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 		c.touch(now)
 		return nil
 	}
+	c.QueuedAt = stamp(now)
 	c.enqueue(now, time.Time{})
 	return nil
 }
@@ -429,7 +442,6 @@ func (c *Conversion) enqueue(now, notBefore time.Time) {
 	if !notBefore.IsZero() {
 		c.NotBefore = stamp(notBefore)
 	}
-	c.QueuedAt = stamp(now)
 	c.post(c.Owed()...)
 	c.touch(now)
 }
@@ -507,7 +519,11 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 		}
 		return stamp(c.ExpiresAt)
 	case Queued:
-		return stamp(latest(now, c.NotBefore).Add(republish))
+		pause := republish
+		if c.Class == GPU {
+			pause = gpuLook
+		}
+		return stamp(latest(now, c.NotBefore).Add(pause))
 	case Running:
 		return c.LeaseUntil
 	}

@@ -114,6 +114,8 @@ func TestTransitions(t *testing.T) {
 		"fail for good":    {fail(Final), "stale stale failed stale = stale stale stale"},
 		"fail, counted":    {fail(Counted), "stale stale queued stale = stale stale stale"},
 		"fail, disrupted":  {fail(Disrupted), "stale stale queued stale = stale stale stale"},
+		"fail start":       {func(c *Conversion) error { return c.FailStart(1, Failure{}, policy, late) }, "stale stale queued stale = stale stale stale"},
+		"fall back":        {func(c *Conversion) error { return c.FallBack(FallbackOff, late) }, "= = = = = = = ="},
 		"reject":           {func(c *Conversion) error { return c.Reject(Failure{}, late) }, "failed failed = = = = failed ="},
 		"cancel":           {func(c *Conversion) error { return c.Cancel(late) }, "canceled canceled canceled ! ! = ! !"},
 		"retry":            {func(c *Conversion) error { return c.Retry(window, late) }, "! ! ! ! queued queued awaiting_upload !"},
@@ -227,6 +229,104 @@ func TestPostpone(t *testing.T) {
 	}
 	if err := c.Begin(1, policy, later); err != nil {
 		t.Errorf("begin again: %v", err)
+	}
+}
+
+// gpu returns a queued conversion of class gpu.
+func gpu(t *testing.T) *Conversion {
+	t.Helper()
+	c, err := New(Params{OwnerID: "u1", OwnerEmail: "a@example.org", Size: 100, UploadWindow: window,
+		Options: Options{Cover: CoverPoster}}, epoch)
+	if err := errors.Join(err, c.Uploaded(uploaded(&c), epoch)); err != nil {
+		t.Fatal(err)
+	}
+	return &c
+}
+
+func TestFallBack(t *testing.T) {
+	c := gpu(t)
+	if err := errors.Join(c.Begin(1, policy, epoch), c.FailAttempt(1, Failure{}, Counted, policy, epoch)); err != nil {
+		t.Fatal(err)
+	}
+	pause, later := c.NotBefore, epoch.Add(time.Second)
+	if c.Class != GPU || !c.SettledWake(later).Equal(pause.Add(30*time.Second)) {
+		t.Errorf("class %s, next look at %s after a pause until %s", c.Class, c.SettledWake(later), pause)
+	}
+	if err := c.FallBack(FallbackWaited, later); err != nil {
+		t.Fatal(err)
+	}
+	want := Fallback{From: GPU, Reason: FallbackWaited, At: later}
+	if c.Class != CPU || *c.Fallback != want || c.State != Queued || c.Attempt != 1 || c.Failures != 1 ||
+		!c.QueuedAt.Equal(epoch) || !c.NotBefore.Equal(pause) {
+		t.Errorf("fell back: %+v", c)
+	}
+	if m := c.Outbox; len(m) != 1 || m[0] != (Message{Kind: Work, Attempt: 2, NotBefore: pause}) {
+		t.Errorf("its work: %v", m)
+	}
+	if got, want := c.SettledWake(later), pause.Add(10*time.Minute); !got.Equal(want) {
+		t.Errorf("next look at %s, want %s", got, want)
+	}
+	if err := c.FallBack(FallbackWaited, later); !errors.Is(err, ErrUnchanged) {
+		t.Errorf("again: %v", err)
+	}
+}
+
+// What could not be started on a GPU is not the file's fault, and goes on
+// without one. Its budget of launches is spent all the same.
+func TestFailStart(t *testing.T) {
+	c := gpu(t)
+	failure := Failure{CodeLaunchFailed, "It did not start."}
+	if err := errors.Join(c.Begin(1, policy, epoch), c.FailStart(1, failure, policy, epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if c.State != Queued || c.Class != CPU || c.Fallback == nil || c.Fallback.Reason != FallbackWaited ||
+		c.Failures != 0 || c.Launches != 1 || !c.NotBefore.IsZero() || *c.Error != failure {
+		t.Errorf("on a GPU: %+v", c)
+	}
+	if err := errors.Join(c.Begin(2, policy, epoch), c.FailStart(2, failure, policy, epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if c.State != Queued || c.Failures != 1 || c.NotBefore.IsZero() {
+		t.Errorf("then on a CPU: %+v", c)
+	}
+
+	c = gpu(t)
+	p := policy
+	p.MaxLaunches = 1
+	if err := errors.Join(c.Begin(1, p, epoch), c.FailStart(1, failure, p, epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if c.State != Failed || c.Fallback != nil {
+		t.Errorf("at the end of the budget: %s, %+v", c.State, c.Fallback)
+	}
+}
+
+// The owner's retry asks for a GPU again, and waits for it from then on.
+func TestRetryAfterFallBack(t *testing.T) {
+	c := gpu(t)
+	later := epoch.Add(time.Hour)
+	if err := errors.Join(c.FallBack(FallbackWaited, epoch), c.Cancel(epoch), c.Retry(window, later)); err != nil {
+		t.Fatal(err)
+	}
+	if c.Class != GPU || c.Fallback != nil || !c.QueuedAt.Equal(later) || !c.WakeAt.Equal(later.Add(5*time.Second)) {
+		t.Errorf("retried: %+v", c)
+	}
+}
+
+// The wait begins once, however often attempts go wrong in between.
+func TestQueuedAt(t *testing.T) {
+	c, now := gpu(t), epoch
+	for n := 1; n <= 4; n++ {
+		now = now.Add(time.Minute)
+		if err := errors.Join(c.Begin(n, policy, now), c.FailAttempt(n, Failure{}, Disrupted, policy, now)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(c.Begin(5, policy, now), c.Postpone(5, now)); err != nil {
+		t.Fatal(err)
+	}
+	if !c.QueuedAt.Equal(epoch) {
+		t.Errorf("queued at %s, want %s", c.QueuedAt, epoch)
 	}
 }
 

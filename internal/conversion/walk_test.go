@@ -56,6 +56,9 @@ type walk struct {
 
 func (w *walk) start(seed uint64) {
 	p := Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4", Size: 100, UploadWindow: time.Hour}
+	if seed%2 == 0 {
+		p.Options.Cover = CoverPoster
+	}
 	if seed%3 == 0 {
 		p.Key, p.Version, p.Size = InboxPrefix+"a@example.org/f.mp4", "v", 0
 	}
@@ -92,6 +95,24 @@ var moves = []move{
 	{"expire", 2, func(w *walk) error { return w.c.Expire(w.now) }},
 	{"begin", 8, func(w *walk) error { return w.c.Begin(w.number()+w.rand.IntN(2), policy, w.now) }},
 	{"postpone", 1, func(w *walk) error { return w.c.Postpone(w.number(), w.now) }},
+	{"fall back", 1, func(w *walk) error {
+		possible := w.c.State == Queued && w.c.Class == GPU
+		err := w.c.FallBack(FallbackOff, w.now)
+		if (err == nil) != possible {
+			w.Errorf("fall back from %s of class %s: %v", w.c.State, w.c.Class, err)
+		}
+		return err
+	}},
+	{"fail start", 1, func(w *walk) error {
+		before := w.c
+		err := w.stale(w.number(), "", false, func(n int, p Policy, now time.Time) error {
+			return w.c.FailStart(n, Failure{CodeLaunchFailed, "No start."}, p, now)
+		})
+		if counted := w.c.Failures - before.Failures; err == nil && (counted == 0) != (before.Class == GPU) {
+			w.Errorf("start failed in class %s: %d counted", before.Class, counted)
+		}
+		return err
+	}},
 	{"extend", 1, func(w *walk) error { return w.stale(w.number(), "", false, w.c.Extend) }},
 	{"claim", 8, func(w *walk) error {
 		n, nonce := w.number(), strconv.Itoa(w.rand.IntN(3))
@@ -271,6 +292,13 @@ func (w *walk) check(name string, before Conversion) {
 	default:
 		w.Errorf("%s: attempt %d became %d, claimed were up to %d", name, before.Attempt, c.Attempt, w.claimed)
 	}
+	if (c.Class != before.Class || !reflect.DeepEqual(c.Fallback, before.Fallback)) &&
+		name != "fall back" && name != "fail start" && name != "retry" {
+		w.Errorf("%s: class %s, %+v, was %s, %+v", name, c.Class, c.Fallback, before.Class, before.Fallback)
+	}
+	if !c.QueuedAt.Equal(before.QueuedAt) && name != "uploaded" && name != "retry" {
+		w.Errorf("%s: queued at %s, was %s", name, c.QueuedAt, before.QueuedAt)
+	}
 	if c.MP3.ID != w.mp3ID || w.results > 1 {
 		w.Errorf("%s: MP3 %s was %s, %d results", name, c.MP3.ID, w.mp3ID, w.results)
 	}
@@ -304,7 +332,11 @@ func (w *walk) rest() {
 			w.Errorf("due at %s: %v", w.now, err)
 			return
 		}
-		w.check("due", before)
+		if before.Class == GPU && before.State == Queued {
+			w.check("fall back", before)
+		} else {
+			w.check("due", before)
+		}
 		if !w.c.WakeAt.IsZero() && !w.c.WakeAt.After(w.now) && reflect.DeepEqual(before, w.c) {
 			w.Errorf("still due after all was done")
 			return
@@ -322,6 +354,8 @@ func (w *walk) due() error {
 		return c.Expire(w.now)
 	case c.State == AwaitingUpload:
 		return c.Look(w.now)
+	case c.State == Queued && c.Class == GPU:
+		return c.FallBack(FallbackWaited, w.now)
 	case c.State == Queued:
 		return c.Reject(Failure{CodeSourceMissing, "Gone."}, w.now)
 	case c.State == Running:
@@ -380,6 +414,17 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 		if m.Kind != Stop && !slices.Contains(owed, m) {
 			t.Errorf("%v is in the outbox and not owed", m)
 		}
+	}
+	gpu := c.Options.Cover.Decodes()
+	if want := map[bool]Class{true: GPU, false: CPU}[gpu && c.Fallback == nil]; c.Class != want ||
+		c.Fallback != nil && (!gpu || c.Fallback.From != GPU || c.Fallback.At.IsZero()) {
+		t.Errorf("cover %q in class %s with %+v", c.Options.Cover, c.Class, c.Fallback)
+	}
+	if limit := 30 * time.Second; c.State == Queued && c.Class == GPU && c.WakeAt.After(now.Add(limit)) && c.WakeAt.After(c.NotBefore.Add(limit)) {
+		t.Errorf("it waits for a GPU since %s, and somebody looks at %s", c.QueuedAt, c.WakeAt)
+	}
+	if (c.State == Queued || c.State == Running) && c.QueuedAt.IsZero() {
+		t.Error("queued at no time")
 	}
 	if (c.State == Running) == c.LeaseUntil.IsZero() {
 		t.Errorf("%s with a lease until %s", c.State, c.LeaseUntil)
