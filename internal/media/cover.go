@@ -56,9 +56,9 @@ func (p *picture) adopt(stream, desc string) {
 
 // shot is one way to a picture: what ffmpeg seeks, and which frame it picks.
 type shot struct {
-	input  []string // options of the source
-	filter string   // that picks one frame; '' for the first
-	gpu    bool
+	input   []string // options of the source
+	filters string   // that pick one frame and scale it
+	gpu     bool
 }
 
 // coverError says why there is no cover, in a sentence.
@@ -106,7 +106,7 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 		if info.attached.stream == "" {
 			return picture{}, nil, nil
 		}
-		return info.attached, []shot{{}}, nil
+		return info.attached, []shot{{filters: fitted}}, nil
 	case video.stream == "":
 		return picture{}, nil, coverError("There are no moving pictures.")
 	case timed && info.Seconds > 0 && at >= info.Seconds:
@@ -146,7 +146,7 @@ func frameAt(at float64, container string) shot {
 	return shot{
 		input: []string{"-noaccurate_seek", "-ss", decimal(at - lead)},
 		// One frame a second, counted up: at 0 comes the last that is not later.
-		filter: "setpts=PTS-" + decimal(lead) + "/TB,fps=fps=1:start_time=0:round=up",
+		filters: "setpts=PTS-" + decimal(lead) + "/TB,fps=fps=1:start_time=0:round=up," + fitted,
 	}
 }
 
@@ -159,24 +159,24 @@ func posters(from, until float64) []shot {
 		window = 60
 	)
 	length := until - from
-	typical := "thumbnail=" + strconv.Itoa(frames)
-	keyFrames := func(at, seconds float64, filter string) shot {
+	typical := fitted + ",thumbnail=" + strconv.Itoa(frames) // which keeps them in memory
+	keyFrames := func(at, seconds float64, filters string) shot {
 		return shot{
-			input:  []string{"-skip_frame", "nokey", "-noaccurate_seek", "-ss", decimal(at), "-t", decimal(seconds)},
-			filter: filter,
+			input:   []string{"-skip_frame", "nokey", "-noaccurate_seek", "-ss", decimal(at), "-t", decimal(seconds)},
+			filters: filters,
 		}
 	}
 	if until == 0 {
 		return []shot{keyFrames(from, window, typical)}
 	}
-	middle := keyFrames(from+length/2, 1, "")
+	middle := keyFrames(from+length/2, 1, fitted)
 	if length > short {
 		return []shot{keyFrames(from+length/4, min(length/2, window), typical), middle}
 	}
 	seconds := max(length/2, 0.1)
 	every := shot{
-		input:  []string{"-ss", decimal(from + length/4), "-t", decimal(seconds)},
-		filter: "fps=" + decimal(frames/seconds) + "," + typical,
+		input:   []string{"-ss", decimal(from + length/4), "-t", decimal(seconds)},
+		filters: "fps=" + decimal(frames/seconds) + "," + typical,
 	}
 	return []shot{every, middle}
 }
@@ -194,8 +194,7 @@ func (spec EncodeSpec) until() float64 {
 	}
 }
 
-// fitted scales to at most coverSide pixels, with square ones, never up. It
-// comes before any filter that keeps frames.
+// fitted scales to at most coverSide pixels, with square ones, never up.
 var fitted = func() string {
 	w, h := `iw*min(1\,sar)`, `ih/max(1\,sar)` // as it is shown
 	factor := fmt.Sprintf(`min(1\,%d/max(%s\,%s))`, coverSide, w, h)
@@ -205,13 +204,6 @@ var fitted = func() string {
 
 // shoot has ffmpeg decode and scale one picture.
 func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (image.Image, error) {
-	filters := []string{fitted}
-	if s.filter != "" {
-		filters = append(filters, s.filter)
-		if strings.HasPrefix(s.filter, "setpts") { // keeps one frame, so only that one needs scaling
-			filters = []string{s.filter, fitted}
-		}
-	}
 	out := head{limit: coverSide*coverSide*4 + 1<<10}
 	o, err := t.run(ctx, command{
 		path:     path,
@@ -220,7 +212,7 @@ func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (ima
 		gpu:      s.gpu,
 		args: []string{
 			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
-			"-filter_threads", "1", "-vf", strings.Join(append(filters, "format=rgba"), ","),
+			"-filter_threads", "1", "-vf", s.filters + ",format=rgba",
 			"-sws_flags", "bicubic+accurate_rnd+full_chroma_int+bitexact", // the same pixels on any machine
 			"-frames:v", "1", "-c:v", "pam", "-f", "image2pipe", "pipe:1",
 		},
