@@ -174,7 +174,7 @@ func (p plan) encoded(spec EncodeSpec, mp3 MP3, length length) Encoded {
 		Source: conversion.Source{
 			Container: spec.Source.Container, Codec: p.track.Codec, Track: p.index, Duration: length.promised,
 			SampleRate: p.track.SampleRate, Channels: p.track.Channels, Size: spec.Source.Size,
-			Title: cleanTitle(spec.Source.Title), AudioTracks: len(spec.Source.Tracks),
+			Title: spec.Source.Title, AudioTracks: len(spec.Source.Tracks),
 		},
 		MD5: mp3.MD5[:],
 	}

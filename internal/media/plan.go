@@ -1,11 +1,9 @@
 package media
 
 import (
-	"path"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"tonearm/internal/conversion"
 )
@@ -128,35 +126,6 @@ func fits(kbps, rate int) bool {
 		return slices.Contains(kbpsMPEG2[1:15], kbps)
 	}
 	return slices.Contains(kbpsMPEG2[1:9], kbps)
-}
-
-// title is the source's own, else the file's name without its extension.
-func title(own, filename string) string {
-	if t := cleanTitle(own); t != "" {
-		return t
-	}
-	name := path.Base(strings.ReplaceAll(filename, `\`, "/"))
-	if ext := path.Ext(name); ext != name {
-		name = strings.TrimSuffix(name, ext)
-	}
-	if name == "." || name == "/" {
-		return ""
-	}
-	return cleanTitle(name)
-}
-
-func cleanTitle(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return ' '
-		}
-		return r
-	}, s) // which also replaces what is not UTF-8
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > 250 {
-		s = string(r[:250])
-	}
-	return s
 }
 
 // sameLanguage compares tags of two or three letters (ISO 639-1, 639-2 in both
