@@ -462,19 +462,23 @@ func (k *cluster) trivialJob(t *testing.T, n int) time.Duration {
 	began := time.Now()
 	_, err = k.BatchV1().Jobs("free").Create(ctx, &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+		Spec: batchv1.JobSpec{BackoffLimit: ptr(int32(0)), Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(bool),
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: ptr(int64(65532))},
 			Containers: []corev1.Container{{Name: "trivial", Image: "localhost/tool:node", ImagePullPolicy: corev1.PullNever,
-				Command: []string{"/bin/tool", "dial"}}},
+				Command: []string{"/bin/true"}}},
 		}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for e := range w.ResultChan() {
-		if j, ok := e.Object.(*batchv1.Job); ok && j.Status.Succeeded+j.Status.Failed > 0 {
+		j, ok := e.Object.(*batchv1.Job)
+		switch {
+		case ok && j.Status.Succeeded > 0:
 			return time.Since(began)
+		case ok && j.Status.Failed > 0:
+			t.Fatal("the trivial Job failed")
 		}
 	}
 	t.Fatal("the trivial Job did not end")
