@@ -21,6 +21,7 @@ type movie struct {
 // mp4Track is one sound track.
 type mp4Track struct {
 	id        uint32
+	delay     float64 // seconds before its first sample
 	seconds   float64 // that its edit list presents, or all of its samples
 	encrypted bool
 }
@@ -190,28 +191,29 @@ func (m *movie) readTrak(r io.ReaderAt, trak box) error {
 	}
 	t.seconds = float64(units) / float64(timescale)
 	if edits != nil && m.timescale != 0 && !m.fragmented {
-		seconds, err := m.presented(r, *edits, t.seconds, timescale)
-		if err != nil {
+		var err error
+		if t.delay, t.seconds, err = m.presented(r, *edits, t.seconds, timescale); err != nil {
 			return err
 		}
-		t.seconds = seconds
 	}
 	m.tracks = append(m.tracks, t)
 	return nil
 }
 
-// presented is how many seconds of a track's samples its edit list shows.
-// Empty edits, which delay the track, hold no sound.
-func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint32) (float64, error) {
+// presented is how many seconds of a track's samples its edit list shows, and
+// by how many empty edits, which hold no sound, delay them. Durations are in
+// ticks of the movie's clock: what falls short of the media's end by less than
+// one was rounded.
+func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint32) (delay, total float64, err error) {
 	version, entries, err := openTable(r, elst)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	tick := 1 / float64(m.timescale)
 	width := 12
 	if version == 1 {
 		width = 20
 	}
-	var total float64
 	found := false
 	err = entries.each(width, func(e []byte) {
 		var duration, start float64
@@ -220,21 +222,23 @@ func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint
 		} else {
 			duration, start = float64(binary.BigEndian.Uint32(e)), float64(int32(binary.BigEndian.Uint32(e[4:])))
 		}
-		if start < 0 {
+		if duration *= tick; start < 0 {
+			if !found {
+				delay += duration
+			}
 			return
 		}
 		found = true
 		rest := max(0, media-start/float64(timescale))
-		if duration == 0 { // to the end
-			total += rest
-		} else {
-			total += min(rest, duration/float64(m.timescale))
+		if duration == 0 || duration > rest-tick { // to the end
+			duration = rest
 		}
+		total += duration
 	})
 	if err != nil || !found {
-		return media, err
+		return 0, media, err
 	}
-	return total, nil
+	return delay, total, nil
 }
 
 func sumSTTS(r io.ReaderAt, stts box) (uint64, error) {
