@@ -142,7 +142,7 @@ func TestPoster(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(dir, name)
 			ffmpeg(t, dir, append(source, path)...)
-			made, target := makeTag(t, path, conversion.Options{Cover: conversion.CoverPoster})
+			made, target := makeTag(t, path, conversion.Options{Cover: conversion.CoverPoster, End: 9999})
 			img, _ := coverOf(t, target)
 			want := "green"
 			if strings.HasPrefix(name, "browser") { // its length is not known
@@ -362,10 +362,23 @@ func TestSameBytesTwice(t *testing.T) {
 // TestWithoutGPU: where the GPU cannot be had after all, the cover is made
 // without.
 func TestWithoutGPU(t *testing.T) {
-	spec := EncodeSpec{Class: conversion.GPU, Options: conversion.Options{Cover: "1.5"}}
-	spec.Source.video = picture{"0", "av1"}
+	source := filepath.Join(t.TempDir(), "in.mp4")
+	ffmpeg(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", source)...)
+	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
+	info, err := tool.Probe(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := EncodeSpec{Source: info, Class: conversion.GPU, Options: conversion.Options{Cover: "1.5"}}
 	_, shots, err := spec.shots()
 	if err != nil || len(shots) != 2 || !shots[0].gpu || shots[1].gpu || !strings.Contains(strings.Join(shots[0].input, " "), "-hwaccel cuda") {
 		t.Errorf("got %+v, %v", shots, err)
+	}
+	b, err := tool.cover(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err := jpeg.Decode(bytes.NewReader(b)); err != nil || colour(img) != "green" {
+		t.Errorf("%v, %v", colour(img), err)
 	}
 }

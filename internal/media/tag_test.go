@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -286,5 +287,44 @@ func TestTagStops(t *testing.T) {
 	spec := EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.CoverPoster}}
 	if _, err := tool.tag(ctx, spec, plan{track: info.Tracks[0]}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestTagInResult: a whole conversion, and what its record says.
+func TestTagInResult(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "chapters"), []byte(chapters), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	source, target := filepath.Join(dir, "in.mp4"), filepath.Join(dir, "out.mp3")
+	ffmpeg(t, dir, append(append([]string{}, threeColours...), "-f", "ffmetadata", "-i", "chapters", "-map", "0", "-map", "1",
+		"-map_chapters", "2", "-pix_fmt", "yuv420p", source)...)
+	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
+	info, err := tool.Probe(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		options  conversion.Options
+		cover    conversion.Cover
+		chapters string
+		note     bool
+	}{
+		{conversion.Options{Cover: "1.5", Start: 0.5, End: 2}, "1.5", "0.000-0.500 one, 0.500-1.500 two = zwei 二", false},
+		{conversion.Options{Cover: "99", Chapters: conversion.ChaptersDrop}, "", "", true},
+	} {
+		e, err := tool.Encode(t.Context(), EncodeSpec{Source: info, Target: target, Options: tt.options, Filename: "in.mp4"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := ffprobe(t, target)
+		img, _ := coverOf(t, target)
+		noted := slices.ContainsFunc(e.MP3.Notes, func(n conversion.Note) bool { return n.Code == conversion.NoteNoCover })
+		if e.MP3.Cover != tt.cover || (img != nil) != (tt.cover != "") || noted != tt.note {
+			t.Errorf("cover %q, picture %v, notes %v", e.MP3.Cover, img != nil, e.MP3.Notes)
+		}
+		if e.MP3.Chapters != len(found.Chapters) || found.list() != tt.chapters {
+			t.Errorf("%d chapters recorded, there are %s", e.MP3.Chapters, found.list())
+		}
 	}
 }
