@@ -175,9 +175,12 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 // printSound says what is in an MP3.
 func printSound(row func(name, format string, a ...any), m api.MP3) {
 	rate := "variable bit rate"
-	if m.BitrateKbps != 0 {
+	switch {
+	case m.Encoder == conversion.CopyEncoder:
+		rate = "passed through"
+	case m.BitrateKbps != 0:
 		rate = fmt.Sprintf("%d kbit/s", m.BitrateKbps)
-	} else if m.VBRQuality != nil {
+	case m.VBRQuality != nil:
 		rate += fmt.Sprintf(" of quality %d", *m.VBRQuality)
 	}
 	channels := "mono"

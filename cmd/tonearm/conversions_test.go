@@ -58,7 +58,7 @@ cover     attached
 attempt   1
 mp3       m
 mp3 name  talk.mp3 (3:07, 3.0 MB)
-sound     variable bit rate, 48000 Hz, stereo
+sound     passed through, 48000 Hz, stereo
 note      The video promised no length to check that of the MP3 against.
 `},
 	} {
