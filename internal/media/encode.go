@@ -78,8 +78,8 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: read the result: %w", err)
 	}
-	if result.Size > spec.MaxBytes {
-		return Encoded{}, refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
+	if err := spec.allows(result); err != nil {
+		return Encoded{}, err
 	}
 	return p.encoded(spec, result, s, tag), nil
 }
@@ -89,6 +89,8 @@ type sound struct {
 	length length
 	levels *conversion.Levels
 	gain   float64 // dB
+	copied bool    // nothing was encoded
+	kbps   int     // constant bit rate of what was copied, 0 where it varies
 	notes  []conversion.Note
 }
 
@@ -98,9 +100,26 @@ func (s *sound) note(code conversion.NoteCode, format string, a ...any) {
 
 // sound makes the MP3 without its tag.
 func (t Tool) sound(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
-	if spec.Options.Loudness != nil {
-		return t.normalise(ctx, spec, p, frames, progress)
+	var not notCopied
+	if p.track.Codec == "mp3" && spec.Options.Copy != conversion.CopyNever {
+		s, err := t.copy(ctx, spec, p, frames, progress)
+		if !errors.As(err, &not) {
+			return s, err
+		}
 	}
+	make := t.encodePlainly
+	if spec.Options.Loudness != nil {
+		make = t.normalise
+	}
+	s, err := make(ctx, spec, p, frames, progress)
+	if not != "" {
+		s.note(conversion.NoteNotCopied, "%s", not)
+	}
+	return s, err
+}
+
+// encodePlainly makes the MP3 as loud as the source.
+func (t Tool) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
 	return t.encode(ctx, spec, p, level{}, frames, progress)
 }
 
@@ -125,18 +144,15 @@ func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, fram
 	if err != nil || made.Frames == 0 || o.err != nil {
 		return sound{}, t.judgeFailure(ctx, spec, p, o, made, err)
 	}
-	switch {
-	case made.Size > spec.MaxBytes:
-		return sound{}, refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
-	case made.Seconds() > spec.MaxSeconds:
-		return sound{}, refuse(conversion.CodeLimitExceeded, "The sound is longer than %s.", human(spec.MaxSeconds))
+	if err := spec.allows(made); err != nil {
+		return sound{}, err
 	}
 	samples := p.playable(made.Samples)
 	var s sound
 	if s.length, err = t.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
 		return sound{}, err
 	}
-	if err := p.seal(raw, frames, samples); err != nil {
+	if err := seal(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return sound{}, err
 	}
 	levels, ok := o.levels()
@@ -144,6 +160,17 @@ func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, fram
 		s.levels, err = t.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), nil)
 	}
 	return s, err
+}
+
+// allows refuses what has become too long or too large.
+func (spec EncodeSpec) allows(made mp3.Stream) error {
+	switch {
+	case made.Size > spec.MaxBytes:
+		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
+	case made.Seconds() > spec.MaxSeconds:
+		return refuse(conversion.CodeLimitExceeded, "The sound is longer than %s.", human(spec.MaxSeconds))
+	}
+	return nil
 }
 
 // withinLimits refuses what is promised to become too long or too large.
@@ -247,11 +274,13 @@ func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s sound, tag tagged) E
 		},
 		MD5: result.MD5[:],
 	}
-	if p.kbps != 0 {
+	switch {
+	case s.copied:
+		e.MP3.Encoder, e.MP3.BitrateKbps = conversion.CopyEncoder, s.kbps
+	case p.kbps != 0:
 		e.MP3.BitrateKbps = p.kbps
-	} else {
-		quality := p.quality
-		e.MP3.VBRQuality = &quality
+	default:
+		e.MP3.VBRQuality = new(p.quality)
 	}
 	return e
 }

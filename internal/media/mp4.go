@@ -23,6 +23,7 @@ type mp4Track struct {
 	id        uint32
 	delay     float64 // seconds before its first sample
 	seconds   float64 // that its edit list presents, or all of its samples
+	skip      float64 // seconds of its samples before those; -1 where it is shown in pieces
 	encrypted bool
 }
 
@@ -191,8 +192,7 @@ func (m *movie) readTrak(r io.ReaderAt, trak box) error {
 	}
 	t.seconds = float64(units) / float64(timescale)
 	if edits != nil && m.timescale != 0 && !m.fragmented {
-		var err error
-		if t.delay, t.seconds, err = m.presented(r, *edits, t.seconds, timescale); err != nil {
+		if err := m.edit(r, *edits, &t, timescale); err != nil {
 			return err
 		}
 	}
@@ -200,15 +200,16 @@ func (m *movie) readTrak(r io.ReaderAt, trak box) error {
 	return nil
 }
 
-// presented is how many seconds of a track's samples its edit list shows, and
-// by how many empty edits, which hold no sound, delay them. Durations are in
-// ticks of the movie's clock: what falls short of the media's end by less than
-// one was rounded.
-func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint32) (delay, total float64, err error) {
+// edit applies the edit list to the track: what it shows of the samples, and by
+// how much empty edits, which hold no sound, delay them. Durations are in ticks
+// of the movie's clock: what falls short of the media's end by less than one was
+// rounded.
+func (m *movie) edit(r io.ReaderAt, elst box, t *mp4Track, timescale uint32) error {
 	version, entries, err := openTable(r, elst)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
+	var delay, total float64
 	tick := 1 / float64(m.timescale)
 	width := 12
 	if version == 1 {
@@ -228,17 +229,21 @@ func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint
 			}
 			return
 		}
+		t.skip = start / float64(timescale)
+		if found {
+			t.skip = -1
+		}
 		found = true
-		rest := max(0, media-start/float64(timescale))
+		rest := max(0, t.seconds-start/float64(timescale))
 		if duration == 0 || duration > rest-tick { // to the end
 			duration = rest
 		}
 		total += duration
 	})
-	if err != nil || !found {
-		return 0, media, err
+	if err == nil && found {
+		t.delay, t.seconds = delay, total
 	}
-	return delay, total, nil
+	return err
 }
 
 func sumSTTS(r io.ReaderAt, stts box) (uint64, error) {

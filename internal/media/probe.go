@@ -44,8 +44,9 @@ type Track struct {
 	// the container promises for all of its streams, or 0 for nothing.
 	Exact bool
 
-	kbps      int    // bit rate, 0 where it could not be told
-	id        uint32 // the container's; 0 where it has none
+	kbps      int     // bit rate, 0 where it could not be told
+	skip      float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+	id        uint32  // the container's; 0 where it has none
 	encrypted bool
 }
 
@@ -105,7 +106,7 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		if m := s.mp4.track(tr.id); m != nil {
 			tr.encrypted = m.encrypted
 			if !s.mp4.fragmented {
-				tr.Start, tr.Seconds, tr.Exact = max(0, m.delay-info.Start), m.seconds, true
+				tr.Start, tr.Seconds, tr.Exact, tr.skip = max(0, m.delay-info.Start), m.seconds, true, m.skip
 			}
 		}
 	}

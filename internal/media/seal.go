@@ -2,6 +2,7 @@ package media
 
 import (
 	"fmt"
+	"math"
 	"os"
 
 	"tonearm/internal/media/mp3"
@@ -24,8 +25,9 @@ func (p plan) playable(encoded int64) int64 {
 }
 
 // seal copies the frames of raw behind an information frame of our own, by
-// which players begin with the first sample and end with the last.
-func (p plan) seal(raw, frames string, samples int64) error {
+// which players begin with the first sample and end with the last. kbps is the
+// constant bit rate, or 0.
+func seal(raw, frames string, kbps int, info mp3.Info) error {
 	in, err := os.Open(raw)
 	if err != nil {
 		return err
@@ -35,21 +37,25 @@ func (p plan) seal(raw, frames string, samples int64) error {
 	if err != nil {
 		return err
 	}
-	w := mp3.NewWriter(out, p.kbps)
+	w := mp3.NewWriter(out, kbps)
+	heard := int64(math.MaxInt64) // samples that a decoder has to come to
+	if info.Samples >= 0 {
+		heard = int64(info.Delay) + decoderDelay + info.Samples
+	}
 	for f, err := range mp3.Frames(in) {
 		switch {
 		case err != nil:
 			return closing(out, fmt.Errorf("seal: %w", err))
 		case w.Frames() == 0 && f.IsInfo():
 			continue
-		case w.Frames()*int64(f.Samples) >= mp3.EncoderDelay+decoderDelay+samples: // nothing of it is heard
+		case w.Frames()*int64(f.Samples) >= heard:
 			continue
 		}
 		if err := w.WriteFrame(f.Bytes); err != nil {
 			return closing(out, fmt.Errorf("seal: %w", err))
 		}
 	}
-	return closing(out, w.Close(mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}))
+	return closing(out, w.Close(info))
 }
 
 // closing closes the file and returns the first error.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -74,4 +76,55 @@ func run(t testing.TB, args ...string) []byte {
 		t.Fatalf("ffmpeg %v: %v: %s", args, err, out)
 	}
 	return out
+}
+
+// Trim decodes the first samples of a sound file into another.
+func Trim(t testing.TB, from, to string, samples int) {
+	t.Helper()
+	run(t, "-y", "-i", "file:"+from, "-af", "atrim=end_sample="+strconv.Itoa(samples), to)
+}
+
+// Packets lists size and checksum of each packet of the first sound track. args
+// stand before the file.
+func Packets(t testing.TB, path string, args ...string) []string {
+	t.Helper()
+	out := run(t, append(append([]string{"-v", "error"}, args...), "-i", "file:"+path, "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-")...)
+	var packets []string
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Split(line, ","); len(f) >= 6 {
+			packets = append(packets, strings.TrimSpace(f[4])+strings.TrimSpace(f[5]))
+		}
+	}
+	return packets
+}
+
+// CutEdit sets the duration in the one edit list of an MP4 or MOV, in ticks of
+// the movie's clock.
+func CutEdit(t testing.TB, path string, ticks uint32) {
+	t.Helper()
+	editEdit(t, path, 12, ticks)
+}
+
+// SkipEdit sets how much of the media the one edit list of an MP4 or MOV leaves
+// out at the beginning, in ticks of the track's clock.
+func SkipEdit(t testing.TB, path string, ticks uint32) {
+	t.Helper()
+	editEdit(t, path, 16, ticks)
+}
+
+// editEdit writes a field of the edit list.
+func editEdit(t testing.TB, path string, offset int, value uint32) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(b, []byte("elst"))
+	if i < 0 {
+		t.Fatalf("%s has no edit list", path)
+	}
+	binary.BigEndian.PutUint32(b[i+offset:], value)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
