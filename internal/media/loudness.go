@@ -100,7 +100,7 @@ func (t Tool) normalise(ctx context.Context, spec EncodeSpec, p plan, frames str
 		s.note(conversion.NoteLoudnessOff, "Silence, and sound shorter than 0.4 s, has no loudness that could be changed.")
 		return s, err
 	}
-	l := want.first(source)
+	before, l := trial{got: source}, want.first(source)
 	for try := 1; ; try++ {
 		s, err := t.encode(ctx, spec, p, l, frames, work.next(0.5))
 		if err != nil {
@@ -110,9 +110,10 @@ func (t Tool) normalise(ctx context.Context, spec EncodeSpec, p plan, frames str
 			return sound{}, err
 		}
 		s.gain = l.gain
-		next, reached := want.next(l, s.levels)
+		now := trial{l, s.levels}
+		reached := want.reached(now)
 		if !reached && try < encodings {
-			l = next
+			before, l = now, want.next(before, now)
 			continue
 		}
 		if l.limited {
@@ -150,24 +151,39 @@ func (t target) first(source *conversion.Levels) level {
 	return l
 }
 
-// next judges what came out of level l, and is the level to try after it.
-func (t target) next(l level, got *conversion.Levels) (next level, reached bool) {
-	if got == nil {
-		return l, true
+// trial is a level and what came out of it; nil where that cannot be measured.
+type trial struct {
+	level
+	got *conversion.Levels
+}
+
+// off is by how much the trial is too quiet, in LU; over by how much its peaks
+// may be too high, in dB.
+func (t target) off(x trial) float64  { return t.lufs - x.got.IntegratedLUFS }
+func (t target) over(x trial) float64 { return x.got.TruePeakDB + roundedDB - t.ceiling }
+
+func (t target) reached(x trial) bool {
+	return x.got == nil || math.Abs(t.off(x)) <= nearLU && t.over(x) <= 0
+}
+
+// next is the level to try after two trials. Where peaks are held, more gain
+// adds less loudness: how much less, the two tell.
+func (t target) next(before, now trial) level {
+	const least, spare = 0.5, 0.2 // of the gain that arrives; dB
+	arrives := 1.0
+	by, came := now.gain-before.gain, now.got.IntegratedLUFS-before.got.IntegratedLUFS
+	if now.limited && math.Abs(by) > 0.5 && came/by > 0 {
+		arrives = min(1, max(least, came/by))
 	}
-	off := t.lufs - got.IntegratedLUFS
-	over := got.TruePeakDB + roundedDB - t.ceiling
-	if math.Abs(off) <= nearLU && over <= 0 {
-		return l, true
-	}
-	next = level{gain: hundredths(l.gain + off), limited: l.limited, ceiling: l.ceiling}
-	if over > 0 {
-		if !l.limited {
-			next.limited, next.ceiling = true, got.TruePeakDB
+	next := now.level
+	next.gain = hundredths(now.gain + t.off(now)/arrives)
+	if over := t.over(now); over > 0 {
+		if !now.limited {
+			next.limited, next.ceiling = true, t.ceiling
 		}
-		next.ceiling = hundredths(next.ceiling - over - 0.1)
+		next.ceiling = hundredths(next.ceiling - over - spare)
 	}
-	return next, false
+	return next
 }
 
 // missed says how far the MP3 is from the target.

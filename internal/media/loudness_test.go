@@ -15,7 +15,7 @@ const (
 	hiss   = "0.1*(random(0)*2-1)"
 	speech = "0.4*(random(0)*2-1)*(0.5+0.5*sin(2*PI*4*t))*lt(mod(t,3),2.2)*sin(2*PI*180*t)"
 	music  = "0.2*(sin(2*PI*220*t)+sin(2*PI*277*t)+sin(2*PI*330*t))*exp(-2*mod(t,0.5))+0.15*sin(2*PI*55*t)"
-	clicks = "0.01*(random(0)*2-1)+0.95*sin(2*PI*3000*t)*lt(mod(t,0.7),0.002)"
+	clicks = "0.04*(random(0)*2-1)+0.95*sin(2*PI*3000*t)*lt(mod(t,0.7),0.002)"
 	drums  = "0.9*sin(2*PI*80*t)*exp(-20*mod(t,0.4))+0.3*(random(0)*2-1)*exp(-40*mod(t+0.2,0.4))"
 )
 
@@ -35,18 +35,18 @@ var loudSources = []struct {
 	{name: "loud", wave: "1.6*(random(0)-0.5)"},
 	{name: "square, at the limit", wave: "if(lt(mod(t*300,1),0.5),0.999,-0.999)|if(lt(mod(t*200,1),0.5),0.999,-0.999)"},
 	{name: "tone", wave: "0.1*sin(2*PI*1000*t)"},
-	{name: "clicks", wave: clicks, limited: true},
+	{name: "clicks", wave: clicks, lufs: -20, limited: true},
 	{name: "speech", wave: speech, options: conversion.Options{BitrateKbps: 64, Channels: 1}},
 	{name: "music", wave: music + "|" + music},
 	{name: "music, very loud", wave: music, lufs: -9, limited: true},
 	{name: "drums", wave: drums + "|" + drums, lufs: -14, limited: true},
-	{name: "drums, low bit rate", wave: drums, options: conversion.Options{BitrateKbps: 32}, lufs: -16},
+	{name: "drums, low bit rate", wave: drums, options: conversion.Options{BitrateKbps: 32}, limited: true},
 	{name: "loud after quiet", wave: hiss + "*if(lt(t,2),0.05,3)"},
 	{name: "left alone", wave: speech + "|0"},
 	{name: "bass", wave: "0.3*sin(2*PI*50*t)"},
 	{name: "treble", wave: "0.05*sin(2*PI*9000*t)+0.05*sin(2*PI*12345*t)"},
 	{name: "5.1", wave: hiss + "|" + music + "|" + speech + "|0.5*sin(2*PI*40*t)|" + hiss + "|" + hiss, args: []string{"-c:a", "ac3", "-b:a", "448k"}},
-	{name: "5.1 to mono", wave: hiss + "|" + music + "|" + speech + "|0|" + hiss + "|" + hiss, options: conversion.Options{Channels: 1}, limited: true},
+	{name: "5.1 to mono", wave: hiss + "|" + music + "|" + speech + "|0|" + hiss + "|" + hiss, options: conversion.Options{Channels: 1}},
 	{name: "8 kHz", wave: speech, rate: 8000},
 	{name: "22 kHz, constant bit rate", wave: music, rate: 22050, options: conversion.Options{BitrateKbps: 48}, lufs: -18, peak: -2},
 	{name: "96 kHz", wave: music + "|" + hiss, rate: 96000},
