@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp3"
 )
 
 // EncodeSpec is one conversion.
@@ -75,21 +76,21 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	mp3, err := readResult(target)
-	if err != nil || mp3.Frames == 0 || o.err != nil {
-		return Encoded{}, judgeFailure(o, mp3, err)
+	stream, err := readResult(target)
+	if err != nil || stream.Frames == 0 || o.err != nil {
+		return Encoded{}, judgeFailure(o, stream, err)
 	}
 	switch {
-	case mp3.Size > spec.MaxBytes:
+	case stream.Size > spec.MaxBytes:
 		return Encoded{}, refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
-	case mp3.Seconds() > spec.MaxSeconds:
+	case stream.Seconds() > spec.MaxSeconds:
 		return Encoded{}, refuse(conversion.CodeLimitExceeded, "The sound is longer than %s.", human(spec.MaxSeconds))
 	}
-	length, err := t.checkLength(ctx, spec.Source, p, mp3.Seconds())
+	length, err := t.checkLength(ctx, spec.Source, p, stream.Seconds())
 	if err != nil {
 		return Encoded{}, err
 	}
-	return p.encoded(spec, mp3, length), nil
+	return p.encoded(spec, stream, length), nil
 }
 
 // withinLimits refuses what is promised to become too long or too large.
@@ -136,21 +137,21 @@ func (p plan) args(spec EncodeSpec, target string) []string {
 		"-f", "mp3", "file:"+target)
 }
 
-func readResult(path string) (MP3, error) {
+func readResult(path string) (mp3.Stream, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return MP3{}, err
+		return mp3.Stream{}, err
 	}
 	defer f.Close()
-	return ReadMP3(f)
+	return mp3.Read(f)
 }
 
 // judgeFailure says why there is no whole MP3. readErr is what reading it gave.
-func judgeFailure(o outcome, mp3 MP3, readErr error) error {
+func judgeFailure(o outcome, stream mp3.Stream, readErr error) error {
 	if err := o.failure(); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	nothing := errors.Is(readErr, fs.ErrNotExist) || mp3.Frames == 0 && (readErr == nil || errors.Is(readErr, errNotMP3))
+	nothing := errors.Is(readErr, fs.ErrNotExist) || stream.Frames == 0 && (readErr == nil || errors.Is(readErr, mp3.ErrFormat))
 	const tooManyErrors = 69 // more than two thirds of the packets
 	switch {
 	case o.err != nil && o.err.ExitCode() == tooManyErrors:
@@ -164,11 +165,11 @@ func judgeFailure(o outcome, mp3 MP3, readErr error) error {
 }
 
 // encoded puts together what is known of the result and its source.
-func (p plan) encoded(spec EncodeSpec, mp3 MP3, length length) Encoded {
+func (p plan) encoded(spec EncodeSpec, stream mp3.Stream, length length) Encoded {
 	e := Encoded{
 		MP3: conversion.MP3{
-			ETag: hex.EncodeToString(mp3.MD5[:]), Size: mp3.Size, Duration: mp3.Seconds(),
-			SampleRate: mp3.SampleRate, Channels: mp3.Channels, SHA256: mp3.SHA256,
+			ETag: hex.EncodeToString(stream.MD5[:]), Size: stream.Size, Duration: stream.Seconds(),
+			SampleRate: stream.SampleRate, Channels: stream.Channels, SHA256: stream.SHA256,
 			LengthChecked: length.checked, Encoder: "ffmpeg " + spec.Source.FFmpeg + " libmp3lame",
 		},
 		Source: conversion.Source{
@@ -176,7 +177,7 @@ func (p plan) encoded(spec EncodeSpec, mp3 MP3, length length) Encoded {
 			SampleRate: p.track.SampleRate, Channels: p.track.Channels, Size: spec.Source.Size,
 			Title: spec.Source.Title, AudioTracks: len(spec.Source.Tracks),
 		},
-		MD5: mp3.MD5[:],
+		MD5: stream.MD5[:],
 	}
 	if p.kbps != 0 {
 		e.MP3.BitrateKbps = p.kbps

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp3"
 )
 
 // Limits of what is decoded at all. Beyond them are no recordings but bombs: a
@@ -60,12 +61,12 @@ func newPlan(info Info, o conversion.Options) (plan, error) {
 	if p.rate == 0 {
 		p.rate = mp3Rate(t.SampleRate)
 	}
-	if p.kbps == 0 || fits(p.kbps, p.rate) {
+	if p.kbps == 0 || mp3.Fits(p.kbps, p.rate) {
 		return p, nil
 	}
 	if o.SampleRateHz == 0 {
 		for _, rate := range []int{p.rate / 2, p.rate / 4, p.rate * 2, p.rate * 4} {
-			if slices.Contains(conversion.SampleRates, rate) && fits(p.kbps, rate) {
+			if slices.Contains(conversion.SampleRates, rate) && mp3.Fits(p.kbps, rate) {
 				p.rate = rate
 				return p, nil
 			}
@@ -114,18 +115,6 @@ func mp3Rate(rate int) int {
 		}
 	}
 	return 48000
-}
-
-// fits reports whether MP3 has the bit rate at the sample rate. At the rates of
-// MPEG-2.5 LAME goes no further than 64 kbit/s.
-func fits(kbps, rate int) bool {
-	switch {
-	case rate >= 32000:
-		return slices.Contains(kbpsMPEG1[1:15], kbps)
-	case rate >= 16000:
-		return slices.Contains(kbpsMPEG2[1:15], kbps)
-	}
-	return slices.Contains(kbpsMPEG2[1:9], kbps)
 }
 
 // sameLanguage compares tags of two or three letters (ISO 639-1, 639-2 in both
