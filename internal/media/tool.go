@@ -39,9 +39,11 @@ const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/
 
 // command is one run of ffmpeg.
 type command struct {
-	path     string   // the source
+	path     string   // the source; where stdin is, any file in the folder to work in
+	stdin    *os.File // the source where not nil
 	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
+	formats  string   // that may be tried; those of formats.go where ''
 	decoders string   // that may be opened; those of sound where ''
 	gpu      bool     // with no limit on address space, of which CUDA maps far more than it uses
 	stdout   io.Writer
@@ -56,7 +58,7 @@ type outcome struct {
 	err    *exec.ExitError
 }
 
-// run runs ffmpeg on one local file. The error says that ffmpeg could not be
+// run runs ffmpeg on one local file or pipe. The error says that ffmpeg could not be
 // run to its end; a failure of ffmpeg itself is in the outcome.
 func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -77,6 +79,10 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 	if c.gpu {
 		addresses = "unlimited"
 	}
+	source, protocol := "file:"+path, "file"
+	if c.stdin != nil {
+		source, protocol = "pipe:0", "pipe"
+	}
 	whitelist := orDefault(c.decoders, decoderWhitelist())
 	args := []string{
 		"-c", limited, "sh",
@@ -89,16 +95,19 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 	args = append(args,
 		"-threads", "1",
 		"-probesize", "32M", "-analyzeduration", "30M", // sound may start late in a transport stream
-		"-protocol_whitelist", "file",
-		"-format_whitelist", formatWhitelist(),
+		"-protocol_whitelist", protocol,
+		"-format_whitelist", orDefault(c.formats, formatWhitelist()),
 		"-codec_whitelist", whitelist)
 	args = append(args, c.input...)
-	args = append(args, "-i", "file:"+path)
+	args = append(args, "-i", source)
 	var stderr headTail
 	cmd := exec.CommandContext(ctx, "/bin/sh", append(args, c.args...)...)
 	cmd.Dir = filepath.Dir(path)
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = c.stdout, &stderr
+	if c.stdin != nil {
+		cmd.Stdin = c.stdin
+	}
 	cmd.ExtraFiles = t.ExtraFiles
 	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = 5 * time.Second

@@ -92,3 +92,11 @@ func (h Header) payload() int {
 	}
 	return n
 }
+
+// FrameSamples is how many samples per channel a frame has at a sample rate.
+func FrameSamples(rate int) int {
+	if rate < 32000 {
+		return 576
+	}
+	return 1152
+}

@@ -3,6 +3,8 @@ package mp3
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,21 +46,34 @@ func rewrite(t testing.TB, b []byte, kbps int, info Info) []byte {
 	return out
 }
 
-// decode returns the samples that ffmpeg plays, 16 bits, channels in turn.
+// decode returns the samples that ffmpeg plays: 32-bit floats, channels in turn.
 func decode(t testing.TB, b []byte) []byte {
+	t.Helper()
+	pcm, err := tryDecode(t, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pcm
+}
+
+// tryDecode fails where ffmpeg complains of anything.
+func tryDecode(t testing.TB, b []byte) ([]byte, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.mp3") // out of a pipe ffmpeg leaves the padding in
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("ffmpeg", "-v", "error", "-i", path, "-f", "s16le", "pipe:1")
+	cmd := exec.Command("ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "pipe:1")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	pcm, err := cmd.Output()
-	if err != nil || stderr.Len() > 0 {
-		t.Fatalf("decode: %v: %s", err, stderr.String())
+	if err == nil && stderr.Len() > 0 {
+		err = errors.New("ffmpeg complains")
 	}
-	return pcm
+	if err != nil {
+		return nil, fmt.Errorf("decode: %w: %s", err, stderr.String())
+	}
+	return pcm, nil
 }
 
 // TestWrite: ffmpeg plays the same of the frames behind our information frame
@@ -83,8 +98,8 @@ func TestWrite(t *testing.T) {
 			}
 			theirs := encodeMP3(t, strconv.Itoa(samples), strconv.Itoa(tt.rate), args...)
 			ours := rewrite(t, theirs, tt.kbps, Info{Delay: EncoderDelay, Samples: samples})
-			if got := len(decode(t, ours)); got != samples*2*tt.channels {
-				t.Errorf("ffmpeg plays %d samples, want %d", got/2/tt.channels, samples)
+			if got := len(decode(t, ours)); got != samples*4*tt.channels {
+				t.Errorf("ffmpeg plays %d samples, want %d", got/4/tt.channels, samples)
 			}
 			if !bytes.Equal(decode(t, ours), decode(t, theirs)) {
 				t.Error("ffmpeg plays something else")

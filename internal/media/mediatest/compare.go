@@ -1,0 +1,82 @@
+package mediatest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+)
+
+// Difference is how another encoding of a sound differs from a plain one, when
+// both are decoded.
+type Difference struct {
+	Frames  int     // that differ
+	Largest float64 // difference between samples; full scale is 1
+	Noise   float64 // what the encoding added to the sound, against the plain one: energy, 1 is the same
+	Click   float64 // the same of the worst frame that differs, against the worst of the plain ones within a second
+}
+
+// Compare compares what a decoder plays of two encodings of one sound, all of
+// the same length: 32-bit floats as Music has them. A frame is so many bytes.
+func Compare(sound, plain, other []byte, frame int) Difference {
+	d := Difference{Noise: 1}
+	var added, addedPlain []float64
+	var differs []bool
+	for at := 0; at < len(plain); at += frame {
+		end := min(at+frame, len(plain))
+		added = append(added, energy(sound[at:end], other[at:end]))
+		addedPlain = append(addedPlain, energy(sound[at:end], plain[at:end]))
+		differs = append(differs, !bytes.Equal(plain[at:end], other[at:end]))
+		if differs[len(differs)-1] {
+			d.Frames++
+			d.Largest = max(d.Largest, largest(plain[at:end], other[at:end]))
+		}
+	}
+	if sum := total(addedPlain); sum > 0 {
+		d.Noise = total(added) / sum
+	}
+	const second = 40 // frames
+	for i, e := range added {
+		if differs[i] {
+			near := addedPlain[max(0, i-second):min(len(added), i+second)]
+			d.Click = max(d.Click, e/(maximum(near)+1e-9))
+		}
+	}
+	return d
+}
+
+// energy is that of the difference.
+func energy(a, b []byte) float64 {
+	var sum float64
+	for i := 0; i < len(a); i += 4 {
+		sum += math.Pow(sample(a[i:])-sample(b[i:]), 2)
+	}
+	return sum
+}
+
+func largest(a, b []byte) float64 {
+	var most float64
+	for i := 0; i < len(a); i += 4 {
+		most = max(most, math.Abs(sample(a[i:])-sample(b[i:])))
+	}
+	return most
+}
+
+func sample(b []byte) float64 {
+	return float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
+}
+
+func total(v []float64) float64 {
+	var sum float64
+	for _, x := range v {
+		sum += x
+	}
+	return sum
+}
+
+func maximum(v []float64) float64 {
+	var most float64
+	for _, x := range v {
+		most = max(most, x)
+	}
+	return most
+}

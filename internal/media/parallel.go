@@ -1,0 +1,219 @@
+package media
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp3"
+)
+
+// parallel is one sound to encode on several cores. One ffmpeg decodes it and
+// applies its filters; the sound is cut into chunks, each of which an ffmpeg of
+// its own encodes; their frames are joined. What comes out follows from the
+// sound alone, never from the number of workers, and is as long as the sound to
+// the sample.
+//
+// The folder of the target holds the sound of workers + 2 chunks meanwhile, in
+// files without a name: 30 MB each for stereo at any rate.
+type parallel struct {
+	decode   command // its args end before the format of what it writes to
+	plan     plan    // rate, channels, and bit rate or quality of the MP3
+	target   string  // of the frames behind their information frame; overwritten
+	maxBytes int64   // of them
+	workers  int     // as many as CPUs may be used where 0
+	frames   int     // of a chunk; chunkFrames where 0
+	progress func(seconds float64)
+}
+
+// encodeParallel encodes on several cores. The outcome is the decoder's, whose
+// failure leaves at the target what there was until then. The error is an
+// *Error where the MP3 would become too large.
+func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
+	e.workers = cmp.Or(e.workers, runtime.GOMAXPROCS(0))
+	e.frames = cmp.Or(e.frames, chunkFrames)
+	target, err := os.Create(e.target)
+	if err != nil {
+		return outcome{}, mp3.Cost{}, err
+	}
+	o, cost, err := t.encodeTo(ctx, e, target)
+	if closeErr := target.Close(); err == nil {
+		err = closeErr
+	}
+	return o, cost, err
+}
+
+// encodeTo starts the decoder, the splitter and the encoders, and joins what
+// they make. The first of them that fails ends the others.
+func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+
+	sound, decoded, err := os.Pipe()
+	if err != nil {
+		return outcome{}, mp3.Cost{}, err
+	}
+	var o outcome
+	wg.Go(func() {
+		defer decoded.Close()
+		var err error
+		if o, err = t.run(ctx, e.decoder(decoded)); err != nil {
+			fail(err)
+		}
+	})
+	slots := make(chan struct{}, e.workers+2)
+	busy := make(chan struct{}, e.workers)
+	chunks := make(chan *chunk, cap(slots))
+	s := splitter{dir: filepath.Dir(e.target), frame: e.frameBytes(), length: int64(e.frames), slots: slots}
+	s.emit = func(c *chunk) {
+		chunks <- c // has room: a chunk needs a slot
+		wg.Go(func() {
+			defer close(c.done)
+			busy <- struct{}{}
+			c.run, c.err = t.encodeChunk(ctx, e, c)
+			<-busy
+		})
+	}
+	var size int64
+	wg.Go(func() {
+		defer sound.Close() // where the decoder is not done, it ends
+		defer close(chunks)
+		var err error
+		if size, err = s.split(ctx, sound); err != nil {
+			fail(err)
+		}
+	})
+
+	j := joining{t: t, e: e, w: mp3.NewWriter(target, e.plan.kbps)}
+	j.joiner = mp3.NewJoiner(j.w)
+	for c := range chunks {
+		if err := j.add(ctx, c); err != nil {
+			fail(err)
+		}
+		_ = c.file.Close()
+		<-slots
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return o, mp3.Cost{}, err
+	}
+	cost, err := j.finish(size / e.sampleBytes())
+	return o, cost, err
+}
+
+// decoder is the run of ffmpeg that decodes.
+func (e parallel) decoder(to *os.File) command {
+	c := e.decode
+	c.args = append(c.args[:len(c.args):len(c.args)],
+		"-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
+	c.stdout = to
+	return c
+}
+
+// sampleBytes is the size of a sample of all channels.
+func (e parallel) sampleBytes() int64 { return 4 * int64(e.plan.channels) }
+
+// frameBytes is the size of the sound in one frame of the MP3.
+func (e parallel) frameBytes() int64 { return int64(mp3.FrameSamples(e.plan.rate)) * e.sampleBytes() }
+
+// encodeChunk encodes one chunk.
+func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...string) ([]mp3.Frame, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	o, err := t.run(ctx, command{
+		path: e.target, stdin: c.file, formats: "f32le", decoders: "pcm_f32le",
+		input:   []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
+		args:    append(e.plan.lame(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
+		stdout:  &out,
+		timeout: e.decode.timeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := o.failure(); err != nil {
+		return nil, err
+	}
+	if o.err != nil {
+		return nil, fmt.Errorf("the encoder failed with exit status %d: %s", o.err.ExitCode(), o.tail())
+	}
+	run, err := mp3.Run(out.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("read what the encoder made: %w", err)
+	}
+	return run, nil
+}
+
+// lame are the encoder's options.
+func (p plan) lame() []string {
+	args := []string{"-c:a", "libmp3lame", "-flags:a", "+bitexact"}
+	if p.kbps != 0 {
+		return append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
+	}
+	return append(args, "-q:a", strconv.Itoa(p.quality))
+}
+
+// joining puts the chunks' frames together, in order.
+type joining struct {
+	t      Tool
+	e      parallel
+	w      *mp3.Writer
+	joiner *mp3.Joiner
+}
+
+// add waits for a chunk and joins its frames.
+func (j *joining) add(ctx context.Context, c *chunk) error {
+	<-c.done
+	if c.err != nil {
+		return c.err
+	}
+	err := j.join(c)
+	if errors.Is(err, mp3.ErrNoSeam) {
+		if c.run, err = j.t.encodeChunk(ctx, j.e, c, "-reservoir", "0"); err == nil {
+			err = j.join(c)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if j.w.Size() > j.e.maxBytes {
+		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", j.e.maxBytes)
+	}
+	if j.e.progress != nil {
+		j.e.progress(float64(j.w.Frames()*int64(mp3.FrameSamples(j.e.plan.rate))) / float64(j.e.plan.rate))
+	}
+	return nil
+}
+
+func (j *joining) join(c *chunk) error {
+	own := j.e.frames
+	if c.last {
+		own = len(c.run) - c.lead
+	}
+	return j.joiner.Append(c.run, c.lead, own)
+}
+
+// finish writes the rest and the information frame.
+func (j *joining) finish(samples int64) (mp3.Cost, error) {
+	cost, err := j.joiner.Close()
+	if err != nil {
+		return cost, fmt.Errorf("join: %w", err)
+	}
+	err = j.w.Close(mp3.Info{Delay: mp3.EncoderDelay, Samples: samples})
+	return cost, err
+}
