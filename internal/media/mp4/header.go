@@ -25,6 +25,9 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 		if err != nil {
 			return nil, err
 		}
+		if binary.BigEndian.Uint32(b) == 0 {
+			return nil, Malformed
+		}
 		h.bytes = b
 	}
 	moov := len(h.bytes)
@@ -43,6 +46,9 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 		content, err := readAll(m.file, b)
 		if err != nil {
 			return err
+		}
+		if binary.BigEndian.Uint32(content) == 0 { // to the end of moov, which will be elsewhere
+			return Malformed
 		}
 		if b.Kind == "udta" && udta == nil {
 			udta = content[b.Body-b.Start:]

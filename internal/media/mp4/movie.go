@@ -131,4 +131,3 @@ func (m *Movie) readMoov() error {
 	}
 	return nil
 }
-

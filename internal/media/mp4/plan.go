@@ -83,6 +83,9 @@ func (m *Movie) check(t *Track) error {
 	case t.Duration == 0:
 		return NoSamples
 	}
+	if co, _ := t.offsets(); co.End-co.Body < 8 {
+		return Malformed
+	}
 	for _, of := range [][2]string{{"stsz", "stz2"}, {"stco", "co64"}} {
 		_, a := t.stbl[of[0]]
 		_, b := t.stbl[of[1]]
