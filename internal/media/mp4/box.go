@@ -15,12 +15,12 @@ type Box struct {
 	Start, Body, End int64
 }
 
-// Boxes yields the boxes at the top level of size bytes, reading 16 bytes of
+// boxes yields the boxes at the top level of size bytes, reading 16 bytes of
 // each, until one is malformed: junk behind the last box is common.
-func Boxes(r io.ReaderAt, size int64) iter.Seq2[Box, error] {
+func boxes(r io.ReaderAt, size int64) iter.Seq2[Box, error] {
 	return func(yield func(Box, error) bool) {
 		for at := int64(0); at < size; {
-			b, err := readBox(r, at, size)
+			b, err := ReadBox(r, at, size)
 			if errors.Is(err, Malformed) {
 				return
 			}
@@ -32,9 +32,10 @@ func Boxes(r io.ReaderAt, size int64) iter.Seq2[Box, error] {
 	}
 }
 
-// readBox reads the header of the box at an offset. limit is where the box
-// around it ends; only a box at the top may be longer.
-func readBox(r io.ReaderAt, at, limit int64) (Box, error) {
+// ReadBox reads the header of the box at an offset, 16 bytes at most. limit is
+// where the box around it ends; only a box at the top may be longer. The error
+// is Malformed or one of r's.
+func ReadBox(r io.ReaderAt, at, limit int64) (Box, error) {
 	var h [16]byte
 	n, err := r.ReadAt(h[:min(len(h), int(min(limit-at, 16)))], at)
 	if err != nil && err != io.EOF {
@@ -69,7 +70,7 @@ func readBox(r io.ReaderAt, at, limit int64) (Box, error) {
 // eachBox calls f for the boxes within parent.
 func eachBox(r io.ReaderAt, parent Box, f func(Box) error) error {
 	for at := parent.Body; at+8 <= parent.End; {
-		b, err := readBox(r, at, parent.End)
+		b, err := ReadBox(r, at, parent.End)
 		if err != nil {
 			return err
 		}

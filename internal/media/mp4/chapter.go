@@ -47,7 +47,7 @@ func (m *Movie) readChapters(t *Track, title func(Extent) ([]byte, error)) ([]Ch
 	if !ok {
 		return nil, nil
 	}
-	_, times, err := openTable(m.file, stts, 8)
+	times, err := openTable(m.file, stts, 8)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ type runs struct {
 }
 
 func (t *Track) openRuns(r io.ReaderAt) (*runs, error) {
-	_, list, err := openTable(r, t.stbl["stsc"], 12)
+	list, err := openTable(r, t.stbl["stsc"], 12)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (t *Track) offsets() (b Box, width int) {
 // eachChunk calls f for the chunks in their order.
 func (t *Track) eachChunk(r io.ReaderAt, f func(chunk) error) error {
 	co, width := t.offsets()
-	_, offsets, err := openTable(r, co, width)
+	offsets, err := openTable(r, co, width)
 	if err != nil {
 		return err
 	}

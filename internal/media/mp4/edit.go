@@ -15,7 +15,7 @@ func (m *Movie) readEdits(t *Track, elst Box) error {
 	if h[0] == 1 {
 		width = 20
 	}
-	_, entries, err := openTable(m.file, elst, width)
+	entries, err := openTable(m.file, elst, width)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (m *Movie) firstOffset(t *Track) int64 {
 	if !ok {
 		return 0
 	}
-	_, entries, err := openTable(m.file, b, 8)
+	entries, err := openTable(m.file, b, 8)
 	if err != nil {
 		return 0
 	}

@@ -34,7 +34,7 @@ type Movie struct {
 func Read(r io.ReaderAt, size int64) (*Movie, error) {
 	m := &Movie{Size: size, file: r}
 	var moof bool
-	for b, err := range Boxes(r, size) {
+	for b, err := range boxes(r, size) {
 		if err != nil {
 			return nil, fmt.Errorf("read the boxes: %w", err)
 		}

@@ -15,13 +15,12 @@ type table struct {
 
 // openTable opens a box that begins with version, flags and the number of
 // entries of width bytes. More entries than the box can hold are an error.
-func openTable(r io.ReaderAt, b Box, width int) (version byte, t *table, err error) {
+func openTable(r io.ReaderAt, b Box, width int) (*table, error) {
 	var h [8]byte
 	if err := readAt(r, h[:], b.Body, b.End); err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	t, err = newTable(r, b.Body+8, b.End, binary.BigEndian.Uint32(h[4:]), width)
-	return h[0], t, err
+	return newTable(r, b.Body+8, b.End, binary.BigEndian.Uint32(h[4:]), width)
 }
 
 // newTable reads count entries from an offset on.

@@ -167,7 +167,7 @@ func readAfterTimes(r io.ReaderAt, b Box) (uint32, error) {
 }
 
 func (t *Track) readSTTS(r io.ReaderAt, stts Box) error {
-	_, entries, err := openTable(r, stts, 8)
+	entries, err := openTable(r, stts, 8)
 	if err != nil {
 		return err
 	}
