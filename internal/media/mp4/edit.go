@@ -1,0 +1,170 @@
+package mp4
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// readEdits reads the edit list, and how many seconds it presents.
+func (m *Movie) readEdits(t *Track, elst Box) error {
+	var h [1]byte
+	if err := readAt(m.file, h[:], elst.Body, elst.End); err != nil {
+		return err
+	}
+	width := 12
+	if h[0] == 1 {
+		width = 20
+	}
+	entries, err := openTable(m.file, elst, width)
+	if err != nil {
+		return err
+	}
+	var total float64
+	found := false
+	samples := t.seconds
+	err = entries.each(func(entry []byte) {
+		e := parseEdit(entry)
+		if len(t.Edits) < maxEdits {
+			t.Edits = append(t.Edits, e)
+		} else {
+			t.odd = true
+		}
+		if e.Start < 0 || t.Timescale == 0 || m.Timescale == 0 {
+			return
+		}
+		found = true
+		rest := max(0, samples-float64(e.Start)/float64(t.Timescale))
+		if e.Duration == 0 {
+			total += rest
+		} else {
+			total += min(rest, float64(e.Duration)/float64(m.Timescale))
+		}
+	})
+	if found && !m.Fragmented {
+		t.seconds = total
+	}
+	return err
+}
+
+// parseEdit reads an entry of 12 bytes, or 20 in version 1.
+func parseEdit(e []byte) Edit {
+	if len(e) == 20 {
+		return Edit{Duration: binary.BigEndian.Uint64(e), Start: int64(binary.BigEndian.Uint64(e[8:]))}
+	}
+	return Edit{Duration: uint64(binary.BigEndian.Uint32(e)), Start: int64(int32(binary.BigEndian.Uint32(e[4:])))}
+}
+
+// pieces reports whether the edit list presents more than one piece of the
+// track. ffmpeg goes back to the first sample for each.
+func (t *Track) pieces() bool {
+	shown, paused := 0, false
+	for _, e := range t.Edits {
+		if e.Start >= 0 {
+			shown++
+		}
+		paused = paused || e.Start < 0 && shown > 0
+	}
+	return shown > 1 || paused
+}
+
+// rescale is n·to/from, rounded to the nearest.
+func rescale(n uint64, to, from uint32) (int64, bool) {
+	hi, lo := bits.Mul64(n, uint64(to))
+	if from == 0 || hi >= uint64(from) {
+		return 0, false
+	}
+	q, r := bits.Div64(hi, lo, uint64(from))
+	if r >= uint64(from)-r {
+		q++
+	}
+	return int64(q), q < 1<<62
+}
+
+// moment is a point in time on the clock of a track.
+type moment struct {
+	units     int64
+	timescale uint32
+}
+
+func (a moment) seconds() float64 { return float64(a.units) / float64(a.timescale) }
+
+// start is when a demuxer has the track begin: behind the empty edits that lead
+// its list, or without a list with its first sample. ok is false for a track
+// that holds nothing.
+func (m *Movie) start(t *Track) (s moment, ok bool) {
+	s.timescale = t.Timescale
+	if t.Timescale == 0 || t.Duration == 0 {
+		return s, false
+	}
+	if len(t.Edits) > 0 && m.Timescale != 0 {
+		for _, e := range t.Edits {
+			if e.Start >= 0 {
+				break
+			}
+			units, _ := rescale(e.Duration, t.Timescale, m.Timescale)
+			s.units += units
+		}
+		return s, true
+	}
+	s.units = m.firstOffset(t)
+	return s, true
+}
+
+// firstOffset is by how much the first sample is presented after it is
+// decoded, with all samples moved so far that none is presented before.
+func (m *Movie) firstOffset(t *Track) int64 {
+	b, ok := t.stbl["ctts"]
+	if !ok {
+		return 0
+	}
+	entries, err := openTable(m.file, b, 8)
+	if err != nil {
+		return 0
+	}
+	var first, shift int64
+	seen := false
+	if entries.each(func(e []byte) {
+		offset := int64(int32(binary.BigEndian.Uint32(e[4:])))
+		if !seen {
+			first, seen = offset, true
+		}
+		shift = max(shift, -offset)
+	}) != nil {
+		return 0
+	}
+	return max(0, first+shift)
+}
+
+// earliest is when the movie begins for a demuxer: with the first of its
+// pictures and sounds, or with another track if that is less than a second
+// earlier.
+func (m *Movie) earliest(t *Track) moment {
+	first, _ := m.start(t)
+	other, found := moment{}, false
+	for _, o := range m.Tracks {
+		s, ok := m.start(o)
+		switch {
+		case !ok:
+		case o.Handler == "soun" || o.Handler == "vide":
+			if s.seconds() < first.seconds() {
+				first = s
+			}
+		case !found || s.seconds() < other.seconds():
+			other, found = s, true
+		}
+	}
+	if d := first.seconds() - other.seconds(); found && d > 0 && d < 1 {
+		return other
+	}
+	return first
+}
+
+// Start is how many seconds after the movie itself a demuxer has the track
+// begin.
+func (m *Movie) Start(t *Track) float64 {
+	s, ok := m.start(t)
+	if !ok {
+		return 0
+	}
+	return s.seconds() - m.earliest(t).seconds()
+}

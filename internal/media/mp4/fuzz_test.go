@@ -1,0 +1,114 @@
+package mp4_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"tonearm/internal/media/mediatest"
+	"tonearm/internal/media/mp4"
+)
+
+// seeds adds whole files without their pictures and sound.
+func seeds(f *testing.F) {
+	dir := f.TempDir()
+	for name, args := range map[string][]string{
+		"aac.mp4":  {"-c:v", "mpeg4", "-c:a", "aac", "-movflags", "+faststart"},
+		"late.mov": {"-c:v", "mpeg4", "-c:a", "pcm_s24be", "-movflags", "+faststart", "-af", "asetpts=PTS+1/TB", "-timecode", "01:00:00:00"},
+		"ima4.mov": {"-map", "1:a", "-c:a", "adpcm_ima_qt", "-movflags", "+faststart"},
+	} {
+		path := filepath.Join(dir, name)
+		mediatest.Video(f, path, 0.3, 440, args...)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[:bytes.Index(b, []byte("mdat"))+4], uint32(len(b)))
+		mediatest.Remux(f, path, path, mediatest.Layout{ChunkSeconds: 0.1, First: true, Long: name == "aac.mp4", Compact: true, Edits: [][2]float64{{0.1, -1}, {0.2, 0}}})
+		if b, err = os.ReadFile(path); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[:bytes.Index(b, []byte("mdat"))+4], uint32(len(b)))
+	}
+	nested := []byte("\x00\x00\x00\x08free")
+	for _, kind := range []string{"mdia", "mdia", "mdia", "mdia", "trak", "moov"} {
+		nested = append(append(binary.BigEndian.AppendUint32(nil, uint32(len(nested)+8)), kind...), nested...)
+	}
+	f.Add(nested, uint32(1000))
+}
+
+// padded is a file that holds zeros behind its first bytes.
+type padded []byte
+
+func (p padded) ReadAt(b []byte, at int64) (int, error) {
+	clear(b)
+	if at >= 0 && at < int64(len(p)) {
+		copy(b, p[at:])
+	}
+	return len(b), nil
+}
+
+// FuzzPlan reads indexes by strangers. A plan stays within the file, and the
+// track's own file has a plan of the same bytes.
+func FuzzPlan(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, b []byte, size uint32) {
+		m, err := mp4.Read(padded(b), int64(size%(4<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.End < 0 {
+			t.Errorf("ends at %d", m.End)
+		}
+		for i, track := range m.Sounds() {
+			if track.Seconds() < 0 || i > 3 {
+				break
+			}
+			chapters, err := m.Chapters(func(e mp4.Extent) ([]byte, error) { return make([]byte, e.Size), nil })
+			reasonable(t, err)
+			p, err := m.Plan(track, chapters)
+			if reasonable(t, err); err != nil {
+				continue
+			}
+			end, sum := int64(0), int64(0)
+			for _, e := range p.Extents {
+				if e.Offset < end || e.Size <= 0 || e.End() > m.Size {
+					t.Fatalf("extent %+v behind %d in %d bytes", e, end, m.Size)
+				}
+				end, sum = e.End(), sum+e.Size
+			}
+			if sum != p.Bytes {
+				t.Fatalf("%d bytes in the extents, %d in the plan", sum, p.Bytes)
+			}
+			again(t, p)
+		}
+	})
+}
+
+func reasonable(t *testing.T, err error) {
+	t.Helper()
+	var reason mp4.Reason
+	if err != nil && !errors.As(err, &reason) {
+		t.Fatal(err)
+	}
+}
+
+// again plans the track's own file.
+func again(t *testing.T, p mp4.Plan) {
+	t.Helper()
+	size := int64(len(p.Header)) + p.Bytes
+	m, err := mp4.Read(padded(p.Header), size)
+	if err != nil || m.End != size || len(m.Sounds()) != 1 {
+		t.Fatalf("own file: %v, ends at %d of %d, %d tracks", err, m.End, size, len(m.Sounds()))
+	}
+	q, err := m.Plan(m.Sounds()[0], nil)
+	if err != nil {
+		t.Fatalf("own file: %v", err)
+	}
+	if want := (mp4.Extent{Offset: int64(len(p.Header)), Size: p.Bytes}); len(q.Extents) != 1 || q.Extents[0] != want {
+		t.Fatalf("own file: %+v, want %+v", q.Extents, want)
+	}
+}

@@ -1,0 +1,133 @@
+package mp4
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxIndex is the largest moov box in bytes that is looked at. The index of ten
+// hours at 60 pictures a second has 40 MiB.
+const MaxIndex = 96 << 20
+
+// maxTracks bounds what a hostile file can make us remember.
+const maxTracks = 1000
+
+// Movie is the index of a file.
+type Movie struct {
+	Size       int64  // of the file, bytes
+	Found      bool   // there is a whole moov box
+	Fragmented bool   // more samples may follow in moof boxes
+	End        int64  // where the last top-level box ends; beyond the file if it is cut
+	Timescale  uint32 // units per second of the movie's own clock
+	Tracks     []*Track
+
+	file       io.ReaderAt
+	ftyp, moov Box
+	chapters   uint32 // id of the track that holds the chapters' titles; 0 for none
+	compressed bool
+}
+
+// Read walks the top-level boxes of size bytes and reads the tracks' tables.
+// Memory does not grow with the file. A malformed index is left to whoever
+// plays the file: the movie then has no tracks. An error is one of r's.
+func Read(r io.ReaderAt, size int64) (*Movie, error) {
+	m := &Movie{Size: size, file: r}
+	var moof bool
+	for b, err := range boxes(r, size) {
+		if err != nil {
+			return nil, fmt.Errorf("read the boxes: %w", err)
+		}
+		m.End = b.End
+		switch b.Kind {
+		case "ftyp":
+			m.ftyp = b
+		case "moov":
+			m.moov = b
+		case "moof":
+			moof = true
+		}
+	}
+	m.Found = m.moov.End > 0 && m.moov.End <= size
+	if m.Found {
+		var reason Reason
+		switch err := m.readMoov(); {
+		case errors.As(err, &reason):
+			m.Tracks = nil
+		case err != nil:
+			return nil, fmt.Errorf("read the index: %w", err)
+		}
+	}
+	m.Fragmented = m.Fragmented || moof
+	return m, nil
+}
+
+// Parse reads the index whose two boxes were found before; the zero Box stands
+// for a missing ftyp. r is asked for bytes of these boxes alone, now and later.
+// The error is a Reason or one of r's.
+func Parse(r io.ReaderAt, size int64, ftyp, moov Box) (*Movie, error) {
+	m := &Movie{Size: size, Found: true, End: size, file: r, ftyp: ftyp, moov: moov}
+	if moov.End > size {
+		return nil, NoIndex
+	}
+	if err := m.readMoov(); err != nil {
+		return nil, fmt.Errorf("read the index: %w", err)
+	}
+	return m, nil
+}
+
+// Sounds returns the sound tracks in the order of the file, as a demuxer
+// numbers them.
+func (m *Movie) Sounds() []*Track {
+	var sounds []*Track
+	for _, t := range m.Tracks {
+		if t.Handler == "soun" {
+			sounds = append(sounds, t)
+		}
+	}
+	return sounds
+}
+
+// Track returns the track with an id, or nil.
+func (m *Movie) Track(id uint32) *Track {
+	for _, t := range m.Tracks {
+		if t.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+func (m *Movie) readMoov() error {
+	if m.moov.End-m.moov.Start > MaxIndex {
+		return LargeIndex
+	}
+	var traks []Box
+	err := eachBox(m.file, m.moov, func(b Box) (err error) {
+		switch b.Kind {
+		case "mvhd":
+			m.Timescale, err = readAfterTimes(m.file, b)
+		case "mvex":
+			m.Fragmented = true
+		case "cmov":
+			m.compressed = true
+		case "trak":
+			traks = append(traks, b)
+			if len(traks) > maxTracks {
+				return Malformed
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, b := range traks { // behind mvhd, wherever that is
+		t, err := m.readTrak(b)
+		if err != nil {
+			return err
+		}
+		m.Tracks = append(m.Tracks, t)
+	}
+	return nil
+}

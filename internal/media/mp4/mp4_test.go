@@ -1,0 +1,225 @@
+package mp4_test
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"tonearm/internal/media/mediatest"
+	"tonearm/internal/media/mp4"
+)
+
+func read(t *testing.T, path string) (*os.File, *mp4.Movie) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	stat, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := mp4.Read(f, stat.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, m
+}
+
+// own is a track's own file.
+func own(t *testing.T, f io.ReaderAt, m *mp4.Movie, track *mp4.Track) (b []byte, seek bool, err error) {
+	t.Helper()
+	chapters, err := m.Chapters(func(e mp4.Extent) ([]byte, error) {
+		b := make([]byte, e.Size)
+		_, err := f.ReadAt(b, e.Offset)
+		return b, err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	p, err := m.Plan(track, chapters)
+	if err != nil {
+		return nil, false, err
+	}
+	b = bytes.Clone(p.Header)
+	for _, e := range p.Extents {
+		piece := make([]byte, e.Size)
+		if _, err := f.ReadAt(piece, e.Offset); err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, piece...)
+	}
+	if int64(len(b)-len(p.Header)) != p.Bytes {
+		t.Errorf("the plan has %d bytes, its extents %d", p.Bytes, len(b)-len(p.Header))
+	}
+	return b, p.Seek, nil
+}
+
+// ffmpeg returns what it writes for the words of args around an input.
+func ffmpeg(t *testing.T, stdin []byte, input, after string) []byte {
+	t.Helper()
+	args := append([]string{"-nostdin", "-v", "error", "-i", input}, strings.Fields(after)...)
+	cmd := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), append(args, "pipe:1")...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Errorf("ffmpeg %s %s: %v: %s", filepath.Base(input), after, err, stderr.String())
+	}
+	return stdout.Bytes()
+}
+
+func sum(b []byte) string {
+	s := md5.Sum(b)
+	return fmt.Sprintf("%d bytes, %s", len(b), hex.EncodeToString(s[:]))
+}
+
+// TestSameSound hears every sound track of every file in three ways: in the
+// file, in its own file, and in its own file through a pipe.
+func TestSameSound(t *testing.T) {
+	var combinations atomic.Int32
+	t.Cleanup(func() {
+		if n := combinations.Load(); n < 40 {
+			t.Errorf("only %d tracks", n)
+		}
+	})
+	for _, movie := range mediatest.Movies(t, 2) {
+		t.Run(movie.Name, func(t *testing.T) {
+			t.Parallel()
+			f, m := read(t, movie.Path)
+			sameIndex(t, movie, m)
+			for i, track := range m.Sounds() {
+				b, seek, err := own(t, f, m, track)
+				if movie.Whole != "" {
+					if !errors.Is(err, mp4.Reason(movie.Whole)) {
+						t.Errorf("got %v, want %q", err, movie.Whole)
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				combinations.Add(1)
+				path := filepath.Join(t.TempDir(), "own")
+				if err := os.WriteFile(path, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				for _, cut := range []string{"", "-ss 0.9 -t 0.4 "} { // behind the input: decoded from its beginning
+					pcm := " " + cut + "-f f32le"
+					want := sum(ffmpeg(t, nil, movie.Path, "-map 0:a:"+strconv.Itoa(i)+pcm))
+					if got := sum(ffmpeg(t, b, "pipe:0", "-map 0:a:0"+pcm)); got != want && !seek {
+						t.Errorf("track %d %s: through a pipe %s, want %s", i, cut, got, want)
+					}
+					if got := sum(ffmpeg(t, nil, path, "-map 0:a:0"+pcm)); (seek || cut == "") && got != want {
+						t.Errorf("track %d: as a file %s, want %s", i, got, want)
+					}
+				}
+				if movie.Tagged {
+					sameTags(t, movie.Path, b)
+				}
+			}
+		})
+	}
+}
+
+// sameTags compares tags, chapters and the attached picture.
+func sameTags(t *testing.T, path string, own []byte) {
+	t.Helper()
+	const tags = "-map_chapters 0 -map_metadata 0 -f ffmetadata"
+	want, got := ffmpeg(t, nil, path, tags), ffmpeg(t, own, "pipe:0", tags)
+	if g, w := metadata(got), metadata(want); g != w {
+		t.Errorf("metadata:\n%s\nwant:\n%s", g, w)
+	}
+	if strings.Contains(path, "book") {
+		const picture = "-map 0:v -c copy -f image2pipe"
+		if want, got := ffmpeg(t, nil, path, picture), ffmpeg(t, own, "pipe:0", picture); len(want) == 0 || !bytes.Equal(want, got) {
+			t.Errorf("the picture has %d bytes, want %d", len(got), len(want))
+		}
+	}
+}
+
+// metadata gives chapters their times in milliseconds.
+func metadata(b []byte) string {
+	var out []string
+	scale := 1000.0
+	for _, line := range strings.Split(string(b), "\n") {
+		key, value, _ := strings.Cut(line, "=")
+		n, _ := strconv.ParseFloat(value, 64)
+		switch key {
+		case "TIMEBASE":
+			_, den, _ := strings.Cut(value, "/")
+			scale, _ = strconv.ParseFloat(den, 64)
+			continue
+		case "END": // of the last one: the length of the file
+			continue
+		case "START":
+			line = fmt.Sprintf("START=%.0f", n/scale*1000)
+		case "timecode":
+			continue // of another track
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n")
+}
+
+// sameIndex compares what the index says with what ffprobe says.
+func sameIndex(t *testing.T, movie mediatest.Movie, m *mp4.Movie) {
+	t.Helper()
+	movieStart := probe(t, movie.Path, "-show_entries", "format=start_time")[0]
+	got := m.Sounds()
+	want := probe(t, movie.Path, "-select_streams", "a", "-show_entries", "stream=id,start_time:stream_tags=language:stream_disposition=default")
+	if len(got) != len(want) || len(got) != movie.Sounds {
+		t.Fatalf("%d sound tracks, want %d", len(got), len(want))
+	}
+	for i, w := range want {
+		g := got[i]
+		if id, _ := strconv.ParseUint(w["id"], 0, 32); g.ID != uint32(id) {
+			t.Errorf("id %d, want %s", g.ID, w["id"])
+		}
+		if g.Enabled != (w["disposition:default"] == "1") {
+			t.Errorf("track %d: enabled %v, want %s", g.ID, g.Enabled, w["disposition:default"])
+		}
+		if l := strings.TrimSuffix(w["tag:language"], "und"); g.Language != l {
+			t.Errorf("track %d: language %q, want %q", g.ID, g.Language, l)
+		}
+		if start := seconds(w["start_time"]) - seconds(movieStart["start_time"]); movie.Whole == "" && math.Abs(m.Start(g)-start) > 2e-6 {
+			t.Errorf("track %d starts at %v, want %v", g.ID, m.Start(g), start)
+		}
+	}
+}
+
+func seconds(s string) float64 {
+	f, _ := strconv.ParseFloat(s, 64)
+	return f
+}
+
+// probe returns the fields of each section that ffprobe shows.
+func probe(t *testing.T, path string, args ...string) (sections []map[string]string) {
+	t.Helper()
+	ffprobe := filepath.Join(filepath.Dir(mediatest.FFmpeg(t)), "ffprobe")
+	out, err := exec.CommandContext(t.Context(), ffprobe, append([]string{"-v", "error", "-of", "default"}, append(args, path)...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(out), "\n") {
+		key, value, ok := strings.Cut(strings.ToLower(line), "=")
+		switch {
+		case line == "[STREAM]", line == "[FORMAT]":
+			sections = append(sections, map[string]string{})
+		case ok:
+			sections[len(sections)-1][key] = value
+		}
+	}
+	return sections
+}

@@ -1,0 +1,25 @@
+package mp4
+
+// Reason says, in a stable word, why a track's bytes cannot be read by
+// themselves. It is an error.
+type Reason string
+
+// Reasons. The source may be a good file nevertheless.
+const (
+	NotMP4      Reason = "not_mp4"
+	NoIndex     Reason = "no_index"        // no whole moov box
+	LargeIndex  Reason = "large_index"     // a moov box beyond MaxIndex, or too many chunks
+	Malformed   Reason = "malformed_index" // it contradicts itself
+	Compressed  Reason = "compressed_index"
+	Fragmented  Reason = "fragmented" // more samples may follow in moof boxes
+	Encrypted   Reason = "encrypted"
+	External    Reason = "external_data" // the samples are in another file
+	NoSamples   Reason = "no_samples"
+	SampleSizes Reason = "sample_sizes" // the bytes of a sample cannot be told
+	Unordered   Reason = "unordered"    // chunks overlap or go back in the file
+	Truncated   Reason = "truncated"    // chunks lie beyond the end of the file
+	Chapters    Reason = "chapters"     // too many or too long ones, in a track of their own
+)
+
+// Error is the word.
+func (r Reason) Error() string { return string(r) }

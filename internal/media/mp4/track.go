@@ -1,0 +1,225 @@
+package mp4
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// Track is one track of any kind.
+type Track struct {
+	ID             uint32
+	Handler        string // what it holds: "soun", "vide", "text"…
+	Enabled        bool   // a demuxer takes the first enabled one for the default
+	AlternateGroup int    // tracks with the same number other than 0 are alternatives
+	Language       string // ISO 639-2, '' for none
+	Codec          string // four bytes of its first sample description
+	Descriptions   int    // how many sample descriptions it has
+	Encrypted      bool
+	External       bool   // its samples are in another file
+	Timescale      uint32 // units per second
+	Duration       uint64 // of all samples, in units of Timescale
+	Edits          []Edit
+
+	seconds float64
+	stts    struct{ entries, delta uint32 } // of the first entry
+	format  soundFormat
+	odd     bool // two tables of one kind, or more edits than are kept
+	trak    Box
+	stbl    map[string]Box
+}
+
+// maxEdits is how many edits are kept of a track.
+const maxEdits = 4096
+
+// Edit is one entry of an edit list.
+type Edit struct {
+	Duration uint64 // units of the movie's timescale; 0 for all that is left
+	Start    int64  // units of the track's timescale; -1 for an empty edit, a delay
+}
+
+// Seconds is how long the track's edit list presents it; empty edits, which
+// delay it, hold nothing. Without a list it is as long as its samples.
+func (t *Track) Seconds() float64 { return t.seconds }
+
+func (m *Movie) readTrak(trak Box) (*Track, error) {
+	t := &Track{trak: trak, stbl: map[string]Box{}}
+	var edits Box
+	depth := 0
+	var walk func(b Box) error
+	walk = func(b Box) (err error) {
+		switch b.Kind {
+		case "mdia", "minf", "stbl", "edts", "dinf", "tref":
+			if depth++; depth > 3 { // trak/mdia/minf/stbl is the deepest
+				return Malformed
+			}
+			defer func() { depth-- }()
+			return eachBox(m.file, b, walk)
+		case "tkhd":
+			err = t.readTkhd(m.file, b)
+		case "mdhd":
+			err = t.readMdhd(m.file, b)
+		case "hdlr": // QuickTime has a second one, for data, within minf
+			var h [12]byte
+			if err = readAt(m.file, h[:], b.Body, b.End); err == nil && t.Handler == "" {
+				t.Handler = string(h[8:])
+			}
+		case "elst":
+			edits = b
+		case "chap":
+			var id [4]byte
+			if readAt(m.file, id[:], b.Body, b.End) == nil && m.chapters == 0 {
+				m.chapters = binary.BigEndian.Uint32(id[:])
+			}
+		case "dref", "stsd", "stts", "ctts", "stsc", "stsz", "stz2", "stco", "co64":
+			_, twice := t.stbl[b.Kind]
+			t.odd = t.odd || twice
+			t.stbl[b.Kind] = b
+		}
+		return err
+	}
+	if err := eachBox(m.file, trak, walk); err != nil {
+		return nil, err
+	}
+	if err := t.readTables(m.file); err != nil {
+		return nil, err
+	}
+	if t.Timescale != 0 {
+		t.seconds = float64(t.Duration) / float64(t.Timescale)
+	}
+	if edits.End == 0 {
+		return t, nil
+	}
+	return t, m.readEdits(t, edits)
+}
+
+func (t *Track) readTables(r io.ReaderAt) error {
+	if b, ok := t.stbl["stts"]; ok {
+		if err := t.readSTTS(r, b); err != nil {
+			return err
+		}
+	}
+	if b, ok := t.stbl["stsd"]; ok {
+		if err := t.readSTSD(r, b); err != nil {
+			return err
+		}
+	}
+	if b, ok := t.stbl["dref"]; ok {
+		return t.readDref(r, b)
+	}
+	return nil
+}
+
+// readTkhd takes id, flags and alternate group.
+func (t *Track) readTkhd(r io.ReaderAt, b Box) (err error) {
+	if t.ID, err = readAfterTimes(r, b); err != nil {
+		return err
+	}
+	var h [4]byte
+	if err := readAt(r, h[:], b.Body, b.End); err != nil {
+		return err
+	}
+	t.Enabled = h[3]&1 != 0
+	group := b.Body + 34
+	if h[0] == 1 {
+		group += 12
+	}
+	if readAt(r, h[:2], group, b.End) == nil {
+		t.AlternateGroup = int(binary.BigEndian.Uint16(h[:]))
+	}
+	return nil
+}
+
+// readMdhd takes timescale and language. The duration there is not to be
+// trusted; the samples tell it.
+func (t *Track) readMdhd(r io.ReaderAt, b Box) (err error) {
+	if t.Timescale, err = readAfterTimes(r, b); err != nil {
+		return err
+	}
+	var h [2]byte
+	if err := readAt(r, h[:1], b.Body, b.End); err != nil {
+		return err
+	}
+	at := b.Body + 20
+	if h[0] == 1 {
+		at += 12
+	}
+	if readAt(r, h[:], at, b.End) == nil {
+		t.Language = language(binary.BigEndian.Uint16(h[:]))
+	}
+	return nil
+}
+
+// readAfterTimes reads the field behind the two times of a full box, which
+// take 8 bytes each in version 1: the timescale of mvhd and mdhd, the id of
+// tkhd.
+func readAfterTimes(r io.ReaderAt, b Box) (uint32, error) {
+	var h [24]byte
+	if err := readAt(r, h[:16], b.Body, b.End); err != nil {
+		return 0, err
+	}
+	if h[0] != 1 {
+		return binary.BigEndian.Uint32(h[12:]), nil
+	}
+	if err := readAt(r, h[:], b.Body, b.End); err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32(h[20:]), nil
+}
+
+func (t *Track) readSTTS(r io.ReaderAt, stts Box) error {
+	entries, err := openTable(r, stts, 8)
+	if err != nil {
+		return err
+	}
+	t.stts.entries = entries.left
+	first := true
+	return entries.each(func(e []byte) {
+		delta := binary.BigEndian.Uint32(e[4:])
+		if first {
+			t.stts.delta, first = delta, false
+		}
+		if int32(delta) < 0 { // seen in broken files; ffmpeg takes it for 1
+			delta = 1
+		}
+		t.Duration += uint64(binary.BigEndian.Uint32(e)) * uint64(delta)
+	})
+}
+
+// readSTSD takes what is needed of the sample descriptions. Their kinds need
+// not be letters.
+func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
+	for at := stsd.Body + 8; at+8 <= stsd.End; {
+		var h [72]byte
+		n := min(int64(len(h)), stsd.End-at)
+		if err := readAt(r, h[:n], at, stsd.End); err != nil {
+			return err
+		}
+		size, kind := int64(binary.BigEndian.Uint32(h[:])), string(h[4:8])
+		if size < 8 || size > stsd.End-at {
+			return nil // zeros behind the last one
+		}
+		if t.Descriptions == 0 {
+			t.Codec = kind
+			t.format = parseSoundFormat(h[:min(n, size)])
+		}
+		t.Encrypted = t.Encrypted || kind == "enca" || kind == "encv" || kind == "drms"
+		t.Descriptions++
+		at += size
+	}
+	return nil
+}
+
+// readDref looks for samples outside the file.
+func (t *Track) readDref(r io.ReaderAt, dref Box) error {
+	const selfContained = 1
+	entries := dref
+	entries.Body += 8
+	return eachBox(r, entries, func(b Box) error {
+		var h [4]byte
+		if err := readAt(r, h[:], b.Body, b.End); err != nil {
+			return err
+		}
+		t.External = t.External || h[3]&selfContained == 0
+		return nil
+	})
+}

@@ -1,0 +1,187 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// refusedError: the store does not accept the presigned request (any more).
+type refusedError struct{ number int }
+
+func (*refusedError) Error() string { return "the presigned URL is not accepted" }
+
+// answer is the body of one ranged request.
+type answer struct {
+	s      *Object
+	body   io.ReadCloser
+	left   int64 // bytes until its end
+	idle   *time.Timer
+	cancel context.CancelFunc
+}
+
+// get asks for the bytes from an offset up to another, once.
+func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
+	req, number, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &answer{s: s, left: to - from, cancel: cancel, idle: time.AfterFunc(s.o.Stall, cancel)}
+	req = req.WithContext(ctx)
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
+	if etag := s.etag.Load(); etag != nil {
+		req.Header.Set("If-Match", *etag)
+	}
+	s.figures.requests.Add(1)
+	sent := time.Now()
+	resp, err := s.o.HTTP.Do(req) //nolint:bodyclose // answer.Close does
+	if err != nil {
+		a.end()
+		return nil, withoutURL(err)
+	}
+	a.body = resp.Body
+	if err := s.check(resp, number, from, to); err != nil {
+		a.Close()
+		return nil, err
+	}
+	s.link.answered(time.Since(sent))
+	a.idle.Reset(s.o.Stall)
+	return a, nil
+}
+
+// check makes sure that an answer is the range of the same object.
+func (s *Object) check(resp *http.Response, number int, from, to int64) error {
+	switch resp.StatusCode {
+	case http.StatusPartialContent:
+	case http.StatusNotFound, http.StatusGone:
+		return &finalError{ErrMissing}
+	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
+		return &finalError{ErrChanged}
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return &refusedError{number}
+	case http.StatusOK:
+		return &finalError{ErrNoRanges}
+	default:
+		return fmt.Errorf("answer %d", resp.StatusCode)
+	}
+	got := resp.Header.Get("ETag")
+	if strings.HasPrefix(got, `"`) && !s.etag.CompareAndSwap(nil, &got) && *s.etag.Load() != got {
+		return &finalError{ErrChanged}
+	}
+	content := resp.Header.Get("Content-Range")
+	var a, b, size int64
+	if n, _ := fmt.Sscanf(content, "bytes %d-%d/%d", &a, &b, &size); n == 3 && size != s.o.Size {
+		return &finalError{ErrChanged}
+	}
+	if a != from || b != to-1 || size != s.o.Size || resp.ContentLength >= 0 && resp.ContentLength != to-from {
+		return &finalError{ErrNoRanges}
+	}
+	return nil
+}
+
+// Read never gives more than was asked for. A body that ends early is
+// io.ErrUnexpectedEOF.
+func (a *answer) Read(p []byte) (int, error) {
+	if a.left == 0 {
+		return 0, io.EOF
+	}
+	a.idle.Reset(a.s.o.Stall)
+	n, err := a.body.Read(p[:min(int64(len(p)), a.left)])
+	a.idle.Stop() // whoever reads may take its time
+	a.left -= int64(n)
+	if n > 0 {
+		a.s.moved.Store(time.Now().UnixNano())
+		a.s.figures.bytes.Add(int64(n))
+		a.s.o.Moved(int64(n))
+	}
+	if errors.Is(err, io.EOF) && a.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close ends the request; it can be used again only if it was read to its end.
+func (a *answer) Close() {
+	if a.left == 0 {
+		_, _ = a.body.Read(make([]byte, 1)) // sees the end, which frees the connection
+	}
+	_ = a.body.Close()
+	a.end()
+}
+
+func (a *answer) end() {
+	a.idle.Stop()
+	a.cancel()
+}
+
+// fill reads the bytes from an offset on into p.
+func (s *Object) fill(ctx context.Context, p []byte, from int64) error {
+	done := 0
+	return s.persist(ctx, func() (bool, error) {
+		a, err := s.get(ctx, from+int64(done), from+int64(len(p)))
+		if err != nil {
+			return false, err
+		}
+		defer a.Close()
+		n, err := io.ReadFull(a, p[done:])
+		done += n
+		return n > 0, err
+	})
+}
+
+// persist tries until it succeeds, fails for good, or Patience has passed since
+// something last moved on any connection.
+func (s *Object) persist(ctx context.Context, try func() (moved bool, err error)) error {
+	const shortest, longest = 100 * time.Millisecond, 10 * time.Second
+	since, pause := time.Now(), shortest
+	for {
+		moved, err := try()
+		var final *finalError
+		switch {
+		case err == nil, errors.As(err, &final):
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		if moved { // perhaps long ago: whoever takes the bytes may be slow
+			since, pause = time.Now(), shortest
+		}
+		if last := time.Unix(0, s.moved.Load()); last.After(since) {
+			since = last
+		}
+		if time.Since(since) > s.o.Patience {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		s.figures.retries.Add(1)
+		s.o.Retrying(err)
+		t := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+		pause = min(2*pause, longest)
+		if refused := (*refusedError)(nil); errors.As(err, &refused) {
+			if err := s.refused(ctx, refused.number); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// withoutURL takes the address, which is a secret, out of an error.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

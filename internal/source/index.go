@@ -1,0 +1,212 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"tonearm/internal/media/mp4"
+)
+
+const (
+	headBytes = 64 << 10 // of the first request, and of each look at a box
+	tailBytes = 2 << 20  // so near to the end, all of the rest is asked for: it will be the index
+	maxHops   = 64       // boxes before the index
+)
+
+// found is what Open found.
+type found struct {
+	movie *mp4.Movie
+	why   mp4.Reason // there is none
+	moov  mp4.Box
+}
+
+// pieces are parts of the object that are held. Reading elsewhere is an error.
+type pieces []piece
+
+type piece struct {
+	at    int64
+	bytes []byte
+}
+
+func (p piece) end() int64 { return p.at + int64(len(p.bytes)) }
+
+// ReadAt reads what is held.
+func (p pieces) ReadAt(b []byte, at int64) (int, error) {
+	for _, piece := range p {
+		if at >= piece.at && at < piece.end() {
+			n := copy(b, piece.bytes[at-piece.at:])
+			if n < len(b) {
+				return n, io.EOF
+			}
+			return n, nil
+		}
+	}
+	return 0, io.EOF
+}
+
+// load has the bytes from an offset up to another held in one piece.
+func (s *Object) load(ctx context.Context, from, to int64) error {
+	for i := range s.index {
+		p := &s.index[i]
+		switch {
+		case from < p.at || from >= p.end():
+			continue
+		case to <= p.end():
+			return nil
+		}
+		held := len(p.bytes)
+		grown := make([]byte, to-p.at)
+		copy(grown, p.bytes)
+		if err := s.fill(ctx, grown[held:], p.end()); err != nil {
+			return err
+		}
+		p.bytes = grown
+		return nil
+	}
+	b := make([]byte, to-from)
+	if err := s.fill(ctx, b, from); err != nil {
+		return err
+	}
+	s.index = append(s.index, piece{from, b})
+	return nil
+}
+
+// Open reads the object's head and, of an MP4 or MOV file, its index.
+func Open(ctx context.Context, o Options) (*Object, error) {
+	s, err := newObject(o)
+	if err != nil {
+		return nil, err
+	}
+	err = s.find(ctx)
+	var why mp4.Reason
+	if errors.As(err, &why) {
+		s.found.why, err = why, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the source's index: %w", err)
+	}
+	return s, nil
+}
+
+// Movie is the object's index, or nil and why there is none that can be used.
+func (s *Object) Movie() (*mp4.Movie, mp4.Reason) { return s.found.movie, s.found.why }
+
+var starts = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true}
+
+// find hops over the boxes at the top to the index.
+func (s *Object) find(ctx context.Context) error {
+	size := s.o.Size
+	if err := s.load(ctx, 0, min(headBytes, size)); err != nil {
+		return err
+	}
+	var ftyp mp4.Box
+	at := int64(0)
+	for range maxHops {
+		if at >= size {
+			return mp4.NoIndex
+		}
+		if err := s.look(ctx, at); err != nil {
+			return err
+		}
+		b, err := mp4.ReadBox(s.index, at, size)
+		switch {
+		case at == 0 && (err != nil || !starts[b.Kind]):
+			return mp4.NotMP4
+		case err != nil:
+			return mp4.NoIndex
+		}
+		switch b.Kind {
+		case "ftyp":
+			if ftyp = b; b.End > at+headBytes || b.End > size {
+				return mp4.Malformed
+			}
+			if err := s.load(ctx, at, b.End); err != nil {
+				return err
+			}
+		case "moof":
+			return mp4.Fragmented
+		case "moov":
+			return s.parse(ctx, ftyp, b)
+		}
+		at = b.End
+	}
+	return mp4.NoIndex
+}
+
+// look has the header of the box at an offset held.
+func (s *Object) look(ctx context.Context, at int64) error {
+	const header = 16
+	for _, p := range s.index {
+		if at >= p.at && min(at+header, s.o.Size) <= p.end() {
+			return nil
+		}
+	}
+	to := min(at+headBytes, s.o.Size)
+	if s.o.Size-at <= tailBytes {
+		to = s.o.Size
+	}
+	return s.load(ctx, at, to)
+}
+
+// parse reads the index itself.
+func (s *Object) parse(ctx context.Context, ftyp, moov mp4.Box) error {
+	switch {
+	case moov.End > s.o.Size:
+		return mp4.NoIndex
+	case moov.End-moov.Start > mp4.MaxIndex:
+		return mp4.LargeIndex
+	}
+	s.found.moov = moov
+	if err := s.load(ctx, moov.Start, moov.End); err != nil {
+		return err
+	}
+	m, err := mp4.Parse(s.index, s.o.Size, ftyp, moov)
+	if err != nil {
+		return err
+	}
+	if m.Fragmented {
+		return mp4.Fragmented
+	}
+	s.found.movie = m
+	return nil
+}
+
+// chapters reads what the movie has in a track of chapters.
+func (s *Object) chapters(ctx context.Context) ([]mp4.Chapter, error) {
+	var wanted []mp4.Extent
+	list, err := s.found.movie.Chapters(func(e mp4.Extent) ([]byte, error) {
+		wanted = append(wanted, e)
+		return nil, nil
+	})
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	var mu sync.Mutex
+	texts := map[mp4.Extent][]byte{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.o.Connections)
+	for _, e := range wanted {
+		if e.Size == 0 {
+			continue
+		}
+		g.Go(func() error {
+			b := make([]byte, e.Size)
+			if err := s.fill(ctx, b, e.Offset); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			texts[e] = b
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return s.found.movie.Chapters(func(e mp4.Extent) ([]byte, error) { return texts[e], nil })
+}

@@ -1,0 +1,240 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors that no further try can heal.
+var (
+	ErrMissing  = errors.New("source: the object is not there any more")
+	ErrChanged  = errors.New("source: the object was replaced by another")
+	ErrNoRanges = errors.New("source: the store did not answer with the range asked for")
+)
+
+// ErrUnavailable means that the store could not be reached for as long as
+// Patience.
+var ErrUnavailable = errors.New("source: the object store could not be reached")
+
+// Options say what is read and how.
+type Options struct {
+	// Request makes a GET request for the whole object, which may be presigned.
+	// refused tells that the store did not accept the last one. It is not
+	// called side by side.
+	Request func(ctx context.Context, refused bool) (*http.Request, error)
+	Size    int64        // of the object in bytes, > 0
+	ETag    string       // without quotes; '' takes the first answer's
+	HTTP    *http.Client // see NewClient; it follows no redirects
+	Mode    Mode
+	// Connections is how many requests run side by side, 1–64; 32 where 0.
+	Connections int
+	// Patience is for how long nothing may move; 5 min where 0.
+	Patience time.Duration
+	// Stall is how long one connection may move no byte; 1 min where 0.
+	Stall    time.Duration
+	Moved    func(bytes int64) // called for all that is read; may be nil
+	Retrying func(err error)   // called before a further try; may be nil
+}
+
+// Mode is how a track's sound is read.
+type Mode int
+
+// Modes.
+const (
+	Auto   Mode = iota // as the planner chooses
+	Sparse             // many small requests
+	Plain              // one long answer
+)
+
+// Limits of what happens at once.
+const (
+	defaultConnections = 32
+	maxConnections     = 64
+	maxRange           = 1 << 20  // bytes of one request
+	maxAhead           = 32 << 20 // bytes asked for or held that nobody has taken
+)
+
+// Object is one source.
+type Object struct {
+	o Options
+
+	mu      sync.Mutex // held while a request is renewed
+	request *http.Request
+	renewed int // how often
+
+	etag  atomic.Pointer[string] // with quotes; nil until known
+	moved atomic.Int64           // when a byte last came in, in ns since 1970
+
+	index   pieces
+	found   found
+	figures counters
+	link    link
+}
+
+func newObject(o Options) (*Object, error) {
+	if o.Request == nil || o.HTTP == nil || o.Size <= 0 || o.Connections < 0 || o.Connections > maxConnections {
+		return nil, errors.New("source: options need Request, HTTP, Size, and at most 64 Connections")
+	}
+	if o.Connections == 0 {
+		o.Connections = defaultConnections
+	}
+	if o.Patience <= 0 {
+		o.Patience = 5 * time.Minute
+	}
+	if o.Stall <= 0 {
+		o.Stall = time.Minute
+	}
+	if o.Moved == nil {
+		o.Moved = func(int64) {}
+	}
+	if o.Retrying == nil {
+		o.Retrying = func(error) {}
+	}
+	s := &Object{o: o}
+	if o.ETag != "" {
+		quoted := `"` + o.ETag + `"`
+		s.etag.Store(&quoted)
+	}
+	s.link.connections = o.Connections
+	return s, nil
+}
+
+// NewClient returns a client for that many connections, which follows no
+// redirects and takes bodies as they are.
+func NewClient(connections int) *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, connections
+	t.ReadBufferSize = 64 << 10
+	// Requests over one connection would share its window.
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.ResponseHeaderTimeout = time.Minute
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// current returns the request to send, and its number.
+func (s *Object) current(ctx context.Context) (*http.Request, int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.request == nil {
+		if err := s.renew(ctx, false); err != nil {
+			return nil, 0, err
+		}
+	}
+	return s.request.Clone(ctx), s.renewed, nil
+}
+
+// refused replaces the request with a number, unless somebody did.
+func (s *Object) refused(ctx context.Context, number int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.renewed != number {
+		return nil
+	}
+	return s.renew(ctx, true)
+}
+
+func (s *Object) renew(ctx context.Context, refused bool) error {
+	r, err := s.o.Request(ctx, refused)
+	if err != nil {
+		return &finalError{fmt.Errorf("presign the source: %w", err)}
+	}
+	s.request = r
+	s.renewed++
+	return nil
+}
+
+// finalError is one that no further try here can heal.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+// Figures tell what was read.
+type Figures struct {
+	Path     Path
+	Reason   string // why that path, a stable word
+	Bytes    int64  // of answers' bodies
+	Requests int64
+	Retries  int64
+	Sound    int64 // bytes of the track; 0 for a whole object
+	Index    int64 // bytes of the moov box; 0 without one
+}
+
+// Path is how an object was read.
+type Path string
+
+// Paths.
+const (
+	PathSparse Path = "sparse" // only the sound, and small gaps within a twentieth of it
+	PathMixed  Path = "mixed"  // partly plain, or with larger gaps
+	PathPlain  Path = "plain"  // one long answer
+	PathWhole  Path = "whole"  // all of the object, to be handed on
+)
+
+// Reasons why a path was taken, beside those of package mp4.
+const (
+	ReasonForced = "forced"     // by Options.Mode
+	ReasonBytes  = "less_bytes" // the sound alone comes sooner
+	ReasonDense  = "dense"      // one long answer comes sooner
+	ReasonMixed  = "in_between"
+	ReasonAsked  = "asked" // the whole was asked for
+)
+
+type counters struct {
+	bytes, requests, retries atomic.Int64
+
+	mu     sync.Mutex
+	path   Path
+	reason string
+	sound  int64
+}
+
+// Figures tells what was read so far.
+func (s *Object) Figures() Figures {
+	f := &s.figures
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return Figures{
+		Path: f.path, Reason: f.reason, Sound: f.sound, Index: s.found.moov.End - s.found.moov.Start,
+		Bytes: f.bytes.Load(), Requests: f.requests.Load(), Retries: f.retries.Load(),
+	}
+}
+
+func (f *counters) take(p Path, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.path, f.reason = p, reason
+}
+
+// chosen notes what a stream does from now on.
+func (f *counters) chosen(c choice, mode Mode) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.path == PathWhole {
+		return
+	}
+	path, reason := PathSparse, ReasonBytes
+	switch {
+	case c.plain:
+		path, reason = PathPlain, ReasonDense
+	case !c.within:
+		path, reason = PathMixed, ReasonMixed
+	}
+	if f.path != "" && f.path != path {
+		path = PathMixed
+	}
+	if mode != Auto {
+		reason = ReasonForced
+	}
+	f.path, f.reason = path, reason
+}

@@ -1,0 +1,200 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"tonearm/internal/media/mp4"
+)
+
+// Stream is what is read of an object, in order. It has to be closed.
+type Stream struct {
+	Size int64 // bytes
+	// Seek: whoever plays the stream has to go back in it, so that it has to
+	// be put into a file first.
+	Seek bool
+
+	ctx    context.Context // of what is under way
+	cancel context.CancelCauseFunc
+	queue  chan *part // in order; closed at the end
+	budget *semaphore.Weighted
+	done   chan struct{} // closed once nothing is under way any more
+
+	now  *part  // being read
+	left []byte // of it
+}
+
+// part is a run of the stream that is asked for or held.
+type part struct {
+	ready chan struct{} // closed once data is there
+	data  []byte
+	cost  int64 // of the budget
+}
+
+// Sound streams a sound track as a file of its own. The error is an
+// mp4.Reason where the object has to be read as a whole; see Whole.
+func (s *Object) Sound(ctx context.Context, t *mp4.Track) (*Stream, error) {
+	chapters, err := s.chapters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.found.movie.Plan(t, chapters)
+	if err != nil {
+		return nil, err
+	}
+	s.figures.mu.Lock()
+	s.figures.sound = p.Bytes
+	s.figures.mu.Unlock()
+	return s.start(ctx, p, s.o.Mode), nil
+}
+
+// Whole streams all of the object.
+func (s *Object) Whole(ctx context.Context) *Stream {
+	head := s.index[0].bytes[:min(headBytes, len(s.index[0].bytes))]
+	p := mp4.Plan{Header: head}
+	if n := int64(len(head)); n < s.o.Size {
+		p.Bytes = s.o.Size - n
+		p.Extents = []mp4.Extent{{Offset: n, Size: p.Bytes}}
+	}
+	reason := string(s.found.why)
+	if reason == "" {
+		reason = ReasonAsked
+	}
+	s.figures.take(PathWhole, reason)
+	return s.start(ctx, p, Plain)
+}
+
+func (s *Object) start(ctx context.Context, p mp4.Plan, mode Mode) *Stream {
+	ctx, cancel := context.WithCancelCause(ctx)
+	st := &Stream{
+		Size: int64(len(p.Header)) + p.Bytes, Seek: p.Seek,
+		ctx: ctx, cancel: cancel, queue: make(chan *part, 4*s.o.Connections),
+		budget: semaphore.NewWeighted(maxAhead), done: make(chan struct{}),
+		now: &part{}, left: p.Header,
+	}
+	r := &reader{s: s, out: st, rest: newRest(p.Extents), mode: mode, slots: make(chan struct{}, s.o.Connections)}
+	go func() {
+		defer close(st.done)
+		if err := r.run(ctx); err != nil {
+			cancel(err)
+		}
+		close(st.queue)
+		r.fetching.Wait()
+	}()
+	return st
+}
+
+// Read gives what comes next. Errors are ErrMissing, ErrChanged, ErrNoRanges,
+// ErrUnavailable, or those of Options.Request and of the context, wrapped.
+func (st *Stream) Read(p []byte) (int, error) {
+	for len(st.left) == 0 {
+		if st.now.cost > 0 {
+			st.budget.Release(st.now.cost)
+		}
+		st.now = &part{}
+		next, ok := <-st.queue
+		if !ok {
+			if err := context.Cause(st.ctx); err != nil {
+				return 0, fmt.Errorf("read the source: %w", err)
+			}
+			return 0, io.EOF
+		}
+		select {
+		case <-next.ready:
+		case <-st.ctx.Done():
+		}
+		if err := context.Cause(st.ctx); err != nil {
+			return 0, fmt.Errorf("read the source: %w", err)
+		}
+		st.now, st.left = next, next.data
+	}
+	n := copy(p, st.left)
+	st.left = st.left[n:]
+	return n, nil
+}
+
+// errClosed ends what is under way when nobody reads on.
+var errClosed = errors.New("the stream was closed")
+
+// Close ends the reading and waits until nothing is under way.
+func (st *Stream) Close() error {
+	st.cancel(errClosed)
+	<-st.done
+	return nil
+}
+
+// reader brings the rest of a plan into a stream's queue.
+type reader struct {
+	s     *Object
+	out   *Stream
+	rest  *rest
+	mode  Mode
+	under *choice
+
+	slots    chan struct{} // one for each request under way
+	fetching sync.WaitGroup
+	window   window
+}
+
+// run reads in turns: sparse until plain is better, and the other way round.
+func (r *reader) run(ctx context.Context) error {
+	for len(r.rest.extents) > 0 {
+		c := r.rest.choose(r.s.link.estimate(), r.mode, r.under)
+		r.under = &c
+		r.s.figures.chosen(c, r.mode)
+		var err error
+		if c.plain {
+			err = r.plain(ctx)
+		} else {
+			err = r.sparse(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// better reports whether the other way has become better, and keeps the gap up
+// to date.
+func (r *reader) better() bool {
+	if len(r.rest.extents) == 0 {
+		return false
+	}
+	c := r.rest.choose(r.s.link.estimate(), r.mode, r.under)
+	if c.plain != r.under.plain {
+		return true
+	}
+	if c != *r.under {
+		r.under = &c
+		r.s.figures.chosen(c, r.mode)
+	}
+	return false
+}
+
+// push queues a part in its turn; what is read ahead is bounded.
+func (r *reader) push(ctx context.Context, p *part) error {
+	if !r.out.budget.TryAcquire(p.cost) {
+		r.window.spoil()
+		if err := r.out.budget.Acquire(ctx, p.cost); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	select {
+	case r.out.queue <- p:
+		return nil
+	default:
+		r.window.spoil()
+	}
+	select {
+	case r.out.queue <- p:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
