@@ -67,6 +67,11 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
+	if spec.Source.late {
+		if err := t.lookAgain(ctx, &spec.Source); err != nil {
+			return Encoded{}, fmt.Errorf("encode: %w", err)
+		}
+	}
 	tag, err := t.tag(ctx, spec, p)
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
@@ -82,6 +87,20 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 		return Encoded{}, err
 	}
 	return p.encoded(spec, result, s, tag), nil
+}
+
+// lookAgain takes what stands behind the sound, now that all of it is there.
+func (t Tool) lookAgain(ctx context.Context, source *Info) error {
+	if err := t.Source.Whole(ctx); err != nil {
+		return fmt.Errorf("read the source: %w", err)
+	}
+	t.Source = nil
+	info, err := t.Probe(ctx, source.Path)
+	if err != nil {
+		return err
+	}
+	source.meta, source.Title, source.attached = info.meta, info.Title, info.attached
+	return nil
 }
 
 // sound is an MP3 without its tag, and what was done to make it.
@@ -123,36 +142,24 @@ func (t Tool) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames
 	return t.encode(ctx, spec, p, level{}, frames, progress)
 }
 
-// encode runs the encoder once and checks what it made.
+// encode makes the MP3 once and checks what it made.
 func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (sound, error) {
-	raw := frames + ".raw"
-	if err := remove(raw); err != nil {
-		return sound{}, err
-	}
-	defer os.Remove(raw)
-	o, err := t.run(ctx, command{
-		path:     spec.Source.Path,
-		args:     p.args(spec, l, raw),
-		stdout:   &progressReader{report: progress},
-		timeout:  spec.timeout(p),
-		maxBytes: spec.MaxBytes + 1<<20,
+	o, _, err := t.encodeParallel(ctx, parallel{
+		decode: command{path: spec.Source.Path, args: p.decoding(spec, l), timeout: spec.timeout(p), stream: spec.Source.stream},
+		plan:   p, target: frames, maxBytes: spec.MaxBytes, progress: progress,
 	})
 	if err != nil {
 		return sound{}, err
 	}
-	made, err := readMP3(raw)
+	made, err := readMP3(frames)
 	if err != nil || made.Frames == 0 || o.err != nil {
 		return sound{}, t.judgeFailure(ctx, spec, p, o, made, err)
 	}
 	if err := spec.allows(made); err != nil {
 		return sound{}, err
 	}
-	samples := p.playable(made.Samples)
 	var s sound
-	if s.length, err = t.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
-		return sound{}, err
-	}
-	if err := seal(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
+	if s.length, err = t.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
 		return sound{}, err
 	}
 	levels, ok := o.levels()
@@ -200,24 +207,13 @@ func (p plan) limits(spec EncodeSpec) []string {
 	return []string{"-t", strconv.FormatFloat(spec.MaxSeconds+1, 'f', 3, 64)}
 }
 
-// args are ffmpeg's arguments behind the source.
-func (p plan) args(spec EncodeSpec, l level, raw string) []string {
-	args := []string{
-		"-map", "0:a:" + strconv.Itoa(p.index), "-map_metadata", "-1", "-map_chapters", "-1",
-		"-filter_threads", "1", "-af", p.filters(l, samplePeaks), "-c:a", "libmp3lame",
-	}
-	if p.kbps != 0 {
-		args = append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
-	} else {
-		args = append(args, "-q:a", strconv.Itoa(p.quality))
-	}
-	args = append(args, p.limits(spec)...)
-	return append(args,
-		"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
-		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1", // it tells how many samples there are
-		"-fflags", "+bitexact", "-flags:a", "+bitexact",
-		"-stats_period", "0.25", "-progress", "pipe:1",
-		"-f", "mp3", "file:"+raw)
+// decoding are ffmpeg's arguments behind the source, up to the format of what it
+// writes.
+func (p plan) decoding(spec EncodeSpec, l level) []string {
+	return append([]string{
+		"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
+		"-filter_threads", "1", "-af", p.filters(l, samplePeaks), "-flags:a", "+bitexact",
+	}, p.limits(spec)...)
 }
 
 func readMP3(path string) (mp3.Stream, error) {

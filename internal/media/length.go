@@ -152,7 +152,7 @@ func (d *demuxed) sound() *packets {
 // container promises a length. ffmpeg refuses video whose size is known to the
 // decoder alone.
 func (t Tool) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
-	only := []string{"-map", "0:a:" + strconv.Itoa(p.index)}
+	only := []string{"-map", p.stream()}
 	if p.track.Exact {
 		d := &demuxed{clock: p.clock, from: p.start, to: p.until()}
 		_, err := d.run(ctx, t, info, only)

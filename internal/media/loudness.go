@@ -59,8 +59,8 @@ func (o outcome) levels() (l *conversion.Levels, ok bool) {
 
 // measure decodes a sound track through filters that end in a meter. It returns
 // nil for silence, and where the meter fails.
-func (t Tool) measure(ctx context.Context, c command, index int, filters string) (*conversion.Levels, error) {
-	c.args = append([]string{"-map", "0:a:" + strconv.Itoa(index), "-filter_threads", "1", "-af", filters}, c.args...)
+func (t Tool) measure(ctx context.Context, c command, stream, filters string) (*conversion.Levels, error) {
+	c.args = append([]string{"-map", stream, "-filter_threads", "1", "-af", filters}, c.args...)
 	c.args = append(c.args, "-stats_period", "0.25", "-progress", "pipe:1", "-f", "null", "pipe:2")
 	o, err := t.run(ctx, c)
 	if err != nil {
@@ -72,7 +72,7 @@ func (t Tool) measure(ctx context.Context, c command, index int, filters string)
 
 // measureFrames measures an MP3 that was made here.
 func (t Tool) measureFrames(ctx context.Context, path string, m meter, timeout time.Duration, progress func(float64)) (*conversion.Levels, error) {
-	return t.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, 0, string(m))
+	return t.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, "0:a:0", string(m))
 }
 
 // How near a target has to be reached. The meter shows tenths; ceilings are
@@ -90,8 +90,8 @@ func (t Tool) normalise(ctx context.Context, spec EncodeSpec, p plan, frames str
 	work := steps{report: progress}
 	want := newTarget(*spec.Options.Loudness)
 	source, err := t.measure(ctx, command{
-		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p),
-	}, p.index, p.filters(level{}, truePeaks))
+		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), stream: spec.Source.stream,
+	}, p.stream(), p.filters(level{}, truePeaks))
 	if err != nil {
 		return sound{}, err
 	}

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 // movie is what the boxes of an MP4 or MOV file promise (ISO/IEC 14496-12).
 type movie struct {
 	found      bool  // there is a whole moov box
+	front      bool  // before the sound
 	fragmented bool  // more samples may follow in moof boxes
 	end        int64 // where the last top-level box ends; beyond the file if it is cut
 	tracks     []mp4Track
@@ -32,6 +34,12 @@ const maxTracks = 1000
 
 // errBox: a box that contradicts itself.
 var errBox = errors.New("malformed box")
+
+// streams reports whether the file can be played without going back in it.
+func (m *movie) streams() bool {
+	pieces := func(t mp4Track) bool { return t.skip < 0 }
+	return m.found && m.front && !m.fragmented && !slices.ContainsFunc(m.tracks, pieces)
+}
 
 // track returns the sound track with an id, or nil.
 func (m *movie) track(id uint32) *mp4Track {
@@ -58,6 +66,8 @@ func readMovie(r io.ReaderAt, size int64) (*movie, error) {
 		}
 		m.end = b.end
 		switch b.kind {
+		case "mdat":
+			m.front = m.found
 		case "moov":
 			m.found = b.end <= size
 			if !m.found || m.readMoov(r, b) != nil {

@@ -90,7 +90,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 		defer sound.Close() // where the decoder is not done, it ends
 		defer close(chunks)
 		var err error
-		if size, err = s.split(ctx, sound); err != nil {
+		if size, err = s.split(ctx, e.playable(sound)); err != nil {
 			fail(err)
 		}
 	})
@@ -119,6 +119,16 @@ func (e parallel) decoder(to *os.File) command {
 		"-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
 	c.stdout = to
 	return c
+}
+
+// playable is the sound of the source alone.
+func (e parallel) playable(r io.Reader) io.Reader {
+	const block = 0.2 // seconds
+	p := &playable{r: r, left: -1, block: int(block*float64(e.plan.rate)) * int(e.sampleBytes())}
+	if n := e.plan.samples(); n > 0 {
+		p.left = n * e.sampleBytes()
+	}
+	return p
 }
 
 // sampleBytes is the size of a sample of all channels.

@@ -32,7 +32,16 @@ type plan struct {
 	channels int
 	kbps     int // constant bit rate, or 0
 	quality  int // VBR quality where kbps is 0
+	alone    bool
 	notes    []conversion.Note
+}
+
+// stream names the track to ffmpeg.
+func (p plan) stream() string {
+	if p.alone {
+		return "0:a:0"
+	}
+	return "0:a:" + strconv.Itoa(p.index)
 }
 
 // newPlan chooses the track and what MP3 can hold of it.
@@ -40,12 +49,12 @@ func newPlan(info Info, o conversion.Options) (plan, error) {
 	if err := o.Validate(); err != nil {
 		return plan{}, refuse(conversion.CodeInvalidOptions, "The options are not valid: %v.", err)
 	}
-	i, err := chooseTrack(info.Tracks, o.Track)
+	i, err := ChooseTrack(info.Tracks, o.Track)
 	if err != nil {
 		return plan{}, err
 	}
 	p := plan{
-		index: i, track: info.Tracks[i], clock: max(0, -info.Start), start: o.Start, end: o.End,
+		index: i, track: info.Tracks[i], alone: info.alone, clock: max(0, -info.Start), start: o.Start, end: o.End,
 		kbps: o.BitrateKbps, quality: conversion.DefaultVBRQuality,
 	}
 	if o.VBRQuality != nil {
@@ -149,9 +158,9 @@ func (i Info) Length(o conversion.Options) (float64, error) {
 	return p.promised(), err
 }
 
-// chooseTrack returns the index of the track that the option names: by index,
-// by language, or the container's default.
-func chooseTrack(tracks []Track, want string) (int, error) {
+// ChooseTrack returns the index of the track that the option names: by index,
+// by language, or the container's default. The error is an *Error.
+func ChooseTrack(tracks []Track, want string) (int, error) {
 	if want == "" {
 		return max(0, slices.IndexFunc(tracks, func(t Track) bool { return t.Default })), nil
 	}

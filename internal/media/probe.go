@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,11 +26,23 @@ type Info struct {
 	FFmpeg    string  // version of the ffmpeg that looked
 
 	streams  int     // of any kind
+	stream   bool    // it may be played from a pipe while it grows
+	late     bool    // tags may have come since
+	alone    bool    // the file holds no other sound track than the one that is chosen
 	cut      bool    // a box of the MP4 is longer than the file
 	last     float64 // see structure
 	video    picture // the first moving picture
 	attached picture // the first picture that the container attaches to the whole
 	meta     metadata
+}
+
+// Alone says that the file was made of a source with these sound tracks, and
+// holds but the one with an index.
+func (i Info) Alone(all []Track, index int) Info {
+	all = slices.Clone(all)
+	all[index] = i.Tracks[0]
+	i.Tracks, i.alone = all, true
+	return i
 }
 
 // Track is one sound track.
@@ -62,19 +76,26 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
-	if stat.Size() == 0 {
+	var source io.ReaderAt = f
+	size := stat.Size()
+	if t.Source != nil {
+		source, size = t.Source, t.Source.Size()
+	}
+	if size == 0 {
 		return Info{}, refuse(conversion.CodeEmpty, "The file is empty.")
 	}
-	s, err := inspect(f, stat.Size())
+	s, err := inspect(source, size)
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
+	streams := s.streams && t.Source != nil && !t.Source.Seek()
 
 	// Nothing is read beyond the head (-t 0); tags and chapters come out on
 	// stdout. Behind the source, -t would cut the chapters too.
 	meta := head{limit: maxMetadata}
 	o, err := t.run(ctx, command{
 		path:    path,
+		stream:  streams,
 		input:   []string{"-t", "0"},
 		args:    []string{"-map", "0:a?", "-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-f", "ffmetadata", "pipe:1"},
 		stdout:  &meta,
@@ -84,7 +105,8 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
 	info := parseDump(o.stderr)
-	info.Path, info.Size, info.last = path, stat.Size(), s.last
+	info.Path, info.Size, info.last, info.stream = path, size, s.last, streams
+	info.late = streams && s.late
 	info.cut = s.mp4 != nil && s.mp4.end > info.Size
 	if s.open {
 		info.Seconds = 0

@@ -17,11 +17,14 @@ type structure struct {
 	mp4   *movie  // of MP4, MOV and their kin
 	open  bool    // an Ogg file without its last page: its length is only what is there
 	last  float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+
+	streams bool // it can be played from a pipe and sounds the same
+	late    bool // what is told beside the sound, such as tags, may stand behind it
 }
 
 // inspect reads the outermost layer of the size bytes in r.
 func inspect(r io.ReaderAt, size int64) (structure, error) {
-	head := make([]byte, 64)
+	head := make([]byte, 2*tsPacket+1)
 	n, err := r.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
 		return structure{}, fmt.Errorf("read the head: %w", err)
@@ -30,9 +33,14 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 	has := func(magic string) bool { return strings.HasPrefix(string(head), magic) }
 	switch {
 	case has("\x1a\x45\xdf\xa3"):
-		return structure{known: true, size: ebmlSize(r)}, nil
+		return structure{known: true, size: ebmlSize(r), streams: true, late: true}, nil
 	case has("RIFF"):
-		return structure{known: true, size: riffSize(r, size)}, nil
+		wave := len(head) >= 12 && string(head[8:12]) == "WAVE"
+		return structure{known: true, size: riffSize(r, size), streams: wave, late: wave}, nil
+	case has("fLaC"):
+		return structure{known: true, streams: true}, nil
+	case len(head) > 2*tsPacket && head[0] == tsSync && head[tsPacket] == tsSync && head[2*tsPacket] == tsSync:
+		return structure{streams: true}, nil
 	case has(asfHeader):
 		return structure{known: true, size: asfSize(r)}, nil
 	case has("FLV\x01"):
@@ -44,19 +52,25 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 		if err != nil {
 			return structure{}, err
 		}
-		s := structure{known: true, mp4: m}
+		s := structure{known: true, mp4: m, streams: m.streams()}
 		if m.fragmented || !m.found {
 			s.size = m.end // else the sample tables tell more exactly
 		}
 		return s, nil
 	}
-	for _, magic := range []string{"fLaC", "ID3", "#!AMR", "caff", "RF64", "FORM", ".snd", "\x00\x00\x01\xba", "riff\x2e\x91\xcf\x11"} {
+	for _, magic := range []string{"ID3", "#!AMR", "caff", "RF64", "FORM", ".snd", "\x00\x00\x01\xba", "riff\x2e\x91\xcf\x11"} {
 		if has(magic) {
 			return structure{known: true}, nil
 		}
 	}
 	return structure{}, nil
 }
+
+// A transport stream is packets that begin alike (ISO/IEC 13818-1).
+const (
+	tsPacket = 188 // bytes
+	tsSync   = 'G'
+)
 
 var mp4Start = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true, "styp": true}
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"strconv"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -121,7 +120,7 @@ func (t Tool) soundBegins(ctx context.Context, info Info, p plan) (float64, erro
 		return p.track.Start, nil
 	}
 	d := &demuxed{}
-	if _, err := d.run(ctx, t, info, []string{"-map", "0:a:" + strconv.Itoa(p.index), "-frames:a", "1"}); err != nil {
+	if _, err := d.run(ctx, t, info, []string{"-map", p.stream(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
 	return max(0, d.sound().start-p.clock), nil

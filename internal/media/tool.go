@@ -23,6 +23,7 @@ type Tool struct {
 	FFmpeg      string     // path or name; "ffmpeg" where empty
 	MemoryLimit int64      // bytes of address space; 1 GiB where 0; not enforced on macOS
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
+	Source      Growing    // the source of Probe and Encode while its file grows; nil where that is whole
 }
 
 const (
@@ -41,6 +42,7 @@ const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/
 type command struct {
 	path     string   // the source; where stdin is, any file in the folder to work in
 	stdin    *os.File // the source where not nil
+	stream   bool     // the source may come through a pipe while it grows
 	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
 	formats  string   // that may be tried; those of formats.go where ''
@@ -61,8 +63,32 @@ type outcome struct {
 // run runs ffmpeg on one local file or pipe. The error says that ffmpeg could not be
 // run to its end; a failure of ffmpeg itself is in the outcome.
 func (t Tool) run(ctx context.Context, c command) (outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+	if t.Source == nil || c.stdin != nil || c.path != t.Source.Path() {
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		return t.start(ctx, c)
+	}
+	if !c.stream {
+		if err := t.Source.Whole(ctx); err != nil {
+			return outcome{}, fmt.Errorf("read the source: %w", err)
+		}
+		t.Source = nil
+		return t.run(ctx, c)
+	}
+	f, err := newFeed(t.Source) // however long the source takes
+	if err != nil {
+		return outcome{}, err
+	}
+	c.stdin = f.pipe
+	o, err := t.start(ctx, c)
+	if failed := f.close(); failed != nil && ctx.Err() == nil {
+		return o, fmt.Errorf("read the source: %w", failed)
+	}
+	return o, err
+}
+
+// start starts ffmpeg and waits for its end.
+func (t Tool) start(ctx context.Context, c command) (outcome, error) {
 	path, err := filepath.Abs(c.path)
 	if err != nil {
 		return outcome{}, fmt.Errorf("source path: %w", err)

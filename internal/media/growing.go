@@ -1,0 +1,65 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Growing is a source that somebody still writes to its file. Its methods may
+// be called side by side; they end when the writer gives up.
+type Growing interface {
+	Path() string
+	io.ReaderAt  // waits for what is not there yet
+	Size() int64 // once it is whole
+	// Seek: whoever plays it goes back in it, so that it has to be whole first.
+	Seek() bool
+	// Follow reads it from its beginning, as fast as it grows. Close ends a Read
+	// that waits.
+	Follow() io.ReadCloser
+	// Whole waits until all of it is there, and returns what the writer failed of.
+	Whole(ctx context.Context) error
+}
+
+// feed is a pipe that a growing source flows through.
+type feed struct {
+	pipe *os.File // for ffmpeg
+	from io.ReadCloser
+	done sync.WaitGroup
+	err  error // of reading the source
+}
+
+func newFeed(g Growing) (*feed, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	f := &feed{pipe: r, from: g.Follow()}
+	f.done.Go(func() {
+		defer w.Close()
+		_, err := io.CopyBuffer(w, onlyReader{f.from}, make([]byte, 256<<10))
+		var written *os.PathError
+		if err != nil && !errors.As(err, &written) { // ffmpeg need not read to the end
+			f.err = err
+		}
+	})
+	return f, nil
+}
+
+// close ends what ffmpeg, which has ended, did not read, and returns what the
+// source's writer failed of before that.
+func (f *feed) close() error {
+	f.pipe.Close()
+	f.from.Close()
+	f.done.Wait()
+	if errors.Is(f.err, os.ErrClosed) {
+		return nil
+	}
+	return f.err
+}
+
+// onlyReader hides WriteTo.
+type onlyReader struct{ io.Reader }
