@@ -1,0 +1,91 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"testing/iotest"
+)
+
+// counted returns n bytes of which each group of four tells its place.
+func counted(n int) []byte {
+	b := make([]byte, 0, n+4)
+	for i := 0; len(b) < n; i++ {
+		b = binary.LittleEndian.AppendUint32(b, uint32(i))
+	}
+	return b[:n]
+}
+
+// slowReader reads a few bytes at a time, never the same number.
+type slowReader struct {
+	r   io.Reader
+	rng *rand.Rand
+}
+
+func (s slowReader) Read(p []byte) (int, error) {
+	return s.r.Read(p[:1+s.rng.IntN(min(len(p), 5000))])
+}
+
+// TestSplit: chunks hold their stretch of the sound and what they share with
+// their neighbours, whatever the length and however it comes.
+func TestSplit(t *testing.T) {
+	const frame, length = 16, 400
+	const chunkBytes, tail = length * frame, tailFrames * frame
+	for _, size := range []int{
+		0, 4, frame, chunkBytes, chunkBytes + tail - 4, chunkBytes + tail, chunkBytes + tail + 4,
+		2 * chunkBytes, 2*chunkBytes + tail, 2*chunkBytes + tail + 4, 5*chunkBytes + 12345,
+	} {
+		sound := counted(size)
+		var got []*chunk
+		s := splitter{dir: t.TempDir(), frame: frame, length: length, slots: make(chan struct{}, 99), emit: func(c *chunk) { got = append(got, c) }}
+		n, err := s.split(t.Context(), slowReader{bytes.NewReader(sound), rand.New(rand.NewPCG(1, 1))})
+		if err != nil || n != int64(size) {
+			t.Fatalf("%d bytes: %d, %v", size, n, err)
+		}
+		want := 0
+		for first := 0; want == 0 && size > 0 || first+tail < size; first += chunkBytes {
+			want++
+		}
+		if len(got) != want {
+			t.Fatalf("%d bytes: %d chunks, want %d", size, len(got), want)
+		}
+		for i, c := range got {
+			lead := min(leadFrames, i*length)
+			from, to := (i*length-lead)*frame, min((i+1)*chunkBytes+tail, size)
+			if c.last != (i == want-1) || c.lead != lead {
+				t.Errorf("%d bytes: chunk %d: last %v, lead %d", size, i, c.last, c.lead)
+			}
+			if content := contentOf(t, c); !bytes.Equal(content, sound[from:to]) {
+				t.Errorf("%d bytes: chunk %d has %d bytes, want %d from %d on", size, i, len(content), to-from, from)
+			}
+		}
+	}
+}
+
+func contentOf(t *testing.T, c *chunk) []byte {
+	t.Helper()
+	defer c.file.Close()
+	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(c.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestSplitFails(t *testing.T) {
+	broken := errors.New("broken")
+	s := splitter{dir: t.TempDir(), frame: 16, length: 400, slots: make(chan struct{}, 9), emit: func(*chunk) { t.Error("a chunk of a broken sound") }}
+	if _, err := s.split(t.Context(), io.MultiReader(bytes.NewReader(counted(1000)), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	s = splitter{dir: t.TempDir() + "/none", frame: 16, length: 400, slots: make(chan struct{}, 9)}
+	if _, err := s.split(t.Context(), bytes.NewReader(counted(1000))); err == nil {
+		t.Error("kept sound in a folder that is not there")
+	}
+}
