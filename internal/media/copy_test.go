@@ -78,6 +78,7 @@ func TestCopyOut(t *testing.T) {
 	for _, name := range []string{"in.mp4", "in.mov", "in.mkv", "in.avi", "in.flv", "in.ts"} {
 		for _, quality := range []string{"-b:a 128k", "-q:a 2"} {
 			t.Run(name+quality, func(t *testing.T) {
+				t.Parallel()
 				source := mp3In(t, name, strings.Fields(quality)...)
 				_, target := copied(t, source, conversion.Options{})
 				var whole []string

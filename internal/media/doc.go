@@ -39,5 +39,22 @@
 // missing the source is truncated; where they are there but more than 250 ms of
 // them could not be decoded it is damaged. A click here and there in a whole
 // file is played over, as any player does. Pauses in the source's own timeline
-// are not filled, and silence before the first sound is not added.
+// are not filled, and silence before the first sound is not added. Where start
+// and end are given, only what is promised between them has to be there.
+//
+// # Sound
+//
+// Decoder, filters and encoder run in one ffmpeg, in floating point; see
+// plan.filters. A meter (EBU R128) runs along for every MP3. A loudness that is
+// asked for takes a run to measure, one to encode and one to measure the MP3,
+// and up to three more of the last two where peaks have to be held. A track that
+// is MP3 already is not encoded unless an option demands it.
+//
+// A player plays exactly the source's samples: the delay and padding that the
+// source's container tells are honoured, and the MP3's own information frame
+// tells those of the MP3.
+//
+// The same source and options give the same bytes with the same ffmpeg on every
+// machine of an architecture: it runs on one thread and with the instructions
+// that all of them have.
 package media

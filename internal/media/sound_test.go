@@ -19,7 +19,7 @@ import (
 // shift is by how many samples b comes later than a, looked for within ±reach.
 // likeness is 1 for the same wave.
 func shift(a, b []float64, reach int) (samples int, likeness float64) {
-	n := min(len(a), len(b), 50_000) - 2*reach
+	n := min(len(a), len(b), 20_000) - 2*reach
 	likeness = -1
 	for d := -reach; d <= reach; d++ {
 		var ab, aa, bb float64
@@ -93,7 +93,7 @@ func TestTrim(t *testing.T) {
 			if name == "in.m4a" {
 				whole = cut(whole, 0, 4*rate) // an encoder's padding, which ffmpeg plays
 			}
-			for _, trim := range [][2]float64{{1.5, 3.25}, {0, 2.000023}, {2.7, 0}, {2, 100}, {0.1, 1.9}} {
+			for _, trim := range [][2]float64{{1.5, 3.25}, {0, 2.000023}, {2.7, 0}, {2, 100}} {
 				e, target, err := convert(t, path, conversion.Options{Start: trim[0], End: trim[1], VBRQuality: new(0)})
 				if err != nil {
 					t.Errorf("%v: %v", trim, err)

@@ -78,6 +78,19 @@ func run(t testing.TB, args ...string) []byte {
 	return out
 }
 
+// Count is how many samples per channel a player plays of a sound file with one
+// channel, of any length.
+func Count(t testing.TB, path string) int {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), FFmpeg(t), "-nostdin", "-v", "error", "-i", "file:"+path, "-f", "s16le", "-ac", "1", "-")
+	var pcm listener
+	cmd.Stdout = &pcm
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("decode %s: %v", path, err)
+	}
+	return int(pcm.bytes / 2)
+}
+
 // Trim decodes the first samples of a sound file into another.
 func Trim(t testing.TB, from, to string, samples int) {
 	t.Helper()
