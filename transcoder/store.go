@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"tonearm/internal/attempt"
@@ -45,97 +44,6 @@ func mayHeal(code conversion.Code, err error, format string, a ...any) *failure 
 
 // errExpired: the store does not accept the presigned URL (any more).
 var errExpired = errors.New("the presigned URL is not accepted")
-
-// download reads the source into a new file at path. It resumes after broken
-// connections; the ETag makes sure that it is one and the same object
-// throughout.
-func (w *worker) download(ctx context.Context, path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return mayHeal(conversion.CodeInternal, err, "The source could not be written to the converter's disk.")
-	}
-	defer f.Close()
-	etag := strings.Trim(w.SourceETag, `"`)
-	at := int64(0)
-	err = w.persist(ctx, "read the source", func() (moved bool, err error) {
-		source, _ := w.reports.requests()
-		n, err := w.fetch(ctx, source, f, at, &etag)
-		at += n
-		return n > 0, err
-	})
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return diskError(err)
-	}
-	return nil
-}
-
-// fetch appends what the store has from an offset on.
-func (w *worker) fetch(ctx context.Context, source attempt.Request, f *os.File, at int64, etag *string) (n int64, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	idle := time.AfterFunc(stall, cancel)
-	defer idle.Stop()
-	req, err := newRequest(ctx, source, nil)
-	if err != nil {
-		return 0, err
-	}
-	if *etag != "" {
-		req.Header.Set("If-Match", `"`+*etag+`"`)
-	}
-	if at > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
-	}
-	resp, err := w.http.Do(req)
-	if err != nil {
-		return 0, withoutURL(err)
-	}
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK, http.StatusPartialContent:
-	case http.StatusNotFound, http.StatusGone:
-		return 0, final(conversion.CodeSourceMissing, "The uploaded video is not there any more.")
-	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
-		return 0, errChanged()
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return 0, errExpired
-	default:
-		return 0, fmt.Errorf("answer %d", resp.StatusCode)
-	}
-	switch got := strings.Trim(resp.Header.Get("ETag"), `"`); {
-	case *etag == "":
-		*etag = got
-	case got != "" && got != *etag:
-		return 0, errChanged()
-	}
-	want := w.SourceSize - at
-	if at > 0 {
-		if r := fmt.Sprintf("bytes %d-%d/%d", at, w.SourceSize-1, w.SourceSize); resp.Header.Get("Content-Range") != r {
-			return 0, fmt.Errorf("answer %d with the range %q instead of %q", resp.StatusCode, resp.Header.Get("Content-Range"), r)
-		}
-	}
-	if resp.ContentLength >= 0 && resp.ContentLength != want {
-		return 0, errChanged()
-	}
-	n, err = io.CopyBuffer(onlyWriter{f}, &watched{r: io.LimitReader(resp.Body, want), moved: func(n int) {
-		idle.Reset(stall)
-		w.reports.update(func(p *conversion.Progress) { p.BytesRead += int64(n) })
-	}}, make([]byte, 256<<10))
-	var disk *os.PathError
-	switch {
-	case errors.As(err, &disk):
-		return n, diskError(err)
-	case err == nil && n < want:
-		return n, io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-func errChanged() *failure {
-	return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file meanwhile.")
-}
 
 func diskError(err error) *failure {
 	return mayHeal(conversion.CodeInternal, err, "The converter's disk is full or broken.")

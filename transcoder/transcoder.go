@@ -4,17 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/source"
 )
 
 // Names in the working directory. The source has no extension, so that nothing
@@ -27,7 +26,8 @@ const (
 const (
 	defaultReportEvery = 5 * time.Second
 	defaultPatience    = 5 * time.Minute
-	diskSlack          = 64 << 20 // bytes to be free beside the source
+	diskSlack          = 512 << 20 // bytes to be free beside the source
+	connections        = 32        // to the object store
 )
 
 // worker is one attempt under way.
@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options) int {
 	}()
 	hc := o.HTTP
 	if hc == nil {
-		hc = newHTTP()
+		hc = source.NewClient(connections)
 	}
 	client := &attempt.Client{
 		BaseURL: o.DispatcherURL, ConversionID: o.ConversionID, Token: o.Token, HTTP: hc,
@@ -127,16 +127,22 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 		w.reports.update(func(r *conversion.Progress) { r.Phase = p })
 	}
 	phase(conversion.PhaseReading)
-	source, target := filepath.Join(w.dir, sourceName), filepath.Join(w.dir, targetName)
+	target := filepath.Join(w.dir, targetName)
 	if err := w.mayRead(); err != nil {
 		return media.Encoded{}, err
 	}
-	if err := w.download(ctx, source); err != nil {
-		return media.Encoded{}, err
-	}
-	info, err := w.tool.Probe(ctx, source)
+	f, err := w.fetch(ctx, filepath.Join(w.dir, sourceName))
 	if err != nil {
 		return media.Encoded{}, err
+	}
+	defer f.close()
+	w.tool.Source = f
+	info, err := w.tool.Probe(ctx, f.Path())
+	if err != nil {
+		return media.Encoded{}, err
+	}
+	if f.tracks != nil {
+		info = info.Alone(f.tracks, f.index)
 	}
 	if seconds, err := info.Length(w.Options); err == nil {
 		w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
@@ -151,6 +157,8 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	if err != nil {
 		return media.Encoded{}, err
 	}
+	encoded.Source.Size = w.SourceSize
+	f.figures(&encoded.Source)
 	phase(conversion.PhaseStoring)
 	if err := w.upload(ctx, target, encoded.MP3.Size, encoded.MD5); err != nil {
 		return media.Encoded{}, err
@@ -159,21 +167,13 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	return encoded, nil
 }
 
-// mayRead checks the source's size against the limits and the disk.
+// mayRead checks the source's size against the limits.
 func (w *worker) mayRead() error {
 	switch limit := w.Limits.MaxSourceBytes; {
 	case w.SourceSize <= 0:
 		return final(conversion.CodeEmpty, "The file is empty.")
 	case limit > 0 && w.SourceSize > limit:
 		return final(conversion.CodeLimitExceeded, "The video has %d bytes; at most %d are converted.", w.SourceSize, limit)
-	}
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(w.dir, &st); err != nil {
-		return mayHeal(conversion.CodeInternal, err, "The converter's disk cannot be used.")
-	}
-	if free := st.Bavail * uint64(st.Bsize); free < uint64(w.SourceSize)+diskSlack {
-		return mayHeal(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
-			"The converter's disk has no room for a video of %d bytes.", w.SourceSize)
 	}
 	return nil
 }
@@ -247,16 +247,4 @@ func emptyDir(dir string) error {
 		}
 	}
 	return nil
-}
-
-// newHTTP returns a client that follows no redirects, which would carry the
-// token along, and takes bodies as they are.
-func newHTTP() *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableCompression = true
-	t.ResponseHeaderTimeout = stall
-	return &http.Client{
-		Transport:     t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }

@@ -185,6 +185,10 @@ type Source struct {
 	Size        int64   `json:"size" bson:"size"`
 	Title       string  `json:"title,omitempty" bson:"title,omitempty"`
 	AudioTracks int     `json:"audio_tracks" bson:"audio_tracks"`
+	Read        string  `json:"read,omitempty" bson:"read,omitempty"`               // sparse, mixed, plain or whole; see package source
+	ReadReason  string  `json:"read_reason,omitempty" bson:"read_reason,omitempty"` // a stable word
+	ReadBytes   int64   `json:"read_bytes,omitempty" bson:"read_bytes,omitempty"`   // that the store sent
+	Requests    int64   `json:"requests,omitempty" bson:"requests,omitempty"`       // to the store
 }
 
 // MP3 is the result. Every field but ID is zero until the conversion is done.

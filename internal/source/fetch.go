@@ -67,6 +67,9 @@ func (s *Object) check(resp *http.Response, number int, from, to int64) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return &refusedError{number}
 	case http.StatusOK:
+		if resp.ContentLength >= 0 && resp.ContentLength != s.o.Size {
+			return &finalError{ErrChanged}
+		}
 		return &finalError{ErrNoRanges}
 	default:
 		return fmt.Errorf("answer %d", resp.StatusCode)

@@ -1,0 +1,150 @@
+package transcoder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"syscall"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media"
+	"tonearm/internal/media/mp4"
+	"tonearm/internal/source"
+)
+
+// fetched is the source on its way to the local disk: all of it, or of an MP4
+// the chosen track alone.
+type fetched struct {
+	*spool
+	object *source.Object
+	tracks []media.Track // of the object; nil where all of it is fetched
+	index  int           // of the chosen one
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// fetch begins to fetch the source to a new file. It has to be closed.
+func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
+	object, err := source.Open(ctx, source.Options{
+		Request: w.sourceRequest, Size: w.SourceSize, ETag: w.SourceETag, HTTP: w.http, Patience: w.patience,
+		Moved: func(n int64) {
+			w.reports.update(func(p *conversion.Progress) { p.BytesRead += n })
+		},
+		Retrying: func(err error) {
+			w.log.Warn("object store failed, trying again", "step", "read the source", "error", err)
+		},
+	})
+	if err != nil {
+		return nil, sourceError(err)
+	}
+	f := &fetched{object: object}
+	ctx, f.cancel = context.WithCancel(ctx)
+	stream, err := w.choose(ctx, f)
+	if err == nil {
+		if err = w.roomFor(stream.Size); err == nil {
+			f.spool, err = newSpool(path, stream.Size, stream.Seek)
+		}
+		if err != nil {
+			stream.Close()
+		}
+	}
+	if err != nil {
+		f.cancel()
+		return nil, sourceError(err)
+	}
+	f.done.Go(func() {
+		defer stream.Close()
+		if err := f.fill(failing{stream}); err != nil {
+			w.log.Debug("source not fetched whole", "error", err)
+		}
+	})
+	return f, nil
+}
+
+// close ends the fetching and waits for it.
+func (f *fetched) close() {
+	f.cancel()
+	f.done.Wait()
+	f.f.Close()
+}
+
+// choose streams the chosen track where that can be read alone. Pictures are
+// looked for in all of the object.
+func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error) {
+	movie, _ := f.object.Movie()
+	if movie == nil || w.Options.Cover.Decodes() {
+		return f.object.Whole(ctx), nil
+	}
+	sounds := movie.Sounds()
+	tracks := make([]media.Track, len(sounds))
+	for i, t := range sounds {
+		tracks[i] = media.Track{Language: t.Language, Default: t.Enabled}
+	}
+	index, err := media.ChooseTrack(tracks, w.Options.Track)
+	if err != nil || len(tracks) == 0 {
+		return f.object.Whole(ctx), nil //nolint:nilerr // ffmpeg may see more
+	}
+	stream, err := f.object.Sound(ctx, sounds[index])
+	var why mp4.Reason
+	if errors.As(err, &why) {
+		return f.object.Whole(ctx), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.tracks, f.index = tracks, index
+	return stream, nil
+}
+
+// sourceRequest makes the freshest presigned request.
+func (w *worker) sourceRequest(ctx context.Context, refused bool) (*http.Request, error) {
+	if refused {
+		if err := w.reports.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r, _ := w.reports.requests()
+	return newRequest(ctx, r, nil)
+}
+
+// figures adds how the source was read to what is known of it.
+func (f *fetched) figures(s *conversion.Source) {
+	g := f.object.Figures()
+	s.Read, s.ReadReason, s.ReadBytes, s.Requests = string(g.Path), g.Reason, g.Bytes, g.Requests
+}
+
+// failing turns the errors of a stream into failures to report.
+type failing struct{ *source.Stream }
+
+func (s failing) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	return n, sourceError(err)
+}
+
+func sourceError(err error) error {
+	switch {
+	case errors.Is(err, source.ErrMissing):
+		return final(conversion.CodeSourceMissing, "The uploaded video is not there any more.")
+	case errors.Is(err, source.ErrChanged):
+		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file meanwhile.")
+	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrNoRanges):
+		return mayHeal(conversion.CodeStore, err, "The object store could not be reached.")
+	}
+	return err
+}
+
+// roomFor checks that the disk has room for that many bytes of the source.
+func (w *worker) roomFor(size int64) error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(w.dir, &st); err != nil {
+		return mayHeal(conversion.CodeInternal, err, "The converter's disk cannot be used.")
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < uint64(size)+diskSlack {
+		return mayHeal(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
+			"The converter's disk has no room for %d bytes of the video.", size)
+	}
+	return nil
+}
