@@ -54,8 +54,9 @@ func (l *link) long(bytes int64, d time.Duration) {
 	l.rate = rate
 }
 
-// many notes how long some requests took, all connections being busy.
-func (l *link) many(requests int, bytes int64, d time.Duration) {
+// many notes how long some requests took, flight of them being under way at any
+// time.
+func (l *link) many(requests, flight int, bytes int64, d time.Duration) {
 	if requests <= 0 {
 		return
 	}
@@ -64,7 +65,9 @@ func (l *link) many(requests int, bytes int64, d time.Duration) {
 	d = max(d, time.Microsecond)
 	l.side = max(l.side, float64(bytes)/d.Seconds())
 	rest := d - time.Duration(float64(bytes)/l.sideRate()*float64(time.Second))
-	cost := max(rest/time.Duration(requests), time.Microsecond)
+	cost := rest / time.Duration(requests)
+	cost -= l.latency/time.Duration(flight) - l.latency/time.Duration(l.connections) // what waiting will cost less
+	cost = max(cost, l.latency/time.Duration(l.connections), time.Microsecond)
 	if l.cost > 0 {
 		cost = (cost + l.cost) / 2
 	}

@@ -48,8 +48,11 @@ func (r *rest) next(gap int64) group {
 func (r *reader) sparse(ctx context.Context) error {
 	r.window.begin()
 	for len(r.rest.extents) > 0 {
-		if r.window.ends(2*r.s.o.Connections, &r.s.link) && r.better() {
-			return nil
+		if r.window.ends(r.flight, &r.s.link) {
+			if r.better() {
+				return nil
+			}
+			r.widen(2 * r.flight)
 		}
 		g := r.rest.next(r.under.gap)
 		p := &part{ready: make(chan struct{}), cost: g.to() - g.from()}
@@ -70,6 +73,17 @@ func (r *reader) sparse(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// firstFlight is how many requests are under way until the first of them have
+// shown what they cost.
+const firstFlight = 8
+
+// widen lets more requests be under way.
+func (r *reader) widen(flight int) {
+	for ; r.flight < min(flight, r.s.o.Connections); r.flight++ {
+		<-r.slots
+	}
 }
 
 // fetch reads one group and keeps its extents.
@@ -115,16 +129,16 @@ func (w *window) count(bytes int) {
 	w.bytes += int64(bytes)
 }
 
-// ends tells the link of a window that has so many requests, and starts the
-// next one.
-func (w *window) ends(requests int, l *link) bool {
+// ends tells the link of a window that has twice as many requests as were under
+// way at once, and starts the next one.
+func (w *window) ends(flight int, l *link) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.requests < requests {
+	if w.requests < 2*flight {
 		return false
 	}
 	if !w.spoilt {
-		l.many(w.requests, w.bytes, time.Since(w.since))
+		l.many(w.requests, flight, w.bytes, time.Since(w.since))
 	}
 	w.since, w.requests, w.bytes, w.spoilt = time.Now(), 0, 0, false
 	return true

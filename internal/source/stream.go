@@ -78,6 +78,10 @@ func (s *Object) start(ctx context.Context, p mp4.Plan, mode Mode) *Stream {
 		now: &part{}, left: p.Header,
 	}
 	r := &reader{s: s, out: st, rest: newRest(p.Extents), mode: mode, slots: make(chan struct{}, s.o.Connections)}
+	r.flight = min(firstFlight, s.o.Connections)
+	for range s.o.Connections - r.flight {
+		r.slots <- struct{}{}
+	}
 	go func() {
 		defer close(st.done)
 		if err := r.run(ctx); err != nil {
@@ -136,7 +140,8 @@ type reader struct {
 	mode  Mode
 	under *choice
 
-	slots    chan struct{} // one for each request under way
+	slots    chan struct{} // full while as many requests are under way as may be
+	flight   int           // how many that are
 	fetching sync.WaitGroup
 	window   window
 }

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// readEdits reads the edit list, and how many seconds it presents.
+// readEdits reads the edit list and what it shows of the samples.
 func (m *Movie) readEdits(t *Track, elst Box) error {
 	var h [1]byte
 	if err := readAt(m.file, h[:], elst.Body, elst.End); err != nil {
@@ -19,9 +19,7 @@ func (m *Movie) readEdits(t *Track, elst Box) error {
 	if err != nil {
 		return err
 	}
-	var total float64
-	found := false
-	samples := t.seconds
+	var s shown
 	err = entries.each(func(entry []byte) {
 		e := parseEdit(entry)
 		if len(t.Edits) < maxEdits {
@@ -29,21 +27,42 @@ func (m *Movie) readEdits(t *Track, elst Box) error {
 		} else {
 			t.odd = true
 		}
-		if e.Start < 0 || t.Timescale == 0 || m.Timescale == 0 {
-			return
-		}
-		found = true
-		rest := max(0, samples-float64(e.Start)/float64(t.Timescale))
-		if e.Duration == 0 {
-			total += rest
-		} else {
-			total += min(rest, float64(e.Duration)/float64(m.Timescale))
+		if t.Timescale != 0 && m.Timescale != 0 {
+			s.add(e, t, 1/float64(m.Timescale))
 		}
 	})
-	if found && !m.Fragmented {
-		t.seconds = total
+	if s.found && !m.Fragmented {
+		t.Delay, t.Skip, t.Seconds = s.delay, s.skip, s.total
 	}
 	return err
+}
+
+// shown sums up an edit list, in seconds.
+type shown struct {
+	delay, skip, total float64
+	found              bool // an edit that is not empty
+}
+
+// add applies an edit. Durations are in ticks of the movie's clock: what falls
+// short of the track's end by less than one was rounded.
+func (s *shown) add(e Edit, t *Track, tick float64) {
+	duration, start := float64(e.Duration)*tick, float64(e.Start)/float64(t.Timescale)
+	if e.Start < 0 {
+		if !s.found {
+			s.delay += duration
+		}
+		return
+	}
+	s.skip = start
+	if s.found {
+		s.skip = -1
+	}
+	s.found = true
+	rest := max(0, t.Seconds-start)
+	if e.Duration == 0 || duration > rest-tick { // to the end
+		duration = rest
+	}
+	s.total += duration
 }
 
 // parseEdit reads an entry of 12 bytes, or 20 in version 1.

@@ -64,7 +64,7 @@ func FuzzPlan(f *testing.F) {
 			t.Errorf("ends at %d", m.End)
 		}
 		for i, track := range m.Sounds() {
-			if track.Seconds() < 0 || i > 3 {
+			if track.Seconds < 0 || i > 3 {
 				break
 			}
 			chapters, err := m.Chapters(func(e mp4.Extent) ([]byte, error) { return make([]byte, e.Size), nil })

@@ -173,6 +173,28 @@ func metadata(b []byte) string {
 	return strings.Join(out, "\n")
 }
 
+// TestEdits: what edit lists show.
+func TestEdits(t *testing.T) {
+	dir := t.TempDir()
+	mediatest.Video(t, dir+"/whole.mp4", 3, 440, "-c:v", "mpeg4", "-c:a", "aac")
+	for name, tt := range map[string]struct {
+		edits                [][2]float64
+		seconds, delay, skip float64
+	}{
+		"one":     {[][2]float64{{1.5, 0.25}}, 1.5, 0, 0.25},
+		"late":    {[][2]float64{{0.7, -1}, {1.5, 0.25}}, 1.5, 0.7, 0.25},
+		"to end":  {[][2]float64{{0, 1}}, 3.03 - 1, 0, 1},
+		"pieces":  {[][2]float64{{0.5, 0.25}, {0.5, 1.25}}, 1, 0, -1},
+		"too far": {[][2]float64{{9, 1}}, 3.03 - 1, 0, 1},
+	} {
+		mediatest.Remux(t, dir+"/whole.mp4", dir+"/edited.mp4", mediatest.Layout{ChunkSeconds: 1, Edits: tt.edits})
+		_, m := read(t, dir+"/edited.mp4")
+		if s := m.Sounds()[0]; math.Abs(s.Seconds-tt.seconds) > 0.02 || math.Abs(s.Delay-tt.delay) > 0.001 || math.Abs(s.Skip-tt.skip) > 0.001 {
+			t.Errorf("%s: %v seconds, delay %v, skip %v; want %+v", name, s.Seconds, s.Delay, s.Skip, tt)
+		}
+	}
+}
+
 // sameIndex compares what the index says with what ffprobe says.
 func sameIndex(t *testing.T, movie mediatest.Movie, m *mp4.Movie) {
 	t.Helper()

@@ -20,12 +20,16 @@ type Track struct {
 	Duration       uint64 // of all samples, in units of Timescale
 	Edits          []Edit
 
-	seconds float64
-	stts    struct{ entries, delta uint32 } // of the first entry
-	format  soundFormat
-	odd     bool // two tables of one kind, or more edits than are kept
-	trak    Box
-	stbl    map[string]Box
+	// What the edit list shows of the samples, without one all of them.
+	Seconds float64 // of the samples that are shown
+	Delay   float64 // seconds before the first of them
+	Skip    float64 // seconds of samples before the first of them; -1 where they are shown in pieces
+
+	stts   struct{ entries, delta uint32 } // of the first entry
+	format soundFormat
+	odd    bool // two tables of one kind, or more edits than are kept
+	trak   Box
+	stbl   map[string]Box
 }
 
 // maxEdits is how many edits are kept of a track.
@@ -36,10 +40,6 @@ type Edit struct {
 	Duration uint64 // units of the movie's timescale; 0 for all that is left
 	Start    int64  // units of the track's timescale; -1 for an empty edit, a delay
 }
-
-// Seconds is how long the track's edit list presents it; empty edits, which
-// delay it, hold nothing. Without a list it is as long as its samples.
-func (t *Track) Seconds() float64 { return t.seconds }
 
 func (m *Movie) readTrak(trak Box) (*Track, error) {
 	t := &Track{trak: trak, stbl: map[string]Box{}}
@@ -84,7 +84,7 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 		return nil, err
 	}
 	if t.Timescale != 0 {
-		t.seconds = float64(t.Duration) / float64(t.Timescale)
+		t.Seconds = float64(t.Duration) / float64(t.Timescale)
 	}
 	if edits.End == 0 {
 		return t, nil
