@@ -255,7 +255,7 @@ func TestConverts(t *testing.T) {
 }
 
 func TestSourceResumes(t *testing.T) {
-	b := newBench(t, video(t, "in.mp4", 2))
+	b := newBench(t, video(t, "in.mkv", 2))
 	third := len(b.content) / 3
 	b.onGet = func(w http.ResponseWriter, r *http.Request, n int) bool {
 		switch n {

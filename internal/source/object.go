@@ -187,6 +187,7 @@ const (
 	ReasonBytes  = "less_bytes" // the sound alone comes sooner
 	ReasonDense  = "dense"      // one long answer comes sooner
 	ReasonMixed  = "in_between"
+	ReasonHeld   = "held"  // it came with the index
 	ReasonAsked  = "asked" // the whole was asked for
 )
 

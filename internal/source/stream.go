@@ -50,7 +50,22 @@ func (s *Object) Sound(ctx context.Context, t *mp4.Track) (*Stream, error) {
 	s.figures.mu.Lock()
 	s.figures.sound = p.Bytes
 	s.figures.mu.Unlock()
-	return s.start(ctx, p, s.o.Mode), nil
+	return s.start(ctx, s.held(p), s.o.Mode), nil
+}
+
+// held takes the track's bytes from what was read to find the index, where all
+// of them are there: small files are.
+func (s *Object) held(p mp4.Plan) mp4.Plan {
+	whole := p.Header
+	for _, e := range p.Extents {
+		b := make([]byte, min(e.Size, tailBytes+headBytes))
+		if n, _ := s.index.ReadAt(b, e.Offset); int64(n) < e.Size {
+			return p
+		}
+		whole = append(whole, b...)
+	}
+	s.figures.take(PathSparse, ReasonHeld)
+	return mp4.Plan{Header: whole, Seek: p.Seek}
 }
 
 // Whole streams all of the object.
