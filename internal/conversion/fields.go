@@ -62,7 +62,7 @@ var Fields = []Field{
 	}, {
 		Path: "vbr_quality", Group: "Sound", Type: TypeInteger, Flag: "vbr-quality", Operand: "N",
 		Min: new(0.0), Max: new(9.0), Default: DefaultVBRQuality,
-		Text:     "quality of the variable bit rate: 0 is the best, 9 the smallest",
+		Text:     "quality of the variable bit rate, 0 the best",
 		Edges:    "Not together with `bitrate_kbps`.",
 		Complete: []string{"0\tthe best", "1", "2\tthe default", "3", "4", "5", "6", "7", "8", "9\tthe smallest"},
 	}, {
@@ -72,7 +72,7 @@ var Fields = []Field{
 	}, {
 		Path: "channels", Group: "Sound", Type: TypeInteger, Flag: "channels", Operand: "N",
 		Values: []any{1, 2}, Without: "the source's, at most 2",
-		Text: "1 for mono, 2 for stereo", Complete: []string{"1\tmono", "2\tstereo"},
+		Text: "mono or stereo", Complete: []string{"1\tmono", "2\tstereo"},
 		Edges: "More than two channels are mixed down by the standard coefficients without clipping, and that is noted (`downmixed`).",
 	}, {
 		Path: "track", Group: "Sound", Type: TypeString, Flag: "track", Operand: "TRACK",
@@ -94,9 +94,9 @@ var Fields = []Field{
 		Text: "the loudness to reach, after EBU R128", Edges: "Loudness is measured and reported for every MP3, asked for or not; not for silence and for less than 0.4 s.",
 	}, {
 		Path: "loudness.target_lufs", Group: "Sound", Type: TypeNumber, Flag: "loudness", Operand: "LUFS",
-		Min: new(MinTargetLUFS), Max: new(MaxTargetLUFS), Unit: "LUFS", Without: "required in `loudness`",
+		Min: new(MinTargetLUFS), Max: new(MaxTargetLUFS), Unit: "LUFS", Without: "as loud as the source",
 		Text:     "integrated loudness of the MP3",
-		Edges:    "Reached by one gain for the whole sound. Peaks that would pass the ceiling are limited, and that is noted (`peaks_limited`), as is a target that cannot be reached (`loudness_missed`).",
+		Edges:    "Required in `loudness`. Reached by one gain for the whole sound. Peaks that would pass the ceiling are limited, and that is noted (`peaks_limited`), as is a target that cannot be reached (`loudness_missed`).",
 		Complete: []string{"-14\tmusic on streaming services", "-16\tpodcasts and speech", "-19\tpodcasts in mono", "-23\tbroadcasting, EBU R128"},
 	}, {
 		Path: "loudness.true_peak_db", Group: "Sound", Type: TypeNumber, Flag: "true-peak", Operand: "DB",
@@ -136,8 +136,8 @@ var Fields = []Field{
 		Path: "cover", Group: "Picture and chapters", Type: TypeStringOrNumber, Flag: "cover", Operand: "WHICH",
 		Values: []any{string(CoverNone), string(CoverAttached), string(CoverPoster)}, Min: new(0.0), Max: new(maxSeconds), Unit: "seconds",
 		Default: string(CoverAttached),
-		Text:    "the picture in the MP3: the container's own, a frame that stands for the video, or the one at a time",
-		Edges:   "At most 1000 × 1000 pixels, as JPEG, never enlarged. A picture that cannot be had is noted (`no_cover`) and fails nothing. Frames are decoded on a GPU where there is one.",
+		Text:    "the picture in the MP3",
+		Edges:   "`attached` is the container's own picture, `poster` a frame that stands for the video, a time the frame shown then. At most 1000 × 1000 pixels, as JPEG, never enlarged. A picture that cannot be had is noted (`no_cover`) and fails nothing. Frames are decoded on a GPU where there is one.",
 		Complete: []string{string(CoverNone) + "\tno picture", string(CoverAttached) + "\tthe video's own picture",
 			string(CoverPoster) + "\ta frame that stands for the video"},
 	}, {

@@ -12,6 +12,7 @@ import (
 	"image/jpeg"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,10 @@ var pictureDecoders = map[string]string{
 	"wmv1": "wmv1", "wmv2": "wmv2", "wmv3": "wmv3", "vc1": "vc1", "theora": "theora", "svq1": "svq1", "svq3": "svq3",
 	"prores": "prores", "dnxhd": "dnxhd", "dvvideo": "dvvideo",
 }
+
+// onGPU are the codecs that NVIDIA's decoder knows. Others would be decoded
+// without it, and without a limit on memory.
+var onGPU = []string{"h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "mjpeg"}
 
 // picture is one stream of pictures, or none.
 type picture struct {
@@ -112,14 +117,14 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 	case timed && info.Seconds > 0 && at >= info.Seconds:
 		return picture{}, nil, coverError(fmt.Sprintf("The cover is asked for at %v s, but the video ends after %s.", at, human(info.Seconds)))
 	case timed:
-		return video, spec.withGPU(video, frameAt(at, info.Container)), nil
+		return video, spec.withGPU(video, frameAt(at, info.Start, info.Container)), nil
 	}
-	return video, spec.withGPU(video, posters(spec.from(), spec.until())...), nil
+	return video, spec.withGPU(video, posters(spec.from(), spec.until(), info)...), nil
 }
 
 // withGPU has each shot tried on the GPU first, where the machine has one.
 func (spec EncodeSpec) withGPU(p picture, shots ...shot) []shot {
-	if spec.Class != conversion.GPU {
+	if spec.Class != conversion.GPU || !slices.Contains(onGPU, p.codec) {
 		return shots
 	}
 	var both []shot
@@ -136,49 +141,46 @@ func (spec EncodeSpec) withGPU(p picture, shots ...shot) []shot {
 }
 
 // frameAt picks the frame that a player shows at a time: the last one that
-// begins no later. Decoding begins at the key frame before it; in a stream
-// without an index that may be missed, so it begins earlier there.
-func frameAt(at float64, container string) shot {
-	lead := 0.0
+// begins no later. start is the source's first time stamp. Decoding begins at a
+// key frame that lies before; in a stream without an index that may be missed,
+// so it begins earlier there.
+func frameAt(at, start float64, container string) shot {
+	lead := 1.0 // seeking rounds to the clock of the pictures, which may be slow
 	if container == "mpegts" || container == "mpeg" {
-		lead = min(at, 10)
+		lead = 10
 	}
-	return shot{
-		input: []string{"-noaccurate_seek", "-ss", decimal(at - lead)},
-		// One frame a second, counted up: at 0 comes the last that is not later.
-		filters: "setpts=PTS-" + decimal(lead) + "/TB,fps=fps=1:start_time=0:round=up," + fitted,
+	input := []string{"-copyts"} // times stay exact; a player begins at the first one, but not before 0
+	if seek := at - min(0, start) - lead; seek > 0 {
+		input = append(input, "-noaccurate_seek", "-ss", decimal(seek))
 	}
+	zero := decimal(at + max(0, start))
+	// One frame a second, counted up: at 0 comes the last that is not later.
+	return shot{input: input, filters: "settb=AVTB,setpts=PTS-" + zero + "/TB,fps=fps=1:start_time=0:round=up," + fitted}
 }
 
 // posters pick the most typical of some frames from the middle of a part of
-// the video. until is 0 where the end is not known.
-func posters(from, until float64) []shot {
+// the video; else the one in the very middle, else the first. until is 0 where
+// the end is not known.
+func posters(from, until float64, info Info) []shot {
 	const (
 		frames = 24 // as many are compared
-		short  = 40 // seconds: in a longer video key frames will do
+		short  = 40 // seconds; in a longer video key frames will do
 		window = 60
 	)
-	length := until - from
-	typical := fitted + ",thumbnail=" + strconv.Itoa(frames) // which keeps them in memory
-	keyFrames := func(at, seconds float64, filters string) shot {
-		return shot{
-			input:   []string{"-skip_frame", "nokey", "-noaccurate_seek", "-ss", decimal(at), "-t", decimal(seconds)},
-			filters: filters,
-		}
+	length := max(until-from, 0)
+	seconds := length / 2
+	s := shot{filters: fitted + ",thumbnail=" + strconv.Itoa(frames)} // which keeps them in memory
+	switch {
+	case until == 0:
+		s.input, seconds = []string{"-skip_frame", "nokey"}, window
+	case length > short:
+		s.input, seconds = []string{"-skip_frame", "nokey"}, min(seconds, window)
+	default:
+		seconds = max(seconds, 0.1)
+		s.filters = "fps=" + decimal(frames/seconds) + "," + s.filters
 	}
-	if until == 0 {
-		return []shot{keyFrames(from, window, typical)}
-	}
-	middle := keyFrames(from+length/2, 1, fitted)
-	if length > short {
-		return []shot{keyFrames(from+length/4, min(length/2, window), typical), middle}
-	}
-	seconds := max(length/2, 0.1)
-	every := shot{
-		input:   []string{"-ss", decimal(from + length/4), "-t", decimal(seconds)},
-		filters: "fps=" + decimal(frames/seconds) + "," + typical,
-	}
-	return []shot{every, middle}
+	s.input = append(s.input, "-ss", decimal(from+length/4), "-t", decimal(seconds))
+	return []shot{s, frameAt(from+length/2, info.Start, info.Container), frameAt(from, info.Start, info.Container)}
 }
 
 // from and until are the part of the source that becomes sound, in seconds;
@@ -210,6 +212,7 @@ func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (ima
 		input:    append([]string{"-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
 		decoders: pictureDecoders[from.codec],
 		gpu:      s.gpu,
+		maxBytes: 1 << 30, // it writes to no file, but CUDA shares memory that counts as one
 		args: []string{
 			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
 			"-filter_threads", "1", "-vf", s.filters + ",format=rgba",

@@ -6,9 +6,19 @@
 // A source is whatever somebody uploaded. ffmpeg sees it as one local file in a
 // private directory, may open nothing but local files, tries only the formats
 // and decoders listed in formats.go, and runs within limits on time, CPU,
-// memory and output. No video decoder is ever opened. That is why ffprobe is
-// not used: it opens a decoder for every stream and gives up where it may not.
+// memory and output. No video decoder is opened for sound. That is why ffprobe
+// is not used: it opens a decoder for every stream and gives up where it may not.
 // [Tool.Probe] has ffmpeg itself describe the file instead.
+//
+// A cover takes a run of its own, which may open the decoder of that one
+// picture's codec and none of sound, a minute of time, and as much memory as
+// any other; only on a GPU is memory left to the container's limit, since CUDA
+// maps far more than it uses. What comes out are bare pixels: the JPEG is made
+// of those, so that nothing the picture says about itself gets into the MP3. A
+// cover that cannot be had is a note in the result, never a failure.
+//
+// Of the source's own texts the MP3 repeats title, artist, album, date, genre,
+// comment, number and chapters. Places, devices and all else stay behind.
 //
 // # What counts as whole
 //
@@ -29,5 +39,22 @@
 // missing the source is truncated; where they are there but more than 250 ms of
 // them could not be decoded it is damaged. A click here and there in a whole
 // file is played over, as any player does. Pauses in the source's own timeline
-// are not filled, and silence before the first sound is not added.
+// are not filled, and silence before the first sound is not added. Where start
+// and end are given, only what is promised between them has to be there.
+//
+// # Sound
+//
+// Decoder, filters and encoder run in one ffmpeg, in floating point; see
+// plan.filters. A meter (EBU R128) runs along for every MP3. A loudness that is
+// asked for takes a run to measure, one to encode and one to measure the MP3,
+// and up to three more of the last two where peaks have to be held. A track that
+// is MP3 already is not encoded unless an option demands it.
+//
+// A player plays exactly the source's samples: the delay and padding that the
+// source's container tells are honoured, and the MP3's own information frame
+// tells those of the MP3.
+//
+// The same source and options give the same bytes with the same ffmpeg on every
+// machine of an architecture: it runs on one thread and with the instructions
+// that all of them have.
 package media

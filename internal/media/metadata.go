@@ -47,6 +47,17 @@ func (m metadata) tags(container string, i int) conversion.Tags {
 	return m.file
 }
 
+// shift moves all chapters by some seconds, but for what is at the beginning.
+func (m metadata) shift(by float64) {
+	for i := range m.chapters {
+		for _, t := range []*float64{&m.chapters[i].start, &m.chapters[i].end} {
+			if *t > 0 {
+				*t += by
+			}
+		}
+	}
+}
+
 // parseMetadata reads ffmpeg's metadata format: lines of key=value, in which a
 // backslash takes the meaning from the character behind it, below headings for
 // the file, each stream and each chapter. It never fails: what makes no sense

@@ -33,17 +33,20 @@ type Info struct {
 
 // Track is one sound track.
 type Track struct {
-	Codec      string // ffmpeg's name, such as "aac"
-	SampleRate int    // Hz, 0 where it could not be told
-	Channels   int    // 0 where it could not be told
-	Language   string // as the container has it, '' for none
-	Default    bool   // the container's default track
+	Codec      string  // ffmpeg's name, such as "aac"
+	SampleRate int     // Hz, 0 where it could not be told
+	Channels   int     // 0 where it could not be told
+	Language   string  // as the container has it, '' for none
+	Default    bool    // the container's default track
+	Start      float64 // seconds on a player's clock where it begins; known where Exact
 	Seconds    float64
 	// Exact: Seconds is what the track itself promises. Otherwise it is what
 	// the container promises for all of its streams, or 0 for nothing.
 	Exact bool
 
-	id        uint32 // the container's; 0 where it has none
+	kbps      int     // bit rate, 0 where it could not be told
+	skip      float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+	id        uint32  // the container's; 0 where it has none
 	encrypted bool
 }
 
@@ -90,6 +93,9 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		return Info{}, err
 	}
 	info.meta = parseMetadata(string(meta.bytes))
+	if info.Container == "mp3" || info.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
+		info.meta.shift(info.Start)
+	}
 	info.Title = info.meta.tags(info.Container, 0).Title
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
@@ -100,7 +106,7 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		if m := s.mp4.track(tr.id); m != nil {
 			tr.encrypted = m.encrypted
 			if !s.mp4.fragmented {
-				tr.Seconds, tr.Exact = m.seconds, true
+				tr.Start, tr.Seconds, tr.Exact, tr.skip = max(0, m.delay-info.Start), m.seconds, true, m.skip
 			}
 		}
 	}
@@ -137,6 +143,7 @@ var (
 	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
 	reStream   = regexp.MustCompile(`^  Stream #0:(\d+)(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
 	reRate     = regexp.MustCompile(`, (\d+) Hz(?:, ([^,]+))?`)
+	reBitrate  = regexp.MustCompile(`, (\d+) kb/s`)
 	reLowScore = regexp.MustCompile(`detected only with low score of (\d+)`)
 	reDigits   = regexp.MustCompile(`\d+`)
 )
@@ -214,6 +221,9 @@ func parseTrack(id, language, desc string) Track {
 	if m := reRate.FindStringSubmatch(desc); m != nil {
 		t.SampleRate, _ = strconv.Atoi(m[1])
 		t.Channels = channelCount(m[2])
+	}
+	if m := reBitrate.FindStringSubmatch(desc); m != nil {
+		t.kbps, _ = strconv.Atoi(m[1])
 	}
 	return t
 }

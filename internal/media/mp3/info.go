@@ -10,7 +10,7 @@ import (
 type Info struct {
 	Quality int   // of the encoder, 0 to 100, 100 is best; players only show it
 	Delay   int   // samples per channel that a decoder leaves out at the beginning
-	Samples int64 // per channel that it plays after them
+	Samples int64 // per channel that it plays after them; -1 for all there are, with no word on either end
 }
 
 // EncoderDelay is Info.Delay of what LAME encodes. Decoders add their own 529.
@@ -90,6 +90,9 @@ func infoHeader(first Header, kbps int) Header {
 // the tally has seen, of a constant bit rate or 0. What is not known of the encoder's settings stays 0.
 func infoFrame(h Header, t *tally, kbps int, info Info) ([]byte, error) {
 	padding := t.frames*int64(h.Samples) - int64(info.Delay) - info.Samples
+	if info.Samples == -1 {
+		padding = 0
+	}
 	if info.Delay < 0 || info.Delay > 4095 || padding < 0 || padding > 4095 {
 		return nil, fmt.Errorf("delay of %d and padding of %d samples do not fit an information frame", info.Delay, padding)
 	}
@@ -109,6 +112,9 @@ func infoFrame(h Header, t *tally, kbps int, info Info) ([]byte, error) {
 	t.contents(b[infoTOC:infoQuality], int64(len(frame)))
 	binary.BigEndian.PutUint32(b[infoQuality:], uint32(info.Quality))
 
+	if info.Samples == -1 {
+		return frame, nil
+	}
 	lame := b[infoLAME:]
 	copy(lame, encoderName)
 	lame[9], lame[20] = 4, 0 // VBR of LAME's newer kind
