@@ -130,13 +130,7 @@ func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, fram
 		return sound{}, err
 	}
 	defer os.Remove(raw)
-	o, err := t.run(ctx, command{
-		path:     spec.Source.Path,
-		args:     p.args(spec, l, raw),
-		stdout:   &progressReader{report: progress},
-		timeout:  spec.timeout(p),
-		maxBytes: spec.MaxBytes + 1<<20,
-	})
+	o, err := t.makeFrames(ctx, spec, p, l, raw, progress)
 	if err != nil {
 		return sound{}, err
 	}
@@ -200,24 +194,41 @@ func (p plan) limits(spec EncodeSpec) []string {
 	return []string{"-t", strconv.FormatFloat(spec.MaxSeconds+1, 'f', 3, 64)}
 }
 
-// args are ffmpeg's arguments behind the source.
-func (p plan) args(spec EncodeSpec, l level, raw string) []string {
-	args := []string{
-		"-map", "0:a:" + strconv.Itoa(p.index), "-map_metadata", "-1", "-map_chapters", "-1",
-		"-filter_threads", "1", "-af", p.filters(l, samplePeaks), "-c:a", "libmp3lame",
+// makeFrames makes the frames behind an information frame that tells how many
+// samples there are: with one encoder, or with several where the source promises
+// enough sound. That depends on nothing but the source and the options, so that
+// the MP3 does not either.
+func (t Tool) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
+	c := command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20}
+	if p.promised() >= 2*chunkSeconds(p.rate) {
+		o, _, err := t.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, progress: progress})
+		return o, err
 	}
-	if p.kbps != 0 {
-		args = append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
-	} else {
-		args = append(args, "-q:a", strconv.Itoa(p.quality))
-	}
-	args = append(args, p.limits(spec)...)
-	return append(args,
+	c.args = append(append(c.args, p.encoderArgs()...),
 		"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
-		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1", // it tells how many samples there are
-		"-fflags", "+bitexact", "-flags:a", "+bitexact",
+		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1",
+		"-fflags", "+bitexact",
 		"-stats_period", "0.25", "-progress", "pipe:1",
 		"-f", "mp3", "file:"+raw)
+	c.stdout = &progressReader{report: progress}
+	return t.run(ctx, c)
+}
+
+// soundArgs are ffmpeg's arguments behind the source for the sound to encode.
+func (p plan) soundArgs(spec EncodeSpec, l level) []string {
+	return append([]string{
+		"-map", "0:a:" + strconv.Itoa(p.index), "-map_metadata", "-1", "-map_chapters", "-1",
+		"-filter_threads", "1", "-af", p.filters(l, samplePeaks),
+	}, p.limits(spec)...)
+}
+
+// encoderArgs are those for the encoder.
+func (p plan) encoderArgs() []string {
+	args := []string{"-c:a", "libmp3lame", "-flags:a", "+bitexact"}
+	if p.kbps != 0 {
+		return append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
+	}
+	return append(args, "-q:a", strconv.Itoa(p.quality))
 }
 
 func readMP3(path string) (mp3.Stream, error) {
