@@ -18,6 +18,11 @@ const (
 	tailFrames  = mp3.Lookahead + 2 // for the seam; the last two hear the end of the chunk
 )
 
+// chunkSeconds is the length of a chunk at the MP3's sample rate.
+func chunkSeconds(rate int) float64 {
+	return float64(chunkFrames*mp3.FrameSamples(rate)) / float64(rate)
+}
+
 // chunk is a stretch of sound for an encoder of its own.
 type chunk struct {
 	file *os.File // 32-bit floats, channels in turn; has no name any more

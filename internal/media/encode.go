@@ -142,24 +142,30 @@ func (t Tool) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames
 	return t.encode(ctx, spec, p, level{}, frames, progress)
 }
 
-// encode makes the MP3 once and checks what it made.
+// encode runs the encoder once and checks what it made.
 func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (sound, error) {
-	o, _, err := t.encodeParallel(ctx, parallel{
-		decode: command{path: spec.Source.Path, args: p.decoding(spec, l), timeout: spec.timeout(p), stream: spec.Source.stream},
-		plan:   p, target: frames, maxBytes: spec.MaxBytes, progress: progress,
-	})
+	raw := frames + ".raw"
+	if err := remove(raw); err != nil {
+		return sound{}, err
+	}
+	defer os.Remove(raw)
+	o, err := t.makeFrames(ctx, spec, p, l, raw, progress)
 	if err != nil {
 		return sound{}, err
 	}
-	made, err := readMP3(frames)
+	made, err := readMP3(raw)
 	if err != nil || made.Frames == 0 || o.err != nil {
 		return sound{}, t.judgeFailure(ctx, spec, p, o, made, err)
 	}
 	if err := spec.allows(made); err != nil {
 		return sound{}, err
 	}
+	samples := p.playable(made.Samples)
 	var s sound
-	if s.length, err = t.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
+	if s.length, err = t.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
+		return sound{}, err
+	}
+	if err := seal(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return sound{}, err
 	}
 	levels, ok := o.levels()
@@ -207,13 +213,42 @@ func (p plan) limits(spec EncodeSpec) []string {
 	return []string{"-t", strconv.FormatFloat(spec.MaxSeconds+1, 'f', 3, 64)}
 }
 
-// decoding are ffmpeg's arguments behind the source, up to the format of what it
-// writes.
-func (p plan) decoding(spec EncodeSpec, l level) []string {
+// makeFrames makes the frames behind an information frame that tells how many
+// samples there are: with one encoder, or with several where the source promises
+// enough sound. That depends on nothing but the source and the options, so that
+// the MP3 does not either.
+func (t Tool) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
+	c := command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
+		stream: spec.Source.stream}
+	if p.promised() >= 2*chunkSeconds(p.rate) {
+		o, _, err := t.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, progress: progress})
+		return o, err
+	}
+	c.args = append(append(c.args, p.encoderArgs()...),
+		"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
+		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1",
+		"-fflags", "+bitexact",
+		"-stats_period", "0.25", "-progress", "pipe:1",
+		"-f", "mp3", "file:"+raw)
+	c.stdout = &progressReader{report: progress}
+	return t.run(ctx, c)
+}
+
+// soundArgs are ffmpeg's arguments behind the source for the sound to encode.
+func (p plan) soundArgs(spec EncodeSpec, l level) []string {
 	return append([]string{
 		"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
-		"-filter_threads", "1", "-af", p.filters(l, samplePeaks), "-flags:a", "+bitexact",
+		"-filter_threads", "1", "-af", p.filters(l, samplePeaks),
 	}, p.limits(spec)...)
+}
+
+// encoderArgs are those for the encoder.
+func (p plan) encoderArgs() []string {
+	args := []string{"-c:a", "libmp3lame", "-flags:a", "+bitexact"}
+	if p.kbps != 0 {
+		return append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
+	}
+	return append(args, "-q:a", strconv.Itoa(p.quality))
 }
 
 func readMP3(path string) (mp3.Stream, error) {

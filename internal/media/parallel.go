@@ -26,13 +26,13 @@ import (
 // The folder of the target holds the sound of workers + 2 chunks meanwhile, in
 // files without a name: 30 MB each for stereo at any rate.
 type parallel struct {
-	decode   command // its args end before the format of what it writes to
-	plan     plan    // rate, channels, and bit rate or quality of the MP3
-	target   string  // of the frames behind their information frame; overwritten
-	maxBytes int64   // of them
-	workers  int     // as many as CPUs may be used where 0
-	frames   int     // of a chunk; chunkFrames where 0
-	progress func(seconds float64)
+	decode   command               // its args end before the format of what it writes to
+	plan     plan                  // rate, channels, and bit rate or quality of the MP3
+	target   string                // of the frames behind their information frame; overwritten
+	maxBytes int64                 // of them
+	workers  int                   // as many as CPUs may be used where 0
+	frames   int                   // of a chunk; chunkFrames where 0
+	progress func(seconds float64) // after each chunk; may be nil
 }
 
 // encodeParallel encodes on several cores. The outcome is the decoder's, whose
@@ -90,7 +90,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 		defer sound.Close() // where the decoder is not done, it ends
 		defer close(chunks)
 		var err error
-		if size, err = s.split(ctx, e.playable(sound)); err != nil {
+		if size, err = s.split(ctx, sound); err != nil {
 			fail(err)
 		}
 	})
@@ -121,16 +121,6 @@ func (e parallel) decoder(to *os.File) command {
 	return c
 }
 
-// playable is the sound of the source alone.
-func (e parallel) playable(r io.Reader) io.Reader {
-	const block = 0.2 // seconds
-	p := &playable{r: r, left: -1, block: int(block*float64(e.plan.rate)) * int(e.sampleBytes())}
-	if n := e.plan.samples(); n > 0 {
-		p.left = n * e.sampleBytes()
-	}
-	return p
-}
-
 // sampleBytes is the size of a sample of all channels.
 func (e parallel) sampleBytes() int64 { return 4 * int64(e.plan.channels) }
 
@@ -149,7 +139,7 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 	o, err := t.run(ctx, command{
 		path: e.target, stdin: c.file, formats: "f32le", decoders: "pcm_f32le",
 		input:   []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
-		args:    append(e.plan.lame(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
+		args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
 		stdout:  &out,
 		timeout: e.decode.timeout,
 	})
@@ -169,21 +159,13 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 	return run, nil
 }
 
-// lame are the encoder's options.
-func (p plan) lame() []string {
-	args := []string{"-c:a", "libmp3lame", "-flags:a", "+bitexact"}
-	if p.kbps != 0 {
-		return append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
-	}
-	return append(args, "-q:a", strconv.Itoa(p.quality))
-}
-
 // joining puts the chunks' frames together, in order.
 type joining struct {
 	t      Tool
 	e      parallel
 	w      *mp3.Writer
 	joiner *mp3.Joiner
+	frames int // joined so far
 }
 
 // add waits for a chunk and joins its frames.
@@ -205,7 +187,7 @@ func (j *joining) add(ctx context.Context, c *chunk) error {
 		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", j.e.maxBytes)
 	}
 	if j.e.progress != nil {
-		j.e.progress(float64(j.w.Frames()*int64(mp3.FrameSamples(j.e.plan.rate))) / float64(j.e.plan.rate))
+		j.e.progress(float64(j.frames*mp3.FrameSamples(j.e.plan.rate)) / float64(j.e.plan.rate))
 	}
 	return nil
 }
@@ -215,7 +197,11 @@ func (j *joining) join(c *chunk) error {
 	if c.last {
 		own = len(c.run) - c.lead
 	}
-	return j.joiner.Append(c.run, c.lead, own)
+	if err := j.joiner.Append(c.run, c.lead, own); err != nil {
+		return err
+	}
+	j.frames += own
+	return nil
 }
 
 // finish writes the rest and the information frame.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestParallelLengths(t *testing.T) {
 		if seams > 0 {
 			continue
 		}
-		args := append([]string{"-v", "error", "-i", source}, e.plan.lame()...)
+		args := append([]string{"-v", "error", "-i", source}, e.plan.encoderArgs()...)
 		direct, err := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), append(args, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...).Output()
 		if err != nil || !bytes.HasSuffix(b, direct) {
 			t.Errorf("%d samples: other frames than those of one encoder, %v", samples, err)
@@ -260,5 +261,34 @@ func TestParallelWithoutSeam(t *testing.T) {
 	}
 	if got := played(t, b); len(got) != len(noise) {
 		t.Errorf("a decoder plays %d bytes, want %d", len(got), len(noise))
+	}
+}
+
+// TestEncodeLong: a file of several chunks becomes an MP3 like any other.
+func TestEncodeLong(t *testing.T) {
+	const rate, samples = 16000, 8000001 // more than six chunks
+	source := filepath.Join(t.TempDir(), "long.wav")
+	mediatest.Sound(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
+	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
+	info, err := tool.Probe(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reports []float64
+	spec := EncodeSpec{Source: info, Target: filepath.Join(t.TempDir(), "out.mp3"), Options: conversion.Options{BitrateKbps: 16}}
+	e, err := tool.Encode(t.Context(), spec, func(seconds float64) { reports = append(reports, seconds) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := math.Round(e.MP3.Duration * rate); got != samples || !e.MP3.LengthChecked || e.MP3.Loudness == nil {
+		t.Errorf("%v samples of %d, %+v", got, samples, e.MP3)
+	}
+	if len(reports) < 3 || !slices.IsSorted(reports) || reports[0] < chunkSeconds(rate)-1 {
+		t.Errorf("progress by chunks: %v", reports)
+	}
+	small := spec
+	small.MaxBytes = 200000
+	if _, err := tool.Encode(t.Context(), small, nil); !errors.As(err, new(*Error)) {
+		t.Errorf("too large: %v", err)
 	}
 }

@@ -11,6 +11,19 @@ import (
 // decoderDelay is what decoders add to a stream's own delay, in samples.
 const decoderDelay = 529
 
+// playable is how many of the encoded samples are the source's. Coders that
+// work in blocks fill the last one up; an MP4 tells where the sound ends, and
+// ffmpeg decodes on. Where more than a block would have to go the MP4's tables
+// are wrong, and all of it stays.
+func (p plan) playable(encoded int64) int64 {
+	const block = 0.2 // seconds, more than any coder's
+	n := p.samples()
+	if n > 0 && n < encoded && float64(encoded-n) < block*float64(p.rate) {
+		return n
+	}
+	return encoded
+}
+
 // seal copies the frames of raw behind an information frame of our own, by
 // which players begin with the first sample and end with the last. kbps is the
 // constant bit rate, or 0.

@@ -48,7 +48,8 @@ func Compare(sound, plain, other []byte, frame int) Difference {
 func energy(a, b []byte) float64 {
 	var sum float64
 	for i := 0; i < len(a); i += 4 {
-		sum += math.Pow(sample(a[i:])-sample(b[i:]), 2)
+		d := sample(a[i:]) - sample(b[i:])
+		sum += d * d
 	}
 	return sum
 }

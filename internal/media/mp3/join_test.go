@@ -140,10 +140,10 @@ func TestSeams(t *testing.T) {
 	raised := 0
 	for _, c := range everyCoding() {
 		t.Run(c.String(), func(t *testing.T) {
-			pcm := c.sound(330)
+			pcm := c.sound(215)
 			runs, leads := inChunks(t, c, short, pcm)
 			file, cost := join(t, c, short, c.samples(pcm), runs, leads)
-			if cost.Seams != 3 {
+			if cost.Seams != 2 {
 				t.Errorf("%d seams", cost.Seams)
 			}
 			if _, err := verdict(t, c, pcm, file); err != nil {
