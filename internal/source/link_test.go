@@ -155,7 +155,7 @@ func TestPlanner(t *testing.T) {
 		for _, mbit := range []float64{0.2, 2, 20, 50} {
 			for layout, every := range map[string]float64{"camera": 0.5, "fine": 0.043} {
 				t.Run(fmt.Sprintf("%s %g Mbit %s", name, mbit, layout), func(t *testing.T) {
-					p, size := video(60, mbit, every)
+					p, size := video(120, mbit, every)
 					s := link
 					s.size, s.blank = size, true
 					sparse, fs := simulate(t, s, p, Sparse)

@@ -74,13 +74,14 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 	binary.BigEndian.PutUint32(h.bytes[moov:], uint32(size))
 	h.bytes = append(h.bytes, "\x00\x00\x00\x01mdat........"...)
 
-	co, width := t.offsets()
-	table := trak + int(co.Body+8-t.trak.Start)
-	h.offsets, h.width = h.bytes[table:trak+int(co.End-t.trak.Start)], width
 	if anchor > 0 {
 		h.bytes = append(h.bytes, 0) // its sample
 		h.anchor = h.bytes[anchor:]
 	}
+	// From here on bytes stays where it is: the slices are parts of it.
+	co, width := t.offsets()
+	table := trak + int(co.Body+8-t.trak.Start)
+	h.offsets, h.width = h.bytes[table:trak+int(co.End-t.trak.Start)], width
 	return h, nil
 }
 

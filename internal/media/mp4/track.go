@@ -175,11 +175,11 @@ func (t *Track) readSTTS(r io.ReaderAt, stts Box) error {
 	first := true
 	return entries.each(func(e []byte) {
 		delta := binary.BigEndian.Uint32(e[4:])
-		if first {
-			t.stts.delta, first = delta, false
-		}
 		if int32(delta) < 0 { // seen in broken files; ffmpeg takes it for 1
 			delta = 1
+		}
+		if first {
+			t.stts.delta, first = delta, false
 		}
 		t.Duration += uint64(binary.BigEndian.Uint32(e)) * uint64(delta)
 	})
