@@ -107,7 +107,7 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 	info := parseDump(o.stderr)
 	info.Path, info.Size, info.last, info.stream = path, size, s.last, streams
 	info.late = streams && s.late
-	info.cut = s.mp4 != nil && s.mp4.end > info.Size
+	info.cut = s.mp4 != nil && s.mp4.End > info.Size
 	if s.open {
 		info.Seconds = 0
 	}
@@ -125,10 +125,10 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		if s.mp4 == nil {
 			continue
 		}
-		if m := s.mp4.track(tr.id); m != nil {
-			tr.encrypted = m.encrypted
-			if !s.mp4.fragmented {
-				tr.Start, tr.Seconds, tr.Exact, tr.skip = max(0, m.delay-info.Start), m.seconds, true, m.skip
+		if m := s.mp4.Track(tr.id); m != nil && m.Handler == "soun" {
+			tr.encrypted = m.Encrypted
+			if !s.mp4.Fragmented {
+				tr.Start, tr.Seconds, tr.Exact, tr.skip = max(0, m.Delay-info.Start), m.Seconds, true, m.Skip
 			}
 		}
 	}
@@ -140,12 +140,12 @@ func (s structure) judge(info Info, o outcome) error {
 	if err := o.failure(); err != nil {
 		return err
 	}
-	cut := s.size > info.Size || info.cut && !s.mp4.found
+	cut := s.size > info.Size || info.cut && !s.mp4.Found
 	recognized := info.Container != "" && !misdetected(o.stderr)
 	switch {
 	case cut && (recognized || s.known):
 		return refuse(conversion.CodeTruncated, "The file ends too early; the upload or the recording was cut off.").because(o.tail())
-	case s.mp4 != nil && !s.mp4.found && !recognized:
+	case s.mp4 != nil && !s.mp4.Found && !recognized:
 		return refuse(conversion.CodeDamaged, "The file has no index (moov box), so nothing in it can be found; the recording was probably never finished.").because(o.tail())
 	case !recognized && s.known:
 		return refuse(conversion.CodeDamaged, "The beginning of the file is damaged.").because(o.tail())

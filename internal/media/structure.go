@@ -7,16 +7,18 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"tonearm/internal/media/mp4"
 )
 
 // structure is what the outermost layer of a file says about it, read without
 // ffmpeg.
 type structure struct {
-	known bool    // some container's signature was found
-	size  int64   // bytes that the file ought to have; 0 where it does not say
-	mp4   *movie  // of MP4, MOV and their kin
-	open  bool    // an Ogg file without its last page: its length is only what is there
-	last  float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+	known bool       // some container's signature was found
+	size  int64      // bytes that the file ought to have; 0 where it does not say
+	mp4   *mp4.Movie // of MP4, MOV and their kin
+	open  bool       // an Ogg file without its last page: its length is only what is there
+	last  float64    // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 
 	streams bool // it can be played from a pipe and sounds the same
 	late    bool // what is told beside the sound, such as tags, may stand behind it
@@ -48,13 +50,13 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 	case has("OggS"):
 		return structure{known: true, open: !oggEnds(r, size)}, nil
 	case len(head) >= 8 && mp4Start[string(head[4:8])]:
-		m, err := readMovie(r, size)
+		m, err := mp4.Read(r, size)
 		if err != nil {
 			return structure{}, err
 		}
-		s := structure{known: true, mp4: m, streams: m.streams()}
-		if m.fragmented || !m.found {
-			s.size = m.end // else the sample tables tell more exactly
+		s := structure{known: true, mp4: m, streams: m.Streams()}
+		if m.Fragmented || !m.Found {
+			s.size = m.End // else the sample tables tell more exactly
 		}
 		return s, nil
 	}
@@ -205,6 +207,18 @@ func flvLast(r io.ReaderAt, size int64) float64 {
 		return 0
 	}
 	return float64(uint32(tag[7])<<24|uint32(tag[4])<<16|uint32(tag[5])<<8|uint32(tag[6])) / 1000
+}
+
+// readAt fills p from an offset; what lies beyond the size bytes of r is
+// io.EOF.
+func readAt(r io.ReaderAt, p []byte, at, size int64) error {
+	if at < 0 || at+int64(len(p)) > size {
+		return io.EOF
+	}
+	if n, err := r.ReadAt(p, at); n < len(p) {
+		return err
+	}
+	return nil
 }
 
 // oggEnds reports whether the last page of an Ogg file says that it is the

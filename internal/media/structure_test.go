@@ -65,10 +65,10 @@ func TestMovieTracks(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := inspect(bytes.NewReader(b), int64(len(b)))
-		if err != nil || s.mp4 == nil || !s.mp4.found || len(s.mp4.tracks) != 1 {
+		if err != nil || s.mp4 == nil || !s.mp4.Found || len(s.mp4.Sounds()) != 1 {
 			t.Fatalf("%s: %+v, %v", name, s.mp4, err)
 		}
-		if got := s.mp4.tracks[0]; math.Abs(got.seconds-2) > 0.03 || got.encrypted || s.mp4.track(got.id) == nil {
+		if got := s.mp4.Sounds()[0]; math.Abs(got.Seconds-2) > 0.03 || got.Encrypted || s.mp4.Track(got.ID) != got {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -91,7 +91,7 @@ func FuzzInspect(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.size < 0 || s.last < 0 || s.mp4 != nil && s.mp4.end < 0 {
+		if s.size < 0 || s.last < 0 || s.mp4 != nil && s.mp4.End < 0 {
 			t.Errorf("got %+v", s)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // MaxIndex is the largest moov box in bytes that is looked at. The index of ten
@@ -17,6 +18,7 @@ const maxTracks = 1000
 type Movie struct {
 	Size       int64  // of the file, bytes
 	Found      bool   // there is a whole moov box
+	Front      bool   // it stands before the samples
 	Fragmented bool   // more samples may follow in moof boxes
 	End        int64  // where the last top-level box ends; beyond the file if it is cut
 	Timescale  uint32 // units per second of the movie's own clock
@@ -44,6 +46,8 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 			m.ftyp = b
 		case "moov":
 			m.moov = b
+		case "mdat":
+			m.Front = m.moov.End > 0
 		case "moof":
 			moof = true
 		}
@@ -86,6 +90,11 @@ func (m *Movie) Sounds() []*Track {
 		}
 	}
 	return sounds
+}
+
+// Streams reports whether the file can be played without going back in it.
+func (m *Movie) Streams() bool {
+	return m.Found && m.Front && !m.Fragmented && !slices.ContainsFunc(m.Tracks, (*Track).pieces)
 }
 
 // Track returns the track with an id, or nil.
