@@ -14,6 +14,9 @@ import (
 	"tonearm/internal/conversion"
 )
 
+// maxTracks bounds what a hostile file can make us remember.
+const maxTracks = 1000
+
 // Info is what a source turned out to be.
 type Info struct {
 	Path      string
