@@ -57,4 +57,13 @@
 // The same source and options give the same bytes with the same ffmpeg on every
 // machine of an architecture: it runs on one thread and with the instructions
 // that all of them have.
+//
+// # All cores
+//
+// A source that promises two chunks of sound or more (chunk.go) is decoded once
+// and encoded chunk by chunk, as many at a time as there are CPUs; package mp3
+// joins the frames. The bytes are the same whatever the number of CPUs. A
+// decoder plays what it plays of a single encoder's frames, but for a few where
+// LAME had other room in its bit reservoir: constant bit rates below 160 kbit/s,
+// and beats so loud that they want more than the highest bit rate.
 package media

@@ -57,13 +57,11 @@ func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost
 func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-
 	sound, decoded, err := os.Pipe()
 	if err != nil {
 		return outcome{}, mp3.Cost{}, err
 	}
+	var wg sync.WaitGroup
 	var o outcome
 	wg.Go(func() {
 		defer decoded.Close()
