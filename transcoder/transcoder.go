@@ -26,7 +26,7 @@ const (
 const (
 	defaultReportEvery = 5 * time.Second
 	defaultPatience    = 5 * time.Minute
-	diskSlack          = 512 << 20 // bytes to be free beside the source
+	diskSlack          = 256 << 20 // bytes to be free beside the source
 	connections        = 32        // to the object store
 )
 

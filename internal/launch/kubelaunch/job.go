@@ -34,7 +34,8 @@ const (
 	workMount = "/work"
 	user      = 65532 // as the images have it
 
-	diskSlack = 64 << 20  // of the volume, for what is neither source nor MP3
+	diskSlack = 256 << 20 // bytes beside source and MP3: sound between decoder and encoders
+	mp3Copies = 3         // as encoded, sealed, and behind its tag
 	logSpace  = 64 << 20  // what the container prints counts as ephemeral storage, too
 	leastMP3  = 128 << 20 // of a small source, to ask room for
 )
@@ -82,7 +83,7 @@ func Job(o Options, s launch.Spec) *batchv1.Job {
 		LabelAttempt:                   strconv.Itoa(s.Attempt),
 		LabelClass:                     string(s.Class),
 	}
-	volume := s.SourceSize + o.MaxMP3Bytes + diskSlack
+	volume := s.SourceSize + mp3Copies*o.MaxMP3Bytes + diskSlack
 	likely := s.SourceSize + min(o.MaxMP3Bytes, max(s.SourceSize, leastMP3)) + diskSlack
 	return &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
@@ -130,6 +131,7 @@ func Job(o Options, s launch.Spec) *batchv1.Job {
 							{Name: "TONEARM_ATTEMPT_TOKEN", Value: s.Token},
 							// Below the mount, which belongs to root.
 							{Name: "TONEARM_WORK_DIR", Value: workMount + "/attempt"},
+							{Name: "GOMAXPROCS", Value: cpus(class.Resources)},
 							{Name: "TONEARM_MEMORY_LIMIT_BYTES", Value: strconv.FormatInt(class.Resources.Limits.Memory().Value()-headroom, 10)},
 						},
 						Resources: corev1.ResourceRequirements{
@@ -150,6 +152,15 @@ func Job(o Options, s launch.Spec) *batchv1.Job {
 			},
 		},
 	}
+}
+
+// cpus is how many cores an attempt may count on, at least one.
+func cpus(r corev1.ResourceRequirements) string {
+	q, ok := r.Limits[corev1.ResourceCPU]
+	if !ok {
+		q = r.Requests[corev1.ResourceCPU]
+	}
+	return strconv.FormatInt(max(1, q.Value()), 10) // rounded up
 }
 
 // failureRules make the Job's own condition say how its pod ended; reasonOfJob
