@@ -312,8 +312,8 @@ func TestOutOfMemory(t *testing.T) {
 
 func TestTooMuchDisk(t *testing.T) {
 	tr := try(t, func(o *kubelaunch.Options) { o.MaxMP3Bytes = 1 })
-	r := tr.start(nil) // has 1 MiB of source and 64 MiB of slack
-	tr.leader(r).Do(t, launchtest.Command{Do: launchtest.Write, Text: "mp3", Size: 100 << 20})
+	r := tr.start(nil) // has 1 MiB of source and 256 MiB of slack
+	tr.leader(r).Do(t, launchtest.Command{Do: launchtest.Write, Text: "mp3", Size: 300 << 20})
 	tr.want(r, launch.Killed, "exceeds the limit")
 	tr.stop(r)
 }
