@@ -43,6 +43,7 @@ type Options struct {
 	Policy         conversion.Policy        // default conversion.DefaultPolicy
 	MaxJobs        map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
 	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default 5 min
+	Target         time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
 	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default 100 GiB
 	Limits         attempt.Limits           // of one attempt; default 24 h of sound, 2 GiB of MP3
 	ReportEvery    time.Duration            // default a third of Policy.Lease
@@ -59,6 +60,7 @@ type Dispatcher struct {
 	o       Options
 	outbox  *queue.Outbox
 	metrics *metrics
+	pace    map[conversion.Class]*pace
 	started time.Time
 	inbox   knownDrops
 	snoozed map[string]time.Time // ids that the agenda leaves alone, until when
@@ -105,6 +107,10 @@ func New(o Options) (*Dispatcher, error) {
 		outbox:  &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
 		snoozed: map[string]time.Time{},
 		freed:   make(chan struct{}),
+		pace:    map[conversion.Class]*pace{},
+	}
+	for _, class := range []conversion.Class{conversion.CPU, conversion.GPU} {
+		d.pace[class] = newPace()
 	}
 	d.metrics = newMetrics(o)
 	return d, nil

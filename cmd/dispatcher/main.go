@@ -35,7 +35,7 @@ func main() {
 		fl.stores.BindUsers(f)
 		fl.stores.BindQueue(f)
 		fl.stores.BindS3(f)
-		fl.dispatcher = config.BindDispatcher(f)
+		fl.dispatcher = config.BindDispatcher(f, time.Minute)
 		fl.launcher = launcher.Bind(f)
 		f.StringVar(&fl.attemptKey, "attempt-key", "", "key of attempt tokens, at least 32 bytes in hex; all replicas share it")
 		f.StringVar(&fl.eventToken, "event-token", "", "bearer token that the store's webhook sends")
