@@ -111,8 +111,10 @@ var (
 
 // Limits of the other options.
 const (
-	MinTargetLUFS, MaxTargetLUFS = -36.0, -8.0
-	MinTruePeakDB, MaxTruePeakDB = -9.0, 0.0
+	MinTargetLUFS = -36.0
+	MaxTargetLUFS = -8.0
+	MinTruePeakDB = -9.0
+	MaxTruePeakDB = 0.0
 
 	maxSeconds = 1e6 // of a time in the video
 	maxTag     = 1000

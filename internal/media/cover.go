@@ -12,6 +12,7 @@ import (
 	"image/jpeg"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,10 @@ var pictureDecoders = map[string]string{
 	"wmv1": "wmv1", "wmv2": "wmv2", "wmv3": "wmv3", "vc1": "vc1", "theora": "theora", "svq1": "svq1", "svq3": "svq3",
 	"prores": "prores", "dnxhd": "dnxhd", "dvvideo": "dvvideo",
 }
+
+// onGPU are the codecs that NVIDIA's decoder knows. Others would be decoded
+// without it, and without a limit on memory.
+var onGPU = []string{"h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "mjpeg"}
 
 // picture is one stream of pictures, or none.
 type picture struct {
@@ -119,7 +124,7 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 
 // withGPU has each shot tried on the GPU first, where the machine has one.
 func (spec EncodeSpec) withGPU(p picture, shots ...shot) []shot {
-	if spec.Class != conversion.GPU {
+	if spec.Class != conversion.GPU || !slices.Contains(onGPU, p.codec) {
 		return shots
 	}
 	var both []shot
@@ -154,8 +159,8 @@ func frameAt(at, start float64, container string) shot {
 }
 
 // posters pick the most typical of some frames from the middle of a part of
-// the video, or the one in the very middle. until is 0 where the end is not
-// known.
+// the video; else the one in the very middle, else the first. until is 0 where
+// the end is not known.
 func posters(from, until float64, info Info) []shot {
 	const (
 		frames = 24 // as many are compared
@@ -175,7 +180,7 @@ func posters(from, until float64, info Info) []shot {
 		s.filters = "fps=" + decimal(frames/seconds) + "," + s.filters
 	}
 	s.input = append(s.input, "-ss", decimal(from+length/4), "-t", decimal(seconds))
-	return []shot{s, frameAt(from+length/2, info.Start, info.Container)}
+	return []shot{s, frameAt(from+length/2, info.Start, info.Container), frameAt(from, info.Start, info.Container)}
 }
 
 // from and until are the part of the source that becomes sound, in seconds;
@@ -207,6 +212,7 @@ func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (ima
 		input:    append([]string{"-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
 		decoders: pictureDecoders[from.codec],
 		gpu:      s.gpu,
+		maxBytes: 1 << 30, // it writes to no file, but CUDA shares memory that counts as one
 		args: []string{
 			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
 			"-filter_threads", "1", "-vf", s.filters + ",format=rgba",

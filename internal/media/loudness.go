@@ -138,13 +138,13 @@ func newTarget(l conversion.Loudness) target {
 	return t
 }
 
-// headroom is what the encoder is expected to add to the highest peaks, in dB.
+// headroom is what the encoder is expected to add to limited peaks, in dB.
 const headroom = 0.5
 
 // first is the level to begin with.
 func (t target) first(source *conversion.Levels) level {
 	l := level{gain: hundredths(t.lufs - source.IntegratedLUFS)}
-	if source.TruePeakDB+l.gain > t.ceiling-headroom {
+	if source.TruePeakDB+l.gain > t.ceiling {
 		l.limited, l.ceiling = true, t.ceiling-headroom
 	}
 	return l

@@ -92,7 +92,7 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		return Info{}, err
 	}
 	info.meta = parseMetadata(string(meta.bytes))
-	if info.Container == "mp3" { // ffmpeg counts them from behind the encoder's delay
+	if info.Container == "mp3" || info.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
 		info.meta.shift(info.Start)
 	}
 	info.Title = info.meta.tags(info.Container, 0).Title

@@ -1,7 +1,6 @@
 package media
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -25,24 +24,31 @@ func (p plan) filters(l level, m meter) string {
 	return strings.Join(append(chain, string(m)), ",")
 }
 
-// trim cuts the sound to the sample. Containers with a coarse clock, such as
-// Matroska's milliseconds, misplace the first sample a little: sound that
-// begins so close to the player's zero begins there.
+// trim cuts the sound to the sample, on the clock of a player.
 func (p plan) trim() []string {
 	if p.untrimmed() {
 		return nil
 	}
-	const coarse = "0.002"
 	cut := "atrim=start=" + micro(p.start)
 	if p.end > 0 {
 		cut += ":end=" + micro(p.end)
 	}
 	return []string{
-		fmt.Sprintf("asetpts='PTS-if(lt(abs(STARTPTS*TB-%[1]s),%[2]s),STARTPTS,round(%[1]s/TB))'", micro(p.clock), coarse),
+		"asetpts='" + strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(p.clock)+"/TB)") + "'",
 		cut,
-		fmt.Sprintf("asetpts='PTS-round(%s/TB)'", micro(p.start)),
+		"asetpts='PTS-round(" + micro(p.start) + "/TB)'",
 	}
 }
+
+// steadyClock counts samples, because the time stamps of some containers are
+// coarse: Matroska's are milliseconds. Sound that begins within 2 ms of the
+// player's zero begins there; where time stamps part from the count by more than
+// 20 ms there is a pause, and the count goes on behind it. Register 0 holds what
+// the count is behind of the clock.
+const steadyClock = "if(eq(N,0)," +
+	"st(0,if(lt(abs(PTS-ZERO)*TB,0.002),0,PTS-ZERO))," +
+	"if(gt(abs(PTS-ZERO-N/SR/TB-ld(0))*TB,0.02),st(0,PTS-ZERO-N/SR/TB)));" +
+	"round(N/SR/TB+ld(0))"
 
 // mix brings channels and sample rate to those of the MP3. Several channels are
 // mixed as ITU-R BS.775 says (centre and surrounds 3 dB down, no LFE), all

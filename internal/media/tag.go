@@ -117,11 +117,14 @@ func milliseconds(seconds float64) time.Duration {
 // soundBegins is when the first sound is heard, in seconds on a player's clock.
 // The MP3 begins with it: silence before it is not added.
 func (t Tool) soundBegins(ctx context.Context, info Info, p plan) (float64, error) {
+	if p.track.Exact {
+		return p.track.Start, nil
+	}
 	d := &demuxed{}
 	if _, err := d.run(ctx, t, info, []string{"-map", "0:a:" + strconv.Itoa(p.index), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
-	return max(0, d.sound().start), nil
+	return max(0, d.sound().start-p.clock), nil
 }
 
 // assemble writes the target anew: the tag, then what the file of frames holds.

@@ -164,7 +164,7 @@ func (o outcome) tail() string {
 // environment is all that ffmpeg sees of ours: no token, no FFREPORT.
 func environment() []string {
 	env := []string{"LC_ALL=C", "AV_LOG_FORCE_NOCOLOR=1", "MALLOC_ARENA_MAX=2"}
-	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
+	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"} {
 		if v := os.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -335,6 +335,8 @@ func TestCluster(t *testing.T) {
 		kubectl(t, "-n", services, "rollout", "status", "deploy/dispatcher", "--timeout=2m")
 	})
 
+	t.Run("no GPU", func(t *testing.T) { k.testNoGPU(t, u, video) })
+	t.Run("GPU", func(t *testing.T) { k.testGPU(t, u, video) })
 	t.Run("network", k.testNetwork)
 	t.Run("latency", func(t *testing.T) { k.testLatency(t, u, video) })
 }
