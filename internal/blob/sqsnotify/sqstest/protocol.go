@@ -54,7 +54,7 @@ func (q *Queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.refusal != "" {
-		refuse(w, q.refusal)
+		q.refuse(w)
 		return
 	}
 	switch operation {
@@ -91,7 +91,7 @@ func (q *Queue) receive(w http.ResponseWriter, r *http.Request, in request) {
 		case r.Context().Err() != nil:
 			return // nobody would get them
 		case q.refusal != "":
-			refuse(w, q.refusal)
+			q.refuse(w)
 			return
 		}
 		taken = q.take(n, seconds(hidden))
@@ -142,6 +142,12 @@ func answer(w http.ResponseWriter, out any) {
 	if out != nil {
 		json.NewEncoder(w).Encode(out)
 	}
+}
+
+// refuse answers as Refuse asked for.
+func (q *Queue) refuse(w http.ResponseWriter) {
+	q.refused++
+	refuse(w, q.refusal)
 }
 
 // refuse answers with an error, with a text that no log may repeat.

@@ -36,6 +36,7 @@ type Queue struct {
 	dead     []string
 	redrive  int    // times a message may be received; 0 for any
 	refusal  string // code
+	refused  int
 	waits    int
 }
 
@@ -106,6 +107,13 @@ func (q *Queue) Refuse(code string) {
 	defer q.mu.Unlock()
 	q.refusal = code
 	q.change()
+}
+
+// Refused counts the calls that Refuse had refused.
+func (q *Queue) Refused() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refused
 }
 
 // Waits counts how often a long poll had to wait: once when it comes, and again
