@@ -83,7 +83,7 @@ func regionOf(host string) string {
 func (q *Queue) Ping(ctx context.Context) error {
 	_, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: &q.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn},
-	})
+	}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 }) // whoever asks will ask again
 	if err != nil {
 		return fmt.Errorf("reach notification queue: %w", plain(err))
 	}
