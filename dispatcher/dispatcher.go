@@ -36,8 +36,10 @@ type Options struct {
 	Blobs    blob.Store
 	Launcher launch.Launcher
 
+	Notifications blob.Notifications // for stores that do not call the webhook; TakeNotifications needs it, nothing else
+
 	Bucket     string      // events of other buckets are ignored
-	EventToken string      // bearer token of the store's webhook, at least 16 bytes
+	EventToken string      // bearer token of the store's webhook, at least 16 bytes; with Notifications '' serves none
 	AttemptKey attempt.Key // signs attempt tokens, at least 32 bytes
 
 	Policy         conversion.Policy        // default conversion.DefaultPolicy
@@ -76,7 +78,7 @@ func New(o Options) (*Dispatcher, error) {
 		return nil, errors.New("dispatcher: records, accounts, queue, blobs and launcher are required")
 	case o.Bucket == "":
 		return nil, errors.New("dispatcher: no bucket")
-	case len(o.EventToken) < 16:
+	case len(o.EventToken) < 16 && (o.EventToken != "" || o.Notifications == nil):
 		return nil, errors.New("dispatcher: the event token needs at least 16 bytes")
 	case len(o.AttemptKey) < 32:
 		return nil, errors.New("dispatcher: the attempt key needs at least 32 bytes")
@@ -125,7 +127,9 @@ func orDefault[T int64 | float64 | time.Duration](v *T, d T) {
 // Handler serves the store's events and the transcoders' calls.
 func (d *Dispatcher) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /events/s3", d.serveEvents)
+	if d.o.EventToken != "" {
+		mux.HandleFunc("POST /events/s3", d.serveEvents)
+	}
 	mux.HandleFunc("POST /attempts/{id}/claim", serveCall(d, d.claim))
 	mux.HandleFunc("POST /attempts/{id}/progress", serveCall(d, d.progress))
 	mux.HandleFunc("POST /attempts/{id}/result", serveCall(d, d.result))

@@ -8,13 +8,18 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/service"
 )
 
-const maxEvent = 1 << 20 // bytes of one notification
+const (
+	maxEvent           = 1 << 20 // bytes of one notification
+	notificationTakers = 2       // so that one slow notification does not hold up all others
+)
 
 // serveEvents takes the store's notifications. It answers 200 once all that
 // follows from them is recorded.
@@ -30,26 +35,59 @@ func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, &badRequest{err})
 		return
 	}
+	if err := d.notified(r.Context(), body); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// TakeNotifications takes notifications from Options.Notifications until ctx is
+// done. Every replica may, whoever holds the Lease.
+func (d *Dispatcher) TakeNotifications(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range notificationTakers {
+		wg.Go(func() {
+			service.Repeat(ctx, d.o.Log, "taking notifications", func(ctx context.Context) error {
+				return d.o.Notifications.Receive(ctx, d.takeNotification)
+			})
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// takeNotification acts on one notification. After an error it comes again, also
+// one that nobody can read: the queue knows when to give it up.
+func (d *Dispatcher) takeNotification(ctx context.Context, body []byte) error {
+	err := d.notified(ctx, body)
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		d.o.Log.Warn("notification left in its queue", "error", err)
+	}
+	return err
+}
+
+// notified acts on one notification, whichever way it came. The error of one
+// that cannot be read is a badRequest.
+func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 	events, err := blob.ParseNotification(body)
 	if err != nil {
 		d.metrics.events.WithLabelValues("malformed").Inc()
-		d.fail(w, r, &badRequest{err})
-		return
+		return &badRequest{err}
 	}
 	for _, e := range events {
 		if e.Bucket != d.o.Bucket {
 			d.metrics.events.WithLabelValues("foreign_bucket").Inc()
 			continue
 		}
-		outcome, err := d.observe(r.Context(), e.Key)
+		outcome, err := d.observe(ctx, e.Key)
 		if err != nil {
 			d.metrics.events.WithLabelValues("failed").Inc()
-			d.fail(w, r, err)
-			return
+			return err
 		}
 		d.metrics.events.WithLabelValues(outcome).Inc()
 	}
-	w.WriteHeader(http.StatusOK)
+	return nil
 }
 
 // observe acts on the news that an object may be there, whoever brings it. The
