@@ -92,7 +92,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	}
 	switch c.State {
 	case conversion.AwaitingUpload:
-		outcome, err := d.accept(ctx, c)
+		outcome, err := d.accept(ctx, c, time.Time{})
 		if err != nil || outcome != "not_there" {
 			return err
 		}

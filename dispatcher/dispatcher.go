@@ -114,7 +114,8 @@ func New(o Options) (*Dispatcher, error) {
 	for _, class := range []conversion.Class{conversion.CPU, conversion.GPU} {
 		d.pace[class] = newPace()
 	}
-	d.metrics = newMetrics(o)
+	d.metrics = newMetrics(o.Registerer)
+	o.Registerer.MustRegister(collector{d})
 	return d, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
@@ -80,7 +81,7 @@ func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 			d.metrics.events.WithLabelValues("foreign_bucket").Inc()
 			continue
 		}
-		outcome, err := d.observe(ctx, e.Key)
+		outcome, err := d.observe(ctx, e.Key, e.Time)
 		if err != nil {
 			d.metrics.events.WithLabelValues("failed").Inc()
 			return err
@@ -90,19 +91,19 @@ func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// observe acts on the news that an object may be there, whoever brings it. The
-// outcome is a word for metrics.
-func (d *Dispatcher) observe(ctx context.Context, key string) (outcome string, err error) {
+// observe acts on the news that an object may be there since at, whoever brings
+// it. The outcome is a word for metrics.
+func (d *Dispatcher) observe(ctx context.Context, key string, at time.Time) (outcome string, err error) {
 	switch {
 	case strings.HasPrefix(key, conversion.UploadPrefix):
-		return d.observeUpload(ctx, key)
+		return d.observeUpload(ctx, key, at)
 	case strings.HasPrefix(key, conversion.InboxPrefix):
-		return d.observeDrop(ctx, key)
+		return d.observeDrop(ctx, key, at)
 	}
 	return "foreign_key", nil
 }
 
-func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, error) {
+func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time) (string, error) {
 	id, ok := conversion.ParseUploadKey(key)
 	if !ok {
 		return "foreign_key", nil
@@ -116,7 +117,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, err
 	}
 	switch c.State {
 	case conversion.AwaitingUpload, conversion.Expired:
-		return d.accept(ctx, c)
+		return d.accept(ctx, c, at)
 	case conversion.Deleted: // it came after its owner deleted the conversion
 		if err := d.o.Blobs.Delete(ctx, key); err != nil {
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
@@ -129,7 +130,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, err
 
 // accept asks the store for the upload of c and queues the conversion if it is
 // there.
-func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion) (string, error) {
+func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time) (string, error) {
 	o, err := d.o.Blobs.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return "not_there", nil
@@ -146,6 +147,7 @@ func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion) (strin
 	if !moved {
 		return "repeated", nil
 	}
+	d.metrics.noticed(c, at, o)
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	return "recorded", nil
 }
@@ -162,7 +164,7 @@ func objectOf(o blob.Object) conversion.Object {
 
 // observeDrop makes a conversion of a file dropped into the inbox, once its
 // owner has an account.
-func (d *Dispatcher) observeDrop(ctx context.Context, key string) (string, error) {
+func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) (string, error) {
 	email, filename, ok := conversion.ParseInboxKey(key)
 	if !ok {
 		return "foreign_key", nil
@@ -219,6 +221,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string) (string, error
 		return "", fmt.Errorf("record inbox drop: %w", err)
 	}
 	d.outbox.Flush(ctx, c)
+	d.metrics.noticed(c, at, head)
 	d.o.Log.Info("inbox drop recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	d.metrics.finished(c)
 	return "recorded", nil

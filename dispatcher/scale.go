@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +29,27 @@ func (d *Dispatcher) allowed(ctx context.Context, class conversion.Class, runnin
 	if err != nil {
 		return 0, err
 	}
-	b := backlog{queued: d.pace[class].of(max(int(depth.Waiting), 1), depth.WaitingSize), left: left} // one may come at any moment
-	if !depth.WaitingSince.IsZero() {
-		b.age = d.o.Now().Sub(depth.WaitingSince)
+	return jobs(backlog{
+		queued: d.pace[class].of(max(int(depth.Waiting), 1), depth.WaitingSize), // one may come at any moment
+		left:   left, age: depthAge(depth, d.o.Now()),
+	}, d.o.Target, limit), nil
+}
+
+// depthAge is for how long the message has waited that waits longest.
+func depthAge(depth queue.Depth, now time.Time) time.Duration {
+	if depth.WaitingSince.IsZero() {
+		return 0
 	}
-	return jobs(b, d.o.Target, limit), nil
+	return max(0, now.Sub(depth.WaitingSince))
+}
+
+// running lists the attempts of class that run.
+func (d *Dispatcher) running(ctx context.Context, class conversion.Class) ([]launch.Attempt, error) {
+	running, err := d.o.Launcher.Running(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count running attempts: %w", err)
+	}
+	return slices.DeleteFunc(running, func(a launch.Attempt) bool { return a.Class != class }), nil
 }
 
 // left predicts how much work is left in running attempts. Those that another

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -61,11 +60,10 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) error {
 	for {
 		freed := d.nextFreed()
-		running, err := d.o.Launcher.Running(ctx)
+		running, err := d.running(ctx, class)
 		if err != nil {
-			return fmt.Errorf("count running attempts: %w", err)
+			return err
 		}
-		running = slices.DeleteFunc(running, func(a launch.Attempt) bool { return a.Class != class })
 		allowed, err := d.allowed(ctx, class, running)
 		if err != nil {
 			return err

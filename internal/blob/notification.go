@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -15,10 +16,11 @@ import (
 type Event struct {
 	Name    string // such as ObjectCreated:Put, without "s3:"
 	Bucket  string
-	Key     string // decoded
-	ETag    string // without quotes
-	Version string // '' where the bucket keeps none
-	Size    int64  // bytes
+	Key     string    // decoded
+	ETag    string    // without quotes
+	Version string    // '' where the bucket keeps none
+	Size    int64     // bytes
+	Time    time.Time // when the upload was finished; zero where it is not said
 }
 
 // Notifications is a queue that a store puts its notifications into, for those
@@ -53,6 +55,7 @@ type notificationRecord struct {
 	EventVersion string         `json:"eventVersion"`
 	EventSource  string         `json:"eventSource"`
 	EventName    string         `json:"eventName"`
+	EventTime    string         `json:"eventTime,omitempty"` // RFC 3339
 	S3           notificationS3 `json:"s3"`
 }
 
@@ -121,8 +124,10 @@ func (r notificationRecord) event(name string) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("key: %w", err)
 	}
+	at, _ := time.Parse(time.RFC3339, r.EventTime) // nothing but a figure depends on it
 	return Event{
 		Name:    name,
+		Time:    at,
 		Bucket:  r.S3.Bucket.Name,
 		Key:     key,
 		ETag:    TrimETag(r.S3.Object.ETag),
@@ -147,6 +152,9 @@ func (e Event) checked() (Event, error) {
 // FormatNotification renders one event as ParseNotification reads it.
 func FormatNotification(e Event) ([]byte, error) {
 	r := notificationRecord{EventVersion: "2.1", EventSource: "aws:s3", EventName: e.Name}
+	if !e.Time.IsZero() {
+		r.EventTime = e.Time.UTC().Format(time.RFC3339Nano)
+	}
 	r.S3.SchemaVersion = "1.0"
 	r.S3.Bucket.Name = e.Bucket
 	r.S3.Object.Key = url.QueryEscape(e.Key)

@@ -52,9 +52,11 @@ func TestParseNotification(t *testing.T) {
 		want       []blob.Event
 	}{
 		{"minio", minioBody, []blob.Event{{Name: "ObjectCreated:Put", Bucket: "b", Key: "inbox/a+b@example.org/x.mp4",
-			ETag: "d41d8cd98f00b204e9800998ecf8427e", Size: 1048576}}},
+			ETag: "d41d8cd98f00b204e9800998ecf8427e", Size: 1048576,
+			Time: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)}}},
 		{"aws", awsBody, []blob.Event{{Name: "ObjectCreated:CompleteMultipartUpload", Bucket: "b", Key: "uploads/u/c/source",
-			ETag: "d41d-2", Version: "096fKKXTRTtl3on89fVO.nfljtsv6qko", Size: 1024}}},
+			ETag: "d41d-2", Version: "096fKKXTRTtl3on89fVO.nfljtsv6qko", Size: 1024,
+			Time: time.Unix(0, 0).UTC()}}},
 		{"aws test", `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2014-10-13T15:57:02.089Z","Bucket":"b","RequestId":"5","HostId":"8"}`, nil},
 		{"EventBridge", bridgeBody, []blob.Event{{Name: "ObjectCreated:PutObject", Bucket: "b", Key: "inbox/a+b@example.org/100%25 x.mp4",
 			ETag: "b1946", Version: "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", Size: 5}}},
