@@ -94,7 +94,9 @@ func (m *metrics) noticed(c conversion.Conversion, at time.Time, o blob.Object) 
 }
 
 func (m *metrics) claimed(c conversion.Conversion) {
-	m.stage(stageQueue, c.Class, c.ClaimedAt.Sub(c.QueuedAt))
+	if c.Attempt == 1 { // later ones were queued before the first one failed
+		m.stage(stageQueue, c.Class, c.ClaimedAt.Sub(c.QueuedAt))
+	}
 }
 
 func (m *metrics) done(c conversion.Conversion) {
