@@ -27,6 +27,9 @@ type Accounts interface {
 	ByEmail(ctx context.Context, email string) (account.User, error)
 }
 
+// classes are those of attempts.
+var classes = []conversion.Class{conversion.CPU, conversion.GPU}
+
 // Options is everything a dispatcher needs. Fields without a default are
 // required.
 type Options struct {
@@ -111,7 +114,7 @@ func New(o Options) (*Dispatcher, error) {
 		freed:   make(chan struct{}),
 		pace:    map[conversion.Class]*pace{},
 	}
-	for _, class := range []conversion.Class{conversion.CPU, conversion.GPU} {
+	for _, class := range classes {
 		d.pace[class] = newPace()
 	}
 	d.metrics = newMetrics(o.Registerer)
@@ -199,7 +202,7 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 }
 
 // update writes one transition and reports whether it changed the state. What
-// became done or failed by it is counted, and what fell back to another class.
+// became final by it is counted, and what fell back to another class.
 func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, moved bool, err error) {
 	var before conversion.Conversion
 	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {

@@ -7,6 +7,7 @@ import (
 
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
 )
 
 type metrics struct {
@@ -33,6 +34,13 @@ const (
 	stageConvert = "convert" // claimed → done
 )
 
+// endedLost counts the attempts whose end nobody has seen.
+const endedLost = "lost"
+
+// eventOutcomes are what comes of a notification or of a find of the sweep.
+var eventOutcomes = []string{"recorded", "repeated", "found_by_sweep", "not_there", "deleted", "unknown_key", "unknown_owner",
+	"foreign_key", "foreign_bucket", "unauthorized", "malformed", "failed"}
+
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tonearm_" + name, Help: help}, labels)
@@ -42,7 +50,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
 		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
-		conversions: counter("conversions_finished_total", "Conversions that became done or failed.", "class", "state", "code"),
+		conversions: counter("conversions_finished_total", "Conversions that became done, failed or expired (the upload never came).", "class", "state", "code"),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tonearm_stage_duration_seconds",
 			Help: "Time of a file in each stage: notice (upload finished to queued; to the second where a sweep found it), " +
 				"queue (queued to claimed by a transcoder), convert (claimed to done).",
@@ -61,19 +69,46 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unknownOwner: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_unknown_owner_objects",
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
-	for _, reason := range []string{conversion.FallbackWaited, conversion.FallbackOff} {
-		m.fallbacks.WithLabelValues(reason) // so that the first one is seen as a rise
-	}
+	m.zero()
 	r.MustRegister(m.events, m.launched, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
 		m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner)
 	return m
 }
 
-// finished counts c if it has just become done or failed.
+// zero shows every series from the start, so that the first count of each is seen
+// as a rise.
+func (m *metrics) zero() {
+	for _, outcome := range eventOutcomes {
+		m.events.WithLabelValues(outcome)
+	}
+	m.ended.WithLabelValues(endedLost)
+	for _, reason := range launch.Reasons {
+		m.ended.WithLabelValues(string(reason))
+	}
+	for _, reason := range []string{conversion.FallbackWaited, conversion.FallbackOff} {
+		m.fallbacks.WithLabelValues(reason)
+	}
+	for _, class := range classes {
+		class := string(class)
+		m.conversions.WithLabelValues(class, string(conversion.Done), "")
+		m.conversions.WithLabelValues(class, string(conversion.Expired), "")
+		for _, code := range conversion.Codes {
+			m.conversions.WithLabelValues(class, string(conversion.Failed), string(code))
+		}
+		for _, stage := range []string{stageNotice, stageQueue, stageConvert} {
+			m.stages.WithLabelValues(stage, class)
+		}
+		for _, c := range []*prometheus.CounterVec{m.launched, m.sourceBytes, m.readBytes, m.mp3Bytes, m.audio} {
+			c.WithLabelValues(class)
+		}
+	}
+}
+
+// finished counts c if it has just become done, failed or expired.
 func (m *metrics) finished(c conversion.Conversion) {
 	code := ""
 	switch {
-	case c.State == conversion.Done:
+	case c.State == conversion.Done, c.State == conversion.Expired:
 	case c.State == conversion.Failed && c.Error != nil:
 		code = string(c.Error.Code)
 	default:
