@@ -5,8 +5,7 @@ import "tonearm/dashboards/grafana"
 // file is where a dashboard is kept: its uid without the project's name.
 func file(d grafana.Dashboard) string { return d.UID[len("tonearm-"):] + ".json" }
 
-// runbook is where the pages in docs/ are published. Provision the dashboard with
-// the address of your copy.
+// runbook is where docs/operations.md is published: change it to your address.
 const runbook = "https://tonearm.example.org/docs/operations.md"
 
 func throughput() grafana.Dashboard {
@@ -55,9 +54,9 @@ func rate() row {
 				{"", `sum(increase(tonearm_conversions_finished_total{*,state="failed"}[$__range])) / (sum(increase(tonearm_conversions_finished_total{*,state=~"done|failed"}[$__range])) > 0) or vector(0)`}}},
 		{title: "Waiting now", about: "Files that wait for an attempt.", unit: count, anchor: whenWrong, width: 6, stat: true, queries: []query{
 			{"", `sum(max by (cluster, namespace, class) (tonearm_queue_messages{*,class=~"cpu|gpu",waiting_for="taker"}))`}}},
-		{title: "Files per hour", about: "Uploads that were queued, and files that ended, by class and outcome. Queued above done for long: the queue grows.",
+		{title: "Files per hour", about: "Files whose first attempt began, and files that ended, by class and outcome.",
 			unit: filesPerH, anchor: lookAt, width: 12, queries: []query{
-				{"{{class}} queued", `3600 * sum by (class) (rate(tonearm_stage_duration_seconds_count{*,stage="notice"}[$__rate_interval]))`},
+				{"{{class}} begun", `3600 * sum by (class) (rate(tonearm_stage_duration_seconds_count{*,stage="queue"}[$__rate_interval]))`},
 				{"{{class}} {{state}}", `3600 * sum by (class, state) (rate(tonearm_conversions_finished_total{*}[$__rate_interval]))`}}},
 		{title: "Sound per hour", about: "Hours of sound converted in an hour, by class: how many times faster than listening the whole installation is.",
 			unit: hoursPerH, anchor: lookAt, width: 12, queries: []query{
@@ -103,7 +102,7 @@ func failures() row {
 func duration() row {
 	stage := func(name string) []query { return quantiles("tonearm_stage_duration_seconds", `,stage="`+name+`"`) }
 	return row{"Duration", []panel{
-		{title: "Upload finished → queued", about: "How long the store's notification took. Files that the sweep found are in it, to the second.",
+		{title: "Upload finished → queued", about: "How long the store's notification took. Files that the sweep found are in it, to the second; those whose client said first that they are complete are not.",
 			unit: seconds, anchor: whenWrong, width: 6, queries: stage("notice")},
 		{title: "Queued → claimed", about: "Time of first attempts in the queue, with the start of their Job.", unit: seconds, anchor: whenWrong, width: 6, queries: stage("queue")},
 		{title: "Claimed → done", about: "Reading, converting and storing.", unit: seconds, anchor: lookAt, width: 6, queries: stage("convert")},

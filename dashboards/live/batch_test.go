@@ -108,10 +108,11 @@ func (s *tonearm) batch() (mails int) {
 	}
 	whole := m.video("whole.mkv", 20, 440)
 	bad := map[string]string{
-		m.text("text.mp4"):             "not_media",
-		m.half("broken.mkv", whole):    "truncated",
+		m.text("text.mp4"):          "not_media",
+		m.half("broken.mkv", whole): "truncated",
 		m.ffmpeg("silent.mp4", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-t", "3", "-c:v", "mpeg4"): "no_audio",
 	}
+	s.refused()
 	for _, options := range [][]string{
 		{}, {"--preset", "voice", "--start", "1"}, {"--bitrate", "192", "--loudness=-16"}, {"--end", "2", "--cover", "none", "--chapters", "drop"},
 	} {

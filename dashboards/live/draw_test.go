@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"image"
+	"image/color"
 	"image/color/palette"
 	stddraw "image/draw"
 	"image/png"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,6 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
 	vgdraw "gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -135,18 +136,17 @@ func (p picture) plot() (*plot.Plot, error) {
 	g.Y.Tick.Marker = marks{unit}
 	g.Legend.Top, g.Legend.Left = true, true
 	g.Add(plotter.NewGrid())
-	for i, l := range p.lines {
-		drawn, err := plotter.NewLine(l.points)
+	lines := p.shown()
+	for i, l := range lines {
+		drawn, err := p.add(g, l, colours[i%len(colours)])
 		if err != nil {
 			return nil, err
 		}
-		drawn.Color = plotutil.Color(i)
-		g.Add(drawn)
 		switch {
 		case i < most:
 			g.Legend.Add(l.name, drawn)
 		case i == most:
-			g.Legend.Add(fmt.Sprintf("and %d more", len(p.lines)-most))
+			g.Legend.Add(fmt.Sprintf("and %d more", len(lines)-most))
 		}
 	}
 	if len(p.lines) == 0 {
@@ -158,8 +158,51 @@ func (p picture) plot() (*plot.Plot, error) {
 	if g.Y.Max <= 0 {
 		g.Y.Max = 1
 	}
-	g.Y.Max *= 1.1
+	g.Y.Max *= 1.1 + 0.08*float64(min(len(lines), most)) // room for the legend
 	return g, nil
+}
+
+// shown leaves out the lines that are zero throughout, where there are many.
+func (p picture) shown() []line {
+	var lines []line
+	for _, l := range p.lines {
+		if slices.ContainsFunc(l.points, func(at plotter.XY) bool { return at.Y != 0 }) {
+			lines = append(lines, l)
+		}
+	}
+	if len(p.lines) <= 4 {
+		return p.lines
+	}
+	return lines
+}
+
+// add draws a line, or a bar for each of its points.
+func (p picture) add(g *plot.Plot, l line, c color.Color) (plot.Thumbnailer, error) {
+	drawn, err := plotter.NewLine(l.points)
+	if err != nil {
+		return nil, err
+	}
+	drawn.Color, drawn.Width = c, vg.Points(1.2)
+	if p.panel.FieldConfig.Defaults.Custom["drawStyle"] != "bars" {
+		g.Add(drawn)
+		return drawn, nil
+	}
+	for _, at := range l.points {
+		bar, err := plotter.NewLine(plotter.XYs{{X: at.X}, at})
+		if err != nil {
+			return nil, err
+		}
+		bar.Color, bar.Width = c, 3
+		g.Add(bar)
+	}
+	return drawn, nil
+}
+
+// colours tell the lines of a panel from each other.
+var colours = []color.Color{
+	color.RGBA{0x33, 0x99, 0x33, 0xff}, color.RGBA{0x33, 0x66, 0xcc, 0xff}, color.RGBA{0xff, 0x99, 0, 0xff},
+	color.RGBA{0xcc, 0x33, 0x33, 0xff}, color.RGBA{0x99, 0x33, 0xcc, 0xff}, color.RGBA{0, 0x99, 0x99, 0xff},
+	color.RGBA{0x66, 0x66, 0x66, 0xff}, color.RGBA{0xcc, 0x66, 0x99, 0xff}, color.RGBA{0x99, 0x99, 0, 0xff},
 }
 
 // marks are the numbers at the left, with their unit.
