@@ -6,7 +6,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm test large-test cluster-test images lint clean
+.PHONY: help demo up build tonearm test large-test cluster-test dashboards-test images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,7 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 	go vet ./...
 	go run ./test/servers -- sh -c 'go test -race -timeout 25m $$(go list ./... | grep -v /test/e2e) && go test -race -v -timeout 25m ./test/e2e'
 	cd test/ferretdb && go test ./...
+	cd dashboards && go test -count=1 . ./grafana
 
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup
@@ -42,9 +43,14 @@ images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah;
 cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
 	scripts/cluster-test
 
+dashboards-test: ## every query of the dashboards on a real Prometheus that scrapes a mixed batch (2 minutes); DRAW=DIR draws the panels
+	@scripts/setup ffmpeg prometheus
+	cd dashboards && go test -count=1 . ./grafana
+	cd dashboards && go test -count=1 -v -timeout 15m ./live $(if $(DRAW),-draw '$(abspath $(DRAW))')
+
 lint: $(LINT) $(VULN) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff
-	@for m in test/ferretdb test/node kustomize/check; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
+	@for m in test/ferretdb test/node kustomize/check dashboards; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
 	$(LINT) run ./...
 	@scripts/vulnerabilities $(VULN)
 

@@ -92,7 +92,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	}
 	switch c.State {
 	case conversion.AwaitingUpload:
-		outcome, err := d.accept(ctx, c)
+		outcome, err := d.accept(ctx, c, time.Time{})
 		if err != nil || outcome != "not_there" {
 			return err
 		}
@@ -166,7 +166,7 @@ func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion)
 		return err
 	}
 	d.o.Log.Warn("attempt lost", "conversion_id", c.ID, "attempt", ref.Attempt)
-	d.metrics.ended.WithLabelValues("lost").Inc()
+	d.metrics.ended.WithLabelValues(endedLost).Inc()
 	return d.halt(ctx, ref)
 }
 

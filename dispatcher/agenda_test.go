@@ -225,6 +225,31 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// A counter that appears with its first count hides that count from rate().
+func TestCountersStartAtZero(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	got := map[string]int{}
+	for _, f := range w.gather() {
+		got[f.GetName()] = len(f.GetMetric())
+	}
+	for name, want := range map[string]int{
+		"tonearm_conversions_finished_total": 2 * (2 + len(conversion.Codes)),
+		"tonearm_stage_duration_seconds":     2 * 3,
+		"tonearm_attempts_launched_total":    2,
+		"tonearm_attempts_ended_total":       1 + len(launch.Reasons),
+		"tonearm_source_bytes_total":         2,
+		"tonearm_source_read_bytes_total":    2,
+		"tonearm_mp3_bytes_total":            2,
+		"tonearm_audio_seconds_total":        2,
+		"tonearm_events_total":               12,
+	} {
+		if got[name] != want {
+			t.Errorf("%s has %d series, want %d", name, got[name], want)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

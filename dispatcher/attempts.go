@@ -48,11 +48,16 @@ func serveCall[B any](d *Dispatcher, do func(ctx context.Context, id string, n i
 }
 
 func (d *Dispatcher) claim(ctx context.Context, id string, n int, claim attempt.Claim) (any, error) {
+	first := false
 	c, err := d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
+		first = c.Nonce == ""
 		return c.Claim(n, claim.Nonce, d.o.Policy, d.o.Now())
 	})
 	if err != nil {
 		return nil, err
+	}
+	if first {
+		d.metrics.claimed(c)
 	}
 	source, target, err := d.urls(ctx, c)
 	if err != nil {
@@ -170,6 +175,8 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		return c, err
 	}
 	if moved {
+		d.metrics.done(c)
+		d.pace[c.Class].observe(c.Object.Size, c.FinishedAt.Sub(c.StartedAt))
 		d.o.Log.Info("conversion done", "conversion_id", id, "attempt", n,
 			"audio_seconds", c.MP3.Duration, "mp3_bytes", c.MP3.Size)
 	}

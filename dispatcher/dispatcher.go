@@ -27,6 +27,9 @@ type Accounts interface {
 	ByEmail(ctx context.Context, email string) (account.User, error)
 }
 
+// classes are those of attempts.
+var classes = []conversion.Class{conversion.CPU, conversion.GPU}
+
 // Options is everything a dispatcher needs. Fields without a default are
 // required.
 type Options struct {
@@ -36,13 +39,16 @@ type Options struct {
 	Blobs    blob.Store
 	Launcher launch.Launcher
 
+	Notifications blob.Notifications // for stores that do not call the webhook; TakeNotifications needs it, nothing else
+
 	Bucket     string      // events of other buckets are ignored
-	EventToken string      // bearer token of the store's webhook, at least 16 bytes
+	EventToken string      // bearer token of the store's webhook, at least 16 bytes; with Notifications '' serves none
 	AttemptKey attempt.Key // signs attempt tokens, at least 32 bytes
 
 	Policy         conversion.Policy        // default conversion.DefaultPolicy
 	MaxJobs        map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
 	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default 5 min
+	Target         time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
 	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default 100 GiB
 	Limits         attempt.Limits           // of one attempt; default 24 h of sound, 2 GiB of MP3
 	ReportEvery    time.Duration            // default a third of Policy.Lease
@@ -59,6 +65,7 @@ type Dispatcher struct {
 	o       Options
 	outbox  *queue.Outbox
 	metrics *metrics
+	pace    map[conversion.Class]*pace
 	started time.Time
 	inbox   knownDrops
 	snoozed map[string]time.Time // ids that the agenda leaves alone, until when
@@ -74,7 +81,7 @@ func New(o Options) (*Dispatcher, error) {
 		return nil, errors.New("dispatcher: records, accounts, queue, blobs and launcher are required")
 	case o.Bucket == "":
 		return nil, errors.New("dispatcher: no bucket")
-	case len(o.EventToken) < 16:
+	case len(o.EventToken) < 16 && (o.EventToken != "" || o.Notifications == nil):
 		return nil, errors.New("dispatcher: the event token needs at least 16 bytes")
 	case len(o.AttemptKey) < 32:
 		return nil, errors.New("dispatcher: the attempt key needs at least 32 bytes")
@@ -105,8 +112,13 @@ func New(o Options) (*Dispatcher, error) {
 		outbox:  &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
 		snoozed: map[string]time.Time{},
 		freed:   make(chan struct{}),
+		pace:    map[conversion.Class]*pace{},
 	}
-	d.metrics = newMetrics(o)
+	for _, class := range classes {
+		d.pace[class] = newPace()
+	}
+	d.metrics = newMetrics(o.Registerer)
+	o.Registerer.MustRegister(collector{d})
 	return d, nil
 }
 
@@ -119,7 +131,9 @@ func orDefault[T int64 | float64 | time.Duration](v *T, d T) {
 // Handler serves the store's events and the transcoders' calls.
 func (d *Dispatcher) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /events/s3", d.serveEvents)
+	if d.o.EventToken != "" {
+		mux.HandleFunc("POST /events/s3", d.serveEvents)
+	}
 	mux.HandleFunc("POST /attempts/{id}/claim", serveCall(d, d.claim))
 	mux.HandleFunc("POST /attempts/{id}/progress", serveCall(d, d.progress))
 	mux.HandleFunc("POST /attempts/{id}/result", serveCall(d, d.result))
@@ -188,7 +202,7 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 }
 
 // update writes one transition and reports whether it changed the state. What
-// became done or failed by it is counted, and what fell back to another class.
+// became final by it is counted, and what fell back to another class.
 func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, moved bool, err error) {
 	var before conversion.Conversion
 	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {

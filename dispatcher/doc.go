@@ -1,7 +1,7 @@
 // Package dispatcher turns uploads into attempts and attempts into results.
 //
-// It hears of uploads from the store's notifications and finds the ones it was
-// not told of, takes work from the queue as capacity allows, launches one
+// It hears of uploads from the store's notifications, by webhook or from a queue
+// of them, and finds the ones it was not told of, takes work from the queue as capacity allows, launches one
 // attempt for each message, serves the three calls of the transcoders, and
 // keeps the agenda: whatever a record says has to be looked at by now.
 //
@@ -15,18 +15,19 @@
 // cpu; the record says so.
 //
 // When a neighbour fails:
-//   - Records down: events are answered 503 and sent again by the store or
-//     found by the sweep; attempts go on and repeat their reports; nothing is
+//   - Records down: events are answered 503 or left in their queue, and come
+//     again or are found by the sweep; attempts go on and repeat their reports; nothing is
 //     launched.
 //   - Queue down: transitions are written, their messages wait in the records'
 //     outboxes. Queue wiped: its generation changes and everything owed is
 //     published again.
+//   - Queue of notifications down: the sweep finds uploads.
 //   - Object store down: what needs a HEAD waits; attempts retry.
 //   - Accounts down: inbox drops wait for the next sweep; nothing else notices.
 //   - Launcher down or full: messages go back to the queue.
 //
 // Any number of replicas may serve events and attempts. Permissions: read and
 // write the conversions; read the accounts; read, list and delete objects,
-// sign for them, set the bucket's notification; take and publish messages;
-// start, list and stop attempts.
+// sign for them, set the bucket's notification or take from the queue of them;
+// take and publish messages; start, list and stop attempts.
 package dispatcher

@@ -8,13 +8,19 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/service"
 )
 
-const maxEvent = 1 << 20 // bytes of one notification
+const (
+	maxEvent           = 1 << 20 // bytes of one notification
+	notificationTakers = 2       // so that one slow notification does not hold up all others
+)
 
 // serveEvents takes the store's notifications. It answers 200 once all that
 // follows from them is recorded.
@@ -30,41 +36,74 @@ func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, &badRequest{err})
 		return
 	}
+	if err := d.notified(r.Context(), body); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// TakeNotifications takes notifications from Options.Notifications until ctx is
+// done. Every replica may, whoever holds the Lease.
+func (d *Dispatcher) TakeNotifications(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range notificationTakers {
+		wg.Go(func() {
+			service.Repeat(ctx, d.o.Log, "taking notifications", func(ctx context.Context) error {
+				return d.o.Notifications.Receive(ctx, d.takeNotification)
+			})
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// takeNotification acts on one notification. After an error it comes again, also
+// one that nobody can read: the queue knows when to give it up.
+func (d *Dispatcher) takeNotification(ctx context.Context, body []byte) error {
+	err := d.notified(ctx, body)
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		d.o.Log.Warn("notification left in its queue", "error", err)
+	}
+	return err
+}
+
+// notified acts on one notification, whichever way it came. The error of one
+// that cannot be read is a badRequest.
+func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 	events, err := blob.ParseNotification(body)
 	if err != nil {
 		d.metrics.events.WithLabelValues("malformed").Inc()
-		d.fail(w, r, &badRequest{err})
-		return
+		return &badRequest{err}
 	}
 	for _, e := range events {
 		if e.Bucket != d.o.Bucket {
 			d.metrics.events.WithLabelValues("foreign_bucket").Inc()
 			continue
 		}
-		outcome, err := d.observe(r.Context(), e.Key)
+		outcome, err := d.observe(ctx, e.Key, e.Time)
 		if err != nil {
 			d.metrics.events.WithLabelValues("failed").Inc()
-			d.fail(w, r, err)
-			return
+			return err
 		}
 		d.metrics.events.WithLabelValues(outcome).Inc()
 	}
-	w.WriteHeader(http.StatusOK)
+	return nil
 }
 
-// observe acts on the news that an object may be there, whoever brings it. The
-// outcome is a word for metrics.
-func (d *Dispatcher) observe(ctx context.Context, key string) (outcome string, err error) {
+// observe acts on the news that an object may be there since at, whoever brings
+// it. The outcome is a word for metrics.
+func (d *Dispatcher) observe(ctx context.Context, key string, at time.Time) (outcome string, err error) {
 	switch {
 	case strings.HasPrefix(key, conversion.UploadPrefix):
-		return d.observeUpload(ctx, key)
+		return d.observeUpload(ctx, key, at)
 	case strings.HasPrefix(key, conversion.InboxPrefix):
-		return d.observeDrop(ctx, key)
+		return d.observeDrop(ctx, key, at)
 	}
 	return "foreign_key", nil
 }
 
-func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, error) {
+func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time) (string, error) {
 	id, ok := conversion.ParseUploadKey(key)
 	if !ok {
 		return "foreign_key", nil
@@ -78,7 +117,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, err
 	}
 	switch c.State {
 	case conversion.AwaitingUpload, conversion.Expired:
-		return d.accept(ctx, c)
+		return d.accept(ctx, c, at)
 	case conversion.Deleted: // it came after its owner deleted the conversion
 		if err := d.o.Blobs.Delete(ctx, key); err != nil {
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
@@ -91,7 +130,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string) (string, err
 
 // accept asks the store for the upload of c and queues the conversion if it is
 // there.
-func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion) (string, error) {
+func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time) (string, error) {
 	o, err := d.o.Blobs.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return "not_there", nil
@@ -108,6 +147,7 @@ func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion) (strin
 	if !moved {
 		return "repeated", nil
 	}
+	d.metrics.noticed(c, at, o)
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	return "recorded", nil
 }
@@ -124,7 +164,7 @@ func objectOf(o blob.Object) conversion.Object {
 
 // observeDrop makes a conversion of a file dropped into the inbox, once its
 // owner has an account.
-func (d *Dispatcher) observeDrop(ctx context.Context, key string) (string, error) {
+func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) (string, error) {
 	email, filename, ok := conversion.ParseInboxKey(key)
 	if !ok {
 		return "foreign_key", nil
@@ -181,6 +221,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string) (string, error
 		return "", fmt.Errorf("record inbox drop: %w", err)
 	}
 	d.outbox.Flush(ctx, c)
+	d.metrics.noticed(c, at, head)
 	d.o.Log.Info("inbox drop recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	d.metrics.finished(c)
 	return "recorded", nil

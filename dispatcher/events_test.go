@@ -230,6 +230,7 @@ func TestExpiry(t *testing.T) {
 	w.run()
 	w.clock.advance(time.Hour + time.Second)
 	w.become(c.ID, conversion.Expired)
+	w.until("it is counted", func() bool { return w.metric("tonearm_conversions_finished_total", "state=expired") == 1 })
 	w.until("the open upload is aborted", func() bool {
 		_, err := w.blobs.Parts(ctx, c.Object.Key, upload)
 		return err != nil && w.read(c.ID).Upload.ID == ""

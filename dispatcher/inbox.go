@@ -41,7 +41,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			known[id] = true
 			continue
 		}
-		outcome, err := d.observeDrop(ctx, o.Key)
+		outcome, err := d.observeDrop(ctx, o.Key, o.Modified)
 		if err != nil { // the others do not wait for this one
 			failed = err
 			continue

@@ -1,13 +1,13 @@
 package dispatcher
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
-	"tonearm/internal/queue"
+	"tonearm/internal/launch"
 )
 
 type metrics struct {
@@ -16,13 +16,32 @@ type metrics struct {
 	ended        *prometheus.CounterVec
 	fallbacks    *prometheus.CounterVec
 	conversions  *prometheus.CounterVec
+	stages       *prometheus.HistogramVec
+	sourceBytes  *prometheus.CounterVec
+	readBytes    *prometheus.CounterVec
+	mp3Bytes     *prometheus.CounterVec
+	audio        *prometheus.CounterVec
 	relayed      prometheus.Counter
 	removed      prometheus.Counter
 	strangers    *prometheus.GaugeVec
 	unknownOwner prometheus.Gauge
 }
 
-func newMetrics(o Options) *metrics {
+// Stages of a file's way. The mail comes after them; the notifier observes that.
+const (
+	stageNotice  = "notice"  // upload finished → queued
+	stageQueue   = "queue"   // queued → claimed by a transcoder
+	stageConvert = "convert" // claimed → done
+)
+
+// endedLost counts the attempts whose end nobody has seen.
+const endedLost = "lost"
+
+// eventOutcomes are what comes of a notification or of a find of the sweep.
+var eventOutcomes = []string{"recorded", "repeated", "found_by_sweep", "not_there", "deleted", "unknown_key", "unknown_owner",
+	"foreign_key", "foreign_bucket", "unauthorized", "malformed", "failed"}
+
+func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tonearm_" + name, Help: help}, labels)
 	}
@@ -31,7 +50,16 @@ func newMetrics(o Options) *metrics {
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
 		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
-		conversions: counter("conversions_finished_total", "Conversions that became done or failed.", "class", "state", "code"),
+		conversions: counter("conversions_finished_total", "Conversions that became done, failed or expired (the upload never came).", "class", "state", "code"),
+		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tonearm_stage_duration_seconds",
+			Help: "Time of a file in each stage: notice (upload finished to queued; to the second where a sweep found it), " +
+				"queue (queued to claimed by a transcoder), convert (claimed to done).",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600},
+		}, []string{"stage", "class"}),
+		sourceBytes: counter("source_bytes_total", "Bytes of the videos that were converted.", "class"),
+		readBytes:   counter("source_read_bytes_total", "Bytes of them that transcoders read.", "class"),
+		mp3Bytes:    counter("mp3_bytes_total", "Bytes of the MP3s.", "class"),
+		audio:       counter("audio_seconds_total", "Seconds of sound in the MP3s.", "class"),
 		relayed: prometheus.NewCounter(prometheus.CounterOpts{Name: "tonearm_outbox_relayed_total",
 			Help: "Records whose messages were published by the relay, not by their writer."}),
 		removed: prometheus.NewCounter(prometheus.CounterOpts{Name: "tonearm_objects_removed_total",
@@ -41,19 +69,46 @@ func newMetrics(o Options) *metrics {
 		unknownOwner: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_unknown_owner_objects",
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
-	for _, reason := range []string{conversion.FallbackWaited, conversion.FallbackOff} {
-		m.fallbacks.WithLabelValues(reason) // so that the first one is seen as a rise
-	}
-	o.Registerer.MustRegister(m.events, m.launched, m.ended, m.fallbacks, m.conversions, m.relayed, m.removed,
-		m.strangers, m.unknownOwner, depthCollector{o.Queue})
+	m.zero()
+	r.MustRegister(m.events, m.launched, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
+		m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner)
 	return m
 }
 
-// finished counts c if it has just become done or failed.
+// zero shows every series from the start, so that the first count of each is seen
+// as a rise.
+func (m *metrics) zero() {
+	for _, outcome := range eventOutcomes {
+		m.events.WithLabelValues(outcome)
+	}
+	m.ended.WithLabelValues(endedLost)
+	for _, reason := range launch.Reasons {
+		m.ended.WithLabelValues(string(reason))
+	}
+	for _, reason := range []string{conversion.FallbackWaited, conversion.FallbackOff} {
+		m.fallbacks.WithLabelValues(reason)
+	}
+	for _, class := range classes {
+		class := string(class)
+		m.conversions.WithLabelValues(class, string(conversion.Done), "")
+		m.conversions.WithLabelValues(class, string(conversion.Expired), "")
+		for _, code := range conversion.Codes {
+			m.conversions.WithLabelValues(class, string(conversion.Failed), string(code))
+		}
+		for _, stage := range []string{stageNotice, stageQueue, stageConvert} {
+			m.stages.WithLabelValues(stage, class)
+		}
+		for _, c := range []*prometheus.CounterVec{m.launched, m.sourceBytes, m.readBytes, m.mp3Bytes, m.audio} {
+			c.WithLabelValues(class)
+		}
+	}
+}
+
+// finished counts c if it has just become done, failed or expired.
 func (m *metrics) finished(c conversion.Conversion) {
 	code := ""
 	switch {
-	case c.State == conversion.Done:
+	case c.State == conversion.Done, c.State == conversion.Expired:
 	case c.State == conversion.Failed && c.Error != nil:
 		code = string(c.Error.Code)
 	default:
@@ -62,25 +117,32 @@ func (m *metrics) finished(c conversion.Conversion) {
 	m.conversions.WithLabelValues(string(c.Class), string(c.State), code).Inc()
 }
 
-// depthCollector reads the queue's depth when it is scraped.
-type depthCollector struct{ queue queue.Queue }
-
-var depthDesc = prometheus.NewDesc("tonearm_queue_messages", "Messages in the queue, by class and by what they wait for.",
-	[]string{"class", "waiting_for"}, nil)
-
-func (c depthCollector) Describe(ch chan<- *prometheus.Desc) { ch <- depthDesc }
-
-func (c depthCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	for _, class := range queue.Classes {
-		depth, err := c.queue.Depth(ctx, class)
-		if err != nil {
-			ch <- prometheus.NewInvalidMetric(depthDesc, err)
-			return
-		}
-		for what, n := range map[string]int64{"taker": depth.Waiting, "time": depth.Delayed, "acknowledgement": depth.Leased} {
-			ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, float64(n), string(class), what)
-		}
+// noticed observes an upload that was queued, finished at at, or where nobody
+// says when, as old as its object.
+func (m *metrics) noticed(c conversion.Conversion, at time.Time, o blob.Object) {
+	if at.IsZero() {
+		at = o.Modified
 	}
+	if c.State == conversion.Queued {
+		m.stage(stageNotice, c.Class, c.QueuedAt.Sub(at))
+	}
+}
+
+func (m *metrics) claimed(c conversion.Conversion) {
+	if c.Attempt == 1 { // later ones were queued before the first one failed
+		m.stage(stageQueue, c.Class, c.ClaimedAt.Sub(c.QueuedAt))
+	}
+}
+
+func (m *metrics) done(c conversion.Conversion) {
+	class := string(c.Class)
+	m.stage(stageConvert, c.Class, c.FinishedAt.Sub(c.ClaimedAt))
+	m.sourceBytes.WithLabelValues(class).Add(float64(c.Object.Size))
+	m.readBytes.WithLabelValues(class).Add(float64(c.Progress.BytesRead))
+	m.mp3Bytes.WithLabelValues(class).Add(float64(c.MP3.Size))
+	m.audio.WithLabelValues(class).Add(c.MP3.Duration)
+}
+
+func (m *metrics) stage(name string, class conversion.Class, took time.Duration) {
+	m.stages.WithLabelValues(name, string(class)).Observe(max(0, took.Seconds())) // clocks differ
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"tonearm/dispatcher"
 	"tonearm/internal/account/sqlaccount"
@@ -318,12 +319,19 @@ func (w *world) depth(class queue.Class) int64 {
 	return d.Waiting + d.Delayed + d.Leased
 }
 
+// gather scrapes. On a busy machine the queue may take too long for one scrape.
+func (w *world) gather() (families []*dto.MetricFamily) {
+	w.Helper()
+	var err error
+	w.until("a whole scrape", func() bool { families, err = w.registry.Gather(); return err == nil })
+	return families
+}
+
 // metric returns the sum of a metric's series that have all of the labels,
 // given as name=value.
 func (w *world) metric(name string, labels ...string) float64 {
 	w.Helper()
-	families, err := w.registry.Gather()
-	w.must(err)
+	families := w.gather()
 	sum := 0.0
 	for _, f := range families {
 		if f.GetName() != name {

@@ -19,6 +19,7 @@ const (
 	maxDeliveries = 20              // of one message, before a launch that fails is not tried again
 	failedPause   = time.Second     // before a message that could not be handled comes again
 	busyPause     = 2 * time.Second // before asking a full launcher again, unless an attempt ends
+	scalePause    = time.Second     // before the number of attempts is decided again
 )
 
 // work launches the next attempt of class as soon as there is room for it.
@@ -59,20 +60,18 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) error {
 	for {
 		freed := d.nextFreed()
-		running, err := d.o.Launcher.Running(ctx)
+		running, err := d.running(ctx, class)
 		if err != nil {
-			return fmt.Errorf("count running attempts: %w", err)
+			return err
 		}
-		n := 0
-		for _, a := range running {
-			if a.Class == class {
-				n++
-			}
+		allowed, err := d.allowed(ctx, class, running)
+		if err != nil {
+			return err
 		}
-		if n < d.allowed(class) {
+		if len(running) < allowed {
 			return nil
 		}
-		if err := awaitFreed(ctx, freed, takeWait); err != nil {
+		if err := awaitFreed(ctx, freed, scalePause); err != nil {
 			return err
 		}
 	}
@@ -96,10 +95,6 @@ func awaitFreed(ctx context.Context, freed <-chan struct{}, limit time.Duration)
 	}
 	return nil
 }
-
-// allowed is how many attempts of class may run at a time: the one place where
-// that is decided.
-func (d *Dispatcher) allowed(class conversion.Class) int { return d.o.MaxJobs[class] }
 
 // launch begins the attempt that the delivery asks for and starts it. After an
 // error, launch.ErrBusy among them, the message is wanted again.
@@ -135,6 +130,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	if err != nil {
 		return fmt.Errorf("launch attempt %s: %w", ref, err)
 	}
+	d.pace[c.Class].began(ref, c.Object.Size, now)
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
 	return nil

@@ -304,7 +304,23 @@ func TestMaxJobsOfEachClass(t *testing.T) {
 
 func TestMaxJobs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{conversion.CPU: 3} })
+	for name, test := range map[string]struct {
+		target time.Duration
+		want   int64
+	}{
+		"no target":       {0, 3},
+		"target too near": {time.Second, 3},
+		"target far away": {24 * time.Hour, 1},
+	} {
+		t.Run(name, func(t *testing.T) { testMaxJobs(t, test.target, test.want) })
+	}
+}
+
+// testMaxJobs: ten files at once, at most three at a time or as the target says.
+func testMaxJobs(t *testing.T, target time.Duration, want int64) {
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.MaxJobs, o.Target = map[conversion.Class]int{conversion.CPU: 3}, target
+	})
 	var running, most atomic.Int64
 	inside := make(chan struct{}, 20)
 	release := make(chan struct{})
@@ -324,15 +340,15 @@ func TestMaxJobs(t *testing.T) {
 		ids = append(ids, w.uploaded("owner").ID)
 	}
 	w.run()
-	for range 3 {
+	for range want {
 		<-inside
 	}
 	close(release)
 	for _, id := range ids {
 		w.become(id, conversion.Done)
 	}
-	if most.Load() != 3 {
-		t.Errorf("%d at a time, want 3", most.Load())
+	if most.Load() != want {
+		t.Errorf("%d at a time, want %d", most.Load(), want)
 	}
 }
 

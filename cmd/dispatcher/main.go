@@ -15,6 +15,7 @@ import (
 	"tonearm/cmd/internal/config"
 	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
+	"tonearm/internal/blob/sqsnotify"
 	"tonearm/internal/service"
 )
 
@@ -25,6 +26,7 @@ type flags struct {
 	launcher   *launcher.Flags
 	attemptKey string
 	eventToken string
+	sqsURL     string
 }
 
 func main() {
@@ -35,10 +37,11 @@ func main() {
 		fl.stores.BindUsers(f)
 		fl.stores.BindQueue(f)
 		fl.stores.BindS3(f)
-		fl.dispatcher = config.BindDispatcher(f)
+		fl.dispatcher = config.BindDispatcher(f, time.Minute)
 		fl.launcher = launcher.Bind(f)
 		f.StringVar(&fl.attemptKey, "attempt-key", "", "key of attempt tokens, at least 32 bytes in hex; all replicas share it")
-		f.StringVar(&fl.eventToken, "event-token", "", "bearer token that the store's webhook sends")
+		f.StringVar(&fl.eventToken, "event-token", "", "bearer token that the store's webhook sends; '' for none, where there is --sqs-queue-url")
+		f.StringVar(&fl.sqsURL, "sqs-queue-url", "", "URL of the SQS queue that the bucket's notifications go to, with the object store's keys and, where the URL and the AWS SDK name none, its region; '' for none")
 	}
 	cmd := config.Command("dispatcher", "Turn uploads into attempts and attempts into results", bind,
 		func(cmd *cobra.Command, log *slog.Logger) error { return run(cmd.Context(), log, fl) })
@@ -68,6 +71,14 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	o.Records, o.Accounts, o.Queue, o.Blobs, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Blobs, attempts
 	o.AttemptKey, o.EventToken = key, fl.eventToken
 	o.Log, o.Registerer = log, registry
+	if fl.sqsURL != "" {
+		o.Notifications, err = sqsnotify.New(ctx, sqsnotify.Options{
+			QueueURL: fl.sqsURL, Region: fl.stores.S3.Region, AccessKey: fl.stores.S3.AccessKey, SecretKey: fl.stores.S3.SecretKey,
+		})
+		if err != nil {
+			return errors.Join(err, attempts.Close())
+		}
+	}
 	d, err := dispatcher.New(o)
 	if err != nil {
 		return errors.Join(err, attempts.Close())
@@ -77,6 +88,9 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	opened.Attach(p)
 	p.Add("dispatcher http", service.ListenHTTP(fl.listen.Addr, d.Handler(), 10*time.Second, log))
 	p.Await("objects", d.Prepare)
+	if o.Notifications != nil {
+		p.Add("notifications", d.TakeNotifications)
+	}
 	p.Add("dispatcher", leading(d.Run))
 	return p.Run(ctx)
 }

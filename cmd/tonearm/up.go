@@ -88,7 +88,7 @@ flag; nothing is embedded in its place then.`,
 	fl.stores.BindQueue(f)
 	fl.stores.BindS3(f)
 	config.Gateway(f, &fl.gateway)
-	fl.dispatcher = config.BindDispatcher(f)
+	fl.dispatcher = config.BindDispatcher(f, 0)
 	fl.launcher = launcher.Bind(f)
 	fl.smtp = config.SMTP(f)
 	bindNotifier(f, &fl.notifier)

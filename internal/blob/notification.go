@@ -1,11 +1,13 @@
 package blob
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -14,10 +16,21 @@ import (
 type Event struct {
 	Name    string // such as ObjectCreated:Put, without "s3:"
 	Bucket  string
-	Key     string // decoded
-	ETag    string // without quotes
-	Version string // '' where the bucket keeps none
-	Size    int64  // bytes
+	Key     string    // decoded
+	ETag    string    // without quotes
+	Version string    // '' where the bucket keeps none
+	Size    int64     // bytes
+	Time    time.Time // when the upload was finished; zero where it is not said
+}
+
+// Notifications is a queue that a store puts its notifications into, for those
+// that call nobody.
+type Notifications interface {
+	// Receive waits some seconds for notifications and gives the body of each to
+	// take, several at once. One for which take returns nil is removed; any other
+	// comes again, later each time. The error is the queue's, never take's. Any
+	// number of processes may receive at once: each notification goes to one.
+	Receive(ctx context.Context, take func(ctx context.Context, body []byte) error) error
 }
 
 // NotifyPrefixes are the prefixes of the keys whose creation is notified: what
@@ -35,12 +48,14 @@ const (
 type notification struct {
 	Event   string               `json:"Event,omitempty"` // of AWS's test message, which has no records
 	Records []notificationRecord `json:"Records"`
+	envelope
 }
 
 type notificationRecord struct {
 	EventVersion string         `json:"eventVersion"`
 	EventSource  string         `json:"eventSource"`
 	EventName    string         `json:"eventName"`
+	EventTime    string         `json:"eventTime,omitempty"` // RFC 3339
 	S3           notificationS3 `json:"s3"`
 }
 
@@ -58,17 +73,36 @@ type notificationS3 struct {
 }
 
 // ParseNotification reads the S3 event notification that MinIO's webhook, AWS
-// (as an SQS message's body) and the embedded store send. Records of anything
-// but created objects are left out, and AWS's test message has none. The error
-// says that the body is not a notification, or that one of its records cannot
-// be read; sending it again would not help.
+// (as an SQS message's body, as it is or by way of SNS or EventBridge) and the
+// embedded store send. Records of anything but created objects are left out, and
+// AWS's test message has none. The error says that the body is not a
+// notification, or that one of its records cannot be read; sending it again
+// would not help.
 func ParseNotification(body []byte) ([]Event, error) {
-	var n notification
-	if err := json.Unmarshal(body, &n); err != nil {
+	events, err := parse(body)
+	if err != nil {
 		return nil, fmt.Errorf("parse notification: %w", err)
 	}
+	return events, nil
+}
+
+func parse(body []byte) ([]Event, error) {
+	var n notification
+	if err := json.Unmarshal(body, &n); err != nil {
+		return nil, err
+	}
+	if n.fromSNS() {
+		message := n.Message
+		n = notification{}
+		if err := json.Unmarshal([]byte(message), &n); err != nil {
+			return nil, fmt.Errorf("message of SNS: %w", err)
+		}
+	}
+	if n.fromEventBridge() {
+		return n.Detail.events(n.DetailType)
+	}
 	if n.Records == nil && n.Event != testEvent {
-		return nil, errors.New("parse notification: it has no records")
+		return nil, errors.New("it has no records")
 	}
 	var events []Event
 	for i, r := range n.Records {
@@ -78,7 +112,7 @@ func ParseNotification(body []byte) ([]Event, error) {
 		}
 		e, err := r.event(name)
 		if err != nil {
-			return nil, fmt.Errorf("parse notification: record %d: %w", i, err)
+			return nil, fmt.Errorf("record %d: %w", i, err)
 		}
 		events = append(events, e)
 	}
@@ -87,29 +121,40 @@ func ParseNotification(body []byte) ([]Event, error) {
 
 func (r notificationRecord) event(name string) (Event, error) {
 	key, err := url.QueryUnescape(r.S3.Object.Key)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Event{}, fmt.Errorf("key: %w", err)
-	case key == "" || !utf8.ValidString(key):
-		return Event{}, errors.New("key is empty or not UTF-8")
-	case r.S3.Bucket.Name == "":
-		return Event{}, errors.New("bucket is empty")
-	case r.S3.Object.Size < 0:
-		return Event{}, errors.New("size is negative")
 	}
+	at, _ := time.Parse(time.RFC3339, r.EventTime) // nothing but a figure depends on it
 	return Event{
 		Name:    name,
+		Time:    at,
 		Bucket:  r.S3.Bucket.Name,
 		Key:     key,
 		ETag:    TrimETag(r.S3.Object.ETag),
 		Version: TrimVersion(r.S3.Object.VersionID),
 		Size:    r.S3.Object.Size,
-	}, nil
+	}.checked()
+}
+
+// checked returns e, or an error where it can be of no object.
+func (e Event) checked() (Event, error) {
+	switch {
+	case e.Key == "" || !utf8.ValidString(e.Key):
+		return Event{}, errors.New("key is empty or not UTF-8")
+	case e.Bucket == "":
+		return Event{}, errors.New("bucket is empty")
+	case e.Size < 0:
+		return Event{}, errors.New("size is negative")
+	}
+	return e, nil
 }
 
 // FormatNotification renders one event as ParseNotification reads it.
 func FormatNotification(e Event) ([]byte, error) {
 	r := notificationRecord{EventVersion: "2.1", EventSource: "aws:s3", EventName: e.Name}
+	if !e.Time.IsZero() {
+		r.EventTime = e.Time.UTC().Format(time.RFC3339Nano)
+	}
 	r.S3.SchemaVersion = "1.0"
 	r.S3.Bucket.Name = e.Bucket
 	r.S3.Object.Key = url.QueryEscape(e.Key)

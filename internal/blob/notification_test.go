@@ -1,9 +1,11 @@
 package blob_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"tonearm/internal/blob"
 )
@@ -23,6 +25,21 @@ const awsBody = `{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","awsRe
 "object":{"key":"uploads/u/c/source","size":1024,"eTag":"\"d41d-2\"","versionId":"096fKKXTRTtl3on89fVO.nfljtsv6qko","sequencer":"0055AED6DCD90281E5"}}},
 {"eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}`
 
+// As AWS documents them: by way of EventBridge, whose keys are as they are, and
+// of SNS.
+const (
+	bridgeBody = `{"version":"0","id":"17793124-05d4-b198-2fde-7ededc63b103","detail-type":"Object Created","source":"aws.s3","account":"111122223333",
+"time":"2021-11-12T00:00:00Z","region":"ca-central-1","resources":["arn:aws:s3:::b"],"detail":{"version":"0","bucket":{"name":"b"},
+"object":{"key":"inbox/a+b@example.org/100%25 x.mp4","size":5,"etag":"b1946","version-id":"IYV3p45BT0ac8hjHg1houSdS1a.Mro8e","sequencer":"00617F08299329D189"},
+"request-id":"N4N7GDK58NMKJ12R","requester":"123456789012","source-ip-address":"1.2.3.4","reason":"PutObject"}}`
+	snsHead = `{"Type":"Notification","MessageId":"22b80b92","TopicArn":"arn:aws:sns:us-west-2:123456789012:t","Subject":"Amazon S3 Notification","Timestamp":"2012-05-02T00:54:06.655Z","Message":`
+)
+
+func throughSNS(body string) string {
+	message, _ := json.Marshal(body)
+	return snsHead + string(message) + `}`
+}
+
 func record(name, key string) string {
 	return `{"Records":[{"eventName":"` + name + `","s3":{"bucket":{"name":"b"},"object":{"key":"` + key + `","size":3,"eTag":"e","versionId":"null"}}}]}`
 }
@@ -36,10 +53,19 @@ func TestParseNotification(t *testing.T) {
 		want       []blob.Event
 	}{
 		{"minio", minioBody, []blob.Event{{Name: "ObjectCreated:Put", Bucket: "b", Key: "inbox/a+b@example.org/x.mp4",
-			ETag: "d41d8cd98f00b204e9800998ecf8427e", Size: 1048576}}},
+			ETag: "d41d8cd98f00b204e9800998ecf8427e", Size: 1048576,
+			Time: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)}}},
 		{"aws", awsBody, []blob.Event{{Name: "ObjectCreated:CompleteMultipartUpload", Bucket: "b", Key: "uploads/u/c/source",
-			ETag: "d41d-2", Version: "096fKKXTRTtl3on89fVO.nfljtsv6qko", Size: 1024}}},
+			ETag: "d41d-2", Version: "096fKKXTRTtl3on89fVO.nfljtsv6qko", Size: 1024,
+			Time: time.Unix(0, 0).UTC()}}},
 		{"aws test", `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2014-10-13T15:57:02.089Z","Bucket":"b","RequestId":"5","HostId":"8"}`, nil},
+		{"EventBridge", bridgeBody, []blob.Event{{Name: "ObjectCreated:PutObject", Bucket: "b", Key: "inbox/a+b@example.org/100%25 x.mp4",
+			ETag: "b1946", Version: "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", Size: 5}}},
+		{"EventBridge, deleted", strings.Replace(bridgeBody, "Object Created", "Object Deleted", 1), nil},
+		{"SNS", throughSNS(record("ObjectCreated:Put", "my+video.mp4")), put("my video.mp4")},
+		{"SNS after EventBridge", throughSNS(bridgeBody), []blob.Event{{Name: "ObjectCreated:PutObject", Bucket: "b", Key: "inbox/a+b@example.org/100%25 x.mp4",
+			ETag: "b1946", Version: "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", Size: 5}}},
+		{"SNS test", throughSNS(`{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}`), nil},
 		{"no records left", `{"Records":[]}`, nil},
 		{"not created", record("s3:ObjectRemoved:Delete", "%zz"), nil},
 		{"accessed", record("s3:ObjectAccessed:Get", "k"), nil},
@@ -69,6 +95,10 @@ func TestParseNotificationRefuses(t *testing.T) {
 		record("ObjectCreated:Put", ""),
 		record("ObjectCreated:Put", "%zz"),
 		record("ObjectCreated:Put", "%ff"),
+		snsHead + `"hello"}`, snsHead + `3}`, throughSNS(`{}`), throughSNS(throughSNS(record("ObjectCreated:Put", "k"))),
+		throughSNS(record("ObjectCreated:Put", "%zz")),
+		strings.Replace(bridgeBody, `"name":"b"`, `"name":""`, 1), strings.Replace(bridgeBody, "aws.s3", "aws.ec2", 1),
+		strings.Replace(bridgeBody, `"size":5`, `"size":-5`, 1),
 		strings.Replace(record("ObjectCreated:Put", "k"), `"size":3`, `"size":-1`, 1),
 		strings.Replace(record("ObjectCreated:Put", "k"), `"size":3`, `"size":"3"`, 1),
 		strings.Replace(record("ObjectCreated:Put", "k"), `"name":"b"`, `"name":""`, 1),
@@ -82,6 +112,8 @@ func TestParseNotificationRefuses(t *testing.T) {
 func FuzzParseNotification(f *testing.F) {
 	f.Add([]byte(minioBody))
 	f.Add([]byte(awsBody))
+	f.Add([]byte(bridgeBody))
+	f.Add([]byte(throughSNS(awsBody)))
 	f.Add([]byte(record("ObjectCreated:Post", "a%2Bb+c%23%25")))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		events, err := blob.ParseNotification(body)

@@ -34,11 +34,12 @@ const (
 	CodeInternal         Code = "internal"
 )
 
-var codes = []Code{
+// Codes lists every code.
+var Codes = []Code{
 	CodeNoAudio, CodeNotMedia, CodeEmpty, CodeDamaged, CodeTruncated, CodeUnsupportedCodec, CodeTrackNotFound,
 	CodeStartBeyondEnd, CodeLimitExceeded, CodeSourceChanged, CodeSourceMissing, CodeSizeMismatch, CodeInvalidOptions,
 	CodeCrashed, CodeOutOfMemory, CodeDeadlineExceeded, CodeLost, CodeLaunchFailed, CodeStore, CodeInternal,
 }
 
 // Known reports whether c is one of the codes above.
-func (c Code) Known() bool { return slices.Contains(codes, c) }
+func (c Code) Known() bool { return slices.Contains(Codes, c) }

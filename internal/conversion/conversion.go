@@ -110,7 +110,8 @@ type Conversion struct {
 	AwaitedAt  time.Time `json:"awaited_at" bson:"awaited_at"` // since when the upload is awaited
 	ExpiresAt  time.Time `json:"expires_at" bson:"expires_at"` // an upload not finished by then expires
 	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`   // since when work is owed, whatever attempts came of it
-	StartedAt  time.Time `json:"started_at" bson:"started_at"`
+	StartedAt  time.Time `json:"started_at" bson:"started_at"` // of the current or last attempt, as is
+	ClaimedAt  time.Time `json:"claimed_at" bson:"claimed_at"`
 	FinishedAt time.Time `json:"finished_at" bson:"finished_at"`
 }
 

@@ -163,6 +163,9 @@ func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
 	if c.State != Running || c.Attempt != n || nonce == "" || c.Nonce != "" && !c.Current(n, nonce) {
 		return ErrStaleAttempt
 	}
+	if c.Nonce == "" {
+		c.ClaimedAt = stamp(now)
+	}
 	c.Nonce = nonce
 	c.renew(p, now)
 	return nil

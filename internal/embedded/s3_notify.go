@@ -75,11 +75,11 @@ func (n notifying) created(ctx context.Context, name, bucket, key string) {
 	if n.sender == nil || !notified(key) {
 		return
 	}
+	e := blob.Event{Name: name, Bucket: bucket, Key: key, Time: time.Now()}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), webhookTimeout)
 	defer cancel()
 	head, err := n.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
 	if err == nil {
-		e := blob.Event{Name: name, Bucket: bucket, Key: key}
 		if head.ETag != nil {
 			e.ETag = blob.TrimETag(*head.ETag)
 		}

@@ -508,7 +508,7 @@ func TestCopyNotifies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := <-events; e.Name != "ObjectCreated:Copy" || e.Key != "inbox/a+b@example.org/x" || e.Size != 7 || e.ETag == "" {
+	if e := <-events; e.Name != "ObjectCreated:Copy" || e.Key != "inbox/a+b@example.org/x" || e.Size != 7 || e.ETag == "" || e.Time.IsZero() {
 		t.Errorf("got %+v", e)
 	}
 }

@@ -52,6 +52,9 @@ const (
 	NotStarted  Reason = "not_started"   // it could never run (image missing, unschedulable)
 )
 
+// Reasons lists every reason.
+var Reasons = []Reason{Exited, Killed, OutOfMemory, Deadline, Disrupted, Stopped, NotStarted}
+
 // End is how an attempt ended.
 type End struct {
 	Ref

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tonearm/internal/service"
 )
 
@@ -20,7 +22,9 @@ func TestAdmin(t *testing.T) {
 	down := errors.New("no answer")
 	h.Check("store", func(context.Context) error { return down })
 	h.Check("queue", func(context.Context) error { return nil })
-	admin := service.Admin(&h, service.NewRegistry())
+	registry := service.NewRegistry()
+	registry.MustRegister(broken{})
+	admin := service.Admin(&h, registry)
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
 		admin.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
@@ -39,6 +43,16 @@ func TestAdmin(t *testing.T) {
 	if code, body := get("/metrics"); code != http.StatusOK || !strings.Contains(body, "go_goroutines") {
 		t.Errorf("metrics: %d", code)
 	}
+}
+
+// broken is a collector whose store is down.
+type broken struct{}
+
+var brokenDesc = prometheus.NewDesc("broken", "Never told.", nil, nil)
+
+func (broken) Describe(ch chan<- *prometheus.Desc) { ch <- brokenDesc }
+func (broken) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(brokenDesc, errors.New("no answer"))
 }
 
 func TestHealthIsQuick(t *testing.T) {

@@ -4,6 +4,7 @@ package check
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -50,6 +51,7 @@ func TestOverlays(t *testing.T) {
 			o.checkReferences(t)
 			o.checkPermissions(t)
 			o.checkGPU(t)
+			o.checkDashboards(t)
 		})
 	}
 }
@@ -116,6 +118,27 @@ func (o *overlay) checkPod(t *testing.T, p pod, named map[string]bool) {
 				t.Errorf("%s: want probes of start and readiness", p.id)
 			}
 		}
+	}
+}
+
+// checkDashboards: who is scraped has dashboards, by the label that Grafana's
+// sidecar looks for, and they take no inputs, which it does not give.
+func (o *overlay) checkDashboards(t *testing.T) {
+	found := 0
+	for _, m := range of[*corev1.ConfigMap](o) {
+		if m.Labels["grafana_dashboard"] != "1" {
+			continue
+		}
+		for name, text := range m.Data {
+			found++
+			var d struct{ UID string }
+			if err := json.Unmarshal([]byte(text), &d); err != nil || d.UID == "" || strings.Contains(text, "${DS_") {
+				t.Errorf("%s: uid %q, %v", name, d.UID, err)
+			}
+		}
+	}
+	if scraped := o.ids["PodMonitor/tonearm/tonearm"]; scraped != (found > 0) {
+		t.Errorf("scraped: %t, dashboards: %d", scraped, found)
 	}
 }
 

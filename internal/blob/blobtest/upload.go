@@ -201,7 +201,7 @@ func testEvents(t *testing.T, h Harness) {
 		t.Helper()
 		o, err := h.Store.Head(t.Context(), e.Key)
 		noErr(t, err)
-		if !strings.HasPrefix(e.Name, "ObjectCreated:"+name) || e.ETag != o.ETag || e.Size != o.Size || e.Version != "" {
+		if !strings.HasPrefix(e.Name, "ObjectCreated:"+name) || e.ETag != o.ETag || e.Size != o.Size || e.Version != "" || e.Time.IsZero() {
 			t.Errorf("got %+v, want %+v", e, o)
 		}
 	}

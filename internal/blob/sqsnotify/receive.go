@@ -1,0 +1,101 @@
+package sqsnotify
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// Times of one Receive.
+const (
+	batch      = 10               // messages, SQS's most
+	longPoll   = 20 * time.Second // SQS's longest
+	answerTime = 40 * time.Second // for the answer to a long poll: a connection may be dead without a word
+	hidden     = time.Minute      // from others, while a message is worked on
+	takeTime   = 45 * time.Second // for take: what it did is settled before the message is seen again
+	settleTime = 5 * time.Second  // for that, also while the process stops
+	firstPause = 5 * time.Second  // before a message that failed comes again
+	maxPause   = 15 * time.Minute
+)
+
+// Receive waits up to 20 s for messages and gives up to ten of them to take, all
+// at once, each for at most 45 s. When ctx ends while it waits it returns at
+// once; messages that take was busy with go back to the queue.
+func (q *Queue) Receive(ctx context.Context, take func(ctx context.Context, body []byte) error) error {
+	messages, err := q.poll(ctx)
+	if err != nil {
+		return fmt.Errorf("receive notifications: %w", plain(err))
+	}
+	failed := make([]error, len(messages))
+	var wg sync.WaitGroup
+	for i, m := range messages {
+		wg.Go(func() { failed[i] = q.handle(ctx, m, take) })
+	}
+	wg.Wait()
+	for _, err := range failed { // they are all of one queue: the first says enough
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *Queue) poll(ctx context.Context) ([]types.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	out, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl:                    &q.url,
+		MaxNumberOfMessages:         batch,
+		WaitTimeSeconds:             seconds(longPoll),
+		VisibilityTimeout:           seconds(hidden),
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Messages, nil
+}
+
+// handle gives one message to take, and removes it or leaves it for later.
+func (q *Queue) handle(ctx context.Context, m types.Message, take func(context.Context, []byte) error) error {
+	taking, cancel := context.WithTimeout(ctx, takeTime)
+	defer cancel()
+	failed := take(taking, []byte(aws.ToString(m.Body)))
+	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	if failed == nil {
+		_, err := q.client.DeleteMessage(settling, &sqs.DeleteMessageInput{QueueUrl: &q.url, ReceiptHandle: m.ReceiptHandle})
+		if err != nil {
+			return fmt.Errorf("delete notification: %w", plain(err))
+		}
+		return nil
+	}
+	after := pause(m)
+	if ctx.Err() != nil {
+		after = 0 // another process may have it
+	}
+	_, err := q.client.ChangeMessageVisibility(settling, &sqs.ChangeMessageVisibilityInput{
+		QueueUrl: &q.url, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: seconds(after),
+	})
+	if err != nil {
+		return fmt.Errorf("put off notification: %w", plain(err))
+	}
+	return nil
+}
+
+// pause is how long a message that failed waits: longer each time it came.
+func pause(m types.Message) time.Duration {
+	count, err := strconv.Atoi(m.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
+	if err != nil {
+		count = 1 // SQS did not say; it comes again soon
+	}
+	return min(firstPause<<min(max(count-1, 0), 20), maxPause)
+}
+
+func seconds(d time.Duration) int32 { return int32(d / time.Second) }
