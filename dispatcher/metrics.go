@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	events       *prometheus.CounterVec
 	launched     *prometheus.CounterVec
+	carried      *prometheus.CounterVec
 	ended        *prometheus.CounterVec
 	fallbacks    *prometheus.CounterVec
 	conversions  *prometheus.CounterVec
@@ -40,6 +41,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		events:      counter("events_total", "Store notifications and sweep finds, by what came of them.", "outcome"),
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
+		carried:     counter("attempts_carried_total", "Attempts that went on in the launch of an earlier one.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
 		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
 		conversions: counter("conversions_finished_total", "Conversions that became done or failed.", "class", "state", "code"),
@@ -61,10 +63,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unknownOwner: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_unknown_owner_objects",
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
+	m.carried.WithLabelValues(string(conversion.CPU))
 	for _, reason := range []string{conversion.FallbackWaited, conversion.FallbackOff} {
 		m.fallbacks.WithLabelValues(reason) // so that the first one is seen as a rise
 	}
-	r.MustRegister(m.events, m.launched, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
+	r.MustRegister(m.events, m.launched, m.carried, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
 		m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner)
 	return m
 }
