@@ -44,13 +44,9 @@ func (d *Dispatcher) next(ctx context.Context, c conversion.Conversion, n int, r
 	if !d.mayGoOn(c, by) {
 		return nil, nil
 	}
-	delivery, err := d.takeNext(ctx, c, by)
-	if errors.Is(err, queue.ErrEmpty) {
-		return nil, nil
-	}
-	if err != nil { // the result is taken all the same, and the launch ends
-		d.o.Log.Warn("no next file for a launch", "launch", launch.Ref(by.Launch), "error", err)
-		return nil, nil
+	delivery, found, err := d.takeNext(ctx, c, by)
+	if !found || err != nil {
+		return nil, err
 	}
 	next, err := d.passOn(ctx, c, result, by, delivery)
 	ctx, cancel := detached(ctx)
@@ -82,24 +78,25 @@ func (d *Dispatcher) mayGoOn(c conversion.Conversion, by conversion.Carrier) boo
 }
 
 // takeNext takes the message of the next attempt for a launch, past those that
-// ask for what is over. queue.ErrEmpty where there is none.
-func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by conversion.Carrier) (queue.Delivery, error) {
+// ask for what is over. A launch does not wait for a queue that is away: it ends.
+func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by conversion.Carrier) (_ queue.Delivery, found bool, err error) {
 	for {
 		delivery, err := d.o.Queue.TakeNext(ctx, queue.Class(c.Class), c.OwnerID, by.Size, messageLease)
 		if err != nil {
-			return delivery, err
+			if !errors.Is(err, queue.ErrEmpty) {
+				d.o.Log.Warn("no next file for a launch", "launch", launch.Ref(by.Launch), "error", err)
+			}
+			return delivery, false, nil
 		}
 		next, err := d.o.Records.ByID(ctx, delivery.ConversionID)
-		wanted := next.State == conversion.Queued && next.Attempt+1 == delivery.Attempt && next.Class == c.Class
 		switch {
 		case err != nil && !errors.Is(err, conversion.ErrNotFound):
-			return delivery, errors.Join(err, d.o.Queue.Return(ctx, delivery, 0))
-		case wanted:
-			return delivery, nil
+			_ = d.o.Queue.Return(ctx, delivery, 0) // or its lease ends
+			return delivery, false, fmt.Errorf("look up next file %s: %w", delivery.ConversionID, err)
+		case next.State == conversion.Queued && next.Attempt+1 == delivery.Attempt && next.Class == c.Class:
+			return delivery, true, nil
 		}
-		if err := d.o.Queue.Ack(ctx, delivery); err != nil {
-			return delivery, err
-		}
+		_ = d.o.Queue.Ack(ctx, delivery) // canceled, deleted, in another class by now, or begun and ended before
 	}
 }
 
