@@ -130,16 +130,17 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
 // attendRunning looks after an attempt whose lease is stale: lost if the
-// launcher says so too, and if this process has listened for a lease's time.
+// launcher says so too of what carries it, and if this process has listened for
+// a lease's time.
 func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion) error {
-	ref := launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}
+	ref, by := launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}, launch.Ref(c.LaunchRef())
 	running, err := d.o.Launcher.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("list running attempts: %w", err)
 	}
 	alive := d.o.Now().Before(d.started.Add(d.o.Policy.Lease))
 	for _, r := range running {
-		alive = alive || r.Ref == ref
+		alive = alive || r.Ref == by
 	}
 	if alive {
 		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
@@ -167,7 +168,7 @@ func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion)
 	}
 	d.o.Log.Warn("attempt lost", "conversion_id", c.ID, "attempt", ref.Attempt)
 	d.metrics.ended.WithLabelValues(endedLost).Inc()
-	return d.halt(ctx, ref)
+	return d.halt(ctx, by)
 }
 
 // clean removes what a terminal conversion left behind, and looks again once no
@@ -178,7 +179,7 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 			return fmt.Errorf("abort upload: %w", err)
 		}
 	}
-	if c.Attempt > 0 && c.State != conversion.Done {
+	if c.Attempt > 0 && c.State != conversion.Done && c.OwnsLaunch() { // else it is others' by now
 		if err := d.halt(ctx, launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}); err != nil {
 			return err
 		}

@@ -59,16 +59,25 @@ func (d *Dispatcher) claim(ctx context.Context, id string, n int, claim attempt.
 	if first {
 		d.metrics.claimed(c)
 	}
+	return d.assignment(ctx, c)
+}
+
+// assignment is what the process is told that claimed the current attempt.
+func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (attempt.Assignment, error) {
 	source, target, err := d.urls(ctx, c)
 	if err != nil {
-		return nil, err
+		return attempt.Assignment{}, err
 	}
 	limits := d.o.Limits
 	limits.MaxSourceBytes = c.Object.Size
+	every := d.o.ReportEvery
+	if c.Carrier != nil { // the answer to a report is how it hears of a stop
+		every = min(every, carriedReports)
+	}
 	return attempt.Assignment{
-		ConversionID: c.ID, Attempt: n, Class: c.Class, Filename: c.Filename, Options: c.Options,
+		ConversionID: c.ID, Attempt: c.Attempt, Class: c.Class, Filename: c.Filename, Options: c.Options,
 		Source: source, SourceETag: c.Object.ETag, SourceSize: c.Object.Size, Target: target,
-		Limits: limits, ReportSeconds: d.o.ReportEvery.Seconds(),
+		Limits: limits, ReportSeconds: every.Seconds(),
 	}, nil
 }
 
@@ -109,14 +118,26 @@ func onWire(r blob.Request) attempt.Request {
 
 func (d *Dispatcher) result(ctx context.Context, id string, n int, result attempt.Result) (any, error) {
 	take := d.takeMP3
+	mp3, failed := result.MP3 != nil && result.Source != nil, result.Failure != nil
 	switch {
-	case result.Failure != nil && result.MP3 == nil:
+	case failed && result.MP3 == nil && !result.Stopped:
 		take = d.takeFailure
-	case result.MP3 == nil, result.Source == nil, result.Failure != nil:
-		return nil, &badRequest{errors.New("a result holds either mp3 and source, or failure")}
+	case result.Stopped && result.MP3 == nil && !failed:
+		take = d.takeStopped
+	case !mp3 || failed || result.Stopped:
+		return nil, &badRequest{errors.New("a result holds either mp3 and source, or failure, or stopped")}
 	}
 	c, err := take(ctx, id, n, result)
-	return attempt.Taken{State: c.State}, err
+	if err != nil {
+		return nil, err
+	}
+	next, err := d.next(ctx, c, n, result)
+	return attempt.Taken{State: c.State, Next: next}, err
+}
+
+// takeStopped changes nothing: whoever stopped the attempt has ended it.
+func (d *Dispatcher) takeStopped(ctx context.Context, id string, _ int, _ attempt.Result) (conversion.Conversion, error) {
+	return d.o.Records.ByID(ctx, id)
 }
 
 func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {

@@ -146,9 +146,19 @@ func (c *chance) of(n int) int {
 	return c.r.IntN(n)
 }
 
-// Anything may go wrong: every upload ends as it should, with one MP3.
+// Anything may go wrong: every upload ends as it should, with one MP3. Of several
+// owners each has launches of their own; those of a single one go on.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
+	for _, owners := range []int{4, 1} {
+		t.Run(fmt.Sprint(owners, " owners"), func(t *testing.T) {
+			t.Parallel()
+			testRandomFaults(t, owners)
+		})
+	}
+}
+
+func testRandomFaults(t *testing.T, owners int) {
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("TONEARM_TEST_SEED"); s != "" {
 		var err error
@@ -158,7 +168,7 @@ func TestRandomFaults(t *testing.T) {
 	}
 	fmt.Printf("TestRandomFaults: TONEARM_TEST_SEED=%d\n", seed)
 	dice := &chance{r: rand.New(rand.NewPCG(seed, 0))}
-	w := newWorld(t, shortLease, withGPU, func(o *dispatcher.Options) { o.Policy.MaxLaunches = 100 })
+	w := newWorld(t, shortLease, withGPU, func(o *dispatcher.Options) { o.Policy.MaxLaunches, o.MaxFilesPerJob = 100, 4 })
 	z := &zombies{w: w}
 	silent := sync.Map{} // ids of the conversions without sound
 	counted := sync.Map{}
@@ -203,6 +213,26 @@ func TestRandomFaults(t *testing.T) {
 			}
 			return finish(a)
 		}
+		l.carried = func(a *agent, as attempt.Assignment) launch.End {
+			roll := dice.of(100)
+			if a.Attempt > 10 {
+				roll = 100
+			}
+			_, mute := silent.Load(a.ConversionID)
+			switch {
+			case mute && roll < 50:
+				return a.fail(true)
+			case roll < 8:
+				return launch.End{Reason: launch.Killed}
+			case roll < 16:
+				return launch.End{Reason: vanished}
+			case roll < 26:
+				return z.after(a, as)
+			case roll < 35:
+				return a.again(as)
+			}
+			return a.deliver(as)
+		}
 	})
 	w.run()
 	var all []conversion.Conversion
@@ -217,7 +247,7 @@ func TestRandomFaults(t *testing.T) {
 			options.Cover = conversion.CoverPoster
 		}
 		c, err := conversion.New(conversion.Params{
-			OwnerID: fmt.Sprint("owner-", i%4), OwnerEmail: "owner@example.org", Filename: "video.mp4",
+			OwnerID: fmt.Sprint("owner-", i%owners), OwnerEmail: "owner@example.org", Filename: "video.mp4",
 			Size: int64(len(source)), UploadWindow: time.Hour, Options: options,
 		}, at)
 		w.must(err)
@@ -255,6 +285,9 @@ func TestRandomFaults(t *testing.T) {
 	w.records.after.never()
 	z.wg.Wait() // what comes late is refused
 	w.wantOrder()
+	if carried := len(w.launcher.carriedBy()); owners == 1 && carried == 0 {
+		t.Error("no launch went on")
+	}
 	w.clock.advance(policy.URLExpiry + time.Second) // nothing can be stored any more
 	for _, c := range all {
 		w.until(c.ID+" is clean", func() bool { return w.read(c.ID).CleanAt.IsZero() })
@@ -317,13 +350,25 @@ func (w *world) tire(id string) {
 
 // twice reports its result twice.
 func twice(a *agent) launch.End {
-	end := finish(a)
-	if end == exited(attempt.ExitDone) {
-		if _, err := a.Result(a.ctx, a.result()); err != nil {
-			return a.ended(err)
-		}
+	as, err := a.Claim(a.ctx, a.nonce)
+	if err != nil {
+		return a.ended(err)
 	}
-	return end
+	return a.again(as)
+}
+
+// again reports its result once before it does what a transcoder does, and
+// takes no notice of the answer.
+func (a *agent) again(as attempt.Assignment) launch.End {
+	r := a.result()
+	r.NextNonce = a.nextNonce()
+	if err := store(a.ctx, as.Target, a.mp3()); err != nil {
+		return exited(attempt.ExitFailed)
+	}
+	if _, err := a.Result(a.ctx, r); err != nil {
+		return a.ended(err)
+	}
+	return a.report(a.result(), attempt.ExitDone)
 }
 
 // zombies are attempts that go on although their launcher lost them.
@@ -339,6 +384,11 @@ func (z *zombies) late(a *agent) launch.End {
 	if err != nil {
 		return a.ended(err)
 	}
+	return z.after(a, as)
+}
+
+// after is late for an attempt that is claimed.
+func (z *zombies) after(a *agent, as attempt.Assignment) launch.End {
 	z.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

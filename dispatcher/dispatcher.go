@@ -47,6 +47,7 @@ type Options struct {
 
 	Policy         conversion.Policy        // default conversion.DefaultPolicy
 	MaxJobs        map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
+	MaxFilesPerJob int                      // of one owner, one after the other in one launch; default 1
 	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default 5 min
 	Target         time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
 	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default 100 GiB
@@ -97,6 +98,10 @@ func New(o Options) (*Dispatcher, error) {
 	if o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0 {
 		return nil, fmt.Errorf("dispatcher: max jobs %v: class cpu needs at least 1, and none may be negative", o.MaxJobs)
 	}
+	if o.MaxFilesPerJob < 0 {
+		return nil, fmt.Errorf("dispatcher: %d files per job", o.MaxFilesPerJob)
+	}
+	orDefault(&o.MaxFilesPerJob, 1)
 	orDefault(&o.GPUWait, 5*time.Minute)
 	orDefault(&o.MaxUploadBytes, 100<<30)
 	orDefault(&o.Limits.MaxDurationSeconds, (24 * time.Hour).Seconds())
@@ -122,7 +127,7 @@ func New(o Options) (*Dispatcher, error) {
 	return d, nil
 }
 
-func orDefault[T int64 | float64 | time.Duration](v *T, d T) {
+func orDefault[T int | int64 | float64 | time.Duration](v *T, d T) {
 	if *v <= 0 {
 		*v = d
 	}

@@ -10,6 +10,11 @@
 // failed, with one notice owed to its owner. An attempt that its node or this
 // process lost is begun again and does not count against the file.
 //
+// Short files. A launch that is done goes on with further files of the same
+// owner, up to Options.MaxFilesPerJob, while nobody else waits and they fit it.
+// Each is an attempt of its own; a launch that ends loses the one it carries as
+// any attempt is lost. Where the queue is away the launch ends instead.
+//
 // Class gpu is a wish. What waits for a GPU longer than Options.GPUWait, what
 // could not be started on one, and all of it where there is none, goes on in class
 // cpu; the record says so.

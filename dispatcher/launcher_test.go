@@ -24,12 +24,15 @@ type launcher struct {
 	url string
 
 	mu       sync.Mutex
-	script   func(*agent) launch.End // of the attempts started from now on
-	refuse   func(launch.Spec) error // Start's error; nil for none
-	mortal   bool                    // Close ends what runs
-	attempts map[launch.Ref]*agent   // until Stop
+	script   func(*agent) launch.End                     // of the attempts started from now on
+	carried  func(*agent, attempt.Assignment) launch.End // what a launch does with each file it goes on with
+	refuse   func(launch.Spec) error                     // Start's error; nil for none
+	mortal   bool                                        // Close ends what runs
+	attempts map[launch.Ref]*agent                       // until Stop
 	starts   map[launch.Ref]int
-	order    []launch.Attempt // of the starts
+	specs    []launch.Spec
+	order    []launch.Attempt          // of the starts and of what was carried
+	carriers map[launch.Ref]launch.Ref // by what they carried
 	stops    map[launch.Ref]int
 	ends     []launch.End
 	wake     chan struct{}
@@ -38,8 +41,9 @@ type launcher struct {
 
 func newLauncher(url string) *launcher {
 	return &launcher{
-		url: url, script: finish, wake: make(chan struct{}, 1),
+		url: url, script: finish, carried: (*agent).deliver, wake: make(chan struct{}, 1),
 		attempts: map[launch.Ref]*agent{}, starts: map[launch.Ref]int{}, stops: map[launch.Ref]int{},
+		carriers: map[launch.Ref]launch.Ref{},
 	}
 }
 
@@ -96,8 +100,9 @@ func (l *launcher) Start(_ context.Context, s launch.Spec) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &agent{
 		Client: attempt.Client{BaseURL: l.url, ConversionID: s.ConversionID, Token: s.Token},
-		Spec:   s, ctx: ctx, cancel: cancel, gone: make(chan struct{}), nonce: "nonce of " + s.String(),
+		Spec:   s, launcher: l, launch: s.Ref, ctx: ctx, cancel: cancel, gone: make(chan struct{}), nonce: "nonce of " + s.String(),
 	}
+	l.specs = append(l.specs, s)
 	l.attempts[s.Ref] = a
 	l.starts[s.Ref]++
 	l.order = append(l.order, launch.Attempt{Ref: s.Ref, Class: s.Class})
@@ -205,10 +210,12 @@ func (l *launcher) end() {
 type agent struct {
 	attempt.Client
 	launch.Spec
-	ctx    context.Context // done once it was told to stop
-	cancel context.CancelFunc
-	gone   chan struct{}
-	nonce  string
+	launcher *launcher
+	launch   launch.Ref      // that it is, or that carries it
+	ctx      context.Context // done once it was told to stop
+	cancel   context.CancelFunc
+	gone     chan struct{}
+	nonce    string
 }
 
 func (a *agent) runs() bool {
@@ -246,10 +253,37 @@ func (a *agent) deliver(as attempt.Assignment) launch.End {
 	if err := store(a.ctx, as.Target, a.mp3()); err != nil {
 		return exited(attempt.ExitFailed)
 	}
-	if _, err := a.Result(a.ctx, a.result()); err != nil {
+	return a.report(a.result(), attempt.ExitDone)
+}
+
+// report reports the result, and goes on with what it is given.
+func (a *agent) report(r attempt.Result, code int) launch.End {
+	r.NextNonce = a.nextNonce()
+	taken, err := a.Result(a.ctx, r)
+	if err != nil {
 		return a.ended(err)
 	}
-	return exited(attempt.ExitDone)
+	if taken.Next == nil {
+		return exited(code)
+	}
+	return a.follow(*taken.Next)
+}
+
+func (a *agent) nextNonce() string { return "nonce after " + a.String() }
+
+// follow goes on with the next file as the launcher says.
+func (a *agent) follow(next attempt.Next) launch.End {
+	as := next.Assignment
+	b := *a
+	b.Spec = launch.Spec{Ref: launch.Ref{ConversionID: as.ConversionID, Attempt: as.Attempt}, Class: as.Class, Token: next.Token, SourceSize: as.SourceSize}
+	b.nonce = a.nextNonce()
+	b.Client = attempt.Client{BaseURL: a.BaseURL, ConversionID: as.ConversionID, Token: next.Token}
+	a.launcher.mu.Lock()
+	a.launcher.order = append(a.launcher.order, launch.Attempt{Ref: b.Ref, Class: as.Class})
+	a.launcher.carriers[b.Ref] = a.launch
+	script := a.launcher.carried
+	a.launcher.mu.Unlock()
+	return script(&b, as)
 }
 
 func (a *agent) ended(err error) launch.End {
@@ -310,15 +344,16 @@ func fail(final bool) func(*agent) launch.End {
 		if _, err := a.Claim(a.ctx, a.nonce); err != nil {
 			return a.ended(err)
 		}
-		f, code := conversion.Failure{Code: conversion.CodeStore, Message: "The store did not answer."}, attempt.ExitFailed
-		if final {
-			f, code = conversion.Failure{Code: conversion.CodeNoAudio, Message: "There is no sound."}, attempt.ExitBadInput
-		}
-		if _, err := a.Result(a.ctx, attempt.Result{Nonce: a.nonce, Failure: &f, Final: final}); err != nil {
-			return a.ended(err)
-		}
-		return exited(code)
+		return a.fail(final)
 	}
+}
+
+func (a *agent) fail(final bool) launch.End {
+	f, code := conversion.Failure{Code: conversion.CodeStore, Message: "The store did not answer."}, attempt.ExitFailed
+	if final {
+		f, code = conversion.Failure{Code: conversion.CodeNoAudio, Message: "There is no sound."}, attempt.ExitBadInput
+	}
+	return a.report(attempt.Result{Nonce: a.nonce, Failure: &f, Final: final}, code)
 }
 
 // inTurn gives each attempt of a conversion the script of its number, the last

@@ -13,6 +13,7 @@ import (
 type metrics struct {
 	events       *prometheus.CounterVec
 	launched     *prometheus.CounterVec
+	carried      *prometheus.CounterVec
 	ended        *prometheus.CounterVec
 	fallbacks    *prometheus.CounterVec
 	conversions  *prometheus.CounterVec
@@ -48,6 +49,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		events:      counter("events_total", "Store notifications and sweep finds, by what came of them.", "outcome"),
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
+		carried:     counter("attempts_carried_total", "Attempts that went on in the launch of an earlier one.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
 		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
 		conversions: counter("conversions_finished_total", "Conversions that became done, failed or expired (the upload never came).", "class", "state", "code"),
@@ -70,7 +72,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
 	m.zero()
-	r.MustRegister(m.events, m.launched, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
+	r.MustRegister(m.events, m.launched, m.carried, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
 		m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner)
 	return m
 }
@@ -98,7 +100,7 @@ func (m *metrics) zero() {
 		for _, stage := range []string{stageNotice, stageQueue, stageConvert} {
 			m.stages.WithLabelValues(stage, class)
 		}
-		for _, c := range []*prometheus.CounterVec{m.launched, m.sourceBytes, m.readBytes, m.mp3Bytes, m.audio} {
+		for _, c := range []*prometheus.CounterVec{m.launched, m.carried, m.sourceBytes, m.readBytes, m.mp3Bytes, m.audio} {
 			c.WithLabelValues(class)
 		}
 	}

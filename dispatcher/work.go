@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/queue"
@@ -117,15 +118,16 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	ref := launch.Ref{ConversionID: c.ID, Attempt: n}
 	err = d.o.Launcher.Start(ctx, launch.Spec{
 		Ref: ref, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
-		SourceSize: c.Object.Size, Deadline: deadline(c.Object.Size),
+		SourceSize: d.room(c.Object.Size), Deadline: deadline(d.room(c.Object.Size)),
 	})
 	if errors.Is(err, launch.ErrBusy) {
 		return d.postpone(ctx, ref, c.Class)
 	}
 	if err != nil && delivery.Count >= maxDeliveries {
-		return d.failAttempt(ctx, ref, conversion.Failure{
+		_, err := d.failAttempt(ctx, ref, d.failure(ref, conversion.Failure{
 			Code: conversion.CodeLaunchFailed, Message: "The attempt could not be started.",
-		}, conversion.Counted)
+		}, conversion.Counted))
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("launch attempt %s: %w", ref, err)
@@ -242,7 +244,10 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	d.o.Log.Log(ctx, level, "launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt,
 		"reason", e.Reason, "exit_code", e.ExitCode, "detail", e.Detail)
 	failure, outcome := reasonOf(e)
-	err := d.failAttempt(ctx, e.Ref, failure, outcome)
+	c, err := d.failAttempt(ctx, e.Ref, d.failure(e.Ref, failure, outcome))
+	if err == nil && (e.Reason != launch.Exited || e.ExitCode != attempt.ExitDone) {
+		err = d.failCarried(ctx, e.Ref, c)
+	}
 	if err == nil {
 		err = d.halt(ctx, e.Ref)
 	}
@@ -251,23 +256,28 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	}
 }
 
-// failAttempt records that an attempt ended without a result; one that is not
-// current any more is left as it is.
-func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, f conversion.Failure, o conversion.Outcome) error {
-	c, moved, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+// failure is the transition of an attempt that ended without a result.
+func (d *Dispatcher) failure(ref launch.Ref, f conversion.Failure, o conversion.Outcome) func(*conversion.Conversion) error {
+	return func(c *conversion.Conversion) error {
 		if f.Code == conversion.CodeLaunchFailed {
 			return c.FailStart(ref.Attempt, f, d.o.Policy, d.o.Now())
 		}
 		return c.FailAttempt(ref.Attempt, f, o, d.o.Policy, d.o.Now())
-	})
+	}
+}
+
+// failAttempt records by fail that an attempt ended without a result; one that
+// is not current any more is left as it is. It returns the record.
+func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	c, moved, err := d.update(ctx, ref.ConversionID, fail)
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
-		return nil
+		return c, nil
 	}
 	if err != nil {
-		return fmt.Errorf("fail attempt %s: %w", ref, err)
+		return c, fmt.Errorf("fail attempt %s: %w", ref, err)
 	}
 	if moved {
-		d.o.Log.Warn("attempt failed", "conversion_id", c.ID, "attempt", ref.Attempt, "code", f.Code, "state", c.State)
+		d.o.Log.Warn("attempt failed", "conversion_id", c.ID, "attempt", ref.Attempt, "code", c.Error.Code, "state", c.State)
 	}
-	return nil
+	return c, nil
 }

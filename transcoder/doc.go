@@ -1,4 +1,5 @@
-// Package transcoder carries out one attempt at one conversion, and ends.
+// Package transcoder carries out one attempt at one conversion, and those that
+// the dispatcher has it go on with, one after the other, and ends.
 //
 // It claims its assignment from the dispatcher with a token that is good for
 // that attempt alone, reads the source into a private directory, has ffmpeg
@@ -6,6 +7,10 @@
 // told nothing but two presigned URLs: one object to read, one to write. It
 // holds no key of the object store, no database password and no Kubernetes
 // token, and links neither.
+//
+// The answer to its report may hold the next assignment: another attempt, with a
+// token, a nonce and URLs of its own, for which the directory is emptied. After a
+// failure that may heal it asks for none, as the machine may be why.
 //
 // # What it may reach
 //
@@ -22,7 +27,8 @@
 //     replaced by a fresh one from the next report.
 //   - The source is gone, changed or not convertible: the attempt fails for good.
 //   - The dispatcher says stop, or another attempt is the current one: ffmpeg is
-//     killed at once and nothing more is reported.
+//     killed at once and no result is reported. The process ends, or goes on with
+//     the next file if it was not its first.
 //   - SIGTERM: the same, with [attempt.ExitNoReport]: the attempt is lost, not
 //     failed.
 //   - It is killed: ffmpeg, in its process group, dies with it. The directory is

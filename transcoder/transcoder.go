@@ -33,6 +33,9 @@ const (
 // worker is one attempt under way.
 type worker struct {
 	attempt.Assignment
+	client   *attempt.Client
+	nonce    string // that claimed the attempt
+	carried  bool   // it follows another one in this process
 	dir      string
 	tool     media.Tool
 	http     *http.Client
@@ -41,8 +44,9 @@ type worker struct {
 	log      *slog.Logger
 }
 
-// Run carries out the attempt and returns the exit code of the process, one of
-// those in package attempt. Canceling ctx ends it promptly.
+// Run carries out the attempt, and then those that the dispatcher has it go on
+// with. It returns the exit code of the process, one of those in package
+// attempt, for the last of them. Canceling ctx ends it promptly.
 func Run(ctx context.Context, o Options) int {
 	log := o.Log.With("conversion_id", o.ConversionID)
 	if err := o.validate(); err != nil {
@@ -58,24 +62,44 @@ func Run(ctx context.Context, o Options) int {
 			log.Warn("working directory not emptied", "error", err)
 		}
 	}()
-	hc := o.HTTP
-	if hc == nil {
-		hc = source.NewClient(connections)
-	}
-	client := &attempt.Client{
-		BaseURL: o.DispatcherURL, ConversionID: o.ConversionID, Token: o.Token, HTTP: hc,
-		Retrying: func(err error) { log.Warn("dispatcher not reached, trying again", "error", err) },
+	if o.HTTP == nil {
+		o.HTTP = source.NewClient(connections)
 	}
 	nonce := rand.Text()
-	a, err := client.Claim(ctx, nonce)
+	a, err := o.client(o.ConversionID, o.Token).Claim(ctx, nonce)
 	if err != nil {
 		log.Error("no assignment", "error", err)
 		return unreported(err)
 	}
-	log = log.With("attempt", a.Attempt)
-	log.Info("attempt claimed", "source_bytes", a.SourceSize)
+	w := o.worker(a, o.Token, nonce)
+	for {
+		nextNonce := rand.Text()
+		code, next := w.run(ctx, nextNonce)
+		if next == nil {
+			return code
+		}
+		if err := emptyDir(o.Dir); err != nil {
+			log.Error("cannot use the working directory again", "error", err)
+			return attempt.ExitNoReport
+		}
+		w = o.worker(next.Assignment, next.Token, nextNonce)
+		w.carried = true
+	}
+}
 
-	every := o.ReportEvery
+// client makes the calls of one attempt.
+func (o Options) client(conversionID, token string) *attempt.Client {
+	return &attempt.Client{
+		BaseURL: o.DispatcherURL, ConversionID: conversionID, Token: token, HTTP: o.HTTP,
+		Retrying: func(err error) {
+			o.Log.Warn("dispatcher not reached, trying again", "conversion_id", conversionID, "error", err)
+		},
+	}
+}
+
+// worker returns the one for an attempt that was claimed with nonce.
+func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
+	client, every := o.client(a.ConversionID, token), o.ReportEvery
 	if every <= 0 {
 		every = time.Duration(a.ReportSeconds * float64(time.Second))
 	}
@@ -83,23 +107,47 @@ func Run(ctx context.Context, o Options) int {
 		every = defaultReportEvery
 	}
 	w := &worker{
-		Assignment: a, dir: o.Dir, http: hc, log: log, patience: o.Patience,
+		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
+		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
 		tool:    media.Tool{FFmpeg: o.FFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
 		reports: newReporter(client, nonce, every, a),
 	}
 	if w.patience <= 0 {
 		w.patience = defaultPatience
 	}
+	return w
+}
+
+// run carries out the attempt and reports its outcome. It returns the exit code
+// of a process that ends with it, or what to go on with, claimed by nextNonce.
+func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next) {
+	w.log.Info("attempt claimed", "source_bytes", w.SourceSize, "carried", w.carried)
 	encoded, err := w.work(ctx)
-	if errors.Is(err, errStopped) {
-		log.Info("attempt stopped by the dispatcher")
-		return attempt.ExitStopped
+	stopped := errors.Is(err, errStopped)
+	if stopped {
+		w.log.Info("attempt stopped by the dispatcher")
 	}
-	if ctx.Err() != nil {
-		log.Info("attempt interrupted")
-		return attempt.ExitNoReport
+	switch {
+	case stopped && !w.carried: // the process is to end
+		return attempt.ExitStopped, nil
+	case ctx.Err() != nil:
+		w.log.Info("attempt interrupted")
+		return attempt.ExitNoReport, nil
 	}
-	return w.conclude(ctx, client, nonce, encoded, err)
+	result, code := w.outcome(encoded, err)
+	if code != attempt.ExitFailed { // else perhaps this machine is why
+		result.NextNonce = nextNonce
+	}
+	taken, err := w.client.Result(ctx, result)
+	if err != nil {
+		w.log.Error("result not reported", "error", err)
+		return unreported(err), nil
+	}
+	w.log.Info("attempt reported", "state", taken.State, "audio_seconds", encoded.MP3.Duration, "mp3_bytes", encoded.MP3.Size)
+	if code == attempt.ExitDone && taken.State != conversion.Done { // not wanted any more
+		code = attempt.ExitStopped
+	}
+	return code, taken.Next
 }
 
 // work runs the steps, reporting beside them.
@@ -178,31 +226,24 @@ func (w *worker) mayRead() error {
 	return nil
 }
 
-// conclude reports the outcome of work.
-func (w *worker) conclude(ctx context.Context, client *attempt.Client, nonce string, encoded media.Encoded, err error) int {
-	result, code := attempt.Result{Nonce: nonce, MP3: &encoded.MP3, Source: &encoded.Source}, attempt.ExitDone
-	if err != nil {
-		f := failureOf(err)
-		w.log.Warn("attempt failed", "code", f.Code, "final", f.final, "error", err)
-		if unfit := (*media.Error)(nil); errors.As(err, &unfit) && unfit.Detail != "" {
-			w.log.Debug("ffmpeg said", "detail", unfit.Detail) // may hold tags of the source
-		}
-		result, code = attempt.Result{Nonce: nonce, Failure: &f.Failure, Final: f.final}, attempt.ExitFailed
-		if f.final {
-			code = attempt.ExitBadInput
-		}
+// outcome is what work came to, for the dispatcher and as an exit code.
+func (w *worker) outcome(encoded media.Encoded, err error) (attempt.Result, int) {
+	switch {
+	case errors.Is(err, errStopped):
+		return attempt.Result{Nonce: w.nonce, Stopped: true}, attempt.ExitStopped
+	case err == nil:
+		return attempt.Result{Nonce: w.nonce, MP3: &encoded.MP3, Source: &encoded.Source}, attempt.ExitDone
 	}
-	taken, err := client.Result(ctx, result)
-	if err != nil {
-		w.log.Error("result not reported", "error", err)
-		return unreported(err)
+	f := failureOf(err)
+	w.log.Warn("attempt failed", "code", f.Code, "final", f.final, "error", err)
+	if unfit := (*media.Error)(nil); errors.As(err, &unfit) && unfit.Detail != "" {
+		w.log.Debug("ffmpeg said", "detail", unfit.Detail) // may hold tags of the source
 	}
-	if code == attempt.ExitDone && taken.State != conversion.Done {
-		w.log.Info("result not wanted any more", "state", taken.State)
-		return attempt.ExitStopped
+	code := attempt.ExitFailed
+	if f.final {
+		code = attempt.ExitBadInput
 	}
-	w.log.Info("attempt reported", "state", taken.State, "audio_seconds", encoded.MP3.Duration, "mp3_bytes", encoded.MP3.Size)
-	return code
+	return attempt.Result{Nonce: w.nonce, Failure: &f.Failure, Final: f.final}, code
 }
 
 // failureOf says what the dispatcher and the owner are told.

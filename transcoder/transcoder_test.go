@@ -50,16 +50,29 @@ type bench struct {
 	mp3      []byte
 	reports  []conversion.Progress
 	results  []attempt.Result
+	files    int               // that the dispatcher has for one process, 0 for 1
+	nonces   map[string]string // that claimed, by conversion
 	gets     int
 	puts     int
 	onGet    func(w http.ResponseWriter, r *http.Request, n int) bool // true: answered
 	onPut    func(w http.ResponseWriter, r *http.Request, n int) bool
 	onCall   func(w http.ResponseWriter, verb string) bool
 	onReport func(conversion.Progress) (stop bool)
+	onResult func(n int) (lost bool) // of the answer to the nth result, from 1
 }
 
+// idOf and tokenOf name the nth file of a process and its token, from 1.
+func idOf(n int) string {
+	if n == 1 {
+		return testID
+	}
+	return testID + "-" + strconv.Itoa(n)
+}
+
+func tokenOf(id string) string { return testToken + strings.TrimPrefix(id, testID) }
+
 func newBench(t *testing.T, content []byte) *bench {
-	b := &bench{t: t, content: content, etag: "abc", expired: map[string]bool{}, log: &lockedBuffer{},
+	b := &bench{t: t, content: content, etag: "abc", expired: map[string]bool{}, nonces: map[string]string{}, log: &lockedBuffer{},
 		limits: attempt.Limits{MaxDurationSeconds: 3600, MaxMP3Bytes: 1 << 30, MaxSourceBytes: 1 << 30}}
 	b.store = httptest.NewServer(http.HandlerFunc(b.serveStore))
 	b.disp = httptest.NewServer(http.HandlerFunc(b.serveDispatcher))
@@ -140,8 +153,8 @@ func (b *bench) sign() (source, target attempt.Request) {
 }
 
 func (b *bench) serveDispatcher(w http.ResponseWriter, r *http.Request) {
-	verb, ok := strings.CutPrefix(r.URL.Path, "/attempts/"+testID+"/")
-	if !ok || r.Method != http.MethodPost || r.Header.Get("Authorization") != "Bearer "+testToken {
+	id, verb, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/attempts/"), "/")
+	if !ok || r.Method != http.MethodPost || r.Header.Get("Authorization") != "Bearer "+tokenOf(id) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -153,31 +166,68 @@ func (b *bench) serveDispatcher(w http.ResponseWriter, r *http.Request) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	source, target := b.sign()
 	var answer any
+	nonce := ""
 	switch verb {
 	case "claim":
-		answer = attempt.Assignment{
-			ConversionID: testID, Attempt: 1, Filename: "My video.mp4", Options: b.options,
-			Source: source, SourceETag: b.etag, SourceSize: int64(len(b.content)), Target: target,
-			Limits: b.limits, ReportSeconds: 5,
-		}
+		var c attempt.Claim
+		json.NewDecoder(r.Body).Decode(&c)
+		nonce, b.nonces[id] = c.Nonce, c.Nonce
+		answer = b.assign(id)
 	case "progress":
 		var p attempt.Progress
 		json.NewDecoder(r.Body).Decode(&p)
+		nonce = p.Nonce
 		b.reports = append(b.reports, p.Progress)
+		source, target := b.sign()
 		answer = attempt.Go{Source: source, Target: target, Stop: b.onReport != nil && b.onReport(p.Progress)}
 	case "result":
 		var res attempt.Result
 		json.NewDecoder(r.Body).Decode(&res)
+		nonce = res.Nonce
 		b.results = append(b.results, res)
-		state := conversion.Done
-		if res.Failure != nil {
-			state = conversion.Failed
+		answer = attempt.Taken{State: stateOf(res), Next: b.next(id, res.NextNonce)}
+		if b.onResult != nil && b.onResult(len(b.results)) {
+			panic(http.ErrAbortHandler)
 		}
-		answer = attempt.Taken{State: state}
+	}
+	if nonce == "" || nonce != b.nonces[id] {
+		b.t.Errorf("%s of %s with the nonce %q instead of %q", verb, id, nonce, b.nonces[id])
 	}
 	json.NewEncoder(w).Encode(answer)
+}
+
+func stateOf(r attempt.Result) conversion.State {
+	switch {
+	case r.Stopped:
+		return conversion.Canceled
+	case r.Failure != nil:
+		return conversion.Failed
+	}
+	return conversion.Done
+}
+
+func (b *bench) assign(id string) attempt.Assignment {
+	source, target := b.sign()
+	return attempt.Assignment{
+		ConversionID: id, Attempt: 1, Filename: "My video.mp4", Options: b.options,
+		Source: source, SourceETag: b.etag, SourceSize: int64(len(b.content)), Target: target,
+		Limits: b.limits, ReportSeconds: 5,
+	}
+}
+
+// next is the file after that of id, claimed by nonce.
+func (b *bench) next(id, nonce string) *attempt.Next {
+	n := 1
+	for idOf(n) != id {
+		n++
+	}
+	if nonce == "" || n >= b.files {
+		return nil
+	}
+	id = idOf(n + 1)
+	b.nonces[id] = nonce
+	return &attempt.Next{Token: tokenOf(id), Assignment: b.assign(id)}
 }
 
 // result returns the only result that was reported.

@@ -2,8 +2,9 @@
 // carries out one attempt: the wire's types, the token, the exit codes.
 //
 // The transcoder calls POST /attempts/{conversion id}/claim, then progress
-// every few seconds, then result, each with its token as bearer. Every answer
-// but 200 is an RFC 9457 problem document: 401 for a wrong token, 409 for an
+// every few seconds, then result, each with its token as bearer. The answer to
+// result may hold another attempt's assignment and token; the transcoder then
+// goes on with that one, claimed already. Every answer but 200 is an RFC 9457 problem document: 401 for a wrong token, 409 for an
 // attempt that is not the current one or that another process claimed, both
 // final; anything else may be tried again.
 package attempt
@@ -120,16 +121,29 @@ type Go struct {
 	Target Request `json:"target"`
 }
 
-// Result is the body of result: MP3 and Source, or Failure.
+// Result is the body of result: MP3 and Source, or Failure, or Stopped.
 type Result struct {
-	Nonce   string              `json:"nonce"`
+	Nonce string `json:"nonce"`
+	// NextNonce asks for another file, and claims it: drawn anew for each
+	// attempt, '' for none. The same result again gets the same file again.
+	NextNonce string `json:"next_nonce,omitempty"`
+
 	Source  *conversion.Source  `json:"source,omitempty"`
 	MP3     *conversion.MP3     `json:"mp3,omitempty"` // without ID, Key and CreatedAt; ETag is the MD5 in hex
 	Failure *conversion.Failure `json:"failure,omitempty"`
-	Final   bool                `json:"final"` // of a failure: no further attempt can heal it
+	Final   bool                `json:"final"`             // of a failure: no further attempt can heal it
+	Stopped bool                `json:"stopped,omitempty"` // the dispatcher said so; only where another file is asked for
 }
 
 // Taken answers result.
 type Taken struct {
 	State conversion.State `json:"state"`
+	Next  *Next            `json:"next,omitempty"` // nil for none: the process ends
+}
+
+// Next is another file for a process that is done with one: an attempt of its
+// own at a conversion of the same owner, claimed by Result.NextNonce.
+type Next struct {
+	Token      string     `json:"token"`
+	Assignment Assignment `json:"assignment"`
 }

@@ -86,6 +86,12 @@ type Conversion struct {
 	NotBefore  time.Time `json:"not_before" bson:"not_before"`
 	Progress   Progress  `json:"progress" bson:"progress"`
 
+	// Carrier is the launch that carries the current or last attempt; nil where
+	// the attempt was launched by itself. Next is the attempt that the same
+	// launch went on with afterwards; nil for none.
+	Carrier *Carrier    `json:"carrier,omitempty" bson:"carrier,omitempty"`
+	Next    *AttemptRef `json:"next,omitempty" bson:"next,omitempty"`
+
 	Source *Source      `json:"source,omitempty" bson:"source,omitempty"` // what the source turned out to be; set once done
 	MP3    MP3          `json:"mp3" bson:"mp3"`                           // ID is drawn at creation and shown once done
 	Error  *Failure     `json:"error,omitempty" bson:"error,omitempty"`   // why it failed, or why the last attempt did
@@ -137,6 +143,21 @@ const (
 	NotifyEmail Notification = "email"
 	NotifyNone  Notification = "none"
 )
+
+// AttemptRef names one attempt.
+type AttemptRef struct {
+	ConversionID string `json:"conversion_id" bson:"conversion_id"`
+	Attempt      int    `json:"attempt" bson:"attempt"`
+}
+
+// Carrier is a launch that was made for one attempt and carries others of the
+// same owner and class after it, one at a time.
+type Carrier struct {
+	Launch AttemptRef `json:"launch" bson:"launch"` // the attempt that was launched
+	Files  int        `json:"files" bson:"files"`   // that it has carried, from 1 for its own
+	Size   int64      `json:"size" bson:"size"`     // bytes of a source that it has room for
+	Until  time.Time  `json:"until" bson:"until"`   // when its launcher ends it
+}
 
 // Object names one object in the store. Version is empty until known: the
 // store's version id, else the ETag. (Key, Version) is unique among

@@ -105,6 +105,7 @@ func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 	c.State = Running
 	c.Attempt = n
 	c.Nonce = ""
+	c.Carrier, c.Next = nil, nil
 	c.Launches++
 	c.NotBefore = time.Time{}
 	c.Progress = Progress{}
@@ -118,8 +119,11 @@ func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 // Current reports whether attempt n, claimed with this nonce, is the one that
 // runs.
 func (c *Conversion) Current(n int, nonce string) bool {
-	return c.State == Running && c.Attempt == n && nonce != "" &&
-		subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(nonce)) == 1
+	return c.State == Running && c.Attempt == n && c.claimedBy(nonce)
+}
+
+func (c *Conversion) claimedBy(nonce string) bool {
+	return nonce != "" && subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(nonce)) == 1
 }
 
 // Postpone takes back the beginning of attempt n, which was never launched
@@ -170,6 +174,55 @@ func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
 	c.renew(p, now)
 	return nil
 }
+
+// PassOn notes that the launch of attempt n, claimed with this nonce, goes on
+// with next now that n is over. It goes on with one attempt only: ErrUnchanged
+// where that was decided before, by whatever Next says. ErrStaleAttempt where n
+// is not over, or its launch is being stopped: an attempt that was launched by
+// itself ends with its launch when its owner cancels or deletes the conversion.
+func (c *Conversion) PassOn(n int, nonce string, next AttemptRef, now time.Time) error {
+	stopped := c.Carrier == nil && (c.State == Canceled || c.State == Deleted)
+	if !c.State.Terminal() || c.Attempt != n || !c.claimedBy(nonce) || stopped {
+		return ErrStaleAttempt
+	}
+	if c.Next != nil {
+		return ErrUnchanged
+	}
+	c.Next = &next
+	c.touch(now)
+	return nil
+}
+
+// BeginCarried is Begin and Claim at once, for an attempt that a launch goes on
+// with: it is claimed by the process that drew nonce. The same again is
+// ErrUnchanged; an attempt that was launched by itself, or goes to another
+// process, is ErrStaleAttempt.
+func (c *Conversion) BeginCarried(n int, nonce string, by Carrier, p Policy, now time.Time) error {
+	if c.Current(n, nonce) && c.Carrier != nil && c.Carrier.Launch == by.Launch {
+		return ErrUnchanged
+	}
+	if c.State == Running || nonce == "" {
+		return ErrStaleAttempt
+	}
+	if err := c.Begin(n, p, now); err != nil {
+		return err
+	}
+	by.Until = stamp(by.Until)
+	c.Carrier = &by
+	return c.Claim(n, nonce, p, now)
+}
+
+// LaunchRef names the launch that carries the current or last attempt.
+func (c *Conversion) LaunchRef() AttemptRef {
+	if c.Carrier != nil {
+		return c.Carrier.Launch
+	}
+	return AttemptRef{c.ID, c.Attempt}
+}
+
+// OwnsLaunch reports whether the launch of the current or last attempt is for
+// that attempt alone, and may end with it.
+func (c *Conversion) OwnsLaunch() bool { return c.Carrier == nil && c.Next == nil }
 
 // Report takes progress of the current attempt and renews its lease.
 func (c *Conversion) Report(n int, nonce string, progress Progress, p Policy, now time.Time) error {

@@ -18,6 +18,8 @@ var policy = DefaultPolicy
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+var carrier = Carrier{Launch: AttemptRef{"first", 1}, Files: 2, Size: 100, Until: epoch.Add(time.Hour)}
+
 // uploaded is what the store says of a complete upload of 100 bytes.
 func uploaded(c *Conversion) Object {
 	return Object{Key: c.Object.Key, Version: "etag", ETag: "etag", Size: 100}
@@ -105,6 +107,18 @@ func TestTransitions(t *testing.T) {
 			"stale stale running stale stale stale stale stale"},
 		"report by another": {func(c *Conversion) error { return c.Report(1, "other", Progress{}, policy, late) },
 			"stale stale stale stale stale stale stale stale"},
+		"begin carried": {func(c *Conversion) error { return c.BeginCarried(1, nonce, carrier, policy, late) },
+			"stale running stale stale stale stale stale stale"},
+		"begin carried without nonce": {func(c *Conversion) error { return c.BeginCarried(1, "", carrier, policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"begin carried 2": {func(c *Conversion) error { return c.BeginCarried(2, nonce, carrier, policy, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"pass on": {func(c *Conversion) error { return c.PassOn(1, nonce, AttemptRef{"next", 1}, late) },
+			"stale stale stale done failed stale stale stale"},
+		"pass on by another": {func(c *Conversion) error { return c.PassOn(1, "other", AttemptRef{"next", 1}, late) },
+			"stale stale stale stale stale stale stale stale"},
+		"pass on unclaimed": {func(c *Conversion) error { return c.PassOn(1, "", AttemptRef{"next", 1}, late) },
+			"stale stale stale stale stale stale stale stale"},
 		"complete": {func(c *Conversion) error { return c.Complete(1, nonce, Source{}, MP3{}, policy, late) },
 			"stale stale done = stale stale stale stale"},
 		"complete by another": {func(c *Conversion) error { return c.Complete(1, "other", Source{}, MP3{}, policy, late) },
@@ -149,6 +163,64 @@ func TestTransitions(t *testing.T) {
 				t.Errorf("%s when %s: got %s, want %s", name, state, got, words[i])
 			}
 		}
+	}
+}
+
+// One launch carries two conversions: the first one passes it on, and neither
+// ends it any more.
+func TestCarried(t *testing.T) {
+	first, second := at(t, Done), fresh(t)
+	second.ID = "second"
+	if err := second.Uploaded(uploaded(second), epoch); err != nil {
+		t.Fatal(err)
+	}
+	if !first.OwnsLaunch() || first.LaunchRef() != (AttemptRef{first.ID, 1}) {
+		t.Errorf("before: launch %+v", first.LaunchRef())
+	}
+	for range 2 { // the answer was lost, and the work is claimed with the same nonce
+		if err := first.PassOn(1, nonce, AttemptRef{second.ID, 1}, epoch); err != nil && !errors.Is(err, ErrUnchanged) {
+			t.Fatal(err)
+		}
+		if err := second.BeginCarried(1, "second nonce", carrier, policy, epoch); err != nil && !errors.Is(err, ErrUnchanged) {
+			t.Fatal(err)
+		}
+	}
+	if err := first.PassOn(1, nonce, AttemptRef{"third", 1}, epoch); !errors.Is(err, ErrUnchanged) || first.Next.ConversionID != second.ID {
+		t.Errorf("passed on twice: %v, %+v", err, first.Next)
+	}
+	if first.OwnsLaunch() || second.OwnsLaunch() || second.LaunchRef() != carrier.Launch || !second.Current(1, "second nonce") ||
+		second.Launches != 1 || second.ClaimedAt.IsZero() {
+		t.Errorf("carried: %+v", second)
+	}
+	other := carrier
+	other.Launch.ConversionID = "another launch"
+	for name, err := range map[string]error{
+		"another nonce":  second.BeginCarried(1, "other nonce", carrier, policy, epoch),
+		"another launch": second.BeginCarried(1, "second nonce", other, policy, epoch),
+		"postponed":      second.Postpone(1, epoch),
+	} {
+		if !errors.Is(err, ErrStaleAttempt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	launched := at(t, Queued)
+	if err := launched.Begin(1, policy, epoch); err != nil {
+		t.Fatal(err)
+	}
+	if err := launched.BeginCarried(1, nonce, carrier, policy, epoch); !errors.Is(err, ErrStaleAttempt) {
+		t.Errorf("carried although launched by itself: %v", err)
+	}
+
+	// Its cancel ends the second one, and the launch goes on.
+	if err := errors.Join(second.Cancel(epoch), second.PassOn(1, "second nonce", AttemptRef{"third", 1}, epoch)); err != nil {
+		t.Errorf("pass on when canceled: %v", err)
+	}
+	// The next attempt has a launch of its own.
+	if err := errors.Join(second.Retry(window, epoch), second.Begin(2, policy, epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if !second.OwnsLaunch() || second.LaunchRef() != (AttemptRef{second.ID, 2}) {
+		t.Errorf("retried: %+v, %+v", second.Carrier, second.Next)
 	}
 }
 

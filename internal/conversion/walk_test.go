@@ -97,6 +97,29 @@ var moves = []move{
 	{"look", 2, func(w *walk) error { return w.c.Look(w.now) }},
 	{"expire", 2, func(w *walk) error { return w.c.Expire(w.now) }},
 	{"begin", 8, func(w *walk) error { return w.c.Begin(w.number()+w.rand.IntN(2), policy, w.now) }},
+	{"begin carried", 3, func(w *walk) error {
+		n := w.number() + w.rand.IntN(2)
+		possible := w.c.State == Queued && n == w.c.Attempt+1
+		by := Carrier{Launch: AttemptRef{"first", 1}, Files: 2, Size: 100, Until: w.now.Add(time.Hour)}
+		err := w.c.BeginCarried(n, strconv.Itoa(w.rand.IntN(3)), by, policy, w.now)
+		if (err == nil) != possible {
+			w.Errorf("begin carried attempt %d: %v", n, err)
+		}
+		if err == nil {
+			w.claimed = max(w.claimed, n)
+		}
+		return err
+	}},
+	{"pass on", 3, func(w *walk) error {
+		n, nonce := w.number(), w.nonce()
+		possible := w.c.State.Terminal() && n == w.c.Attempt && nonce != "" && nonce == w.c.Nonce && w.c.Next == nil &&
+			(w.c.Carrier != nil || w.c.State != Canceled && w.c.State != Deleted)
+		err := w.c.PassOn(n, nonce, AttemptRef{"next", 1}, w.now)
+		if (err == nil) != possible {
+			w.Errorf("pass on attempt %d: %v", n, err)
+		}
+		return err
+	}},
 	{"postpone", 1, func(w *walk) error { return w.c.Postpone(w.number(), w.now) }},
 	{"fall back", 1, func(w *walk) error {
 		possible := w.c.State == Queued && w.c.Class == GPU
@@ -291,6 +314,7 @@ func (w *walk) check(name string, before Conversion) {
 	switch {
 	case c.Attempt == before.Attempt:
 	case name == "begin" && c.Attempt == before.Attempt+1 && c.Attempt > w.claimed:
+	case name == "begin carried" && c.Attempt == before.Attempt+1 && c.Attempt == w.claimed:
 	case name == "postpone" && c.Attempt == before.Attempt-1 && c.Attempt >= w.claimed:
 	default:
 		w.Errorf("%s: attempt %d became %d, claimed were up to %d", name, before.Attempt, c.Attempt, w.claimed)
@@ -431,6 +455,9 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	}
 	if (c.State == Queued || c.State == Running) && c.QueuedAt.IsZero() {
 		t.Error("queued at no time")
+	}
+	if c.State == Running && (c.Next != nil || c.Carrier != nil && c.Nonce == "") {
+		t.Errorf("it runs, carried by %+v for nonce %q, and its launch went on with %+v", c.Carrier, c.Nonce, c.Next)
 	}
 	if (c.State == Running) == c.LeaseUntil.IsZero() {
 		t.Errorf("%s with a lease until %s", c.State, c.LeaseUntil)

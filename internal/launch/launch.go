@@ -34,7 +34,7 @@ type Spec struct {
 	Ref
 	Class      conversion.Class
 	Token      string        // good for this attempt alone
-	SourceSize int64         // bytes
+	SourceSize int64         // bytes of a source that there has to be room for
 	Deadline   time.Duration // after which the launcher ends the attempt
 }
 

@@ -82,6 +82,11 @@ type Queue interface {
 	// one; ErrEmpty if none came. A waiting Take is woken by Publish, by a delay
 	// that ends and by a lease that runs out.
 	Take(ctx context.Context, class Class, lease, wait time.Duration) (Delivery, error)
+	// TakeNext leases owner's next message of class for lease, for a taker that
+	// has just done another of theirs: only while no other owner has a message
+	// that waits in class, and if it asks for a first attempt at a source of at
+	// most size bytes. Else ErrEmpty, at once; the message keeps its place.
+	TakeNext(ctx context.Context, class Class, owner string, size int64, lease time.Duration) (Delivery, error)
 	// Extend makes the lease end after lease from now; ErrLeaseLost if it is not
 	// this delivery's any more.
 	Extend(ctx context.Context, d Delivery, lease time.Duration) error

@@ -25,6 +25,7 @@ func Gateway(f *pflag.FlagSet, o *gateway.Options) {
 type Dispatcher struct {
 	policy      *conversion.Policy
 	cpu, gpu    int
+	files       int
 	gpuWait     time.Duration
 	target      time.Duration
 	maxUpload   int64
@@ -38,6 +39,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	d := &Dispatcher{policy: Policy(f)}
 	f.IntVar(&d.cpu, "max-jobs", 4, "attempts of class cpu at a time")
 	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "attempts of class gpu at a time; 0 where there is no GPU")
+	f.IntVar(&d.files, "max-files-per-job", 1, "files of one owner that a Job converts one after the other, while nobody else waits and they fit it")
 	f.DurationVar(&d.gpuWait, "gpu-wait", 5*time.Minute, "what waits for a GPU for longer is converted without, and so is what could not be started there")
 	f.DurationVar(&d.target, "target", target, "work off what waits within this time, with as few attempts as that takes; 0 for as many as may run")
 	f.Int64Var(&d.maxUpload, "max-inbox-bytes", 100<<30, "of a video dropped into the inbox, where its owner has no limit of their own")
@@ -51,7 +53,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 	o := dispatcher.Options{
 		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu, conversion.GPU: d.gpu},
-		GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
+		MaxFilesPerJob: d.files, GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
 	}
 	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3
 	return o

@@ -34,8 +34,12 @@ var (
 	commonLua string
 	//go:embed publish.lua
 	publishLua string
+	//go:embed deliver.lua
+	deliverLua string
 	//go:embed take.lua
 	takeLua string
+	//go:embed takenext.lua
+	takeNextLua string
 	//go:embed extend.lua
 	extendLua string
 	//go:embed ack.lua
@@ -48,7 +52,8 @@ var (
 	generationLua string
 
 	publishScript    = redis.NewScript(commonLua + publishLua)
-	takeScript       = redis.NewScript(commonLua + takeLua)
+	takeScript       = redis.NewScript(commonLua + deliverLua + takeLua)
+	takeNextScript   = redis.NewScript(commonLua + deliverLua + takeNextLua)
 	extendScript     = redis.NewScript(commonLua + extendLua)
 	ackScript        = redis.NewScript(commonLua + ackLua)
 	returnScript     = redis.NewScript(commonLua + returnLua)
@@ -177,20 +182,42 @@ func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration
 	case int64:
 		return none, time.Duration(got) * time.Millisecond, queue.ErrEmpty
 	case []any:
-		if len(got) != 2 {
-			break
-		}
-		kept, _ := got[0].(string)
-		count, _ := got[1].(int64)
-		var b body
-		if err := json.Unmarshal([]byte(kept), &b); err != nil {
-			return none, 0, fmt.Errorf("message %q: %w", kept, err)
-		}
-		m := queue.Message{Class: class, Owner: b.Owner, ConversionID: b.ConversionID, Attempt: b.Attempt, Kind: b.Kind,
-			Size: b.Size, Since: instant(b.Since)}
-		return queue.Delivery{Message: m, Count: int(count)}, 0, nil
+		d, err := delivery(class, got)
+		return d, 0, err
 	}
 	return none, 0, fmt.Errorf("unexpected answer %v", got)
+}
+
+// TakeNext implements queue.Queue.
+func (q *Queue) TakeNext(ctx context.Context, class queue.Class, owner string, size int64, lease time.Duration) (queue.Delivery, error) {
+	got, err := q.run(ctx, takeNextScript, class, lease.Milliseconds(), owner, size).Slice()
+	if errors.Is(err, redis.Nil) {
+		return queue.Delivery{}, queue.ErrEmpty
+	}
+	var d queue.Delivery
+	if err == nil {
+		d, err = delivery(class, got)
+	}
+	if err != nil {
+		return d, fmt.Errorf("take next of %s: %w", class, err)
+	}
+	return d, nil
+}
+
+// delivery reads what a script took.
+func delivery(class queue.Class, got []any) (queue.Delivery, error) {
+	if len(got) != 2 {
+		return queue.Delivery{}, fmt.Errorf("unexpected answer %v", got)
+	}
+	kept, _ := got[0].(string)
+	count, _ := got[1].(int64)
+	var b body
+	if err := json.Unmarshal([]byte(kept), &b); err != nil {
+		return queue.Delivery{}, fmt.Errorf("message %q: %w", kept, err)
+	}
+	m := queue.Message{Class: class, Owner: b.Owner, ConversionID: b.ConversionID, Attempt: b.Attempt, Kind: b.Kind,
+		Size: b.Size, Since: instant(b.Since)}
+	return queue.Delivery{Message: m, Count: int(count)}, nil
 }
 
 // Extend implements queue.Queue.
