@@ -3,13 +3,16 @@
 package results
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Figure is one result. Where it is compared with a peer, Ratio is above 1 if
@@ -62,6 +65,9 @@ func Read(path string) (map[string]Figure, error) {
 // Merge replaces the named figures of a file, or adds them, and leaves every
 // other one as it is, whatever it holds. The file is replaced at once.
 func Merge(path string, figures map[string]Figure) error {
+	if len(figures) == 0 {
+		return nil
+	}
 	all := map[string]json.RawMessage{}
 	if err := read(path, &all); err != nil {
 		return err
@@ -73,11 +79,19 @@ func Merge(path string, figures map[string]Figure) error {
 		}
 		all[name] = content
 	}
-	content, err := json.MarshalIndent(all, "", "  ")
-	if err != nil {
-		return fmt.Errorf("results: %w", err)
+	return replace(path, lines(all))
+}
+
+// lines writes a line for each figure, in the order of their names.
+func lines(all map[string]json.RawMessage) []byte {
+	var b bytes.Buffer
+	for i, name := range slices.Sorted(maps.Keys(all)) {
+		b.WriteString([]string{"{\n", ",\n"}[min(i, 1)])
+		fmt.Fprintf(&b, "  %q: ", name)
+		_ = json.Compact(&b, all[name]) // it is JSON: it was read or made as such
 	}
-	return replace(path, append(content, '\n'))
+	b.WriteString("\n}\n")
+	return b.Bytes()
 }
 
 func read(path string, into any) error {

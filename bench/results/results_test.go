@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -38,6 +39,9 @@ func TestMerge(t *testing.T) {
 	}`), &want)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
+	}
+	if n := strings.Count(string(content), "\n"); n != 5 {
+		t.Errorf("%d lines for three figures:\n%s", n, content)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("%d files in the folder, want one", len(left))
