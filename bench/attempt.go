@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -42,10 +43,7 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 		Limits:        attempt.Limits{MaxDurationSeconds: 24 * 3600, MaxMP3Bytes: 2 << 30},
 		ReportSeconds: 5,
 	}, mp3)
-	server := &http.Server{Handler: d, ReadHeaderTimeout: time.Minute}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	defer func() { _ = server.Close(); <-served }()
+	defer serve(listener, d)()
 
 	cmd := exec.CommandContext(ctx, transcoder)
 	cmd.Env = append([]string{
@@ -71,5 +69,19 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 		return r.at.Sub(began).Seconds(), err
 	default:
 		return 0, errors.Join(fmt.Errorf("no result: %w", err), errors.New(stderr.String()))
+	}
+}
+
+// serve answers requests until stop is called.
+func serve(listener net.Listener, h http.Handler) (stop func()) {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener)
+	}()
+	return func() {
+		_ = server.Close()
+		<-served
 	}
 }

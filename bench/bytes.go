@@ -36,11 +36,7 @@ func (c *counter) serve(ctx context.Context, in *link.Namespace, host string) (s
 	if err != nil {
 		return source{}, nil, err
 	}
-	server := &http.Server{Handler: c, ReadHeaderTimeout: time.Minute}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	return source{"http://" + listener.Addr().String() + "/source", counterETag, info.Size()},
-		func() { _ = server.Close(); <-served }, nil
+	return source{"http://" + listener.Addr().String() + "/source", counterETag, info.Size()}, serve(listener, c), nil
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -144,7 +144,7 @@ func convert(ctx context.Context, c *client.Client, path string) (float64, error
 		}
 	}
 	if made.State != conversion.Done {
-		return 0, fmt.Errorf("the conversion is %s: %+v", made.State, made.Error)
+		return 0, fmt.Errorf("the conversion is %s", made.State)
 	}
 	return time.Since(began).Seconds(), nil
 }

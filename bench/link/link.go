@@ -21,7 +21,7 @@ var ErrUnsupported = errors.New("link: network namespaces need Linux and root")
 
 // Profile is what a link is like, the same in both directions.
 type Profile struct {
-	Rate  float64       // bits per second
+	Rate  float64       // bits per second, with the headers of segments and frames
 	RTT   time.Duration // there and back, for a small packet on an idle link
 	Queue int           // bytes that wait before the link drops; DefaultQueue where 0
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -83,7 +84,7 @@ func (l *Link) pump(from, to *os.File, p Profile) {
 			if err != nil {
 				return
 			}
-			arrival, ok := s.send(time.Now(), n-headerSize)
+			arrival, ok := s.send(time.Now(), onWire(b[:n]))
 			if !ok {
 				l.dropped.Add(1)
 				buffers.Put(b)
@@ -111,6 +112,22 @@ func wait(t time.Time) {
 // headerSize is that of the kernel's struct virtio_net_hdr before each packet:
 // it tells of the segments that it holds and of checksums still to be made.
 const headerSize = 10
+
+// Bytes that a wire carries beside what the kernel hands over.
+const (
+	tcpHeaders = 20 + 32         // IP and TCP, with its time stamp; of each segment but the first
+	framing    = 8 + 14 + 4 + 12 // preamble, Ethernet header and checksum, gap; of each segment
+)
+
+// onWire is the size of a packet once it is cut into its segments.
+func onWire(packet []byte) int {
+	size, segments := len(packet)-headerSize, 1
+	several, each := packet[1] != 0, int(binary.NativeEndian.Uint16(packet[4:]))
+	if several && each > 0 {
+		segments = max(1, (size-tcpHeaders+each-1)/each)
+	}
+	return size + (segments-1)*tcpHeaders + segments*framing
+}
 
 // openTUN makes a device in the thread's network, which lives as long as the
 // file.

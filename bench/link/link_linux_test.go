@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -149,4 +150,25 @@ func devices(t *testing.T, n *Namespace) string {
 		}
 	}
 	return strings.Join(names, " ")
+}
+
+func TestOnWire(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		kind          byte // of segments; 0 for a packet that is none
+		each          byte
+		payload, want int
+	}{
+		{"an acknowledgement", 0, 0, 0, 52 + 38},
+		{"one segment", 0, 0, 1448, 1538},
+		{"three", 1, 200, 450, 450 + 3*(52+38)},
+		{"just two", 1, 200, 400, 400 + 2*(52+38)},
+	} {
+		packet := make([]byte, headerSize+tcpHeaders+tt.payload)
+		packet[1] = tt.kind
+		binary.NativeEndian.PutUint16(packet[4:], uint16(tt.each))
+		if got := onWire(packet); got != tt.want {
+			t.Errorf("%s: %d bytes, want %d", tt.name, got, tt.want)
+		}
+	}
 }

@@ -12,6 +12,9 @@ const (
 	rowHeight, headHeight, footHeight = 20, 30, 34
 )
 
+// Colours of bars.
+const faster, slower = "#2a7", "#c63"
+
 // draw makes a picture of how many times faster than the peer each race was: a
 // bar each, on a scale of powers, from 1 to the right, or to the left where it
 // was slower.
@@ -44,9 +47,9 @@ func draw(races []race) []byte {
 			fmt.Fprintf(&b, `<text x="8" y="%d" font-weight="bold">%s</text>`+"\n", y+headHeight-9, r.Link)
 			y += headHeight
 		}
-		from, to, colour := x(1), x(*r.Ratio), "#2a7"
+		from, to, colour := x(1), x(*r.Ratio), faster
 		if *r.Ratio < 1 {
-			from, to, colour = to, from, "#c63"
+			from, to, colour = to, from, slower
 		}
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text><rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d">%s×</text>`+"\n",
 			labelWidth-8, y+14, r.Video, from, y+3, to-from, rowHeight-6, colour, to+5, y+14, number(*r.Ratio))
