@@ -37,8 +37,12 @@ func ffmpeg(ctx context.Context, in *link.Namespace, from, mp3 string) (float64,
 // curlThenFFmpeg downloads first.
 func curlThenFFmpeg(ctx context.Context, in *link.Namespace, url, file, mp3 string) (float64, error) {
 	defer func() { _ = os.Remove(file) }()
-	return timed(ctx, in, "sh", "-c", `curl -fsS -o "$2" "$1" && exec ffmpeg -nostdin -v error -y -i "$2" -vn -c:a libmp3lame -q:a 2 "$3"`,
-		"sh", url, file, mp3)
+	download, err := timed(ctx, in, "curl", "-fsS", "-o", file, url)
+	if err != nil {
+		return 0, err
+	}
+	conversion, err := ffmpeg(ctx, in, file, mp3)
+	return download + conversion, err
 }
 
 // whole checks that an MP3 is as long as it has to be, and removes it.

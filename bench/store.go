@@ -59,7 +59,7 @@ func startStore(ctx context.Context, network *link.Namespace, scratch string) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := network.Start(s.cmd); err != nil {
+	if err := network.Do(s.cmd.Start); err != nil { // it ends with the thread that starts it by its own doing
 		return nil, fmt.Errorf("start the servers: %w", err)
 	}
 	if s.port, err = portOf(out); err == nil {

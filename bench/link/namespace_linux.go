@@ -20,7 +20,7 @@ type Namespace struct {
 	ended chan struct{} // closed once that thread is gone
 }
 
-// NewNamespace makes a network. Processes started in it end when it is closed.
+// NewNamespace makes a network.
 func NewNamespace() (*Namespace, error) {
 	n := &Namespace{calls: make(chan func()), ended: make(chan struct{})}
 	entered := make(chan error)
@@ -71,13 +71,14 @@ func (n *Namespace) Do(f func() error) error {
 	return <-result
 }
 
-// Start starts a process in the namespace, which ends with it at the latest.
+// Start starts a process in the namespace. It gets a SIGTERM when that is
+// closed or this process ends, however it does.
 func (n *Namespace) Start(cmd *exec.Cmd) error {
 	if n != nil {
 		if cmd.SysProcAttr == nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{}
 		}
-		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // of the thread that starts it
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM // at the end of the thread that starts it
 	}
 	return n.Do(cmd.Start)
 }
@@ -104,8 +105,8 @@ func (n *Namespace) Dial(ctx context.Context, address string) (c net.Conn, err e
 	return c, err
 }
 
-// Close ends the namespace and the processes in it. Nothing may be called on
-// it any more.
+// Close ends the processes in the namespace and, with the last of them, itself.
+// Nothing may be called on it any more.
 func (n *Namespace) Close() error {
 	if n == nil {
 		return nil
