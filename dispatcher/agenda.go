@@ -101,7 +101,12 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 		}
 		return update(func(c *conversion.Conversion) error { return c.Expire(now) })
 	case conversion.Queued:
-		return update(func(c *conversion.Conversion) error { return c.Republish(now) })
+		return update(func(c *conversion.Conversion) error {
+			if d.waitedForGPU(*c) {
+				return c.FallBack(conversion.FallbackWaited, now)
+			}
+			return c.Republish(now)
+		})
 	case conversion.Running:
 		return d.attendRunning(ctx, c)
 	}

@@ -238,6 +238,7 @@ func TestOptions(t *testing.T) {
 		"no URL expiry":  func(o *dispatcher.Options) { o.Policy.URLExpiry = 0 },
 		"no jobs":        func(o *dispatcher.Options) { o.MaxJobs = nil },
 		"negative jobs":  func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"cpu": 2, "gpu": -1} },
+		"no CPU":         func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"gpu": 1} },
 		"no registerer":  func(o *dispatcher.Options) { o.Registerer = nil },
 		"no max launch":  func(o *dispatcher.Options) { o.Policy.MaxLaunches = 0 },
 		"no max attempt": func(o *dispatcher.Options) { o.Policy.MaxAttempts = 0 },

@@ -29,17 +29,22 @@ func (w *world) finished(ids []string) (done int) {
 	return done
 }
 
-// wantOrder checks that no attempt was started twice and numbers only grew.
+// wantOrder checks that no attempt was started twice, that numbers only grew, and
+// that no GPU was asked for once a conversion had gone on without.
 func (w *world) wantOrder() {
 	w.Helper()
 	w.launcher.mu.Lock()
 	defer w.launcher.mu.Unlock()
-	last := map[string]int{}
-	for _, r := range w.launcher.order {
-		if r.Attempt <= last[r.ConversionID] {
-			w.Errorf("attempt %s was started after attempt %d", r, last[r.ConversionID])
+	last := map[string]launch.Attempt{}
+	for _, a := range w.launcher.order {
+		before, again := last[a.ConversionID]
+		if a.Attempt <= before.Attempt {
+			w.Errorf("attempt %s was started after attempt %d", a, before.Attempt)
 		}
-		last[r.ConversionID] = r.Attempt
+		if again && before.Class == conversion.CPU && a.Class == conversion.GPU {
+			w.Errorf("attempt %s was started on a GPU after one on a CPU", a)
+		}
+		last[a.ConversionID] = a
 	}
 }
 
@@ -153,12 +158,21 @@ func TestRandomFaults(t *testing.T) {
 	}
 	fmt.Printf("TestRandomFaults: TONEARM_TEST_SEED=%d\n", seed)
 	dice := &chance{r: rand.New(rand.NewPCG(seed, 0))}
-	w := newWorld(t, shortLease, func(o *dispatcher.Options) { o.Policy.MaxLaunches = 100 })
+	w := newWorld(t, shortLease, withGPU, func(o *dispatcher.Options) { o.Policy.MaxLaunches = 100 })
 	z := &zombies{w: w}
 	silent := sync.Map{} // ids of the conversions without sound
 	counted := sync.Map{}
 	w.launcher.set(func(l *launcher) {
+		l.refuse = func(s launch.Spec) error {
+			if s.Class == conversion.GPU && dice.of(4) == 0 {
+				return launch.ErrBusy
+			}
+			return nil
+		}
 		l.script = func(a *agent) launch.End {
+			if a.Class == conversion.GPU && dice.of(6) == 0 {
+				return launch.End{Reason: launch.NotStarted}
+			}
 			if _, ok := silent.Load(a.ConversionID); ok && dice.of(2) == 0 {
 				return fail(true)(a)
 			}
@@ -198,9 +212,13 @@ func TestRandomFaults(t *testing.T) {
 		if lost { // the sweep looks at once
 			at = at.Add(-31 * time.Second)
 		}
+		options := conversion.Options{}
+		if i%2 == 0 {
+			options.Cover = conversion.CoverPoster
+		}
 		c, err := conversion.New(conversion.Params{
 			OwnerID: fmt.Sprint("owner-", i%4), OwnerEmail: "owner@example.org", Filename: "video.mp4",
-			Size: int64(len(source)), UploadWindow: time.Hour,
+			Size: int64(len(source)), UploadWindow: time.Hour, Options: options,
 		}, at)
 		w.must(err)
 		if i%6 == 5 {
@@ -267,8 +285,11 @@ func (w *world) mischief(dice *chance, all []conversion.Conversion) {
 		w.redis.FlushAll()
 	case roll < 42:
 		w.launcher.set(func(l *launcher) { l.mortal = dice.of(2) == 0 })
+		w.options.MaxJobs = map[conversion.Class]int{conversion.CPU: 4, conversion.GPU: dice.of(3)}
 		w.restart()
-	case roll < 60:
+	case roll < 48:
+		w.tire(all[dice.of(len(all))].ID)
+	case roll < 66:
 		var left atomic.Int64
 		left.Store(int64(dice.of(15)))
 		fails := func() bool { return left.Add(-1) >= 0 }
@@ -278,6 +299,20 @@ func (w *world) mischief(dice *chance, all []conversion.Conversion) {
 			w.records.after.fails.Store(&fails)
 		}
 	}
+}
+
+// tire makes a conversion that waits for a GPU have waited for long enough. (The
+// clock stays: Redis has its own.)
+func (w *world) tire(id string) {
+	w.Helper()
+	_, err := w.records.Store.Update(w.Context(), id, func(c *conversion.Conversion) error {
+		if c.State != conversion.Queued || c.Class != conversion.GPU {
+			return conversion.ErrUnchanged
+		}
+		c.QueuedAt, c.WakeAt = c.QueuedAt.Add(-gpuWait), c.CreatedAt
+		return nil
+	})
+	w.must(err)
 }
 
 // twice reports its result twice.

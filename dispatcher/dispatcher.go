@@ -41,7 +41,8 @@ type Options struct {
 	AttemptKey attempt.Key // signs attempt tokens, at least 32 bytes
 
 	Policy         conversion.Policy        // default conversion.DefaultPolicy
-	MaxJobs        map[conversion.Class]int // attempts at a time by class; classes without one are off
+	MaxJobs        map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
+	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default 5 min
 	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default 100 GiB
 	Limits         attempt.Limits           // of one attempt; default 24 h of sound, 2 GiB of MP3
 	ReportEvery    time.Duration            // default a third of Policy.Lease
@@ -86,16 +87,10 @@ func New(o Options) (*Dispatcher, error) {
 	if o.Policy.Lease <= 0 || o.Policy.URLExpiry <= 0 || o.Policy.MaxAttempts < 1 || o.Policy.MaxLaunches < 1 {
 		return nil, fmt.Errorf("dispatcher: policy %+v: lease, URL expiry, max attempts and max launches must be positive", o.Policy)
 	}
-	jobs := 0
-	for class, n := range o.MaxJobs {
-		if n < 0 {
-			return nil, fmt.Errorf("dispatcher: max jobs of class %s is negative", class)
-		}
-		jobs += n
+	if o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0 {
+		return nil, fmt.Errorf("dispatcher: max jobs %v: class cpu needs at least 1, and none may be negative", o.MaxJobs)
 	}
-	if jobs == 0 {
-		return nil, errors.New("dispatcher: no class may run any job")
-	}
+	orDefault(&o.GPUWait, 5*time.Minute)
 	orDefault(&o.MaxUploadBytes, 100<<30)
 	orDefault(&o.Limits.MaxDurationSeconds, (24 * time.Hour).Seconds())
 	orDefault(&o.Limits.MaxMP3Bytes, 2<<30)
@@ -153,10 +148,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat := func(what string, step func(context.Context) error) {
 		wg.Go(func() { service.Repeat(ctx, d.o.Log, what, step) })
 	}
-	for class, n := range d.o.MaxJobs {
-		if n > 0 {
-			repeat("taking work of class "+string(class), func(ctx context.Context) error { return d.work(ctx, class) })
-		}
+	repeat("taking work of class cpu", func(ctx context.Context) error { return d.work(ctx, conversion.CPU) })
+	if d.o.MaxJobs[conversion.GPU] > 0 {
+		repeat("taking work of class gpu", func(ctx context.Context) error { return d.work(ctx, conversion.GPU) })
+	} else {
+		repeat("moving work of class gpu", d.divert)
 	}
 	for range stopTakers {
 		repeat("taking stops", d.stops)
@@ -191,19 +187,27 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 	return nil
 }
 
-// update writes one transition and reports whether it changed the state; a
-// conversion that became done or failed by it is counted.
+// update writes one transition and reports whether it changed the state. What
+// became done or failed by it is counted, and what fell back to another class.
 func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, moved bool, err error) {
-	var before conversion.State
+	var before conversion.Conversion
 	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
-		before = c.State
+		before = *c
 		return change(c)
 	})
-	moved = err == nil && c.State != before
+	if err != nil {
+		return c, false, err
+	}
+	moved = c.State != before.State
 	if moved {
 		d.metrics.finished(c)
 	}
-	return c, moved, err
+	if c.Fallback != nil && before.Fallback == nil {
+		d.metrics.fallbacks.WithLabelValues(c.Fallback.Reason).Inc()
+		d.o.Log.Info("conversion fell back to another class", "conversion_id", c.ID,
+			"from", c.Fallback.From, "class", c.Class, "reason", c.Fallback.Reason)
+	}
+	return c, moved, nil
 }
 
 // detached is a context for work that must not be torn in the middle by a shutdown.

@@ -10,6 +10,10 @@
 // failed, with one notice owed to its owner. An attempt that its node or this
 // process lost is begun again and does not count against the file.
 //
+// Class gpu is a wish. What waits for a GPU longer than Options.GPUWait, what
+// could not be started on one, and all of it where there is none, goes on in class
+// cpu; the record says so.
+//
 // When a neighbour fails:
 //   - Records down: events are answered 503 and sent again by the store or
 //     found by the sweep; attempts go on and repeat their reports; nothing is

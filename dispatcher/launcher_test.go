@@ -29,7 +29,7 @@ type launcher struct {
 	mortal   bool                    // Close ends what runs
 	attempts map[launch.Ref]*agent   // until Stop
 	starts   map[launch.Ref]int
-	order    []launch.Ref // of the starts
+	order    []launch.Attempt // of the starts
 	stops    map[launch.Ref]int
 	ends     []launch.End
 	wake     chan struct{}
@@ -63,6 +63,19 @@ func (l *launcher) started(id string) map[int]int {
 	return counts
 }
 
+// classes lists the classes of a conversion's attempts, in order.
+func (l *launcher) classes(id string) []conversion.Class {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var classes []conversion.Class
+	for _, a := range l.order {
+		if a.ConversionID == id {
+			classes = append(classes, a.Class)
+		}
+	}
+	return classes
+}
+
 func (l *launcher) stopped(r launch.Ref) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,7 +100,7 @@ func (l *launcher) Start(_ context.Context, s launch.Spec) error {
 	}
 	l.attempts[s.Ref] = a
 	l.starts[s.Ref]++
-	l.order = append(l.order, s.Ref)
+	l.order = append(l.order, launch.Attempt{Ref: s.Ref, Class: s.Class})
 	script := l.script
 	l.wg.Go(func() {
 		end := script(a)

@@ -14,6 +14,7 @@ type metrics struct {
 	events       *prometheus.CounterVec
 	launched     *prometheus.CounterVec
 	ended        *prometheus.CounterVec
+	fallbacks    *prometheus.CounterVec
 	conversions  *prometheus.CounterVec
 	relayed      prometheus.Counter
 	removed      prometheus.Counter
@@ -29,6 +30,7 @@ func newMetrics(o Options) *metrics {
 		events:      counter("events_total", "Store notifications and sweep finds, by what came of them.", "outcome"),
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
+		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
 		conversions: counter("conversions_finished_total", "Conversions that became done or failed.", "class", "state", "code"),
 		relayed: prometheus.NewCounter(prometheus.CounterOpts{Name: "tonearm_outbox_relayed_total",
 			Help: "Records whose messages were published by the relay, not by their writer."}),
@@ -39,7 +41,10 @@ func newMetrics(o Options) *metrics {
 		unknownOwner: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_unknown_owner_objects",
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
-	o.Registerer.MustRegister(m.events, m.launched, m.ended, m.conversions, m.relayed, m.removed,
+	for _, reason := range []string{conversion.FallbackWaited, conversion.FallbackOff} {
+		m.fallbacks.WithLabelValues(reason) // so that the first one is seen as a rise
+	}
+	o.Registerer.MustRegister(m.events, m.launched, m.ended, m.fallbacks, m.conversions, m.relayed, m.removed,
 		m.strangers, m.unknownOwner, depthCollector{o.Queue})
 	return m
 }

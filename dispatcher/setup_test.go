@@ -203,8 +203,13 @@ func (w *world) until(what string, true func() bool) {
 // create makes a conversion that awaits an upload of size bytes.
 func (w *world) create(owner string, size int64) conversion.Conversion {
 	w.Helper()
+	return w.createWith(owner, size, conversion.Options{})
+}
+
+func (w *world) createWith(owner string, size int64, o conversion.Options) conversion.Conversion {
+	w.Helper()
 	c, err := conversion.New(conversion.Params{
-		OwnerID: owner, OwnerEmail: owner + "@example.org", Filename: "video.mp4", Size: size, UploadWindow: time.Hour,
+		OwnerID: owner, OwnerEmail: owner + "@example.org", Filename: "video.mp4", Size: size, UploadWindow: time.Hour, Options: o,
 	}, w.clock.Now())
 	w.must(err)
 	w.must(w.records.Create(w.Context(), c))
@@ -241,7 +246,12 @@ const source = "a video of 26 bytes at all"
 // uploaded makes a conversion whose upload the dispatcher was told of.
 func (w *world) uploaded(owner string) conversion.Conversion {
 	w.Helper()
-	c := w.create(owner, int64(len(source)))
+	return w.uploadedWith(owner, conversion.Options{})
+}
+
+func (w *world) uploadedWith(owner string, o conversion.Options) conversion.Conversion {
+	w.Helper()
+	c := w.createWith(owner, int64(len(source)), o)
 	w.put(c.Object.Key, source)
 	w.tell(c.Object.Key)
 	return w.read(c.ID)

@@ -106,11 +106,14 @@ func (d *Dispatcher) allowed(class conversion.Class) int { return d.o.MaxJobs[cl
 func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error {
 	n, now := delivery.Attempt, d.o.Now()
 	c, err := d.outbox.Update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
+		if queue.Class(c.Class) != delivery.Class {
+			return conversion.ErrStaleAttempt
+		}
 		return c.Begin(n, d.o.Policy, now)
 	})
 	switch {
 	case errors.Is(err, conversion.ErrNotFound), errors.Is(err, conversion.ErrStaleAttempt):
-		return nil // canceled, deleted, or begun and ended before
+		return nil // canceled, deleted, in another class by now, or begun and ended before
 	case err != nil:
 		return fmt.Errorf("begin attempt %d of %s: %w", n, delivery.ConversionID, err)
 	case c.Nonce != "":
@@ -122,11 +125,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 		SourceSize: c.Object.Size, Deadline: deadline(c.Object.Size),
 	})
 	if errors.Is(err, launch.ErrBusy) {
-		_, postponed := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Postpone(n, d.o.Now()) })
-		if postponed != nil && !errors.Is(postponed, conversion.ErrStaleAttempt) {
-			return fmt.Errorf("postpone attempt %s: %w", ref, postponed)
-		}
-		return err
+		return d.postpone(ctx, ref, c.Class)
 	}
 	if err != nil && delivery.Count >= maxDeliveries {
 		return d.failAttempt(ctx, ref, conversion.Failure{
@@ -138,6 +137,57 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	}
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
+	return nil
+}
+
+// postpone takes back the beginning of an attempt for which there was no room,
+// and returns launch.ErrBusy. One that has waited for a GPU for long enough is
+// given to class cpu instead; its message has done its work then.
+func (d *Dispatcher) postpone(ctx context.Context, ref launch.Ref, class conversion.Class) error {
+	c, _, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+		now := d.o.Now()
+		if err := c.Postpone(ref.Attempt, now); err != nil || !d.waitedForGPU(*c) {
+			return err
+		}
+		return c.FallBack(conversion.FallbackWaited, now)
+	})
+	switch {
+	case err != nil && !errors.Is(err, conversion.ErrStaleAttempt):
+		return fmt.Errorf("postpone attempt %s: %w", ref, err)
+	case err == nil && c.Class != class:
+		return nil
+	}
+	return launch.ErrBusy
+}
+
+// waitedForGPU reports whether c is of class gpu and was queued for the first
+// time in its budget so long ago that it shall go on without one.
+func (d *Dispatcher) waitedForGPU(c conversion.Conversion) bool {
+	return c.Class == conversion.GPU && d.o.Now().Sub(c.QueuedAt) >= d.o.GPUWait
+}
+
+// divert moves the next conversion that waits for a GPU to class cpu: this
+// installation has none.
+func (d *Dispatcher) divert(ctx context.Context) error {
+	delivery, err := d.o.Queue.Take(ctx, queue.GPU, messageLease, takeWait)
+	if errors.Is(err, queue.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	_, _, err = d.update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
+		return c.FallBack(conversion.FallbackOff, d.o.Now())
+	})
+	if err != nil && !errors.Is(err, conversion.ErrNotFound) {
+		return errors.Join(fmt.Errorf("move %s to class cpu: %w", delivery.ConversionID, err),
+			d.o.Queue.Return(ctx, delivery, failedPause))
+	}
+	if err := d.o.Queue.Ack(ctx, delivery); err != nil && !errors.Is(err, queue.ErrLeaseLost) {
+		return err
+	}
 	return nil
 }
 
@@ -209,6 +259,9 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 // current any more is left as it is.
 func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, f conversion.Failure, o conversion.Outcome) error {
 	c, moved, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+		if f.Code == conversion.CodeLaunchFailed {
+			return c.FailStart(ref.Attempt, f, d.o.Policy, d.o.Now())
+		}
 		return c.FailAttempt(ref.Attempt, f, o, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {

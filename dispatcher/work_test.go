@@ -281,11 +281,10 @@ func TestMaxJobsOfEachClass(t *testing.T) {
 	w.launcher.set(func(l *launcher) { l.script = hang })
 	w.run()
 	upload := func(class conversion.Class) string {
-		c := w.create("owner", int64(len(source)))
-		w.act(c.ID, func(c *conversion.Conversion) error { c.Class = class; return nil })
-		w.put(c.Object.Key, source)
-		w.tell(c.Object.Key)
-		return c.ID
+		if class == conversion.GPU {
+			return w.poster().ID
+		}
+		return w.uploaded("owner").ID
 	}
 	for _, class := range []conversion.Class{conversion.CPU, conversion.GPU} {
 		id := upload(class)

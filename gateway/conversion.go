@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -23,7 +24,8 @@ import (
 func describe(c conversion.Conversion) api.Conversion {
 	a := api.Conversion{
 		ID: c.ID, State: c.State, Revision: c.Revision, Filename: c.Filename, Size: c.Object.Size,
-		Class: c.Class, Options: c.Options, Attempt: c.Attempt, Source: c.Source, Error: c.Error,
+		Class: c.Class, Fallback: c.Fallback, Options: c.Options, Notify: cmp.Or(c.Notify, conversion.NotifyEmail),
+		Attempt: c.Attempt, Source: c.Source, Error: c.Error,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 	if c.State == conversion.AwaitingUpload {

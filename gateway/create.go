@@ -52,7 +52,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		}
 	}
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Options: *req.Options,
+		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Options: *req.Options, Notify: req.Notify,
 		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.o.UploadWindow,
 	}, g.o.Now())
 	if err != nil {

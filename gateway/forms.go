@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"tonearm/internal/api"
+	"tonearm/internal/conversion"
 )
 
 // The plain forms are described by hand: they take and give more than JSON.
@@ -24,20 +25,28 @@ func loginOperation(op huma.Operation) huma.Operation {
 }
 
 func uploadOperation(op huma.Operation) huma.Operation {
-	op.Description = "A form with an optional field options (JSON, before the file) and one file, or the video as the whole body. " +
+	op.Description = "A form with optional fields options (JSON) and notify, and after them one file; or the video as the whole body. " +
+		"Both fields may stand in the query instead. " +
 		"The name is the file's, or that of the query, of Content-Disposition, or of the path. The answer is the conversion."
 	op.Security = []map[string][]string{{"bearer": {}}, {"basic": {}}}
 	binary := &huma.Schema{Type: huma.TypeString, Format: "binary"}
+	notify := &huma.Schema{Type: huma.TypeString, Enum: []any{conversion.NotifyEmail, conversion.NotifyNone}, Default: conversion.NotifyEmail}
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"file"}, Properties: map[string]*huma.Schema{
 			"options": {Type: huma.TypeString, Description: "As in POST /v1/conversions"},
+			"notify":  notify,
 			"file":    binary,
 		}}},
 		"application/octet-stream": {Schema: binary},
 	}}
-	op.Parameters = []*huma.Param{{Name: "filename", In: "query", Schema: &huma.Schema{Type: huma.TypeString}}}
+	name := &huma.Param{Name: "filename", In: "query", Schema: &huma.Schema{Type: huma.TypeString}}
 	if op.Path != "/upload" {
-		op.Parameters = []*huma.Param{{Name: "filename", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}}}
+		name.In, name.Required = "path", true
+	}
+	op.Parameters = []*huma.Param{
+		name,
+		{Name: "options", In: "query", Description: "JSON, as in POST /v1/conversions", Schema: &huma.Schema{Type: huma.TypeString}},
+		{Name: "notify", In: "query", Schema: notify},
 	}
 	op.Responses = described(op, map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Conversion"}},

@@ -106,6 +106,7 @@ type Gateway struct {
 	metrics  *metrics
 	mux      *routeMux
 	api      huma.API
+	options  *huma.Schema   // of conversion.Options
 	problems *huma.Response // how errors are described in /openapi.json
 	openAPI  []byte
 }

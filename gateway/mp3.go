@@ -16,6 +16,7 @@ func describeMP3(c conversion.Conversion) api.MP3 {
 		ID: m.ID, ConversionID: c.ID, Name: c.MP3Name(), Size: m.Size, Duration: m.Duration,
 		BitrateKbps: m.BitrateKbps, VBRQuality: m.VBRQuality, SampleRateHz: m.SampleRate, Channels: m.Channels,
 		SHA256: m.SHA256, LengthChecked: m.LengthChecked, Encoder: m.Encoder, CreatedAt: m.CreatedAt,
+		Loudness: m.Loudness, GainDB: m.GainDB, Cover: m.Cover, Chapters: m.Chapters, Notes: m.Notes,
 	}
 }
 

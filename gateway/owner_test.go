@@ -28,6 +28,7 @@ const (
 var rules = map[string]rule{
 	"POST /login":                        everybody,
 	"POST /v1/users":                     everybody,
+	"GET /v1/presets":                    everybody,
 	"POST /v1/conversions":               loggedIn,
 	"GET /v1/conversions":                loggedIn,
 	"GET /v1/conversions/{id}":           byConversion,

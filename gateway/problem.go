@@ -77,8 +77,8 @@ func problemOf(err error) *problem {
 	case errors.As(err, &model):
 		return problemOfHuma(model)
 	case errors.As(err, &option):
-		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+option.Message+".",
-			api.Field{Location: strings.TrimSuffix("body.options."+option.Field, "."), Message: option.Message})
+		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+strings.TrimPrefix(option.Error(), ": ")+".",
+			api.Field{Location: strings.TrimSuffix(optionsPath+"."+option.Field, "."), Message: option.Message})
 	case errors.Is(err, conversion.ErrNotFound):
 		return refuse(http.StatusNotFound, "not_found", "There is nothing here that belongs to you.")
 	case errors.Is(err, conversion.ErrState):
@@ -112,13 +112,16 @@ func problemOfHuma(m *huma.ErrorModel) *problem {
 		p.Code, p.Detail = "internal", "Something went wrong here."
 	}
 	for i, d := range m.Errors {
-		if strings.HasPrefix(d.Location, "body.options") {
+		location, message := explain(d)
+		path, option := strings.CutPrefix(location, optionsPath)
+		switch {
+		case option:
 			p.Code = "invalid_options"
+			p.Detail = "The options are not valid: " + strings.TrimLeft(path+": "+message, ".: ") + "."
+		case i == 0 && p.Code != "internal":
+			p.Detail = "The request is not valid: " + strings.TrimPrefix(location+": ", ": ") + message + "."
 		}
-		if i == 0 && p.Code != "internal" {
-			p.Detail = "The request is not valid: " + strings.TrimPrefix(d.Location+": ", ": ") + d.Message + "."
-		}
-		p.Errors = append(p.Errors, api.Field{Location: d.Location, Message: d.Message})
+		p.Errors = append(p.Errors, api.Field{Location: location, Message: message})
 	}
 	return p
 }

@@ -28,6 +28,7 @@ const (
 func (g *Gateway) routes() error {
 	g.api = humago.New(g.mux, g.config())
 	registry := g.api.OpenAPI().Components.Schemas
+	g.options = describeOptions(registry)
 	g.problems = &huma.Response{
 		Description: "A problem document (RFC 9457); code is a stable word for what is wrong",
 		Content: map[string]*huma.MediaType{"application/problem+json": {
@@ -42,6 +43,7 @@ func (g *Gateway) routes() error {
 
 	forAnyone(g, hashing, op(post, "/v1/users", accounts, "register", "Make an account", 201), g.register)
 
+	forAnyone(g, quick, op(get, "/v1/presets", conversions, "list-presets", "List the presets of options", 200), g.presets)
 	forUser(g, quick, op(post, "/v1/conversions", conversions, "create", "Announce a video; the answer says where to upload it", 201), g.create)
 	forUser(g, quick, op(get, "/v1/conversions", conversions, "list", "List your conversions, newest first", 200), g.list)
 	forUser(g, waiting, op(get, "/v1/conversions/{id}", conversions, "get", "See how far a conversion is, or wait for its end", 200), g.get)
@@ -84,6 +86,8 @@ func (g *Gateway) config() huma.Config {
 	c.CreateHooks = nil // no links to schemas in answers
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.Transformers = []huma.Transformer{translate}
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
+	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	c.Info.Description = "Lifts the sound out of video: announce a video, upload it to the URL in the answer, " +
 		"wait for the mail or with ?wait=, download the MP3. Times are RFC 3339 in UTC, durations seconds, sizes bytes."
 	c.Servers = []*huma.Server{{URL: g.o.PublicURL}}

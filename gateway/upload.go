@@ -31,6 +31,7 @@ const (
 type video struct {
 	name    string
 	options conversion.Options
+	notify  conversion.Notification
 	content *limited
 	form    *multipart.Reader // nil for a raw body
 }
@@ -78,7 +79,7 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 // nothing behind.
 func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conversion.Conversion, error) {
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, UploadWindow: g.o.UploadWindow,
+		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: v.notify, UploadWindow: g.o.UploadWindow,
 	}, g.o.Now())
 	if err != nil {
 		return c, err
@@ -133,16 +134,25 @@ func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.C
 
 // video finds the file in the request; its content is not set yet.
 func (g *Gateway) video(r *http.Request) (v video, file io.Reader, err error) {
+	query := r.URL.Query()
+	for _, name := range []string{"options", "notify"} {
+		if query.Has(name) {
+			if err := g.set(&v, name, query.Get(name)); err != nil {
+				return v, nil, err
+			}
+		}
+	}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind != "multipart/form-data" {
-		name := r.URL.Query().Get("filename")
+		name := query.Get("filename")
 		if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Disposition")); err == nil && name == "" {
 			name = params["filename"]
 		}
 		if name == "" {
 			name = r.PathValue("filename")
 		}
-		return video{name: plainName(name)}, r.Body, nil
+		v.name = plainName(name)
+		return v, r.Body, nil
 	}
 	form, err := r.MultipartReader()
 	if err != nil {
@@ -165,30 +175,27 @@ func (g *Gateway) video(r *http.Request) (v video, file io.Reader, err error) {
 		if int64(len(value)) > g.o.MaxBodyBytes {
 			return v, nil, &http.MaxBytesError{Limit: g.o.MaxBodyBytes}
 		}
-		if part.FormName() != "options" {
-			return v, nil, invalid("form."+part.FormName(), "the form takes options and, after it, one file")
-		}
-		if v.options, err = parseOptions(value); err != nil {
+		if err := g.set(&v, part.FormName(), string(value)); err != nil {
 			return v, nil, err
 		}
 	}
 	return v, nil, invalid("form", "there are too many fields before the file")
 }
 
-func parseOptions(value []byte) (conversion.Options, error) {
-	var o conversion.Options
-	d := json.NewDecoder(strings.NewReader(string(value)))
-	d.DisallowUnknownFields()
-	err := d.Decode(&o)
-	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("more than one value")
+// set takes one field of the form or of the query.
+func (g *Gateway) set(v *video, name, value string) (err error) {
+	switch name {
+	case "options":
+		v.options, err = g.parseOptions([]byte(value))
+	case "notify":
+		v.notify = conversion.Notification(value)
+		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyNone {
+			err = invalid("form.notify", "it takes email or none")
 		}
+	default:
+		err = invalid("form."+name, "the form takes options, notify and, after them, one file")
 	}
-	if err != nil {
-		return o, &conversion.OptionError{Field: "", Message: "options is one JSON object (" + err.Error() + ")"}
-	}
-	return o, o.Validate()
+	return err
 }
 
 // noMoreOptions refuses options that come after the file, rather than ignore

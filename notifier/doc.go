@@ -3,7 +3,8 @@
 //
 // # Role
 //
-// A conversion that is done or has failed for good owes one notice. The notifier
+// A conversion that is done or has failed for good owes one notice, unless its
+// owner wants none (notify: none). The notifier
 // takes the message about it from the queue (class notice), claims the notice
 // in the record, sends the mail and records what the mail server said. Any
 // number of notifiers may run.

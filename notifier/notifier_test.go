@@ -76,6 +76,33 @@ func TestFailed(t *testing.T) {
 	}
 }
 
+// TestNotifyNone: an outcome that nobody wants a mail about owes none, and a
+// message about it all the same makes none.
+func TestNotifyNone(t *testing.T) {
+	w := newWorld(t)
+	quiet := w.begin(t, "quiet.mp4")
+	quiet = w.update(t, quiet.ID, func(c *conversion.Conversion) error {
+		c.Notify = conversion.NotifyNone
+		return c.Complete(1, "nonce", conversion.Source{}, conversion.MP3{Key: c.MP3Key(1)}, policy, time.Now())
+	})
+	if depth, err := w.queue.Depth(t.Context(), queue.Notice); err != nil || depth != (queue.Depth{}) {
+		t.Errorf("the queue holds %+v, %v", depth, err)
+	}
+	if err := w.queue.Publish(t.Context(), queue.MessageOf(quiet, conversion.Message{Kind: conversion.Notify, Attempt: 1}), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	w.start(t)
+	loud := w.done(t, "loud.mp4") // its mail is the only one
+	w.await(t, loud.ID, conversion.NoticeSent)
+	w.awaitEmptyQueue(t)
+	if got := w.sink.Tries(); got != 1 {
+		t.Errorf("%d mails", got)
+	}
+	if c := w.await(t, quiet.ID, conversion.NoticeNone); c.Notice != (conversion.Notice{}) {
+		t.Errorf("notice %+v", c.Notice)
+	}
+}
+
 func TestLengthsAndSizes(t *testing.T) {
 	for seconds, want := range map[float64]string{0: "0:00", 0.2: "0:00", 59.6: "1:00", 61: "1:01", 3599.4: "59:59", 3600: "1:00:00", 36061: "10:01:01"} {
 		if got := length(seconds); got != want {

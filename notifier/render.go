@@ -79,7 +79,7 @@ func (n *Notifier) advice(c conversion.Conversion, code conversion.Code) string 
 		return "Please upload the file again, all of it."
 	case conversion.CodeUnsupportedCodec:
 		return "Please convert it into a common format, such as MP4 with AAC sound, and upload that."
-	case conversion.CodeTrackNotFound, conversion.CodeInvalidOptions:
+	case conversion.CodeTrackNotFound, conversion.CodeStartBeyondEnd, conversion.CodeInvalidOptions:
 		return "Please upload it again with other options."
 	case conversion.CodeLimitExceeded:
 		return "Please cut it into shorter pieces and upload those."

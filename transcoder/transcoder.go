@@ -138,12 +138,12 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	if err != nil {
 		return media.Encoded{}, err
 	}
-	if i, err := info.Choose(w.Options); err == nil {
-		w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = info.Tracks[i].Seconds })
+	if seconds, err := info.Length(w.Options); err == nil {
+		w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
 	}
 	phase(conversion.PhaseEncoding)
 	encoded, err := w.tool.Encode(ctx, media.EncodeSpec{
-		Source: info, Target: target, Options: w.Options, Filename: w.Filename,
+		Source: info, Target: target, Options: w.Options, Filename: w.Filename, Class: w.Class,
 		MaxSeconds: w.Limits.MaxDurationSeconds, MaxBytes: w.Limits.MaxMP3Bytes,
 	}, func(seconds float64) {
 		w.reports.update(func(p *conversion.Progress) { p.DoneSeconds = seconds })

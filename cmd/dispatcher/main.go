@@ -61,7 +61,7 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	}
 	registry := service.NewRegistry()
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
-	attempts, leading, err := fl.launcher.Open(launcher.Local{}, o.Limits.MaxMP3Bytes, log, registry)
+	attempts, leading, err := fl.launcher.Open(launcher.Local{}, o, log, registry)
 	if err != nil {
 		return err
 	}

@@ -146,6 +146,15 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	row("file", "%s (%s)", cv.Filename, byteSize(cv.Size))
 	row("state", "%s", cv.State)
 	row("created", "%s", cv.CreatedAt.Local().Format(time.DateTime))
+	if b, err := json.Marshal(cv.Options); err == nil && string(b) != "{}" {
+		row("options", "%s", b)
+	}
+	if cv.Notify == conversion.NotifyNone {
+		row("mail", "none")
+	}
+	if f := cv.Fallback; f != nil {
+		row("runs on", "%s instead of %s: %s", cv.Class, f.From, fallbackReason(f.Reason))
+	}
 	if cv.Attempt > 0 {
 		row("attempt", "%d", cv.Attempt)
 	}
@@ -155,11 +164,65 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	if m := cv.MP3; m != nil {
 		row("mp3", "%s", m.ID)
 		row("mp3 name", "%s (%s, %s)", m.Name, clock(m.Duration), byteSize(m.Size))
+		printSound(row, *m)
 	}
 	if f := cv.Error; f != nil {
 		row("error", "%s (%s)", f.Message, f.Code)
 	}
 	return t.Flush()
+}
+
+// printSound says what is in an MP3.
+func printSound(row func(name, format string, a ...any), m api.MP3) {
+	rate := "variable bit rate"
+	switch {
+	case m.Encoder == conversion.CopyEncoder:
+		rate = "passed through"
+	case m.BitrateKbps != 0:
+		rate = fmt.Sprintf("%d kbit/s", m.BitrateKbps)
+	case m.VBRQuality != nil:
+		rate += fmt.Sprintf(" of quality %d", *m.VBRQuality)
+	}
+	channels := "mono"
+	if m.Channels != 1 {
+		channels = "stereo"
+	}
+	row("sound", "%s, %d Hz, %s", rate, m.SampleRateHz, channels)
+	if l := m.Loudness; l != nil {
+		text := fmt.Sprintf("%.1f LUFS, range %.1f LU, peak %.1f dBFS", l.IntegratedLUFS, l.RangeLU, l.PeakDB)
+		if l.TruePeakDB != 0 {
+			text += fmt.Sprintf(", true peak %.1f dBTP", l.TruePeakDB)
+		}
+		if m.GainDB != 0 {
+			text += fmt.Sprintf(", gain %+.1f dB", m.GainDB)
+		}
+		row("loudness", "%s", text)
+	}
+	if at, ok := m.Cover.Seconds(); ok {
+		row("cover", "the frame at %g s", at)
+	} else if m.Cover != "" {
+		row("cover", "%s", m.Cover)
+	}
+	if m.Chapters > 0 {
+		row("chapters", "%d", m.Chapters)
+	}
+	if !m.LengthChecked {
+		row("note", "The video promised no length to check that of the MP3 against.")
+	}
+	for _, n := range m.Notes {
+		row("note", "%s (%s)", n.Message, n.Code)
+	}
+}
+
+// fallbackReason says in words why a conversion left its class.
+func fallbackReason(reason string) string {
+	switch reason {
+	case conversion.FallbackWaited:
+		return "none was free in time"
+	case conversion.FallbackOff:
+		return "there is none"
+	}
+	return reason
 }
 
 func newCancelCommand() *cobra.Command {

@@ -26,8 +26,7 @@ type convertFlags struct {
 	noWait   bool
 	jobs     int
 	retryFor time.Duration
-	quality  int
-	options  conversion.Options
+	options  options
 }
 
 func newConvertCommand() *cobra.Command {
@@ -46,15 +45,13 @@ With --json, standard output holds one line for each file, as it is finished:
 mp3 is where the MP3 was saved. A file that was refused before there was a
 conversion has no id and the state failed.`,
 		Example: `  tonearm convert talk.mp4 --out mp3s
-  tonearm convert *.mkv --out mp3s --bitrate 128 --channels 1
+  tonearm convert *.mkv --out mp3s --preset podcast --album 'My show' --notify none
+  tonearm convert concert.mov --start 1:30 --end 1:02:03.5 --cover 12:00
   tonearm convert concert.mov --json | jq -r .mp3`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: interruptible(func(cmd *cobra.Command, files []string) error {
-			if cmd.Flags().Changed("vbr-quality") {
-				fl.options.VBRQuality = &fl.quality
-			}
-			if err := fl.options.Validate(); err != nil {
-				return usageError{err}
+			if err := fl.options.check(cmd); err != nil {
+				return err
 			}
 			if fl.jobs < 1 || fl.retryFor < 0 {
 				return usageError{errors.New("--jobs is at least 1, --retry-for not negative")}
@@ -63,18 +60,16 @@ conversion has no id and the state failed.`,
 		}),
 	}
 	f := cmd.Flags()
+	f.SortFlags = false
 	bindServer(f)
 	f.StringVar(&fl.out, "out", ".", "directory for the MP3s; made if missing")
 	f.BoolVar(&fl.json, "json", false, "print a line of JSON for each file, and nothing else, on standard output")
 	f.BoolVar(&fl.noWait, "no-wait", false, "only upload; tonearm get ID --out DIR fetches the MP3 later")
 	f.IntVar(&fl.jobs, "jobs", 4, "files at a time")
 	f.DurationVar(&fl.retryFor, "retry-for", 2*time.Minute, "how long to wait for a server that cannot be reached")
-	f.IntVar(&fl.options.BitrateKbps, "bitrate", 0, "constant bit rate in kbit/s, such as 192 (default: variable)")
-	f.IntVar(&fl.quality, "vbr-quality", conversion.DefaultVBRQuality, "quality of the variable bit rate, 0 (best) to 9")
-	f.IntVar(&fl.options.SampleRateHz, "sample-rate", 0, "in Hz, such as 44100 (default: the video's)")
-	f.IntVar(&fl.options.Channels, "channels", 0, "1 or 2 (default: the video's, at most 2)")
-	f.StringVar(&fl.options.Track, "track", "", "sound track: its index from 0, or a language such as eng (default: the video's default)")
+	fl.options.bind(cmd)
 	_ = cmd.MarkFlagDirname("out")
+	cmd.SetUsageFunc(groupedUsage)
 	return cmd
 }
 
@@ -232,7 +227,8 @@ func (c *converter) convert(ctx context.Context, file string, copy int) (outcome
 	status.set("starting", 0, 0)
 
 	request := api.NewConversion{
-		Filename: filepath.Base(file), Size: st.Size(), Parts: st.Size() > multipartAbove, Options: &c.options,
+		Filename: filepath.Base(file), Size: st.Size(), Parts: st.Size() > multipartAbove,
+		Options: &c.options.Options, Notify: c.options.notify,
 	}
 	key := c.journal.entry(c.client.Server(), file, st, request, copy)
 	cv, err := c.client.Create(ctx, key.key, request)

@@ -275,7 +275,7 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	do := fl.dispatcher.Options(fl.stores.S3.Bucket)
 	attempts, leading, err := fl.launcher.Open(launcher.Local{
 		Command: []string{self, "transcoder"}, Dir: s.data.path("attempts"),
-	}, do.Limits.MaxMP3Bytes, log, labelled("dispatcher"))
+	}, do, log, labelled("dispatcher"))
 	if err != nil {
 		return err
 	}

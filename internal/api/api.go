@@ -35,27 +35,31 @@ type NewConversion struct {
 	Size     int64               `json:"size" doc:"Bytes that will be uploaded"`
 	Options  *conversion.Options `json:"options,omitempty"`
 	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts; above 5 GiB always"`
+	// Notify is empty for NotifyEmail.
+	Notify conversion.Notification `json:"notify,omitempty" enum:"email,none" doc:"Whether the outcome is mailed. Default: email"`
 }
 
 // Conversion is one upload and what became of it.
 type Conversion struct {
-	ID         string               `json:"id"`
-	State      conversion.State     `json:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired"`
-	Revision   int64                `json:"revision" doc:"Grows with each change"`
-	Filename   string               `json:"filename"`
-	Size       int64                `json:"size" doc:"Bytes of the video"`
-	Class      conversion.Class     `json:"class" enum:"cpu,gpu"`
-	Options    conversion.Options   `json:"options"`
-	Attempt    int                  `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
-	Progress   *conversion.Progress `json:"progress,omitempty" doc:"While running"`
-	Source     *conversion.Source   `json:"source,omitempty" doc:"Once done"`
-	MP3        *MP3                 `json:"mp3,omitempty" doc:"Once done"`
-	Error      *conversion.Failure  `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
-	Upload     *Upload              `json:"upload,omitempty" doc:"Where to upload; on creation only, POST …/parts gives it again"`
-	CreatedAt  time.Time            `json:"created_at"`
-	UpdatedAt  time.Time            `json:"updated_at"`
-	ExpiresAt  *time.Time           `json:"expires_at,omitempty" doc:"While awaiting the upload"`
-	FinishedAt *time.Time           `json:"finished_at,omitempty"`
+	ID         string                  `json:"id"`
+	State      conversion.State        `json:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired"`
+	Revision   int64                   `json:"revision" doc:"Grows with each change"`
+	Filename   string                  `json:"filename"`
+	Size       int64                   `json:"size" doc:"Bytes of the video"`
+	Class      conversion.Class        `json:"class" enum:"cpu,gpu" doc:"Kind of machine that it runs on"`
+	Fallback   *conversion.Fallback    `json:"fallback,omitempty" doc:"Why it does not run on the class that its options ask for"`
+	Options    conversion.Options      `json:"options" doc:"With the values of the preset"`
+	Notify     conversion.Notification `json:"notify" enum:"email,none" doc:"Whether the outcome is mailed"`
+	Attempt    int                     `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
+	Progress   *conversion.Progress    `json:"progress,omitempty" doc:"While running"`
+	Source     *conversion.Source      `json:"source,omitempty" doc:"Once done"`
+	MP3        *MP3                    `json:"mp3,omitempty" doc:"Once done"`
+	Error      *conversion.Failure     `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
+	Upload     *Upload                 `json:"upload,omitempty" doc:"Where to upload; on creation only, POST …/parts gives it again"`
+	CreatedAt  time.Time               `json:"created_at"`
+	UpdatedAt  time.Time               `json:"updated_at"`
+	ExpiresAt  *time.Time              `json:"expires_at,omitempty" doc:"While awaiting the upload"`
+	FinishedAt *time.Time              `json:"finished_at,omitempty"`
 }
 
 // Upload says how to send the video: one request, or one for each part. It
@@ -91,19 +95,29 @@ type Conversions struct {
 
 // MP3 is the metadata of a result.
 type MP3 struct {
-	ID            string    `json:"id"`
-	ConversionID  string    `json:"conversion_id"`
-	Name          string    `json:"name" doc:"The video's name with .mp3"`
-	Size          int64     `json:"size"`
-	Duration      float64   `json:"duration" doc:"Seconds that a decoder plays"`
-	BitrateKbps   int       `json:"bitrate_kbps,omitempty"`
-	VBRQuality    *int      `json:"vbr_quality,omitempty"`
-	SampleRateHz  int       `json:"sample_rate_hz"`
-	Channels      int       `json:"channels"`
-	SHA256        string    `json:"sha256"`
-	LengthChecked bool      `json:"length_checked" doc:"False where the source promised no length"`
-	Encoder       string    `json:"encoder"`
-	CreatedAt     time.Time `json:"created_at"`
+	ID            string             `json:"id"`
+	ConversionID  string             `json:"conversion_id"`
+	Name          string             `json:"name" doc:"The video's name with .mp3"`
+	Size          int64              `json:"size"`
+	Duration      float64            `json:"duration" doc:"Seconds that a decoder plays"`
+	BitrateKbps   int                `json:"bitrate_kbps,omitempty"`
+	VBRQuality    *int               `json:"vbr_quality,omitempty"`
+	SampleRateHz  int                `json:"sample_rate_hz"`
+	Channels      int                `json:"channels"`
+	SHA256        string             `json:"sha256"`
+	LengthChecked bool               `json:"length_checked" doc:"False where the source promised no length"`
+	Encoder       string             `json:"encoder" doc:"Program and version; none where the source's frames were passed through"`
+	Loudness      *conversion.Levels `json:"loudness,omitempty" doc:"Measured after EBU R128; none for silence and for less than 0.4 s"`
+	GainDB        float64            `json:"gain_db,omitempty" doc:"Applied to reach the loudness asked for"`
+	Cover         conversion.Cover   `json:"cover,omitempty" doc:"The picture that it has: attached, poster, or the time of a frame in seconds"`
+	Chapters      int                `json:"chapters,omitempty"`
+	Notes         []conversion.Note  `json:"notes,omitempty" doc:"What was decided, and what could not be done"`
+	CreatedAt     time.Time          `json:"created_at"`
+}
+
+// Presets answers GET /v1/presets.
+type Presets struct {
+	Presets []conversion.Preset `json:"presets"`
 }
 
 // MP3s is one page of a list, newest first.

@@ -15,6 +15,7 @@ const (
 	CodeTruncated        Code = "truncated"         // shorter than it promises
 	CodeUnsupportedCodec Code = "unsupported_codec" // a sound track in a codec outside the whitelist
 	CodeTrackNotFound    Code = "track_not_found"   // the option names a track the source has not
+	CodeStartBeyondEnd   Code = "start_beyond_end"  // the option start lies behind the end of the track
 	CodeLimitExceeded    Code = "limit_exceeded"    // too long, too many channels, too large a result
 	CodeSourceChanged    Code = "source_changed"    // the object is not the one that was uploaded
 	CodeSourceMissing    Code = "source_missing"    // the object is gone
@@ -35,7 +36,7 @@ const (
 
 var codes = []Code{
 	CodeNoAudio, CodeNotMedia, CodeEmpty, CodeDamaged, CodeTruncated, CodeUnsupportedCodec, CodeTrackNotFound,
-	CodeLimitExceeded, CodeSourceChanged, CodeSourceMissing, CodeSizeMismatch, CodeInvalidOptions,
+	CodeStartBeyondEnd, CodeLimitExceeded, CodeSourceChanged, CodeSourceMissing, CodeSizeMismatch, CodeInvalidOptions,
 	CodeCrashed, CodeOutOfMemory, CodeDeadlineExceeded, CodeLost, CodeLaunchFailed, CodeStore, CodeInternal,
 }
 

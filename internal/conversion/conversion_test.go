@@ -1,7 +1,6 @@
 package conversion_test
 
 import (
-	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -117,50 +116,6 @@ func TestNewIDSorts(t *testing.T) {
 			t.Fatalf("id %q after %q", id, last)
 		}
 		last = id
-	}
-}
-
-func TestOptionsValidate(t *testing.T) {
-	n := func(i int) *int { return &i }
-	for _, o := range []conversion.Options{
-		{},
-		{BitrateKbps: 8}, {BitrateKbps: 192}, {BitrateKbps: 320},
-		{VBRQuality: n(0)}, {VBRQuality: n(9)},
-		{SampleRateHz: 8000}, {SampleRateHz: 44100}, {SampleRateHz: 48000},
-		{Channels: 1}, {Channels: 2},
-		{Track: "0"}, {Track: "99"}, {Track: "de"}, {Track: "eng"}, {Track: "ENG"},
-		{BitrateKbps: 128, SampleRateHz: 22050, Channels: 1, Track: "1"},
-	} {
-		if err := o.Validate(); err != nil {
-			t.Errorf("%+v: %v", o, err)
-		}
-	}
-	for _, tt := range []struct {
-		options conversion.Options
-		field   string
-	}{
-		{conversion.Options{BitrateKbps: 128, VBRQuality: n(2)}, "bitrate_kbps"},
-		{conversion.Options{BitrateKbps: -1}, "bitrate_kbps"},
-		{conversion.Options{BitrateKbps: 100}, "bitrate_kbps"},
-		{conversion.Options{BitrateKbps: 321}, "bitrate_kbps"},
-		{conversion.Options{VBRQuality: n(-1)}, "vbr_quality"},
-		{conversion.Options{VBRQuality: n(10)}, "vbr_quality"},
-		{conversion.Options{SampleRateHz: 96000}, "sample_rate_hz"},
-		{conversion.Options{SampleRateHz: -8000}, "sample_rate_hz"},
-		{conversion.Options{Channels: 3}, "channels"},
-		{conversion.Options{Channels: -1}, "channels"},
-		{conversion.Options{Track: "-1"}, "track"},
-		{conversion.Options{Track: "100"}, "track"},
-		{conversion.Options{Track: "e"}, "track"},
-		{conversion.Options{Track: "engl"}, "track"},
-		{conversion.Options{Track: "e1"}, "track"},
-		{conversion.Options{Track: " 1"}, "track"},
-		{conversion.Options{Track: "日本"}, "track"},
-	} {
-		var wrong *conversion.OptionError
-		if err := tt.options.Validate(); !errors.As(err, &wrong) || wrong.Field != tt.field || wrong.Message == "" {
-			t.Errorf("%+v: got %v, want an error about %s", tt.options, err, tt.field)
-		}
 	}
 }
 

@@ -111,8 +111,10 @@ var (
 
 // Limits of the other options.
 const (
-	MinTargetLUFS, MaxTargetLUFS = -36.0, -8.0
-	MinTruePeakDB, MaxTruePeakDB = -9.0, 0.0
+	MinTargetLUFS = -36.0
+	MaxTargetLUFS = -8.0
+	MinTruePeakDB = -9.0
+	MaxTruePeakDB = 0.0
 
 	maxSeconds = 1e6 // of a time in the video
 	maxTag     = 1000
@@ -179,17 +181,20 @@ func (o Options) Validate() error {
 	}
 	oneOf := func(value string, allowed ...string) bool { return value == "" || slices.Contains(allowed, value) }
 	_, at := o.Cover.Seconds()
+	kbps := o.Resolved().BitrateKbps
 	switch {
 	case !oneOf(o.Preset, PresetNames()...):
 		return bad("preset", "%q is no preset; one of %s", o.Preset, strings.Join(PresetNames(), ", "))
 	case o.BitrateKbps != 0 && o.VBRQuality != nil:
-		return bad("bitrate_kbps", "give either bitrate_kbps or vbr_quality, not both")
+		return bad("bitrate_kbps", "give either a bit rate or a quality of the variable one, not both")
 	case o.BitrateKbps != 0 && !slices.Contains(Bitrates, o.BitrateKbps):
 		return bad("bitrate_kbps", "%d is no MP3 bit rate; one of %v", o.BitrateKbps, Bitrates)
 	case o.VBRQuality != nil && (*o.VBRQuality < 0 || *o.VBRQuality > 9):
 		return bad("vbr_quality", "%d is not within 0 (best) and 9", *o.VBRQuality)
 	case o.SampleRateHz != 0 && !slices.Contains(SampleRates, o.SampleRateHz):
 		return bad("sample_rate_hz", "%d is no MP3 sample rate; one of %v", o.SampleRateHz, SampleRates)
+	case kbps != 0 && o.SampleRateHz != 0 && !BitrateFits(kbps, o.SampleRateHz):
+		return bad("sample_rate_hz", "MP3 has no %d kbit/s at %d Hz", kbps, o.SampleRateHz)
 	case o.Channels < 0 || o.Channels > 2:
 		return bad("channels", "%d is neither 1 (mono) nor 2 (stereo)", o.Channels)
 	case !validTrack(o.Track):
@@ -199,9 +204,9 @@ func (o Options) Validate() error {
 	case !within(o.End, 0, maxSeconds):
 		return bad("end", "%v is not within 0 and %d seconds", o.End, int(maxSeconds))
 	case o.End != 0 && o.End <= o.Start:
-		return bad("end", "%v is not after start, %v", o.End, o.Start)
+		return bad("end", "%v is not after the start, %v", o.End, o.Start)
 	case !at && !oneOf(string(o.Cover), string(CoverNone), string(CoverAttached), string(CoverPoster)):
-		return bad("cover", "%q is neither none, attached, poster nor a time in seconds", o.Cover)
+		return bad("cover", "%q is neither none, attached, poster nor a time within 0 and %d seconds", o.Cover, int(maxSeconds))
 	case !oneOf(o.Chapters, ChaptersKeep, ChaptersDrop):
 		return bad("chapters", "%q is neither keep nor drop", o.Chapters)
 	case !oneOf(o.Copy, CopyAuto, CopyNever):
@@ -244,6 +249,18 @@ func (t *Tags) validate(bad func(field, format string, a ...any) error) error {
 		return bad("tags.track", "%q is no number on an album; write 3 or 3/12", t.Track)
 	}
 	return nil
+}
+
+// BitrateFits reports whether MP3 has the bit rate at the sample rate in Hz. At
+// the rates of MPEG-2.5 LAME goes no further than 64 kbit/s.
+func BitrateFits(kbps, rate int) bool {
+	switch {
+	case rate >= 32000:
+		return kbps >= 32 && kbps != 144
+	case rate >= 16000:
+		return kbps <= 160
+	}
+	return kbps <= 64
 }
 
 func within(v, low, high float64) bool { return !math.IsNaN(v) && v >= low && v <= high }

@@ -468,12 +468,12 @@ func (c *Conversion) stop() {
 	c.post(Message{Kind: Stop, Attempt: c.Attempt})
 }
 
+// oweNotice ends the transition to an outcome: its owner is mailed, if wanted.
 func (c *Conversion) oweNotice(now time.Time) {
-	if c.Notify == NotifyNone {
-		return
+	if c.Notify != NotifyNone {
+		c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
+		c.post(c.Owed()...)
 	}
-	c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
-	c.post(c.Owed()...)
 	c.schedule(now)
 }
 

@@ -418,3 +418,36 @@ func TestNotice(t *testing.T) {
 		t.Errorf("claim of a sent one: %v", err)
 	}
 }
+
+// TestNotifyNone: an outcome owes no mail where none is wanted, and all else is
+// as ever.
+func TestNotifyNone(t *testing.T) {
+	for _, state := range []State{Done, Failed} {
+		c := at(t, Running)
+		c.Notify = NotifyNone
+		end := c.Complete(1, nonce, Source{}, MP3{}, policy, epoch)
+		if state == Failed {
+			c = at(t, Running)
+			c.Notify = NotifyNone
+			end = c.FailAttempt(1, Failure{CodeNoAudio, "No sound."}, Final, policy, epoch)
+		}
+		if end != nil || c.State != state || c.Notice != (Notice{}) || len(c.Owed()) != 0 || len(c.Outbox) != 0 {
+			t.Errorf("%s: %v, notice %+v, owed %v, outbox %v", state, end, c.Notice, c.Owed(), c.Outbox)
+		}
+		checkRecord(t, c, epoch)
+		if c.WakeAt.IsZero() { // the source's retention ends, or leftovers are looked for
+			t.Errorf("%s: nobody looks again", state)
+		}
+		if err := c.ClaimNotice(1, window, epoch); !errors.Is(err, ErrUnchanged) {
+			t.Errorf("claim the notice when %s: %v", state, err)
+		}
+		if err := c.Republish(epoch); err != nil || len(c.Outbox) != 0 {
+			t.Errorf("republish when %s: %v, %v", state, err, c.Outbox)
+		}
+	}
+	c := at(t, Queued)
+	c.Notify = NotifyNone
+	if err := c.Reject(Failure{CodeSourceMissing, "Gone."}, epoch); err != nil || c.Notice != (Notice{}) {
+		t.Errorf("rejected: %v, %+v", err, c.Notice)
+	}
+}

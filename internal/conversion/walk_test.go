@@ -62,6 +62,9 @@ func (w *walk) start(seed uint64) {
 	if seed%3 == 0 {
 		p.Key, p.Version, p.Size = InboxPrefix+"a@example.org/f.mp4", "v", 0
 	}
+	if seed%5 == 0 {
+		p.Notify = NotifyNone
+	}
 	c, err := New(p, w.now)
 	if err != nil {
 		w.Fatal(err)
@@ -409,6 +412,9 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 		}
 	case len(owed) != 0:
 		t.Errorf("%s with a notice %q owes %v", c.State, c.Notice.State, owed)
+	}
+	if c.Notify == NotifyNone && c.Notice != (Notice{}) {
+		t.Errorf("a notice that nobody wants: %+v", c.Notice)
 	}
 	for _, m := range c.Outbox {
 		if m.Kind != Stop && !slices.Contains(owed, m) {

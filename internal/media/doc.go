@@ -6,9 +6,19 @@
 // A source is whatever somebody uploaded. ffmpeg sees it as one local file in a
 // private directory, may open nothing but local files, tries only the formats
 // and decoders listed in formats.go, and runs within limits on time, CPU,
-// memory and output. No video decoder is ever opened. That is why ffprobe is
-// not used: it opens a decoder for every stream and gives up where it may not.
+// memory and output. No video decoder is opened for sound. That is why ffprobe
+// is not used: it opens a decoder for every stream and gives up where it may not.
 // [Tool.Probe] has ffmpeg itself describe the file instead.
+//
+// A cover takes a run of its own, which may open the decoder of that one
+// picture's codec and none of sound, a minute of time, and as much memory as
+// any other; only on a GPU is memory left to the container's limit, since CUDA
+// maps far more than it uses. What comes out are bare pixels: the JPEG is made
+// of those, so that nothing the picture says about itself gets into the MP3. A
+// cover that cannot be had is a note in the result, never a failure.
+//
+// Of the source's own texts the MP3 repeats title, artist, album, date, genre,
+// comment, number and chapters. Places, devices and all else stay behind.
 //
 // # What counts as whole
 //

@@ -1,8 +1,7 @@
 package media
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -14,12 +13,13 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp3"
 )
 
 // EncodeSpec is one conversion.
 type EncodeSpec struct {
 	Source     Info   // from Probe
-	Target     string // path of the MP3; overwritten
+	Target     string // path of the MP3; overwritten. Its folder holds files of the work beside it
 	Options    conversion.Options
 	Filename   string           // the video's name, for the title
 	Class      conversion.Class // of the machine; a GPU helps with covers
@@ -41,16 +41,12 @@ const DefaultMaxSeconds = 24 * 3600
 const defaultMaxBytes = 4 << 30
 
 // Encode makes the MP3 and checks that it is as long as the source promised.
-// progress is called a few times a second with the seconds encoded so far, on
-// a goroutine of its own; it may be nil. The error is an *Error where no
+// progress is called a few times a second with the seconds done so far, on
+// goroutines of its own but never on two at a time; it may be nil. The error is an *Error where no
 // further try can heal it. What is left at Target then is worthless.
 func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds float64)) (Encoded, error) {
-	if spec.MaxSeconds <= 0 {
-		spec.MaxSeconds = DefaultMaxSeconds
-	}
-	if spec.MaxBytes <= 0 {
-		spec.MaxBytes = defaultMaxBytes
-	}
+	spec.MaxSeconds = cmp.Or(max(0, spec.MaxSeconds), DefaultMaxSeconds)
+	spec.MaxBytes = cmp.Or(max(0, spec.MaxBytes), defaultMaxBytes)
 	p, err := newPlan(spec.Source, spec.Options)
 	if err != nil {
 		return Encoded{}, err
@@ -62,42 +58,128 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: target path: %w", err)
 	}
-	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(target); err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
+	frames := target + ".frames"
+	defer os.Remove(frames)
+	s, err := t.sound(ctx, spec, p, frames, progress)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode: %w", err)
+	}
+	tag, err := t.tag(ctx, spec, p)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode: %w", err)
+	}
+	if err := assemble(target, tag.bytes, frames); err != nil {
+		return Encoded{}, fmt.Errorf("encode: %w", err)
+	}
+	result, err := readMP3(target)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode: read the result: %w", err)
+	}
+	if err := spec.allows(result); err != nil {
+		return Encoded{}, err
+	}
+	return p.encoded(spec, result, s, tag), nil
+}
+
+// sound is an MP3 without its tag, and what was done to make it.
+type sound struct {
+	length length
+	levels *conversion.Levels
+	gain   float64 // dB
+	copied bool    // nothing was encoded
+	kbps   int     // constant bit rate of what was copied, 0 where it varies
+	notes  []conversion.Note
+}
+
+func (s *sound) note(code conversion.NoteCode, format string, a ...any) {
+	s.notes = append(s.notes, conversion.Note{Code: code, Message: fmt.Sprintf(format, a...)})
+}
+
+// sound makes the MP3 without its tag.
+func (t Tool) sound(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+	var not notCopied
+	if p.track.Codec == "mp3" && spec.Options.Copy != conversion.CopyNever {
+		s, err := t.copy(ctx, spec, p, frames, progress)
+		if !errors.As(err, &not) {
+			return s, err
+		}
+	}
+	make := t.encodePlainly
+	if spec.Options.Loudness != nil {
+		make = t.normalise
+	}
+	s, err := make(ctx, spec, p, frames, progress)
+	if not != "" {
+		s.note(conversion.NoteNotCopied, "%s", not)
+	}
+	return s, err
+}
+
+// encodePlainly makes the MP3 as loud as the source.
+func (t Tool) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+	return t.encode(ctx, spec, p, level{}, frames, progress)
+}
+
+// encode runs the encoder once and checks what it made.
+func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (sound, error) {
+	raw := frames + ".raw"
+	if err := remove(raw); err != nil {
+		return sound{}, err
+	}
+	defer os.Remove(raw)
 	o, err := t.run(ctx, command{
 		path:     spec.Source.Path,
-		args:     p.args(spec, target),
+		args:     p.args(spec, l, raw),
 		stdout:   &progressReader{report: progress},
 		timeout:  spec.timeout(p),
 		maxBytes: spec.MaxBytes + 1<<20,
 	})
 	if err != nil {
-		return Encoded{}, fmt.Errorf("encode: %w", err)
+		return sound{}, err
 	}
-	mp3, err := readResult(target)
-	if err != nil || mp3.Frames == 0 || o.err != nil {
-		return Encoded{}, judgeFailure(o, mp3, err)
+	made, err := readMP3(raw)
+	if err != nil || made.Frames == 0 || o.err != nil {
+		return sound{}, t.judgeFailure(ctx, spec, p, o, made, err)
 	}
+	if err := spec.allows(made); err != nil {
+		return sound{}, err
+	}
+	samples := p.playable(made.Samples)
+	var s sound
+	if s.length, err = t.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
+		return sound{}, err
+	}
+	if err := seal(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
+		return sound{}, err
+	}
+	levels, ok := o.levels()
+	if s.levels = levels; !ok {
+		s.levels, err = t.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), nil)
+	}
+	return s, err
+}
+
+// allows refuses what has become too long or too large.
+func (spec EncodeSpec) allows(made mp3.Stream) error {
 	switch {
-	case mp3.Size > spec.MaxBytes:
-		return Encoded{}, refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
-	case mp3.Seconds() > spec.MaxSeconds:
-		return Encoded{}, refuse(conversion.CodeLimitExceeded, "The sound is longer than %s.", human(spec.MaxSeconds))
+	case made.Size > spec.MaxBytes:
+		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
+	case made.Seconds() > spec.MaxSeconds:
+		return refuse(conversion.CodeLimitExceeded, "The sound is longer than %s.", human(spec.MaxSeconds))
 	}
-	length, err := t.checkLength(ctx, spec.Source, p, mp3.Seconds())
-	if err != nil {
-		return Encoded{}, err
-	}
-	return p.encoded(spec, mp3, length), nil
+	return nil
 }
 
 // withinLimits refuses what is promised to become too long or too large.
 func (p plan) withinLimits(spec EncodeSpec) error {
-	if p.track.Seconds > spec.MaxSeconds {
-		return refuse(conversion.CodeLimitExceeded, "The sound is %s long; at most %s are converted.", human(p.track.Seconds), human(spec.MaxSeconds))
+	seconds := p.promised()
+	if seconds > spec.MaxSeconds {
+		return refuse(conversion.CodeLimitExceeded, "The sound is %s long; at most %s are converted.", human(seconds), human(spec.MaxSeconds))
 	}
-	if p.track.Seconds*float64(p.kbps)*125 > float64(spec.MaxBytes) {
+	if seconds*float64(p.kbps)*125 > float64(spec.MaxBytes) {
 		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
 	}
 	return nil
@@ -105,115 +187,100 @@ func (p plan) withinLimits(spec EncodeSpec) error {
 
 // timeout is generous: a slow machine encodes at twenty times real time.
 func (spec EncodeSpec) timeout(p plan) time.Duration {
-	seconds := p.track.Seconds
-	if seconds == 0 {
-		seconds = spec.MaxSeconds
+	seconds := p.start + spec.MaxSeconds
+	if p.track.Seconds > 0 {
+		seconds = min(seconds, p.track.Start+p.track.Seconds)
 	}
 	return 10*time.Minute + time.Duration(seconds/2*float64(time.Second))
 }
 
-// args are ffmpeg's arguments behind the source. -t and -fs end it with
-// success a little beyond the limits, so that what exceeds them is seen.
-func (p plan) args(spec EncodeSpec, target string) []string {
+// limits end ffmpeg with success a little beyond what is allowed, so that what
+// exceeds it is seen.
+func (p plan) limits(spec EncodeSpec) []string {
+	return []string{"-t", strconv.FormatFloat(spec.MaxSeconds+1, 'f', 3, 64)}
+}
+
+// args are ffmpeg's arguments behind the source.
+func (p plan) args(spec EncodeSpec, l level, raw string) []string {
 	args := []string{
 		"-map", "0:a:" + strconv.Itoa(p.index), "-map_metadata", "-1", "-map_chapters", "-1",
-		"-c:a", "libmp3lame", "-ar", strconv.Itoa(p.rate), "-ac", strconv.Itoa(p.channels),
+		"-filter_threads", "1", "-af", p.filters(l, samplePeaks), "-c:a", "libmp3lame",
 	}
 	if p.kbps != 0 {
 		args = append(args, "-b:a", strconv.Itoa(p.kbps)+"k")
 	} else {
 		args = append(args, "-q:a", strconv.Itoa(p.quality))
 	}
-	if t := title(spec.Source.Title, spec.Filename); t != "" {
-		args = append(args, "-metadata", "title="+t)
-	}
+	args = append(args, p.limits(spec)...)
 	return append(args,
-		"-id3v2_version", "4", "-write_id3v1", "0", "-write_xing", "1",
-		"-fflags", "+bitexact", "-flags:a", "+bitexact", // no tag of ffmpeg's own, the same bytes each time
-		"-t", strconv.FormatFloat(spec.MaxSeconds+1, 'f', 3, 64),
 		"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
+		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1", // it tells how many samples there are
+		"-fflags", "+bitexact", "-flags:a", "+bitexact",
 		"-stats_period", "0.25", "-progress", "pipe:1",
-		"-f", "mp3", "file:"+target)
+		"-f", "mp3", "file:"+raw)
 }
 
-func readResult(path string) (MP3, error) {
+func readMP3(path string) (mp3.Stream, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return MP3{}, err
+		return mp3.Stream{}, err
 	}
 	defer f.Close()
-	return ReadMP3(f)
+	return mp3.Read(f)
+}
+
+// remove removes the file if it is there.
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // judgeFailure says why there is no whole MP3. readErr is what reading it gave.
-func judgeFailure(o outcome, mp3 MP3, readErr error) error {
+func (t Tool) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outcome, made mp3.Stream, readErr error) error {
 	if err := o.failure(); err != nil {
-		return fmt.Errorf("encode: %w", err)
+		return err
 	}
-	nothing := errors.Is(readErr, fs.ErrNotExist) || mp3.Frames == 0 && (readErr == nil || errors.Is(readErr, errNotMP3))
+	nothing := errors.Is(readErr, fs.ErrNotExist) || made.Frames == 0 && (readErr == nil || errors.Is(readErr, mp3.ErrFormat))
 	const tooManyErrors = 69 // more than two thirds of the packets
 	switch {
 	case o.err != nil && o.err.ExitCode() == tooManyErrors:
 		return refuse(conversion.CodeDamaged, "Most of the sound track is damaged.").because(o.tail())
+	case nothing && (p.start > 0 || p.end > 0):
+		return t.judgeNothing(ctx, spec.Source, p, o)
 	case nothing:
 		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
 	case readErr != nil:
-		return fmt.Errorf("encode: read the result: %w", readErr)
+		return fmt.Errorf("read the frames: %w", readErr)
 	}
-	return fmt.Errorf("encode: ffmpeg failed with exit status %d: %s", o.err.ExitCode(), o.tail())
+	return fmt.Errorf("ffmpeg failed with exit status %d: %s", o.err.ExitCode(), o.tail())
 }
 
 // encoded puts together what is known of the result and its source.
-func (p plan) encoded(spec EncodeSpec, mp3 MP3, length length) Encoded {
+func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s sound, tag tagged) Encoded {
 	e := Encoded{
 		MP3: conversion.MP3{
-			ETag: hex.EncodeToString(mp3.MD5[:]), Size: mp3.Size, Duration: mp3.Seconds(),
-			SampleRate: mp3.SampleRate, Channels: mp3.Channels, SHA256: mp3.SHA256,
-			LengthChecked: length.checked, Encoder: "ffmpeg " + spec.Source.FFmpeg + " libmp3lame",
+			ETag: hex.EncodeToString(result.MD5[:]), Size: result.Size, Duration: result.Seconds(),
+			SampleRate: result.SampleRate, Channels: result.Channels, SHA256: result.SHA256,
+			LengthChecked: s.length.checked, Encoder: "ffmpeg " + spec.Source.FFmpeg + " libmp3lame",
+			Loudness: s.levels, GainDB: s.gain, Cover: tag.cover, Chapters: tag.chapters,
+			Notes: append(append(p.notes, s.notes...), tag.notes...),
 		},
 		Source: conversion.Source{
-			Container: spec.Source.Container, Codec: p.track.Codec, Track: p.index, Duration: length.promised,
+			Container: spec.Source.Container, Codec: p.track.Codec, Track: p.index, Duration: s.length.promised,
 			SampleRate: p.track.SampleRate, Channels: p.track.Channels, Size: spec.Source.Size,
-			Title: cleanTitle(spec.Source.Title), AudioTracks: len(spec.Source.Tracks),
+			Title: spec.Source.Title, AudioTracks: len(spec.Source.Tracks),
 		},
-		MD5: mp3.MD5[:],
+		MD5: result.MD5[:],
 	}
-	if p.kbps != 0 {
+	switch {
+	case s.copied:
+		e.MP3.Encoder, e.MP3.BitrateKbps = conversion.CopyEncoder, s.kbps
+	case p.kbps != 0:
 		e.MP3.BitrateKbps = p.kbps
-	} else {
-		quality := p.quality
-		e.MP3.VBRQuality = &quality
+	default:
+		e.MP3.VBRQuality = new(p.quality)
 	}
 	return e
-}
-
-// progressReader reads ffmpeg's -progress output: lines of key=value.
-type progressReader struct {
-	report func(seconds float64)
-	line   []byte
-}
-
-func (p *progressReader) Write(b []byte) (int, error) {
-	n := len(b)
-	for {
-		i := bytes.IndexByte(b, '\n')
-		if i < 0 {
-			if len(p.line)+len(b) < bufio.MaxScanTokenSize {
-				p.line = append(p.line, b...)
-			}
-			return n, nil
-		}
-		line := append(p.line, b[:i]...)
-		if v, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("out_time_us=")); ok && p.report != nil {
-			if us, err := strconv.ParseInt(string(v), 10, 64); err == nil && us >= 0 {
-				p.report(float64(us) / 1e6)
-			}
-		}
-		p.line, b = p.line[:0], b[i+1:]
-	}
-}
-
-// human writes seconds as a person would.
-func human(seconds float64) string {
-	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }

@@ -32,6 +32,14 @@ var decoders = map[string]string{
 	"pcm_s32be": "pcm_s32be", "pcm_s32le": "pcm_s32le", "pcm_s8": "pcm_s8", "pcm_u8": "pcm_u8",
 }
 
+// lossless are codecs whose bit rate says nothing about what an MP3 needs.
+var lossless = []string{"flac", "alac", "wavpack", "tta", "truehd", "mlp", "wmalossless", "s302m"}
+
+// lossy reports whether the track has lost something already.
+func (t Track) lossy() bool {
+	return !strings.HasPrefix(t.Codec, "pcm_") && !slices.Contains(lossless, t.Codec)
+}
+
 func formatWhitelist() string { return strings.Join(formats, ",") }
 
 func decoderWhitelist() string {

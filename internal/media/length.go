@@ -27,23 +27,34 @@ type length struct {
 }
 
 // checkLength compares the seconds that a decoder plays of the MP3 with those
-// that the source promised. It returns an *Error where sound is missing.
+// that the source promised within the trim. It returns an *Error where sound is
+// missing.
 func (t Tool) checkLength(ctx context.Context, info Info, p plan, played float64) (length, error) {
-	promised := p.track.Seconds
-	if promised == 0 {
+	if p.track.Seconds == 0 {
 		return length{}, nil
 	}
-	if played >= promised-exactly {
-		return length{checked: true, promised: promised}, nil
+	if played >= p.promised()-exactly {
+		return length{checked: true, promised: p.track.Seconds}, nil
 	}
 	d, err := t.demux(ctx, info, p)
 	if err != nil {
 		return length{}, fmt.Errorf("check the length: %w", err)
 	}
+	return d.judge(info, p, played)
+}
+
+// judge says whether the packets are there that the source promised within the
+// trim, and whether they were decoded.
+func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 	sound, code := d.sound(), conversion.CodeTruncated
-	whole := math.Max(info.last, d.end+math.Max(0, info.Start)) >= promised-roughly
+	promised := p.track.Seconds
+	ends := promised
+	if p.end > 0 {
+		ends = min(ends, p.end)
+	}
+	whole := math.Max(info.last, d.end+math.Max(0, info.Start)) >= ends-roughly
 	if p.track.Exact {
-		whole = sound.end-sound.start >= promised-exactly
+		whole = sound.end-sound.start >= p.promised()-exactly
 		if !info.cut {
 			code = conversion.CodeDamaged
 		}
@@ -53,24 +64,46 @@ func (t Tool) checkLength(ctx context.Context, info Info, p plan, played float64
 		return length{}, nil // nobody can tell where the other streams end
 	case !whole:
 		return length{}, refuse(code, "The sound ends after %s, but the file promises %s; it was cut off or is damaged.",
-			human(played), human(promised))
+			human(p.start+played), human(promised))
 	}
 	if decodable := sound.decodable(); played < decodable-math.Max(concealed, 4*sound.usual()) {
 		return length{}, refuse(conversion.CodeDamaged, "Only %s of %s of sound can be decoded.", human(played), human(decodable))
 	}
-	if !p.track.Exact { // of the sound's own length we know only what is there
+	if !p.track.Exact && p.untrimmed() { // of the sound's own length we know only what is there
 		promised = sound.end - sound.start
 	}
 	return length{checked: true, promised: promised}, nil
 }
 
+// judgeNothing says why there is no sound at all within a trim: the track ends
+// before, or it cannot be decoded.
+func (t Tool) judgeNothing(ctx context.Context, info Info, p plan, o outcome) error {
+	d, err := t.demux(ctx, info, p)
+	if err != nil {
+		return fmt.Errorf("look for the sound: %w", err)
+	}
+	if _, err := d.judge(info, p, 0); err != nil && p.track.Seconds > 0 {
+		return err
+	}
+	switch sound := d.sound(); {
+	case sound.seconds > concealed:
+		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
+	case sound.last <= p.start+exactly:
+		return p.beyondEnd(sound.last)
+	}
+	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s.", exact(p.start), exact(p.end))
+}
+
 // packets sums up the packets of one stream.
 type packets struct {
 	audio      bool
-	tick       float64 // seconds
-	count      int64
-	start, end float64         // seconds on the source's clock
-	seconds    float64         // of all packets
+	tick       float64         // seconds
+	count      float64         // of those that count, parts of one included
+	any        bool            // packet was seen
+	first      float64         // seconds on a player's clock where the first begins
+	last       float64         // and where the last ends
+	start, end float64         // the same of those that count
+	seconds    float64         // of those that count
 	durations  map[int64]int64 // how often each occurs, in ticks; the first few
 }
 
@@ -88,11 +121,13 @@ func (p *packets) usual() float64 {
 // decodable is how much sound the packets hold. Where the time stamps leave
 // pauses a packet lasts longer than what is in it.
 func (p *packets) decodable() float64 {
-	return math.Min(p.seconds, float64(p.count)*p.usual())
+	return math.Min(p.seconds, p.count*p.usual())
 }
 
 // demuxed is what ffmpeg finds in a source without decoding it.
 type demuxed struct {
+	clock     float64 // seconds on ffmpeg's clock where a player's begins
+	from, to  float64 // seconds on a player's clock; only packets between them count. to is 0 for no limits
 	streams   []*packets
 	index     int     // of the chosen track among the sound tracks
 	end       float64 // of the stream that ends last
@@ -119,15 +154,15 @@ func (d *demuxed) sound() *packets {
 func (t Tool) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
 	only := []string{"-map", "0:a:" + strconv.Itoa(p.index)}
 	if p.track.Exact {
-		d := &demuxed{}
+		d := &demuxed{clock: p.clock, from: p.start, to: p.until()}
 		_, err := d.run(ctx, t, info, only)
 		return d, err
 	}
-	d := &demuxed{index: p.index}
+	d := &demuxed{clock: p.clock, from: p.start, to: p.until(), index: p.index}
 	if done, err := d.run(ctx, t, info, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
 		return d, err
 	}
-	d = &demuxed{soundOnly: info.streams > 1}
+	d = &demuxed{clock: p.clock, from: p.start, to: p.until(), soundOnly: info.streams > 1}
 	_, err := d.run(ctx, t, info, only)
 	return d, err
 }
@@ -180,8 +215,10 @@ func (d *demuxed) read(r io.Reader) error {
 			continue
 		}
 		p := d.streams[n[0]]
-		p.add(n[1], n[2], n[3])
-		d.end = math.Max(d.end, p.end)
+		if n[2] == math.MinInt64 { // none
+			n[2] = n[1]
+		}
+		d.add(p, float64(n[2])*p.tick-d.clock, n[3])
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read packets: %w", err)
@@ -212,18 +249,33 @@ func (d *demuxed) describe(head string) {
 	}
 }
 
-func (p *packets) add(dts, pts, duration int64) {
-	if pts == math.MinInt64 { // none
-		pts = dts
+// add counts a packet that begins at some second on a player's clock; duration
+// is in ticks.
+func (d *demuxed) add(p *packets, start float64, duration int64) {
+	seconds := float64(duration) * p.tick
+	end := start + seconds
+	if !p.any || start < p.first {
+		p.first = start
 	}
-	start := float64(pts) * p.tick
-	if p.count == 0 || start < p.start {
-		p.start = start
-	}
-	p.end = math.Max(p.end, start+float64(duration)*p.tick)
-	p.count++
-	p.seconds += float64(duration) * p.tick
+	p.last = math.Max(p.last, end)
+	p.any = true
+	d.end = math.Max(d.end, p.last)
 	if _, ok := p.durations[duration]; ok || len(p.durations) < 64 {
 		p.durations[duration]++
 	}
+	part := 1.0
+	if d.to > 0 {
+		whole := end - start
+		start, end = math.Max(start, d.from), math.Min(end, d.to)
+		if end <= start {
+			return
+		}
+		part = (end - start) / whole
+	}
+	if p.count == 0 || start < p.start {
+		p.start = start
+	}
+	p.end = math.Max(p.end, end)
+	p.count += part
+	p.seconds += seconds * part
 }

@@ -21,7 +21,9 @@ type movie struct {
 // mp4Track is one sound track.
 type mp4Track struct {
 	id        uint32
+	delay     float64 // seconds before its first sample
 	seconds   float64 // that its edit list presents, or all of its samples
+	skip      float64 // seconds of its samples before those; -1 where it is shown in pieces
 	encrypted bool
 }
 
@@ -190,28 +192,29 @@ func (m *movie) readTrak(r io.ReaderAt, trak box) error {
 	}
 	t.seconds = float64(units) / float64(timescale)
 	if edits != nil && m.timescale != 0 && !m.fragmented {
-		seconds, err := m.presented(r, *edits, t.seconds, timescale)
-		if err != nil {
+		if err := m.edit(r, *edits, &t, timescale); err != nil {
 			return err
 		}
-		t.seconds = seconds
 	}
 	m.tracks = append(m.tracks, t)
 	return nil
 }
 
-// presented is how many seconds of a track's samples its edit list shows.
-// Empty edits, which delay the track, hold no sound.
-func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint32) (float64, error) {
+// edit applies the edit list to the track: what it shows of the samples, and by
+// how much empty edits, which hold no sound, delay them. Durations are in ticks
+// of the movie's clock: what falls short of the media's end by less than one was
+// rounded.
+func (m *movie) edit(r io.ReaderAt, elst box, t *mp4Track, timescale uint32) error {
 	version, entries, err := openTable(r, elst)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	var delay, total float64
+	tick := 1 / float64(m.timescale)
 	width := 12
 	if version == 1 {
 		width = 20
 	}
-	var total float64
 	found := false
 	err = entries.each(width, func(e []byte) {
 		var duration, start float64
@@ -220,21 +223,27 @@ func (m *movie) presented(r io.ReaderAt, elst box, media float64, timescale uint
 		} else {
 			duration, start = float64(binary.BigEndian.Uint32(e)), float64(int32(binary.BigEndian.Uint32(e[4:])))
 		}
-		if start < 0 {
+		if duration *= tick; start < 0 {
+			if !found {
+				delay += duration
+			}
 			return
 		}
-		found = true
-		rest := max(0, media-start/float64(timescale))
-		if duration == 0 { // to the end
-			total += rest
-		} else {
-			total += min(rest, duration/float64(m.timescale))
+		t.skip = start / float64(timescale)
+		if found {
+			t.skip = -1
 		}
+		found = true
+		rest := max(0, t.seconds-start/float64(timescale))
+		if duration == 0 || duration > rest-tick { // to the end
+			duration = rest
+		}
+		total += duration
 	})
-	if err != nil || !found {
-		return media, err
+	if err == nil && found {
+		t.delay, t.seconds = delay, total
 	}
-	return total, nil
+	return err
 }
 
 func sumSTTS(r io.ReaderAt, stts box) (uint64, error) {

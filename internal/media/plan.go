@@ -1,13 +1,13 @@
 package media
 
 import (
-	"path"
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp3"
 )
 
 // Limits of what is decoded at all. Beyond them are no recordings but bombs: a
@@ -18,14 +18,21 @@ const (
 	maxChannels   = 8
 )
 
+// excess is how many times the source's bit rate is more than anybody needs.
+const excess = 2
+
 // plan is how one track becomes an MP3.
 type plan struct {
 	index    int // of the track among the sound tracks
 	track    Track
-	rate     int // Hz
+	clock    float64 // seconds on ffmpeg's clock where a player's begins
+	start    float64 // seconds on a player's clock, the first sound that is wanted
+	end      float64 // the first that is not; 0 for none
+	rate     int     // Hz
 	channels int
 	kbps     int // constant bit rate, or 0
 	quality  int // VBR quality where kbps is 0
+	notes    []conversion.Note
 }
 
 // newPlan chooses the track and what MP3 can hold of it.
@@ -37,48 +44,109 @@ func newPlan(info Info, o conversion.Options) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{index: i, track: info.Tracks[i], kbps: o.BitrateKbps, quality: conversion.DefaultVBRQuality}
-	t := p.track
-	switch {
-	case t.encrypted:
-		return plan{}, refuse(conversion.CodeUnsupportedCodec, "The sound track is encrypted (copy protection).")
-	case decoders[t.Codec] == "":
-		return plan{}, refuse(conversion.CodeUnsupportedCodec, "The sound track is coded as %q, which is not supported.", t.Codec)
-	case t.SampleRate == 0:
-		return plan{}, refuse(conversion.CodeDamaged, "Nothing of the sound track (%s) can be decoded.", t.Codec)
-	case t.SampleRate < minSampleRate || t.SampleRate > maxSampleRate:
-		return plan{}, refuse(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz; it has to be within %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
-	case t.Channels == 0 || t.Channels > maxChannels:
-		return plan{}, refuse(conversion.CodeLimitExceeded, "The sound track has more than %d channels.", maxChannels)
+	p := plan{
+		index: i, track: info.Tracks[i], clock: max(0, -info.Start), start: o.Start, end: o.End,
+		kbps: o.BitrateKbps, quality: conversion.DefaultVBRQuality,
 	}
 	if o.VBRQuality != nil {
 		p.quality = *o.VBRQuality
 	}
-	p.channels = min(t.Channels, 2)
-	if o.Channels != 0 {
-		p.channels = o.Channels
+	if err := p.track.decodable(); err != nil {
+		return plan{}, err
 	}
-	p.rate = o.SampleRateHz
-	if p.rate == 0 {
-		p.rate = mp3Rate(t.SampleRate)
+	if err := p.withinTrack(); err != nil {
+		return plan{}, err
 	}
-	if p.kbps == 0 || fits(p.kbps, p.rate) {
-		return p, nil
+	p.chooseChannels(o.Channels)
+	p.chooseRate(o.SampleRateHz)
+	if err := p.chooseBitrate(o.SampleRateHz); err != nil {
+		return plan{}, err
 	}
-	if o.SampleRateHz == 0 {
-		for _, rate := range []int{p.rate / 2, p.rate / 4, p.rate * 2, p.rate * 4} {
-			if slices.Contains(conversion.SampleRates, rate) && fits(p.kbps, rate) {
-				p.rate = rate
-				return p, nil
-			}
-		}
-	}
-	return plan{}, refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
+	return p, nil
 }
 
-// Choose returns the index among Tracks that the options ask for.
-func (i Info) Choose(o conversion.Options) (int, error) {
-	return chooseTrack(i.Tracks, o.Track)
+func (p *plan) note(code conversion.NoteCode, format string, a ...any) {
+	p.notes = append(p.notes, conversion.Note{Code: code, Message: fmt.Sprintf(format, a...)})
+}
+
+// decodable refuses tracks that cannot or must not be decoded.
+func (t Track) decodable() error {
+	switch {
+	case t.encrypted:
+		return refuse(conversion.CodeUnsupportedCodec, "The sound track is encrypted (copy protection).")
+	case decoders[t.Codec] == "":
+		return refuse(conversion.CodeUnsupportedCodec, "The sound track is coded as %q, which is not supported.", t.Codec)
+	case t.SampleRate == 0:
+		return refuse(conversion.CodeDamaged, "Nothing of the sound track (%s) can be decoded.", t.Codec)
+	case t.SampleRate < minSampleRate || t.SampleRate > maxSampleRate:
+		return refuse(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz; it has to be within %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
+	case t.Channels == 0 || t.Channels > maxChannels:
+		return refuse(conversion.CodeLimitExceeded, "The sound track has more than %d channels.", maxChannels)
+	}
+	return nil
+}
+
+// withinTrack refuses a trim that leaves nothing, as far as the source tells.
+func (p plan) withinTrack() error {
+	t := p.track
+	switch {
+	case t.Seconds == 0 || p.promised() > 0:
+		return nil
+	case p.start >= t.Start+t.Seconds:
+		return p.beyondEnd(t.Start + t.Seconds)
+	}
+	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s; it begins at %s.", exact(p.start), exact(p.end), exact(t.Start))
+}
+
+// beyondEnd refuses a start that lies behind the track's end.
+func (p plan) beyondEnd(end float64) error {
+	return refuse(conversion.CodeStartBeyondEnd, "The sound ends after %s, before the start that was asked for, %s.", exact(end), exact(p.start))
+}
+
+// promised is how many seconds of sound the source promises within the trim; 0
+// where it promises nothing.
+func (p plan) promised() float64 {
+	if p.track.Seconds == 0 {
+		return 0
+	}
+	from, to := max(p.start, p.track.Start), p.track.Start+p.track.Seconds
+	if p.end > 0 {
+		to = min(to, p.end)
+	}
+	return max(0, to-from)
+}
+
+func (p plan) untrimmed() bool { return p.start == 0 && p.end == 0 }
+
+// until is where the trim ends, far away where it is open, 0 where there is
+// none.
+func (p plan) until() float64 {
+	if p.untrimmed() || p.end > 0 {
+		return p.end
+	}
+	return math.MaxFloat64
+}
+
+// samples is how many samples the MP3 ought to have, -1 where the source does
+// not tell that exactly.
+func (p plan) samples() int64 {
+	if !p.track.Exact {
+		return -1
+	}
+	rate := float64(p.track.SampleRate)
+	from := math.Round(max(0, p.start-p.track.Start) * rate)
+	to := math.Round(p.track.Seconds * rate)
+	if p.end > 0 {
+		to = min(to, math.Round((p.end-p.track.Start)*rate))
+	}
+	return int64(math.Round((to - from) * float64(p.rate) / rate))
+}
+
+// Length is how many seconds of sound the options ask for, 0 where the source
+// does not tell.
+func (i Info) Length(o conversion.Options) (float64, error) {
+	p, err := newPlan(i, o)
+	return p.promised(), err
 }
 
 // chooseTrack returns the index of the track that the option names: by index,
@@ -100,6 +168,63 @@ func chooseTrack(tracks []Track, want string) (int, error) {
 	return i, nil
 }
 
+func (p *plan) chooseChannels(asked int) {
+	if p.channels = min(p.track.Channels, 2); asked != 0 {
+		p.channels = asked
+	}
+	if p.track.Channels > 2 {
+		p.note(conversion.NoteDownmixed, "Mixed down from %d channels to %s.", p.track.Channels, layouts[p.channels])
+	}
+}
+
+// chooseRate keeps the source's rate where MP3 has it and no lower one is asked
+// for. Nothing is gained by a higher one.
+func (p *plan) chooseRate(asked int) {
+	source := p.track.SampleRate
+	p.rate = mp3Rate(source)
+	switch {
+	case asked != 0 && asked <= max(source, p.rate):
+		p.rate = asked
+	case asked != 0:
+		p.note(conversion.NoteRateChanged, "The source has %d Hz; nothing is gained by %d Hz, so the MP3 has %d Hz.", source, asked, p.rate)
+	case p.rate != source:
+		p.note(conversion.NoteRateChanged, "MP3 has no sample rate of %d Hz; resampled to %d Hz.", source, p.rate)
+	}
+}
+
+// chooseBitrate makes bit rate and sample rate go together, of which MP3 has
+// not all pairs: a low bit rate takes the sample rate down, a high one gives
+// way. A sample rate that was asked for stays.
+func (p *plan) chooseBitrate(askedRate int) error {
+	if p.kbps == 0 {
+		return nil
+	}
+	if source := p.track.kbps; p.track.lossy() && source > 0 && p.kbps > excess*source {
+		p.note(conversion.NoteBitrateExcess, "The source has %d kbit/s; %d kbit/s make the MP3 larger, not better.", source, p.kbps)
+	}
+	if mp3.Fits(p.kbps, p.rate) {
+		return nil
+	}
+	if p.rate == askedRate {
+		return refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
+	}
+	for _, rate := range []int{p.rate / 2, p.rate / 4} {
+		if slices.Contains(conversion.SampleRates, rate) && mp3.Fits(p.kbps, rate) {
+			p.note(conversion.NoteRateChanged, "MP3 has no %d kbit/s at %d Hz; resampled to %d Hz.", p.kbps, p.rate, rate)
+			p.rate = rate
+			return nil
+		}
+	}
+	for _, kbps := range slices.Backward(conversion.Bitrates) {
+		if kbps < p.kbps && mp3.Fits(kbps, p.rate) {
+			p.note(conversion.NoteBitrateExcess, "MP3 has at most %d kbit/s at %d Hz, and nothing is gained by a higher sample rate.", kbps, p.rate)
+			p.kbps = kbps
+			return nil
+		}
+	}
+	return refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
+}
+
 // mp3Rate is the rate itself where MP3 has it. Higher ones go down to the
 // highest of the same family, odd ones up to the next, so that nothing audible
 // is lost.
@@ -116,75 +241,4 @@ func mp3Rate(rate int) int {
 		}
 	}
 	return 48000
-}
-
-// fits reports whether MP3 has the bit rate at the sample rate. At the rates of
-// MPEG-2.5 LAME goes no further than 64 kbit/s.
-func fits(kbps, rate int) bool {
-	switch {
-	case rate >= 32000:
-		return slices.Contains(kbpsMPEG1[1:15], kbps)
-	case rate >= 16000:
-		return slices.Contains(kbpsMPEG2[1:15], kbps)
-	}
-	return slices.Contains(kbpsMPEG2[1:9], kbps)
-}
-
-// title is the source's own, else the file's name without its extension.
-func title(own, filename string) string {
-	if t := cleanTitle(own); t != "" {
-		return t
-	}
-	name := path.Base(strings.ReplaceAll(filename, `\`, "/"))
-	if ext := path.Ext(name); ext != name {
-		name = strings.TrimSuffix(name, ext)
-	}
-	if name == "." || name == "/" {
-		return ""
-	}
-	return cleanTitle(name)
-}
-
-func cleanTitle(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return ' '
-		}
-		return r
-	}, s) // which also replaces what is not UTF-8
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > 250 {
-		s = string(r[:250])
-	}
-	return s
-}
-
-// sameLanguage compares tags of two or three letters (ISO 639-1, 639-2 in both
-// its forms).
-func sameLanguage(a, b string) bool {
-	return a != "" && canonical(a) == canonical(b)
-}
-
-func canonical(tag string) string {
-	tag, _, _ = strings.Cut(strings.ToLower(tag), "-") // en-US
-	for _, names := range languages {
-		if slices.Contains(names, tag) {
-			return names[0]
-		}
-	}
-	return tag
-}
-
-// languages lists codes of the same language. Where a code is missing here it
-// has to be given as the container has it.
-var languages = [][]string{
-	{"ar", "ara"}, {"bg", "bul"}, {"bn", "ben"}, {"ca", "cat"}, {"cs", "ces", "cze"}, {"cy", "cym", "wel"},
-	{"da", "dan"}, {"de", "deu", "ger"}, {"el", "ell", "gre"}, {"en", "eng"}, {"es", "spa"}, {"et", "est"},
-	{"eu", "eus", "baq"}, {"fa", "fas", "per"}, {"fi", "fin"}, {"fr", "fra", "fre"}, {"ga", "gle"}, {"gl", "glg"},
-	{"he", "heb"}, {"hi", "hin"}, {"hr", "hrv"}, {"hu", "hun"}, {"hy", "hye", "arm"}, {"id", "ind"},
-	{"is", "isl", "ice"}, {"it", "ita"}, {"ja", "jpn"}, {"ka", "kat", "geo"}, {"ko", "kor"}, {"lt", "lit"},
-	{"lv", "lav"}, {"mk", "mkd", "mac"}, {"ms", "msa", "may"}, {"nb", "nob"}, {"nl", "nld", "dut"}, {"nn", "nno"},
-	{"no", "nor"}, {"pl", "pol"}, {"pt", "por"}, {"ro", "ron", "rum"}, {"ru", "rus"}, {"sk", "slk", "slo"},
-	{"sl", "slv"}, {"sq", "sqi", "alb"}, {"sr", "srp"}, {"sv", "swe"}, {"ta", "tam"}, {"te", "tel"}, {"th", "tha"},
-	{"tr", "tur"}, {"uk", "ukr"}, {"ur", "urd"}, {"vi", "vie"}, {"zh", "zho", "chi"},
 }

@@ -19,28 +19,34 @@ type Info struct {
 	Container string  // the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
 	Seconds   float64 // that the container promises for all streams together; 0 for nothing
 	Start     float64 // seconds, the container's smallest time stamp
-	Title     string
+	Title     string  // '' for none
 	Tracks    []Track // sound tracks, at least one
 	FFmpeg    string  // version of the ffmpeg that looked
 
-	streams int     // of any kind
-	cut     bool    // a box of the MP4 is longer than the file
-	last    float64 // see structure
+	streams  int     // of any kind
+	cut      bool    // a box of the MP4 is longer than the file
+	last     float64 // see structure
+	video    picture // the first moving picture
+	attached picture // the first picture that the container attaches to the whole
+	meta     metadata
 }
 
 // Track is one sound track.
 type Track struct {
-	Codec      string // ffmpeg's name, such as "aac"
-	SampleRate int    // Hz, 0 where it could not be told
-	Channels   int    // 0 where it could not be told
-	Language   string // as the container has it, '' for none
-	Default    bool   // the container's default track
+	Codec      string  // ffmpeg's name, such as "aac"
+	SampleRate int     // Hz, 0 where it could not be told
+	Channels   int     // 0 where it could not be told
+	Language   string  // as the container has it, '' for none
+	Default    bool    // the container's default track
+	Start      float64 // seconds on a player's clock where it begins; known where Exact
 	Seconds    float64
 	// Exact: Seconds is what the track itself promises. Otherwise it is what
 	// the container promises for all of its streams, or 0 for nothing.
 	Exact bool
 
-	id        uint32 // the container's; 0 where it has none
+	kbps      int     // bit rate, 0 where it could not be told
+	skip      float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+	id        uint32  // the container's; 0 where it has none
 	encrypted bool
 }
 
@@ -64,12 +70,14 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
 
-	// Nothing is read beyond the head (-t 0); the tags come out on stdout.
-	var tags headTail
+	// Nothing is read beyond the head (-t 0); tags and chapters come out on
+	// stdout. Behind the source, -t would cut the chapters too.
+	meta := head{limit: maxMetadata}
 	o, err := t.run(ctx, command{
 		path:    path,
-		args:    []string{"-map", "0:a?", "-map_metadata", "0", "-c", "copy", "-t", "0", "-f", "ffmetadata", "pipe:1"},
-		stdout:  &tags,
+		input:   []string{"-t", "0"},
+		args:    []string{"-map", "0:a?", "-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-f", "ffmetadata", "pipe:1"},
+		stdout:  &meta,
 		timeout: probeTimeout,
 	})
 	if err != nil {
@@ -84,7 +92,11 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 	if err := s.judge(info, o); err != nil {
 		return Info{}, err
 	}
-	info.Title = parseTitle(tags.String(), info.Container == "ogg")
+	info.meta = parseMetadata(string(meta.bytes))
+	if info.Container == "mp3" || info.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
+		info.meta.shift(info.Start)
+	}
+	info.Title = info.meta.tags(info.Container, 0).Title
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
@@ -94,7 +106,7 @@ func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
 		if m := s.mp4.track(tr.id); m != nil {
 			tr.encrypted = m.encrypted
 			if !s.mp4.fragmented {
-				tr.Seconds, tr.Exact = m.seconds, true
+				tr.Start, tr.Seconds, tr.Exact, tr.skip = max(0, m.delay-info.Start), m.seconds, true, m.skip
 			}
 		}
 	}
@@ -129,8 +141,9 @@ var (
 	reVersion  = regexp.MustCompile(`^ffmpeg version (\S+)`)
 	reInput    = regexp.MustCompile(`^Input #0, (\S+), from '`)
 	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
-	reStream   = regexp.MustCompile(`^  Stream #0:\d+(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
+	reStream   = regexp.MustCompile(`^  Stream #0:(\d+)(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
 	reRate     = regexp.MustCompile(`, (\d+) Hz(?:, ([^,]+))?`)
+	reBitrate  = regexp.MustCompile(`, (\d+) kb/s`)
 	reLowScore = regexp.MustCompile(`detected only with low score of (\d+)`)
 	reDigits   = regexp.MustCompile(`\d+`)
 )
@@ -177,8 +190,13 @@ func parseDump(stderr string) Info {
 		}
 		if m := reStream.FindStringSubmatch(line); m != nil {
 			info.streams++
-			if m[3] == "Audio" && len(info.Tracks) < maxTracks {
-				info.Tracks = append(info.Tracks, parseTrack(m[1], m[2], m[4]))
+			switch {
+			case m[4] == "Audio" && len(info.Tracks) < maxTracks:
+				info.Tracks = append(info.Tracks, parseTrack(m[2], m[3], m[5]))
+			case m[4] == "Video" && strings.Contains(m[5], "(attached pic)"):
+				info.attached.adopt(m[1], m[5])
+			case m[4] == "Video":
+				info.video.adopt(m[1], m[5])
 			}
 		}
 	}
@@ -203,6 +221,9 @@ func parseTrack(id, language, desc string) Track {
 	if m := reRate.FindStringSubmatch(desc); m != nil {
 		t.SampleRate, _ = strconv.Atoi(m[1])
 		t.Channels = channelCount(m[2])
+	}
+	if m := reBitrate.FindStringSubmatch(desc); m != nil {
+		t.kbps, _ = strconv.Atoi(m[1])
 	}
 	return t
 }
@@ -238,41 +259,4 @@ func channelCount(layout string) int {
 		total += n
 	}
 	return total
-}
-
-// parseTitle finds the title in tags in ffmpeg's metadata format: the file's,
-// or that of its only stream where the format has none for files.
-func parseTitle(tags string, streams bool) string {
-	lines := strings.Split(tags, "\n")
-	for i := 0; i < len(lines); i++ {
-		line := lines[i]
-		if strings.HasPrefix(line, "[") && !streams {
-			return ""
-		}
-		for endsEscaped(line) && i+1 < len(lines) { // a line break in the value
-			i++
-			line = line[:len(line)-1] + " " + lines[i]
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if !ok || !strings.EqualFold(key, "title") {
-			continue
-		}
-		var b strings.Builder
-		escaped := false
-		for _, r := range value {
-			if r == '\\' && !escaped {
-				escaped = true
-				continue
-			}
-			escaped = false
-			b.WriteRune(r)
-		}
-		return b.String()
-	}
-	return ""
-}
-
-// endsEscaped reports whether the line ends in an odd number of backslashes.
-func endsEscaped(line string) bool {
-	return (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1
 }

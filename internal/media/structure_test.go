@@ -113,7 +113,7 @@ Output #0, ffmetadata, to 'pipe:':
 		t.Errorf("got %+v", info)
 	}
 	want := []Track{
-		{Codec: "aac", SampleRate: 48000, Channels: 6, id: 0x1a},
+		{Codec: "aac", SampleRate: 48000, Channels: 6, kbps: 69, id: 0x1a},
 		{Codec: "pcm_s16le", SampleRate: 96000, Channels: 12, Language: "ger", Default: true},
 		{Codec: "none", SampleRate: 44100, Channels: 12},
 	}

@@ -2,10 +2,15 @@ package media
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"strconv"
+	"time"
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/id3"
@@ -19,14 +24,107 @@ type tagged struct {
 	notes    []conversion.Note
 }
 
-// tag makes the tag of the MP3. It fails only where ctx ends: what cannot be
-// had is left out, with a note.
-func (t Tool) tag(_ context.Context, spec EncodeSpec, _ plan) (tagged, error) {
-	b, err := id3.Tag{Title: title(spec.Source.Title, spec.Filename)}.Bytes()
-	if err != nil {
+// tag makes the tag of the MP3. It fails only where ctx ends, or ffmpeg cannot
+// be run: what cannot be had is left out, with a note.
+func (t Tool) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
+	var out tagged
+	tag := texts(spec, p)
+	jpeg, err := t.cover(ctx, spec)
+	var none coverError
+	switch {
+	case errors.As(err, &none):
+		out.notes = append(out.notes, conversion.Note{Code: conversion.NoteNoCover, Message: none.Error()})
+	case err != nil:
+		return tagged{}, fmt.Errorf("tag: %w", err)
+	case jpeg != nil:
+		tag.JPEG, out.cover = jpeg, spec.Options.Cover
+		if out.cover == "" {
+			out.cover = conversion.CoverAttached
+		}
+	}
+	if tag.Chapters, err = t.chapters(ctx, spec, p); err != nil {
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	}
-	return tagged{bytes: b}, nil
+	out.chapters = len(tag.Chapters)
+	if out.bytes, err = tag.Bytes(); err != nil {
+		return tagged{}, fmt.Errorf("tag: %w", err)
+	}
+	return out, nil
+}
+
+// texts are the options' own, else the container's; the title at last the
+// file's name.
+func texts(spec EncodeSpec, p plan) id3.Tag {
+	own, source := conversion.Tags{}, spec.Source.meta.tags(spec.Source.Container, p.index)
+	if spec.Options.Tags != nil {
+		own = *spec.Options.Tags
+	}
+	return id3.Tag{
+		Title:   cmp.Or(own.Title, title(source.Title, spec.Filename)),
+		Artist:  cmp.Or(own.Artist, source.Artist),
+		Album:   cmp.Or(own.Album, source.Album),
+		Date:    cmp.Or(own.Date, source.Date),
+		Genre:   cmp.Or(own.Genre, source.Genre),
+		Comment: cmp.Or(own.Comment, source.Comment),
+		Track:   cmp.Or(own.Track, source.Track),
+	}
+}
+
+// chapters are those of the source on the clock of the MP3.
+func (t Tool) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.Chapter, error) {
+	all := spec.Source.meta.chapters
+	if len(all) == 0 || spec.Options.Chapters == conversion.ChaptersDrop {
+		return nil, nil
+	}
+	begins, err := t.soundBegins(ctx, spec.Source, p)
+	if err != nil {
+		return nil, err
+	}
+	from, until := max(begins, spec.from()), math.Inf(1)
+	if p.track.Seconds > 0 {
+		until = begins + p.track.Seconds
+	}
+	if end := spec.Options.End; end > 0 {
+		until = min(until, end)
+	}
+	return cut(all, from, until), nil
+}
+
+// cut shifts chapters so that they count from a time, and drops those that lie
+// outside.
+func cut(all []chapter, from, until float64) []id3.Chapter {
+	var kept []id3.Chapter
+	for i, c := range all {
+		if c.end <= c.start { // it lasts until the next one
+			c.end = until
+			if i+1 < len(all) {
+				c.end = all[i+1].start
+			}
+		}
+		start, end := milliseconds(max(c.start, from)-from), milliseconds(min(c.end, until)-from)
+		if start < end {
+			kept = append(kept, id3.Chapter{Start: start, End: end, Title: c.title})
+		}
+	}
+	return kept
+}
+
+// milliseconds is the time rounded to what a tag can say.
+func milliseconds(seconds float64) time.Duration {
+	return time.Duration(math.Round(min(seconds, maxTime)*1000)) * time.Millisecond
+}
+
+// soundBegins is when the first sound is heard, in seconds on a player's clock.
+// The MP3 begins with it: silence before it is not added.
+func (t Tool) soundBegins(ctx context.Context, info Info, p plan) (float64, error) {
+	if p.track.Exact {
+		return p.track.Start, nil
+	}
+	d := &demuxed{}
+	if _, err := d.run(ctx, t, info, []string{"-map", "0:a:" + strconv.Itoa(p.index), "-frames:a", "1"}); err != nil {
+		return 0, err
+	}
+	return max(0, d.sound().start-p.clock), nil
 }
 
 // assemble writes the target anew: the tag, then what the file of frames holds.

@@ -84,12 +84,14 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 		strconv.Itoa(int(c.timeout.Seconds()) + 1),
 		addresses,
 		ffmpeg, "-nostdin", "-nostats", "-v", "info",
+	}
+	args = append(args, sameInstructions()...)
+	args = append(args,
 		"-threads", "1",
 		"-probesize", "32M", "-analyzeduration", "30M", // sound may start late in a transport stream
 		"-protocol_whitelist", "file",
 		"-format_whitelist", formatWhitelist(),
-		"-codec_whitelist", whitelist,
-	}
+		"-codec_whitelist", whitelist)
 	args = append(args, c.input...)
 	args = append(args, "-i", "file:"+path)
 	var stderr headTail
@@ -114,6 +116,16 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 		return o, fmt.Errorf("run ffmpeg: %w", err)
 	}
 	return o, nil
+}
+
+// sameInstructions keep ffmpeg to what every processor of the architecture has:
+// with fused multiplications, for one, its decoders round otherwise, and the
+// MP3 would depend on the machine.
+func sameInstructions() []string {
+	if runtime.GOARCH == "amd64" {
+		return []string{"-cpuflags", "sse2"}
+	}
+	return nil
 }
 
 // failure says what a failure of ffmpeg means that does not depend on what it
@@ -152,7 +164,7 @@ func (o outcome) tail() string {
 // environment is all that ffmpeg sees of ours: no token, no FFREPORT.
 func environment() []string {
 	env := []string{"LC_ALL=C", "AV_LOG_FORCE_NOCOLOR=1", "MALLOC_ARENA_MAX=2"}
-	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
+	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"} {
 		if v := os.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -63,12 +63,13 @@ func (o *Outbox) Publish(ctx context.Context, c conversion.Conversion) error {
 
 // MessageOf returns the queue's message for a conversion's.
 func MessageOf(c conversion.Conversion, m conversion.Message) Message {
-	class := Class(c.Class)
+	class, since := Class(c.Class), c.QueuedAt
 	switch m.Kind {
 	case conversion.Notify:
-		class = Notice
+		class, since = Notice, c.Notice.OwedSince
 	case conversion.Stop:
-		class = Stop
+		class, since = Stop, c.FinishedAt
 	}
-	return Message{Class: class, Owner: c.OwnerID, ConversionID: c.ID, Attempt: m.Attempt, Kind: m.Kind}
+	return Message{Class: class, Owner: c.OwnerID, ConversionID: c.ID, Attempt: m.Attempt, Kind: m.Kind,
+		Size: c.Object.Size, Since: since}
 }

@@ -17,12 +17,16 @@ import (
 )
 
 func TestMessageOf(t *testing.T) {
-	c := conversion.Conversion{ID: "c", OwnerID: "o", Class: conversion.GPU}
-	for kind, class := range map[conversion.Kind]queue.Class{
-		conversion.Work: queue.GPU, conversion.Notify: queue.Notice, conversion.Stop: queue.Stop,
+	queued, finished, owed := time.UnixMilli(1).UTC(), time.UnixMilli(2).UTC(), time.UnixMilli(3).UTC()
+	c := conversion.Conversion{ID: "c", OwnerID: "o", Class: conversion.GPU, Object: conversion.Object{Size: 5},
+		QueuedAt: queued, FinishedAt: finished, Notice: conversion.Notice{OwedSince: owed}}
+	for kind, want := range map[conversion.Kind]queue.Message{
+		conversion.Work:   {Class: queue.GPU, Since: queued},
+		conversion.Notify: {Class: queue.Notice, Since: owed},
+		conversion.Stop:   {Class: queue.Stop, Since: finished},
 	} {
 		got := queue.MessageOf(c, conversion.Message{Kind: kind, Attempt: 3})
-		want := queue.Message{Class: class, Owner: "o", ConversionID: "c", Attempt: 3, Kind: kind}
+		want.Owner, want.ConversionID, want.Attempt, want.Kind, want.Size = "o", "c", 3, kind, 5
 		if got != want {
 			t.Errorf("message of %s = %+v, want %+v", kind, got, want)
 		}
@@ -85,7 +89,7 @@ func (f fixture) read(t *testing.T) conversion.Conversion {
 func (f fixture) wantWork(t *testing.T) {
 	t.Helper()
 	d, err := f.Queue.Take(t.Context(), queue.CPU, time.Minute, 0)
-	want := queue.MessageOf(f.c, conversion.Message{Kind: conversion.Work, Attempt: 1})
+	want := queue.MessageOf(f.read(t), conversion.Message{Kind: conversion.Work, Attempt: 1})
 	if err != nil || d.Message != want {
 		t.Fatalf("took %+v, %v, want %+v", d, err, want)
 	}

@@ -46,6 +46,8 @@ type Message struct {
 	ConversionID string
 	Attempt      int
 	Kind         conversion.Kind
+	Size         int64     // bytes of the source, a measure of the work
+	Since        time.Time // since when it is owed; UTC, whole milliseconds
 }
 
 // ID identifies the message: publishing the same twice is publishing it once.
@@ -64,6 +66,9 @@ type Depth struct {
 	Waiting int64 // for a taker
 	Delayed int64 // for their time
 	Leased  int64 // taken and neither acknowledged nor returned
+
+	WaitingSize  int64     // sum of Size over the waiting messages
+	WaitingSince time.Time // the earliest Since among them; zero where none waits
 }
 
 // Queue delivers messages. Within a class the owners with waiting messages take
@@ -87,6 +92,8 @@ type Queue interface {
 	// before its owner's other messages.
 	Return(ctx context.Context, d Delivery, pause time.Duration) error
 	// Depth counts the messages of class, in time independent of their number.
+	// Size and Since of messages whose delay or lease has just ended may be missing
+	// until the next Take.
 	Depth(ctx context.Context, class Class) (Depth, error)
 	// Generation names the queue's present life; it is drawn anew when the queue
 	// was wiped. A caller that sees another than before publishes everything

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,6 +49,7 @@ func TestOverlays(t *testing.T) {
 			o.checkSecurity(t)
 			o.checkReferences(t)
 			o.checkPermissions(t)
+			o.checkGPU(t)
 		})
 	}
 }
@@ -207,6 +209,42 @@ func (o *overlay) checkPermissions(t *testing.T) {
 					t.Errorf("Role %s/%s: there is no Secret %s", r.Namespace, r.Name, name)
 				}
 			}
+		}
+	}
+}
+
+// checkGPU: where class gpu has an image, Jobs of it are allowed, have a class
+// and fit into the quota; where it has none, they are not.
+func (o *overlay) checkGPU(t *testing.T) {
+	var image, limit string
+	for _, p := range o.pods {
+		for _, c := range p.template.Spec.Containers {
+			for _, e := range c.Env {
+				if e.Name == "TONEARM_TRANSCODER_GPU_IMAGE" {
+					image = e.Value
+				}
+			}
+		}
+	}
+	class := map[string]any{}
+	for _, m := range of[*corev1.ConfigMap](o) {
+		limit = cmp.Or(m.Data["TONEARM_MAX_GPU_JOBS"], limit)
+		if text, ok := m.Data["job-classes.yaml"]; ok {
+			if err := yaml.Unmarshal([]byte(text), &class); err != nil {
+				t.Errorf("ConfigMap %s: %v", m.Name, err)
+			}
+		}
+	}
+	jobs, _ := strconv.ParseInt(limit, 10, 64) // 0 where it is not said
+	if (image != "") != (jobs > 0) {
+		t.Errorf("class gpu: image %q, and %d Jobs at a time", image, jobs)
+	}
+	if image != "" && class["gpu"] == nil {
+		t.Error("class gpu: job-classes.yaml does not say what it runs on")
+	}
+	for _, q := range of[*corev1.ResourceQuota](o) {
+		if gpus := q.Spec.Hard["requests.nvidia.com/gpu"]; gpus.Value() < jobs || jobs == 0 && gpus.Value() > 0 {
+			t.Errorf("class gpu: a quota of %s for %d Jobs at a time", gpus.String(), jobs)
 		}
 	}
 }

@@ -335,6 +335,8 @@ func TestCluster(t *testing.T) {
 		kubectl(t, "-n", services, "rollout", "status", "deploy/dispatcher", "--timeout=2m")
 	})
 
+	t.Run("no GPU", func(t *testing.T) { k.testNoGPU(t, u, video) })
+	t.Run("GPU", func(t *testing.T) { k.testGPU(t, u, video) })
 	t.Run("network", k.testNetwork)
 	t.Run("latency", func(t *testing.T) { k.testLatency(t, u, video) })
 }
@@ -462,19 +464,23 @@ func (k *cluster) trivialJob(t *testing.T, n int) time.Duration {
 	began := time.Now()
 	_, err = k.BatchV1().Jobs("free").Create(ctx, &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+		Spec: batchv1.JobSpec{BackoffLimit: ptr(int32(0)), Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(bool),
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: ptr(int64(65532))},
 			Containers: []corev1.Container{{Name: "trivial", Image: "localhost/tool:node", ImagePullPolicy: corev1.PullNever,
-				Command: []string{"/bin/tool", "dial"}}},
+				Command: []string{"/bin/true"}}},
 		}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for e := range w.ResultChan() {
-		if j, ok := e.Object.(*batchv1.Job); ok && j.Status.Succeeded+j.Status.Failed > 0 {
+		j, ok := e.Object.(*batchv1.Job)
+		switch {
+		case ok && j.Status.Succeeded > 0:
 			return time.Since(began)
+		case ok && j.Status.Failed > 0:
+			t.Fatal("the trivial Job failed")
 		}
 	}
 	t.Fatal("the trivial Job did not end")

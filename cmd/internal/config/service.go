@@ -25,6 +25,7 @@ func Gateway(f *pflag.FlagSet, o *gateway.Options) {
 type Dispatcher struct {
 	policy      *conversion.Policy
 	cpu, gpu    int
+	gpuWait     time.Duration
 	maxUpload   int64
 	maxDuration time.Duration
 	maxMP3      int64
@@ -35,7 +36,8 @@ type Dispatcher struct {
 func BindDispatcher(f *pflag.FlagSet) *Dispatcher {
 	d := &Dispatcher{policy: Policy(f)}
 	f.IntVar(&d.cpu, "max-jobs", 4, "attempts of class cpu at a time")
-	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "attempts of class gpu at a time; 0 where there are none")
+	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "attempts of class gpu at a time; 0 where there is no GPU")
+	f.DurationVar(&d.gpuWait, "gpu-wait", 5*time.Minute, "what waits for a GPU for longer is converted without, and so is what could not be started there")
 	f.Int64Var(&d.maxUpload, "max-inbox-bytes", 100<<30, "of a video dropped into the inbox, where its owner has no limit of their own")
 	f.DurationVar(&d.maxDuration, "max-duration", 24*time.Hour, "of the sound of one video")
 	f.Int64Var(&d.maxMP3, "max-mp3-bytes", 2<<30, "of one MP3")
@@ -47,7 +49,7 @@ func BindDispatcher(f *pflag.FlagSet) *Dispatcher {
 func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 	o := dispatcher.Options{
 		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu, conversion.GPU: d.gpu},
-		MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
+		GPUWait: d.gpuWait, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
 	}
 	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3
 	return o

@@ -4,6 +4,7 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,20 +17,21 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
+	"tonearm/dispatcher"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/kubelaunch"
 )
 
-func (fl *Flags) openKubernetes(maxMP3Bytes int64, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
+func (fl *Flags) openKubernetes(o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	klog.SetSlogLogger(log) // the client library's own
-	classes, err := fl.readClasses()
+	classes, err := fl.readClasses(o)
 	if err != nil {
 		return nil, nil, err
 	}
 	l, err := kubelaunch.New(kubelaunch.Options{
 		Kubeconfig: fl.kubeconfig, Namespace: fl.namespace, DispatcherURL: fl.URL, Classes: classes,
-		MaxMP3Bytes: maxMP3Bytes, StartTimeout: fl.startTimeout, Log: log, Registerer: r,
+		MaxMP3Bytes: o.Limits.MaxMP3Bytes, StartTimeout: fl.startTimeout, Log: log, Registerer: r,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -61,8 +63,10 @@ func (fl *Flags) leading(log *slog.Logger) Leading {
 	}
 }
 
-// readClasses reads --job-classes and puts the images into it.
-func (fl *Flags) readClasses() (map[conversion.Class]kubelaunch.Class, error) {
+// readClasses reads --job-classes and puts the images into it. A Job of class gpu
+// gets as much time to start as a conversion has to wait for a GPU, unless the
+// file says otherwise.
+func (fl *Flags) readClasses(o dispatcher.Options) (map[conversion.Class]kubelaunch.Class, error) {
 	classes := map[conversion.Class]kubelaunch.Class{}
 	if fl.classes != "" {
 		b, err := os.ReadFile(filepath.Clean(fl.classes))
@@ -72,6 +76,9 @@ func (fl *Flags) readClasses() (map[conversion.Class]kubelaunch.Class, error) {
 		if err := yaml.UnmarshalStrict(b, &classes); err != nil {
 			return nil, fmt.Errorf("job classes in %s: %w", fl.classes, err)
 		}
+	}
+	if o.MaxJobs[conversion.GPU] > 0 && fl.gpu == "" {
+		return nil, errors.New("--max-gpu-jobs allows Jobs of class gpu, and --transcoder-gpu-image names no image for them")
 	}
 	for class, image := range map[conversion.Class]string{conversion.CPU: fl.image, conversion.GPU: fl.gpu} {
 		c, ok := classes[class]
@@ -84,6 +91,9 @@ func (fl *Flags) readClasses() (map[conversion.Class]kubelaunch.Class, error) {
 		c.Image = image
 		if !ok {
 			c.Resources = defaultResources(class)
+		}
+		if class == conversion.GPU && c.StartTimeout.Duration == 0 {
+			c.StartTimeout.Duration = o.GPUWait
 		}
 		classes[class] = c
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tonearm/cmd/internal/config"
+	"tonearm/dispatcher"
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/execlaunch"
 )
@@ -43,10 +44,10 @@ func Bind(f *pflag.FlagSet) *Flags {
 	f.StringVar(&fl.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	f.StringVar(&fl.namespace, "jobs-namespace", "tonearm-jobs", "namespace of the Jobs; it belongs to one dispatcher")
 	f.StringVar(&fl.lease, "lease", "", "namespace/name of the Lease that replicas share; '' for a single replica")
-	f.StringVar(&fl.classes, "job-classes", "", "YAML file: resources, nodeSelector, tolerations, runtimeClass, priorityClass of the Jobs of class cpu and gpu")
+	f.StringVar(&fl.classes, "job-classes", "", "YAML file: resources, nodeSelector, tolerations, runtimeClass, priorityClass, startTimeout of the Jobs of class cpu and gpu")
 	f.StringVar(&fl.image, "transcoder-image", "", "image of the Jobs of class cpu")
 	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "image of the Jobs of class gpu; '' where there are none")
-	f.DurationVar(&fl.startTimeout, "job-start-timeout", 10*time.Minute, "a Job whose container does not run by then has failed")
+	f.DurationVar(&fl.startTimeout, "job-start-timeout", 10*time.Minute, "a Job of class cpu whose container does not run by then has failed; of class gpu, see --gpu-wait")
 	return fl
 }
 
@@ -62,8 +63,9 @@ type Leading func(run func(context.Context) error) func(context.Context) error
 
 func atOnce(run func(context.Context) error) func(context.Context) error { return run }
 
-// Open returns the launcher, and when the dispatcher works.
-func (fl *Flags) Open(local Local, maxMP3Bytes int64, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
+// Open returns the launcher of a dispatcher with these options, and when the
+// dispatcher works.
+func (fl *Flags) Open(local Local, o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	if fl.URL == "" {
 		return nil, nil, errors.New("--dispatcher-url is required (or TONEARM_DISPATCHER_URL)")
 	}
@@ -72,7 +74,7 @@ func (fl *Flags) Open(local Local, maxMP3Bytes int64, log *slog.Logger, r promet
 		l, err := fl.openProcess(local, log)
 		return l, atOnce, err
 	case "kubernetes":
-		return fl.openKubernetes(maxMP3Bytes, log, r)
+		return fl.openKubernetes(o, log, r)
 	}
 	return nil, nil, fmt.Errorf("--launcher is %q; it can be process or kubernetes", fl.Kind)
 }

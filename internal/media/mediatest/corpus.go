@@ -128,7 +128,7 @@ func (b *builder) odd() {
 	}
 	b.av("Überraschung “Größe” 日本語 🎬.mp4", h264+"-c:a aac")
 	b.av(`it's "quoted" & 100% #1 + $HOME;.mp4`, h264+"-c:a aac")
-	b.av("located.mp4", h264+"-c:a aac -metadata location=+52.5200+013.4050/ -metadata comment=private -metadata title=A=B;#c")
+	b.av("located.mp4", h264+"-c:a aac -metadata location=+52.5200+013.4050/ -metadata copyright=private -metadata title=A=B;#c")
 }
 
 // bad makes what can never become an MP3.

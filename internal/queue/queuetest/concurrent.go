@@ -126,6 +126,47 @@ func testTakers(t *testing.T, h Harness) {
 }
 
 // The depth is right after any mixture of calls.
+// testWaiting: Depth tells how much waits and since when, wherever it came from.
+func testWaiting(t *testing.T, h Harness) {
+	q := h.Queue
+	sized := func(owner string, n int, size int64, since time.Time) queue.Message {
+		m := message(owner, n)
+		m.Size, m.Since = size, since
+		return m
+	}
+	old := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	first, second, third := sized("a", 1, 1<<40, old.Add(time.Second)), sized("a", 2, 20, old), sized("b", 1, 3, old.Add(time.Hour))
+	for _, m := range []queue.Message{first, second, third} {
+		publish(t, q, m, now)
+		publish(t, q, m, now) // counts once
+	}
+	publish(t, q, sized("a", 3, 1000, old.Add(-time.Hour)), time.Now().Add(time.Hour)) // does not wait
+	want := func(waiting, leased, size int64, since time.Time) {
+		t.Helper()
+		wantDepth(t, q, queue.Depth{Waiting: waiting, Delayed: 1, Leased: leased, WaitingSize: size, WaitingSince: since})
+	}
+	want(3, 0, 1<<40+23, old)
+	d := take(t, q, long)
+	wantTaken(t, d, first, 1)
+	want(2, 1, 23, old)
+	wantTaken(t, take(t, q, long), third, 1)
+	lost := take(t, q, long)
+	wantTaken(t, lost, second, 1)
+	want(0, 3, 0, time.Time{})
+	if err := q.Return(t.Context(), d, 0); err != nil {
+		t.Fatal(err)
+	}
+	want(1, 2, 1<<40, first.Since)
+	ack(t, q, take(t, q, long))
+	if err := q.Extend(t.Context(), lost, short); err != nil {
+		t.Fatal(err)
+	}
+	wantTaken(t, take(t, q, long), second, 2) // once its lease has ended
+	want(0, 2, 0, time.Time{})
+	h.Wipe(t)
+	wantDepth(t, q, queue.Depth{})
+}
+
 func testDepth(t *testing.T, h Harness) {
 	const owners, each = 6, 50
 	ctx := t.Context()

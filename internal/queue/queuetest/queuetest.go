@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Prompt", testPrompt},
 		{"Takers", testTakers},
 		{"Depth", testDepth},
+		{"Waiting", testWaiting},
 		{"Generation", testGeneration},
 		{"WipedInUse", testWipedInUse},
 		{"Announce", testAnnounce},

@@ -111,19 +111,18 @@ type body struct {
 	ConversionID string          `json:"conversion_id"`
 	Attempt      int             `json:"attempt"`
 	Kind         conversion.Kind `json:"kind"`
+	Size         int64           `json:"size"`
+	Since        int64           `json:"since"` // ms since 1970
 }
 
 // Publish implements queue.Queue.
 func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Time) error {
-	b, err := json.Marshal(body{m.Owner, m.ConversionID, m.Attempt, m.Kind})
+	b, err := json.Marshal(body{m.Owner, m.ConversionID, m.Attempt, m.Kind, m.Size, milliseconds(m.Since)})
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
-	var ms int64
-	if !notBefore.IsZero() {
-		ms = notBefore.Add(time.Millisecond - 1).UnixMilli() // not a fraction of one too early
-	}
-	if err := q.run(ctx, publishScript, m.Class, m.ID(), b, m.Owner, ms).Err(); err != nil {
+	ms := milliseconds(notBefore.Add(time.Millisecond - 1)) // not a fraction of one too early
+	if err := q.run(ctx, publishScript, m.Class, m.ID(), b, ms).Err(); err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
 	return nil
@@ -187,7 +186,8 @@ func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration
 		if err := json.Unmarshal([]byte(kept), &b); err != nil {
 			return none, 0, fmt.Errorf("message %q: %w", kept, err)
 		}
-		m := queue.Message{Class: class, Owner: b.Owner, ConversionID: b.ConversionID, Attempt: b.Attempt, Kind: b.Kind}
+		m := queue.Message{Class: class, Owner: b.Owner, ConversionID: b.ConversionID, Attempt: b.Attempt, Kind: b.Kind,
+			Size: b.Size, Since: instant(b.Since)}
 		return queue.Delivery{Message: m, Count: int(count)}, 0, nil
 	}
 	return none, 0, fmt.Errorf("unexpected answer %v", got)
@@ -222,13 +222,13 @@ func (q *Queue) onLease(ctx context.Context, op string, script *redis.Script, d 
 // Depth implements queue.Queue.
 func (q *Queue) Depth(ctx context.Context, class queue.Class) (queue.Depth, error) {
 	n, err := q.run(ctx, depthScript, class).Int64Slice()
-	if err == nil && len(n) != 3 {
+	if err == nil && len(n) != 5 {
 		err = fmt.Errorf("unexpected answer %v", n)
 	}
 	if err != nil {
 		return queue.Depth{}, fmt.Errorf("depth of %s: %w", class, err)
 	}
-	return queue.Depth{Waiting: n[0], Delayed: n[1], Leased: n[2]}, nil
+	return queue.Depth{Waiting: n[0], Delayed: n[1], Leased: n[2], WaitingSize: n[3], WaitingSince: instant(n[4])}, nil
 }
 
 // Generation implements queue.Queue.
@@ -270,8 +270,19 @@ func (q *Queue) run(ctx context.Context, script *redis.Script, class queue.Class
 	key := q.prefix + ":{" + string(class) + "}:"
 	keys := []string{
 		key + "messages", key + "deliveries", key + "leases", key + "delays", key + "ring", key + "line:",
+		key + "waiting", key + "size",
 	}
 	return script.Run(ctx, q.client, keys, append([]any{q.channel, classTopic(class)}, args...)...)
+}
+
+// milliseconds since 1970; 0 for the zero time.
+func milliseconds(t time.Time) int64 { return max(0, t.UnixMilli()) }
+
+func instant(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 func classTopic(c queue.Class) string  { return "class/" + string(c) }

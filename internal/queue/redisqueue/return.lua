@@ -11,7 +11,7 @@ redis.call('ZREM', leases, ARGV[3])
 if pause > 0 then
   redis.call('ZADD', delays, now() + pause, ARGV[3])
 else
-  stand('LPUSH', owner_of(ARGV[3]), ARGV[3])
+  stand('LPUSH', ARGV[3])
 end
 wake(pause)
 return 1

@@ -7,13 +7,13 @@ local time = now()
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delays, '-inf', time, 'LIMIT', 0, BATCH)) do
   redis.call('ZREM', delays, id)
-  stand('RPUSH', owner_of(id), id)
+  stand('RPUSH', id)
 end
 
 local lost = redis.call('ZRANGEBYSCORE', leases, '-inf', time, 'LIMIT', 0, BATCH)
 for i = #lost, 1, -1 do -- the one taken first comes out first
   redis.call('ZREM', leases, lost[i])
-  stand('LPUSH', owner_of(lost[i]), lost[i])
+  stand('LPUSH', lost[i])
 end
 
 local owner = redis.call('LPOP', ring)
@@ -23,9 +23,12 @@ if owner then
   if redis.call('LLEN', line) > 0 then
     redis.call('RPUSH', ring, owner)
   end
+  local message = redis.call('HGET', messages, id)
+  redis.call('ZREM', waiting, id)
+  redis.call('DECRBY', size, cjson.decode(message).size)
   redis.call('ZADD', leases, time + ARGV[3], id)
   wake(tonumber(ARGV[3]))
-  return {redis.call('HGET', messages, id), redis.call('HINCRBY', deliveries, id, 1)}
+  return {message, redis.call('HINCRBY', deliveries, id, 1)}
 end
 
 local wait = ROUND

@@ -1,4 +1,4 @@
-package media
+package mp3
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ func encodeMP3(t testing.TB, samples, rate string, args ...string) []byte {
 	return b
 }
 
-func TestReadMP3(t *testing.T) {
+func TestRead(t *testing.T) {
 	tests := []struct {
 		name, samples, rate string
 		args                []string
@@ -43,7 +43,7 @@ func TestReadMP3(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := encodeMP3(t, tt.samples, tt.rate, tt.args...)
-			m, err := ReadMP3(bytes.NewReader(b))
+			m, err := Read(bytes.NewReader(b))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,13 +55,13 @@ func TestReadMP3(t *testing.T) {
 				"junk":          append(bytes.Clone(b), "some words"...),
 				"frame missing": removeLastFrame(b),
 			} {
-				if _, err := ReadMP3(bytes.NewReader(bad)); !errors.Is(err, errNotMP3) {
+				if _, err := Read(bytes.NewReader(bad)); !errors.Is(err, ErrFormat) {
 					t.Errorf("%s: got %v", name, err)
 				}
 			}
 		})
 	}
-	if m, err := ReadMP3(bytes.NewReader(nil)); err != nil || m.Frames != 0 || m.Seconds() != 0 {
+	if m, err := Read(bytes.NewReader(nil)); err != nil || m.Frames != 0 || m.Seconds() != 0 {
 		t.Errorf("nothing: %+v, %v", m, err)
 	}
 }
@@ -70,7 +70,7 @@ func TestReadMP3(t *testing.T) {
 func removeLastFrame(b []byte) []byte {
 	head := b[:0]
 	for i := len(b) - 4; i > 0; i-- {
-		if h, ok := parseHeader(binary.BigEndian.Uint32(b[i:])); ok && (i+h.size == len(b) || i+h.size+128 == len(b)) {
+		if h, ok := parseHeader(binary.BigEndian.Uint32(b[i:])); ok && (i+h.Size == len(b) || i+h.Size+128 == len(b)) {
 			head = b[:i]
 			break
 		}
@@ -78,15 +78,15 @@ func removeLastFrame(b []byte) []byte {
 	return head
 }
 
-func FuzzReadMP3(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	b := encodeMP3(f, "4410", "44100", "-q:a", "2")
 	f.Add(b)
 	f.Add(b[:len(b)/2])
 	f.Add([]byte("ID3\x04\x00\x10\x7f\x7f\x7f\x7f"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := ReadMP3(bytes.NewReader(b))
+		m, err := Read(bytes.NewReader(b))
 		if err != nil {
-			if !errors.Is(err, errNotMP3) {
+			if !errors.Is(err, ErrFormat) {
 				t.Errorf("got %v", err)
 			}
 			return

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tonearm/internal/conversion"
+)
+
+// options are what convert asks the server for. Their flags are made from
+// conversion.Fields.
+type options struct {
+	conversion.Options
+	notify conversion.Notification // '' for the server's own
+}
+
+// bind adds the flags, each with its group and the values that a shell offers.
+func (o *options) bind(cmd *cobra.Command) {
+	for _, field := range conversion.Fields {
+		if field.Flag == "" {
+			continue
+		}
+		words := field.Complete
+		for _, v := range field.Values {
+			if field.Complete == nil {
+				words = append(words, fmt.Sprint(v))
+			}
+		}
+		set := func(s string) error { return o.set(field, s) }
+		addFlag(cmd, field.Flag, field.Group, optionUsage(field), words, &flagValue{field.Operand, set})
+	}
+	words := []string{string(conversion.NotifyEmail), string(conversion.NotifyNone)}
+	addFlag(cmd, "notify", groupOther, "whether the outcome is mailed: email or none (default: email)", words, &flagValue{"HOW", func(s string) error {
+		if !slices.Contains(words, s) {
+			return errors.New("it takes email or none")
+		}
+		o.notify = conversion.Notification(s)
+		return nil
+	}})
+}
+
+func addFlag(cmd *cobra.Command, name, group, usage string, words []string, value *flagValue) {
+	cmd.Flags().Var(value, name, usage)
+	_ = cmd.Flags().SetAnnotation(name, groupAnnotation, []string{group}) // fails only for a flag that is not there
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
+}
+
+// flagValue is a flag without a value of its own.
+type flagValue struct {
+	operand string // as the help names it
+	set     func(string) error
+}
+
+func (v *flagValue) Set(s string) error { return v.set(s) }
+func (v *flagValue) String() string     { return "" }
+func (v *flagValue) Type() string       { return v.operand }
+
+// optionUsage describes an option in a line of the help.
+func optionUsage(f conversion.Field) string {
+	text := f.Text
+	if allowed := spoken(f).Allowed(); allowed != "" && f.Length == 0 {
+		text += ": " + allowed
+	}
+	return strings.ReplaceAll(text+" (default: "+f.Otherwise()+")", "`", "")
+}
+
+// spoken returns the field as the command line takes it: times as people write
+// them.
+func spoken(f conversion.Field) conversion.Field {
+	if f.Unit == "seconds" {
+		f.Max, f.Unit, f.Form = nil, "", "a time, as seconds or [h:]m:s"
+	}
+	return f
+}
+
+// set takes the value of one flag. Limits are for check to find.
+func (o *options) set(f conversion.Field, s string) error {
+	value, err := parseOption(f, s)
+	if err != nil {
+		return fmt.Errorf("it takes %s", spoken(f).Allowed())
+	}
+	names := strings.Split(f.Path, ".")
+	for _, name := range slices.Backward(names) {
+		value = map[string]any{name: value}
+	}
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &o.Options) // which keeps the rest
+}
+
+// parseOption reads what stands behind a flag: an int, a float64 or a string.
+func parseOption(f conversion.Field, s string) (any, error) {
+	switch {
+	case f.Type == conversion.TypeString || slices.Contains(f.Values, any(s)):
+		return s, nil
+	case f.Unit == "seconds":
+		return parseClock(s)
+	case f.Type == conversion.TypeInteger:
+		return strconv.Atoi(s)
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		err = errors.New("no number")
+	}
+	return v, err
+}
+
+// parseClock reads a time: seconds, m:s or h:m:s, the last of them with or
+// without a fraction. It returns seconds.
+func parseClock(s string) (float64, error) {
+	wrong := fmt.Errorf("%q is no time; write 90, 1:30 or 1:02:03.5", s)
+	parts := strings.Split(s, ":")
+	if len(parts) > 3 {
+		return 0, wrong
+	}
+	total := 0.0
+	for i, part := range parts {
+		digits := "0123456789"
+		if i == len(parts)-1 {
+			digits += "."
+		}
+		v, err := strconv.ParseFloat(part, 64)
+		if err != nil || strings.Trim(part, digits) != "" || i > 0 && v >= 60 {
+			return 0, wrong
+		}
+		total = 60*total + v
+	}
+	return total, nil
+}
+
+// check returns what is wrong with the options, by the name of its flag.
+func (o *options) check(cmd *cobra.Command) error {
+	if o.Loudness != nil && !cmd.Flags().Changed("loudness") { // a ceiling alone
+		preset := conversion.Options{Preset: o.Preset}.Resolved().Loudness
+		if preset == nil {
+			return usageError{errors.New("--true-peak: it needs --loudness, or a preset that has one")}
+		}
+		o.Loudness.TargetLUFS = preset.TargetLUFS
+	}
+	err := o.Validate()
+	var wrong *conversion.OptionError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	f, _ := conversion.FieldAt(wrong.Field)
+	return usageError{fmt.Errorf("--%s: %s", f.Flag, wrong.Message)}
+}

@@ -1,0 +1,240 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp3"
+)
+
+// notCopied says why the frames of a source that is MP3 cannot be passed
+// through.
+type notCopied string
+
+func (n notCopied) Error() string { return string(n) }
+
+// needsEncoding says which option the source's own frames cannot satisfy; ”
+// for none. What a preset says of the quality is no demand.
+func (p plan) needsEncoding(o conversion.Options) string {
+	i := slices.IndexFunc(conversion.Presets, func(c conversion.Preset) bool { return c.Name == o.Preset })
+	preset := i >= 0 && conversion.Presets[i].Options.VBRQuality != nil && o.VBRQuality != nil &&
+		*conversion.Presets[i].Options.VBRQuality == *o.VBRQuality
+	switch {
+	case o.BitrateKbps != 0:
+		return "bitrate_kbps"
+	case o.VBRQuality != nil && !preset:
+		return "vbr_quality"
+	case p.rate != p.track.SampleRate:
+		return "sample_rate_hz"
+	case p.channels != p.track.Channels:
+		return "channels"
+	case p.start > 0:
+		return "start"
+	case p.end > 0:
+		return "end"
+	case o.Loudness != nil:
+		return "loudness"
+	}
+	return ""
+}
+
+// copy makes the MP3 of the source's own frames. It returns a notCopied where
+// only an encoding will do.
+func (t Tool) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+	if option := p.needsEncoding(spec.Options); option != "" {
+		return sound{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
+	}
+	stream, err := t.extract(ctx, spec, p, frames)
+	if err != nil {
+		return sound{}, err
+	}
+	made, err := readMP3(frames)
+	switch {
+	case errors.Is(err, mp3.ErrFormat): // an information frame that counts other frames than there are
+		return sound{}, notCopied("The source is MP3 already, but not whole; it was encoded anew.")
+	case err != nil:
+		return sound{}, fmt.Errorf("read the frames: %w", err)
+	}
+	if err := spec.allows(made); err != nil {
+		return sound{}, err
+	}
+	s := sound{copied: true, kbps: stream.kbps}
+	if s.length, err = t.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
+		return sound{}, err
+	}
+	if s.levels, err = t.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
+		return sound{}, err
+	}
+	s.note(conversion.NoteCopied, "The source's MP3 frames were passed through; nothing was encoded.")
+	return s, nil
+}
+
+// extract writes the source's frames to a file of their own: those of an MP3
+// file with the information frame they have, those out of another container
+// behind one that says what the container does.
+func (t Tool) extract(ctx context.Context, spec EncodeSpec, p plan, frames string) (frameStream, error) {
+	if spec.Source.Container == "mp3" {
+		source, err := os.Open(spec.Source.Path)
+		if err != nil {
+			return frameStream{}, err
+		}
+		defer source.Close()
+		sound := io.NewSectionReader(source, 0, soundEnds(source, spec.Source.Size))
+		stream, err := survey(sound)
+		if err != nil {
+			return frameStream{}, err
+		}
+		return stream, writeFrames(sound, frames)
+	}
+	raw := frames + ".raw"
+	if err := remove(raw); err != nil {
+		return frameStream{}, err
+	}
+	defer os.Remove(raw)
+	if err := t.demuxFrames(ctx, spec, p, raw); err != nil {
+		return frameStream{}, err
+	}
+	in, err := os.Open(raw)
+	if err != nil {
+		return frameStream{}, err
+	}
+	defer in.Close()
+	stream, err := survey(in)
+	if err != nil {
+		return frameStream{}, err
+	}
+	info, err := p.presented(stream)
+	if err != nil {
+		return frameStream{}, err
+	}
+	return stream, seal(raw, frames, stream.kbps, info)
+}
+
+// demuxFrames has ffmpeg take the packets out of their container, those before
+// the first edit included.
+func (t Tool) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw string) error {
+	c := command{
+		path: spec.Source.Path,
+		args: []string{
+			"-map", "0:a:" + strconv.Itoa(p.index), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
+			"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
+			"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "0", "-f", "mp3", "file:" + raw,
+		},
+		timeout:  spec.timeout(p),
+		maxBytes: spec.MaxBytes + 1<<20,
+	}
+	if p.track.Exact {
+		c.input = []string{"-ignore_editlist", "1"}
+	}
+	o, err := t.run(ctx, c)
+	if err != nil {
+		return err
+	}
+	if o.err != nil {
+		return notCopied("The source is MP3 already, but its frames could not be taken out; it was encoded anew.")
+	}
+	return nil
+}
+
+// frameStream is what frames have in common.
+type frameStream struct {
+	channels int
+	kbps     int   // 0 where it varies
+	samples  int64 // of all frames, played or not
+	info     bool  // the first frame is an information frame
+}
+
+// survey reads all frames and goes back to the first. It returns a notCopied for
+// a stream that is not the same throughout, and for anything between the frames.
+func survey(r io.ReadSeeker) (frameStream, error) {
+	var s frameStream
+	for f, err := range mp3.Frames(r) {
+		switch {
+		case errors.Is(err, mp3.ErrFormat):
+			return s, notCopied(fmt.Sprintf("The source is MP3 already, but no plain stream of frames (%v); it was encoded anew.", err))
+		case err != nil:
+			return s, fmt.Errorf("read the frames: %w", err)
+		case s.samples == 0 && !s.info && f.IsInfo():
+			s.info = true
+			continue
+		case s.samples == 0:
+			s.channels, s.kbps = f.Channels, f.Kbps
+		case s.channels != f.Channels:
+			return s, notCopied("The source is MP3 already, but changes its channels midway; it was encoded anew.")
+		case s.kbps != f.Kbps:
+			s.kbps = 0
+		}
+		s.samples += int64(f.Samples)
+	}
+	if s.samples == 0 {
+		return s, notCopied("The source is MP3 already, but without a whole frame; it was encoded anew.")
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return s, fmt.Errorf("read the frames: %w", err)
+	}
+	return s, nil
+}
+
+// writeFrames copies all frames, an information frame among them.
+func writeFrames(r io.Reader, path string) error {
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	for f, err := range mp3.Frames(r) {
+		if err == nil {
+			_, err = out.Write(f.Bytes)
+		}
+		if err != nil {
+			return closing(out, err)
+		}
+	}
+	return closing(out, nil)
+}
+
+// soundEnds is where the tags at the end of an MP3 file begin: ID3v1, and APE
+// before it.
+func soundEnds(r io.ReaderAt, size int64) int64 {
+	const id3v1, footer = 128, 32
+	var b [footer]byte
+	if readAt(r, b[:3], size-id3v1, size) == nil && string(b[:3]) == "TAG" {
+		size -= id3v1
+	}
+	if readAt(r, b[:], size-footer, size) != nil || !bytes.HasPrefix(b[:], []byte("APETAGEX")) {
+		return size
+	}
+	length := int64(binary.LittleEndian.Uint32(b[12:])) // without the header
+	if binary.LittleEndian.Uint32(b[20:])>>31 == 1 {
+		length += footer
+	}
+	return max(0, size-length)
+}
+
+// presented says in the words of an information frame what the container has a
+// player play of the frames.
+func (p plan) presented(s frameStream) (mp3.Info, error) {
+	all := mp3.Info{Samples: -1}
+	skip := int(math.Round(p.track.skip * float64(p.track.SampleRate)))
+	switch {
+	case s.info:
+		return all, notCopied("The source is MP3 already, but its container plays its information frame; it was encoded anew.")
+	case !p.track.Exact || skip == 0:
+		return all, nil
+	case skip < decoderDelay || skip > decoderDelay+maxDelay:
+		return all, notCopied("The source is MP3 already, but its container cuts it; it was encoded anew.")
+	}
+	delay := skip - decoderDelay
+	return mp3.Info{Delay: delay, Samples: min(p.samples(), s.samples-int64(delay))}, nil
+}
+
+// maxDelay is the most samples that an information frame can leave out.
+const maxDelay = 4095

@@ -1,0 +1,289 @@
+package media
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/jpeg"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// Limits of a cover.
+const (
+	coverSide    = 1000      // pixels, of the longer side
+	coverBytes   = 500_000   // of the JPEG
+	coverPixels  = 100 << 20 // of the picture that it is made of
+	coverTimeout = time.Minute
+)
+
+// pictureDecoders maps each codec of pictures that is accepted to the decoders
+// that ffmpeg takes for it. A run for a cover may open those of the one codec
+// alone.
+var pictureDecoders = map[string]string{
+	"mjpeg": "mjpeg", "png": "png", "bmp": "bmp", "gif": "gif", "webp": "webp",
+	"h264": "h264", "hevc": "hevc", "av1": "libdav1d,libaom-av1,av1", "vp8": "vp8", "vp9": "vp9",
+	"mpeg1video": "mpeg1video", "mpeg2video": "mpeg2video", "mpeg4": "mpeg4", "h263": "h263", "flv1": "flv", "vp6f": "vp6f",
+	"msmpeg4v1": "msmpeg4v1", "msmpeg4v2": "msmpeg4v2", "msmpeg4v3": "msmpeg4",
+	"wmv1": "wmv1", "wmv2": "wmv2", "wmv3": "wmv3", "vc1": "vc1", "theora": "theora", "svq1": "svq1", "svq3": "svq3",
+	"prores": "prores", "dnxhd": "dnxhd", "dvvideo": "dvvideo",
+}
+
+// onGPU are the codecs that NVIDIA's decoder knows. Others would be decoded
+// without it, and without a limit on memory.
+var onGPU = []string{"h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "mjpeg"}
+
+// picture is one stream of pictures, or none.
+type picture struct {
+	stream string // its index among all streams, '' for none
+	codec  string // ffmpeg's name
+}
+
+// adopt takes the stream unless there is one already. desc is ffmpeg's
+// description, such as "h264 (High) (avc1 / 0x31637661), none, 64x48".
+func (p *picture) adopt(stream, desc string) {
+	if p.stream == "" {
+		codec, _, _ := strings.Cut(desc, " ")
+		*p = picture{stream, strings.TrimSuffix(codec, ",")}
+	}
+}
+
+// shot is one way to a picture: what ffmpeg seeks, and which frame it picks.
+type shot struct {
+	input   []string // options of the source
+	filters string   // that pick one frame and scale it
+	gpu     bool
+}
+
+// coverError says why there is no cover, in a sentence.
+type coverError string
+
+func (e coverError) Error() string { return string(e) }
+
+// cover makes the picture that the options ask for: a JPEG without metadata, at
+// most coverSide pixels wide and high. It is nil where neither is one asked for
+// nor does the source bring one. The error is a coverError, or ctx's.
+func (t Tool) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
+	from, shots, err := spec.shots()
+	if err != nil || len(shots) == 0 {
+		return nil, err
+	}
+	decoders := pictureDecoders[from.codec]
+	if decoders == "" {
+		return nil, coverError(fmt.Sprintf("The picture is coded as %q, which is not supported.", from.codec))
+	}
+	for _, s := range shots {
+		img, err := t.shoot(ctx, spec.Source.Path, from, s)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
+		}
+		if err == nil {
+			return encodeJPEG(img)
+		}
+	}
+	if at, ok := spec.Options.Cover.Seconds(); ok {
+		return nil, coverError(fmt.Sprintf("There is no picture at %v s that can be decoded.", at))
+	}
+	return nil, coverError("The picture cannot be decoded.")
+}
+
+// shots are the ways to the cover, to be tried in turn.
+func (spec EncodeSpec) shots() (picture, []shot, error) {
+	video, info := spec.Source.video, spec.Source
+	switch at, timed := spec.Options.Cover.Seconds(); {
+	case spec.Options.Cover == conversion.CoverNone:
+		return picture{}, nil, nil
+	case !spec.Options.Cover.Decodes():
+		if info.attached.stream == "" && spec.Options.Cover != "" {
+			return picture{}, nil, coverError("The video has no picture attached.")
+		}
+		if info.attached.stream == "" {
+			return picture{}, nil, nil
+		}
+		return info.attached, []shot{{filters: fitted}}, nil
+	case video.stream == "":
+		return picture{}, nil, coverError("There are no moving pictures.")
+	case timed && info.Seconds > 0 && at >= info.Seconds:
+		return picture{}, nil, coverError(fmt.Sprintf("The cover is asked for at %v s, but the video ends after %s.", at, human(info.Seconds)))
+	case timed:
+		return video, spec.withGPU(video, frameAt(at, info.Start, info.Container)), nil
+	}
+	return video, spec.withGPU(video, posters(spec.from(), spec.until(), info)...), nil
+}
+
+// withGPU has each shot tried on the GPU first, where the machine has one.
+func (spec EncodeSpec) withGPU(p picture, shots ...shot) []shot {
+	if spec.Class != conversion.GPU || !slices.Contains(onGPU, p.codec) {
+		return shots
+	}
+	var both []shot
+	for _, s := range shots {
+		fast := s
+		fast.gpu = true
+		fast.input = append([]string{"-hwaccel", "cuda"}, s.input...)
+		if p.codec == "av1" { // only ffmpeg's own decoder can use a GPU
+			fast.input = append(fast.input, "-c:v", "av1")
+		}
+		both = append(both, fast, s)
+	}
+	return both
+}
+
+// frameAt picks the frame that a player shows at a time: the last one that
+// begins no later. start is the source's first time stamp. Decoding begins at a
+// key frame that lies before; in a stream without an index that may be missed,
+// so it begins earlier there.
+func frameAt(at, start float64, container string) shot {
+	lead := 1.0 // seeking rounds to the clock of the pictures, which may be slow
+	if container == "mpegts" || container == "mpeg" {
+		lead = 10
+	}
+	input := []string{"-copyts"} // times stay exact; a player begins at the first one, but not before 0
+	if seek := at - min(0, start) - lead; seek > 0 {
+		input = append(input, "-noaccurate_seek", "-ss", decimal(seek))
+	}
+	zero := decimal(at + max(0, start))
+	// One frame a second, counted up: at 0 comes the last that is not later.
+	return shot{input: input, filters: "settb=AVTB,setpts=PTS-" + zero + "/TB,fps=fps=1:start_time=0:round=up," + fitted}
+}
+
+// posters pick the most typical of some frames from the middle of a part of
+// the video; else the one in the very middle, else the first. until is 0 where
+// the end is not known.
+func posters(from, until float64, info Info) []shot {
+	const (
+		frames = 24 // as many are compared
+		short  = 40 // seconds; in a longer video key frames will do
+		window = 60
+	)
+	length := max(until-from, 0)
+	seconds := length / 2
+	s := shot{filters: fitted + ",thumbnail=" + strconv.Itoa(frames)} // which keeps them in memory
+	switch {
+	case until == 0:
+		s.input, seconds = []string{"-skip_frame", "nokey"}, window
+	case length > short:
+		s.input, seconds = []string{"-skip_frame", "nokey"}, min(seconds, window)
+	default:
+		seconds = max(seconds, 0.1)
+		s.filters = "fps=" + decimal(frames/seconds) + "," + s.filters
+	}
+	s.input = append(s.input, "-ss", decimal(from+length/4), "-t", decimal(seconds))
+	return []shot{s, frameAt(from+length/2, info.Start, info.Container), frameAt(from, info.Start, info.Container)}
+}
+
+// from and until are the part of the source that becomes sound, in seconds;
+// until is 0 where the end is not known.
+func (spec EncodeSpec) from() float64 { return spec.Options.Start }
+
+func (spec EncodeSpec) until() float64 {
+	switch end, all := spec.Options.End, spec.Source.Seconds; {
+	case end == 0, all > 0 && end > all:
+		return max(all, 0)
+	default:
+		return end
+	}
+}
+
+// fitted scales to at most coverSide pixels, with square ones, never up.
+var fitted = func() string {
+	w, h := `iw*min(1\,sar)`, `ih/max(1\,sar)` // as it is shown
+	factor := fmt.Sprintf(`min(1\,%d/max(%s\,%s))`, coverSide, w, h)
+	side := func(s string) string { return fmt.Sprintf(`max(1\,round(%s*%s))`, s, factor) }
+	return "scale=w=" + side(w) + ":h=" + side(h) + ",setsar=1"
+}()
+
+// shoot has ffmpeg decode and scale one picture.
+func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (image.Image, error) {
+	out := head{limit: coverSide*coverSide*4 + 1<<10}
+	o, err := t.run(ctx, command{
+		path:     path,
+		input:    append([]string{"-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
+		decoders: pictureDecoders[from.codec],
+		gpu:      s.gpu,
+		maxBytes: 1 << 30, // it writes to no file, but CUDA shares memory that counts as one
+		args: []string{
+			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
+			"-filter_threads", "1", "-vf", s.filters + ",format=rgba",
+			"-sws_flags", "bicubic+accurate_rnd+full_chroma_int+bitexact", // the same pixels on any machine
+			"-frames:v", "1", "-c:v", "pam", "-f", "image2pipe", "pipe:1",
+		},
+		stdout:  &out,
+		timeout: coverTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	img, err := readPAM(out.bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, o.tail())
+	}
+	return img, nil
+}
+
+var errNoPicture = errors.New("no picture")
+
+// readPAM reads a picture of red, green, blue and opacity of 8 bits each, as
+// ffmpeg writes it: lines of a key and a value, then the rows.
+func readPAM(b []byte) (*image.NRGBA, error) {
+	r := bufio.NewReader(bytes.NewReader(b))
+	if magic, _ := r.ReadString('\n'); magic != "P7\n" {
+		return nil, errNoPicture
+	}
+	values := map[string]int{}
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil, errNoPicture
+		}
+		if line == "ENDHDR\n" {
+			break
+		}
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		values[key], _ = strconv.Atoi(value)
+	}
+	w, h := values["WIDTH"], values["HEIGHT"]
+	if w < 1 || h < 1 || w > coverSide || h > coverSide || values["DEPTH"] != 4 || values["MAXVAL"] != 255 {
+		return nil, errNoPicture
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, w, h))
+	if _, err := io.ReadFull(r, img.Pix); err != nil {
+		return nil, errNoPicture
+	}
+	return img, nil
+}
+
+// encodeJPEG writes a baseline JPEG that says nothing but the picture, on white
+// where that is transparent, at the best quality that fits.
+func encodeJPEG(img image.Image) ([]byte, error) {
+	opaque := image.NewRGBA(img.Bounds())
+	draw.Draw(opaque, opaque.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)
+	draw.Draw(opaque, opaque.Rect, img, image.Point{}, draw.Over)
+	for quality := 90; quality > 0; quality -= 10 {
+		var b bytes.Buffer
+		if err := jpeg.Encode(&b, opaque, &jpeg.Options{Quality: quality}); err != nil {
+			return nil, coverError("The picture cannot be encoded.")
+		}
+		// Some players know a JPEG only by the JFIF header, which Go leaves out:
+		// version 1.1, pixels as wide as high, no thumbnail.
+		const jfif = "\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+		out := append([]byte("\xff\xd8"+jfif), b.Bytes()[2:]...)
+		if len(out) <= coverBytes {
+			return out, nil
+		}
+	}
+	return nil, coverError("The picture does not fit into the MP3.")
+}
+
+func decimal(v float64) string { return strconv.FormatFloat(math.Max(0, v), 'f', 6, 64) }

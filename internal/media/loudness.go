@@ -1,0 +1,195 @@
+package media
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"tonearm/internal/conversion"
+)
+
+// meter is ffmpeg's filter that measures what passes, as EBU R128 says.
+type meter string
+
+// The meters. True peaks, those between the samples, take several times as
+// much computing.
+const (
+	samplePeaks meter = "ebur128=framelog=verbose:peak=sample"
+	truePeaks   meter = "ebur128=framelog=verbose:peak=sample+true"
+)
+
+// silent is what the meter shows for silence, and for less than the 0.4 s that
+// it needs.
+const silent = -70.0
+
+var reMeter = regexp.MustCompile(`(?m)^ +(I|LRA|Peak): +(\S+) (?:LUFS|LU|dBFS)$`)
+
+// levels reads what the meter printed at the end of a run. ok is false where it
+// printed anything but one summary: ffmpeg begins anew where the source changes
+// its sample rate or channels midway. The levels are nil for silence.
+func (o outcome) levels() (l *conversion.Levels, ok bool) {
+	_, summary, ok := strings.Cut(o.stderr, "] Summary:\n")
+	if !ok || strings.Contains(summary, "] Summary:\n") {
+		return nil, false
+	}
+	l = &conversion.Levels{}
+	peaks := []*float64{&l.PeakDB, &l.TruePeakDB} // in this order
+	for _, m := range reMeter.FindAllStringSubmatch(summary, 8) {
+		v, err := strconv.ParseFloat(m[2], 64)
+		switch {
+		case err != nil || math.IsNaN(v) || math.IsInf(v, 0):
+			return nil, true
+		case m[1] == "I":
+			l.IntegratedLUFS = v
+		case m[1] == "LRA":
+			l.RangeLU = v
+		case len(peaks) > 0:
+			*peaks[0], peaks = v, peaks[1:]
+		}
+	}
+	if l.IntegratedLUFS <= silent {
+		return nil, true
+	}
+	return l, true
+}
+
+// measure decodes a sound track through filters that end in a meter. It returns
+// nil for silence, and where the meter fails.
+func (t Tool) measure(ctx context.Context, c command, index int, filters string) (*conversion.Levels, error) {
+	c.args = append([]string{"-map", "0:a:" + strconv.Itoa(index), "-filter_threads", "1", "-af", filters}, c.args...)
+	c.args = append(c.args, "-stats_period", "0.25", "-progress", "pipe:1", "-f", "null", "pipe:2")
+	o, err := t.run(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("measure the loudness: %w", err)
+	}
+	l, _ := o.levels()
+	return l, nil
+}
+
+// measureFrames measures an MP3 that was made here.
+func (t Tool) measureFrames(ctx context.Context, path string, m meter, timeout time.Duration, progress func(float64)) (*conversion.Levels, error) {
+	return t.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, 0, string(m))
+}
+
+// How near a target has to be reached. The meter shows tenths; ceilings are
+// kept whatever it rounded.
+const (
+	nearLU    = 0.3
+	roundedDB = 0.05
+	encodings = 4 // tries
+)
+
+// normalise encodes the sound as loud as it is asked for: it measures, applies a
+// constant gain, holds peaks below the ceiling where the gain would lift them
+// above, measures the MP3, and tries again with what that tells.
+func (t Tool) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+	work := steps{report: progress}
+	want := newTarget(*spec.Options.Loudness)
+	source, err := t.measure(ctx, command{
+		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p),
+	}, p.index, p.filters(level{}, truePeaks))
+	if err != nil {
+		return sound{}, err
+	}
+	if source == nil {
+		s, err := t.encode(ctx, spec, p, level{}, frames, work.next(0.7))
+		s.note(conversion.NoteLoudnessOff, "Silence, and sound shorter than 0.4 s, has no loudness that could be changed.")
+		return s, err
+	}
+	before, l := trial{got: source}, want.first(source)
+	for try := 1; ; try++ {
+		s, err := t.encode(ctx, spec, p, l, frames, work.next(0.5))
+		if err != nil {
+			return sound{}, err
+		}
+		if s.levels, err = t.measureFrames(ctx, frames, truePeaks, spec.timeout(p), work.next(0.2)); err != nil {
+			return sound{}, err
+		}
+		s.gain = l.gain
+		now := trial{l, s.levels}
+		reached := want.reached(now)
+		if !reached && try < encodings {
+			before, l = now, want.next(before, now)
+			continue
+		}
+		if l.limited {
+			s.note(conversion.NoteLimited, "Peaks were held below %.1f dBTP.", want.ceiling)
+		}
+		if !reached {
+			s.note(conversion.NoteLoudnessOff, "%s", want.missed(s.levels))
+		}
+		return s, nil
+	}
+}
+
+// target is a loudness to reach.
+type target struct {
+	lufs, ceiling float64 // LUFS and dBTP
+}
+
+func newTarget(l conversion.Loudness) target {
+	t := target{lufs: l.TargetLUFS, ceiling: conversion.DefaultTruePeakDB}
+	if l.TruePeakDB != nil {
+		t.ceiling = *l.TruePeakDB
+	}
+	return t
+}
+
+// headroom is what the encoder is expected to add to limited peaks, in dB.
+const headroom = 0.5
+
+// first is the level to begin with.
+func (t target) first(source *conversion.Levels) level {
+	l := level{gain: hundredths(t.lufs - source.IntegratedLUFS)}
+	if source.TruePeakDB+l.gain > t.ceiling {
+		l.limited, l.ceiling = true, t.ceiling-headroom
+	}
+	return l
+}
+
+// trial is a level and what came out of it; nil where that cannot be measured.
+type trial struct {
+	level
+	got *conversion.Levels
+}
+
+// off is by how much the trial is too quiet, in LU; over by how much its peaks
+// may be too high, in dB.
+func (t target) off(x trial) float64  { return t.lufs - x.got.IntegratedLUFS }
+func (t target) over(x trial) float64 { return x.got.TruePeakDB + roundedDB - t.ceiling }
+
+func (t target) reached(x trial) bool {
+	return x.got == nil || math.Abs(t.off(x)) <= nearLU && t.over(x) <= 0
+}
+
+// next is the level to try after two trials. Where peaks are held, more gain
+// adds less loudness: how much less, the two tell.
+func (t target) next(before, now trial) level {
+	const least, spare = 0.5, 0.2 // of the gain that arrives; dB
+	arrives := 1.0
+	by, came := now.gain-before.gain, now.got.IntegratedLUFS-before.got.IntegratedLUFS
+	if now.limited && math.Abs(by) > 0.5 && came/by > 0 {
+		arrives = min(1, max(least, came/by))
+	}
+	next := now.level
+	next.gain = hundredths(now.gain + t.off(now)/arrives)
+	if over := t.over(now); over > 0 {
+		if !now.limited {
+			next.limited, next.ceiling = true, t.ceiling
+		}
+		next.ceiling = hundredths(next.ceiling - over - spare)
+	}
+	return next
+}
+
+// missed says how far the MP3 is from the target.
+func (t target) missed(got *conversion.Levels) string {
+	return fmt.Sprintf("The MP3 has %.1f LUFS and peaks at %.1f dBTP: %.1f LUFS below %.1f dBTP could not be reached.",
+		got.IntegratedLUFS, got.TruePeakDB, t.lufs, t.ceiling)
+}
+
+func hundredths(v float64) float64 { return math.Round(v*100) / 100 }

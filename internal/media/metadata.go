@@ -1,0 +1,247 @@
+package media
+
+import (
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"tonearm/internal/conversion"
+)
+
+// Limits of what is taken over from a source. Texts may be as long as
+// conversion.Options allows.
+const (
+	maxMetadata = 4 << 20 // bytes of ffmpeg's text
+	maxChapters = 1000
+	maxTitle    = 250 // characters, of a chapter and of a title that nobody asked for
+	maxText     = 1000
+	maxComment  = 10_000
+	maxTime     = 1e6 // seconds
+)
+
+// metadata is what a source says about itself, as far as an MP3 repeats it.
+// Places, devices, programs and all else a source may tell stay behind.
+type metadata struct {
+	file     conversion.Tags
+	sounds   []conversion.Tags // of each sound track
+	chapters []chapter         // by their beginnings
+}
+
+// chapter is one part of the source. Times are seconds from where a player
+// begins.
+type chapter struct {
+	start, end float64
+	title      string // may be ''
+}
+
+// tags are those of the file, or of sound track i in a format that has them for
+// tracks alone.
+func (m metadata) tags(container string, i int) conversion.Tags {
+	if container == "ogg" && i < len(m.sounds) {
+		return m.sounds[i]
+	}
+	return m.file
+}
+
+// shift moves all chapters by some seconds, but for what is at the beginning.
+func (m metadata) shift(by float64) {
+	for i := range m.chapters {
+		for _, t := range []*float64{&m.chapters[i].start, &m.chapters[i].end} {
+			if *t > 0 {
+				*t += by
+			}
+		}
+	}
+}
+
+// parseMetadata reads ffmpeg's metadata format: lines of key=value, in which a
+// backslash takes the meaning from the character behind it, below headings for
+// the file, each stream and each chapter. It never fails: what makes no sense
+// is left out.
+func parseMetadata(text string) metadata {
+	var m metadata
+	section, keys := "", map[string]string{}
+	finish := func() {
+		switch section {
+		case "":
+			m.file = tagsOf(keys)
+		case "[STREAM]":
+			if len(m.sounds) < maxTracks {
+				m.sounds = append(m.sounds, tagsOf(keys))
+			}
+		case "[CHAPTER]":
+			if c, ok := chapterOf(keys); ok && len(m.chapters) < maxChapters {
+				m.chapters = append(m.chapters, c)
+			}
+		}
+		keys = map[string]string{}
+	}
+	for text != "" {
+		var line string
+		line, text = cutLine(text)
+		switch {
+		case strings.HasPrefix(line, "["):
+			finish()
+			section = line
+		case strings.HasPrefix(line, ";"), strings.HasPrefix(line, "#"):
+		default:
+			if key, value, ok := cutUnescaped(line); ok {
+				keys[strings.ToLower(key)] = value
+			}
+		}
+	}
+	finish()
+	slices.SortStableFunc(m.chapters, func(a, b chapter) int {
+		switch {
+		case a.start < b.start:
+			return -1
+		case a.start > b.start:
+			return 1
+		}
+		return 0
+	})
+	return m
+}
+
+// cutLine returns the first line, which goes on behind an escaped line break.
+func cutLine(text string) (line, rest string) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '\n':
+			return text[:i], text[i+1:]
+		}
+	}
+	return text, ""
+}
+
+// cutUnescaped parts a line at its first "=" and takes the backslashes away.
+func cutUnescaped(line string) (key, value string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(line); i++ {
+		switch {
+		case line[i] == '\\' && i+1 < len(line):
+			i++
+			b.WriteByte(line[i])
+		case line[i] == '=' && !ok:
+			key, ok = b.String(), true
+			b.Reset()
+		default:
+			b.WriteByte(line[i])
+		}
+	}
+	return key, b.String(), ok
+}
+
+// tagsOf picks the tags that an MP3 repeats, cleaned.
+func tagsOf(keys map[string]string) conversion.Tags {
+	return conversion.Tags{
+		Title:   cleanText(keys["title"], maxTitle),
+		Artist:  cleanText(keys["artist"], maxText),
+		Album:   cleanText(keys["album"], maxText),
+		Date:    cleanDate(keys["date"]),
+		Genre:   cleanText(keys["genre"], maxText),
+		Comment: cleanComment(keys["comment"]),
+		Track:   cleanNumber(keys["track"]),
+	}
+}
+
+// chapterOf reads TIMEBASE (a fraction of a second), START and END.
+func chapterOf(keys map[string]string) (chapter, bool) {
+	a, b, _ := strings.Cut(keys["timebase"], "/")
+	num, err1 := strconv.ParseFloat(a, 64)
+	den, err2 := strconv.ParseFloat(b, 64)
+	start, err3 := strconv.ParseFloat(keys["start"], 64)
+	end, err4 := strconv.ParseFloat(keys["end"], 64)
+	for _, err := range []error{err1, err2, err3, err4} {
+		if err != nil {
+			return chapter{}, false
+		}
+	}
+	c := chapter{start: start * num / den, end: end * num / den, title: cleanText(keys["title"], maxTitle)}
+	sane := func(t float64) bool { return math.Abs(t) <= maxTime } // false for what is no number
+	return c, sane(c.start) && sane(c.end)
+}
+
+// cleanText is s on one line, with at most limit characters.
+func cleanText(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return ' '
+		}
+		return r
+	}, s) // which also replaces what is not UTF-8
+	return shorten(strings.Join(strings.Fields(s), " "), limit)
+}
+
+// cleanComment keeps the lines of a comment.
+func cleanComment(s string) string {
+	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = cleanText(line, maxComment)
+	}
+	return shorten(strings.TrimSpace(strings.Join(lines, "\n")), maxComment)
+}
+
+func shorten(s string, limit int) string {
+	if r := []rune(s); len(r) > limit {
+		return strings.TrimSpace(string(r[:limit]))
+	}
+	return s
+}
+
+// cleanDate is the date at the beginning of s, as precise as it is valid.
+func cleanDate(s string) string {
+	s = strings.TrimSpace(s)
+	if day, err := time.Parse("20060102", s); err == nil {
+		return day.Format(time.DateOnly)
+	}
+	for _, length := range []int{len("2006-01-02"), len("2006-01"), len("2006")} {
+		if len(s) >= length && conversion.ValidDate(s[:length]) && s[:4] != "0000" {
+			return s[:length]
+		}
+	}
+	return ""
+}
+
+// cleanNumber is the number on an album, without a total that makes no sense.
+func cleanNumber(s string) string {
+	s = strings.TrimSpace(s)
+	for _, n := range []string{s, strings.Split(s, "/")[0]} {
+		if conversion.ValidTrackNumber(n) {
+			return n
+		}
+	}
+	return ""
+}
+
+// title is the source's own, else the file's name without its extension.
+func title(own, filename string) string {
+	if t := cleanText(own, maxTitle); t != "" {
+		return t
+	}
+	name := path.Base(strings.ReplaceAll(filename, `\`, "/"))
+	if ext := path.Ext(name); ext != name {
+		name = strings.TrimSuffix(name, ext)
+	}
+	if name == "." || name == "/" {
+		return ""
+	}
+	return cleanText(name, maxTitle)
+}
+
+// head keeps the beginning of what is written to it.
+type head struct {
+	bytes []byte
+	limit int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.bytes = append(h.bytes, p[:min(len(p), h.limit-len(h.bytes))]...)
+	return len(p), nil
+}

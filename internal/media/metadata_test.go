@@ -1,0 +1,118 @@
+package media
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"tonearm/internal/conversion"
+)
+
+func TestParseMetadata(t *testing.T) {
+	const text = `;FFMETADATA1
+title=A\=B\; \#c \\ "d"
+ARTIST=Ä
+date=2026-11-23T18:00:00Z
+track=3/0
+genre=two\
+lines
+comment=one\
+[CHAPTER]\
+two	tab
+location=+48.1+11.5/
+#artist=no
+[STREAM]
+title=Commentary
+artist=of the track
+[STREAM]
+title=second
+[CHAPTER]
+TIMEBASE=1/1000
+START=1500
+END=2000
+title=late
+[CHAPTER]
+TIMEBASE=1/1000000000
+START=0
+END=1500000000
+[CHAPTER]
+TIMEBASE=1/0
+START=1
+END=2
+[CHAPTER]
+START=1
+END=2
+title=without a clock`
+	m := parseMetadata(text)
+	want := conversion.Tags{
+		Title: `A=B; #c \ "d"`, Artist: "Ä", Date: "2026-11-23", Genre: "two lines", Track: "3",
+		Comment: "one\n[CHAPTER]\ntwo tab",
+	}
+	if m.file != want {
+		t.Errorf("got  %+v\nwant %+v", m.file, want)
+	}
+	if got, want := fmt.Sprint(m.chapters), "[{0 1.5 } {1.5 2 late}]"; got != want {
+		t.Errorf("chapters %s, want %s", got, want)
+	}
+	for container, want := range map[string]string{"ogg": "second", "matroska,webm": `A=B; #c \ "d"`} {
+		if got := m.tags(container, 1).Title; got != want {
+			t.Errorf("%s: title %q, want %q", container, got, want)
+		}
+	}
+	var many strings.Builder
+	for i := range 1200 {
+		fmt.Fprintf(&many, "[CHAPTER]\nTIMEBASE=1/1\nSTART=%d\nEND=%d\ntitle=%s\n", i, i+1, strings.Repeat("ä", 300))
+	}
+	m = parseMetadata(many.String())
+	if len(m.chapters) != 1000 || utf8.RuneCountInString(m.chapters[0].title) != 250 {
+		t.Errorf("%d chapters, a title of %d characters", len(m.chapters), utf8.RuneCountInString(m.chapters[0].title))
+	}
+}
+
+func TestCleanDateAndNumber(t *testing.T) {
+	for s, want := range map[string]string{
+		"2026": "2026", "2026-11": "2026-11", " 2026-11-23 ": "2026-11-23", "20261123": "2026-11-23",
+		"2026-13-40": "2026", "2026-02-30": "2026-02", "2026/11/23": "2026", "yesterday": "", "0000": "", "": "", "99": "",
+	} {
+		if got := cleanDate(s); got != want {
+			t.Errorf("date %q: got %q, want %q", s, got, want)
+		}
+	}
+	for s, want := range map[string]string{"3": "3", "03/12": "03/12", "3/0": "3", "12/3": "12", "0": "", "A1": "", "": ""} {
+		if got := cleanNumber(s); got != want {
+			t.Errorf("number %q: got %q, want %q", s, got, want)
+		}
+	}
+}
+
+// FuzzMetadata: whatever a source says about itself, the tags are such that
+// somebody could have asked for them, and chapters stay within bounds.
+func FuzzMetadata(f *testing.F) {
+	f.Add(";FFMETADATA1\ntitle=a\\\nb\ndate=2026\n[CHAPTER]\nTIMEBASE=1/10\nSTART=0\nEND=9\ntitle=\xff\n")
+	f.Add("title\\==\\\n[STREAM]\ncomment=\r\n\\")
+	f.Add("[CHAPTER]\ntimebase=1e300/1e-300\nstart=NaN\nend=-Inf")
+	f.Fuzz(func(t *testing.T, text string) {
+		m := parseMetadata(text)
+		for _, tags := range append(m.sounds, m.file) {
+			if err := (conversion.Options{Tags: &tags}).Validate(); err != nil {
+				t.Errorf("%v: %+v", err, tags)
+			}
+		}
+		if len(m.chapters) > maxChapters {
+			t.Errorf("%d chapters", len(m.chapters))
+		}
+		last := 0.0
+		for i, c := range cut(m.chapters, 1, 100) {
+			start, end := c.Start.Seconds(), c.End.Seconds()
+			if start < last || end <= start || end > 99 {
+				t.Errorf("chapter %d from %v to %v", i, start, end)
+			}
+			last = start
+			if utf8.RuneCountInString(c.Title) > maxTitle || strings.ContainsFunc(c.Title, unicode.IsControl) {
+				t.Errorf("title %q", c.Title)
+			}
+		}
+	})
+}

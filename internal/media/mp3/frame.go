@@ -1,0 +1,107 @@
+package mp3
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+)
+
+// Frame is one frame of an MP3 file.
+type Frame struct {
+	Header
+	Bytes []byte // all of it, header included
+}
+
+// Frames yields the frames of an MP3 file, an information frame among them; see
+// [Frame.IsInfo]. Bytes are good until the next frame is asked for. The
+// sequence ends with an error that wraps [ErrFormat] at anything that is no
+// frame or tag, at a frame that is cut, and at another sample rate; or with
+// that of r.
+func Frames(r io.Reader) iter.Seq2[Frame, error] {
+	return func(yield func(Frame, error) bool) {
+		br := bufio.NewReaderSize(r, 64<<10)
+		if err := skipID3v2(br); err != nil {
+			yield(Frame{}, err)
+			return
+		}
+		rate := 0
+		for n := 0; ; n++ {
+			f, err := nextFrame(br)
+			switch {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				yield(Frame{}, fmt.Errorf("frame %d: %w", n, err))
+				return
+			case rate != 0 && rate != f.SampleRate:
+				yield(Frame{}, fmt.Errorf("%w: frame %d has another sample rate", ErrFormat, n))
+				return
+			}
+			rate = f.SampleRate
+			if !yield(f, nil) {
+				return
+			}
+			_, _ = br.Discard(f.Size) // they are there
+		}
+	}
+}
+
+// nextFrame looks at the frame that comes next. It returns io.EOF at the end
+// of the stream.
+func nextFrame(br *bufio.Reader) (Frame, error) {
+	head, err := br.Peek(4)
+	switch {
+	case err == io.EOF && len(head) == 0:
+		return Frame{}, io.EOF
+	case bytes.HasPrefix(head, []byte("TAG")):
+		return Frame{}, skipID3v1(br)
+	case err == io.EOF:
+		return Frame{}, fmt.Errorf("%w: %d odd bytes at the end", ErrFormat, len(head))
+	case err != nil:
+		return Frame{}, err
+	}
+	h, ok := parseHeader(binary.BigEndian.Uint32(head))
+	if !ok {
+		return Frame{}, fmt.Errorf("%w: no frame header", ErrFormat)
+	}
+	b, err := br.Peek(h.Size)
+	if err == io.EOF {
+		return Frame{}, fmt.Errorf("%w: cut", ErrFormat)
+	}
+	return Frame{Header: h, Bytes: b}, err
+}
+
+// skipID3v1 returns io.EOF: the tag is the end of the stream.
+func skipID3v1(br *bufio.Reader) error {
+	if n, _ := br.Discard(128); n == 128 {
+		if _, err := br.Peek(1); err == io.EOF {
+			return io.EOF
+		}
+	}
+	return fmt.Errorf("%w: ID3v1 tag cut or in the middle", ErrFormat)
+}
+
+func skipID3v2(br *bufio.Reader) error {
+	head, err := br.Peek(10)
+	if err != nil || string(head[:3]) != "ID3" {
+		return nil //nolint:nilerr // the frames will tell
+	}
+	size := 0
+	for _, c := range head[6:10] {
+		if c > 127 {
+			return fmt.Errorf("%w: bad size of the ID3 tag", ErrFormat)
+		}
+		size = size<<7 | int(c)
+	}
+	if head[5]&0x10 != 0 { // a footer
+		size += 10
+	}
+	if _, err := br.Discard(10 + size); err != nil {
+		return fmt.Errorf("%w: ID3 tag is cut: %w", ErrFormat, err)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package media
+
+import (
+	"fmt"
+	"math"
+	"os"
+
+	"tonearm/internal/media/mp3"
+)
+
+// decoderDelay is what decoders add to a stream's own delay, in samples.
+const decoderDelay = 529
+
+// playable is how many of the encoded samples are the source's. Coders that
+// work in blocks fill the last one up; an MP4 tells where the sound ends, and
+// ffmpeg decodes on. Where more than a block would have to go the MP4's tables
+// are wrong, and all of it stays.
+func (p plan) playable(encoded int64) int64 {
+	const block = 0.2 // seconds, more than any coder's
+	n := p.samples()
+	if n > 0 && n < encoded && float64(encoded-n) < block*float64(p.rate) {
+		return n
+	}
+	return encoded
+}
+
+// seal copies the frames of raw behind an information frame of our own, by
+// which players begin with the first sample and end with the last. kbps is the
+// constant bit rate, or 0.
+func seal(raw, frames string, kbps int, info mp3.Info) error {
+	in, err := os.Open(raw)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(frames)
+	if err != nil {
+		return err
+	}
+	w := mp3.NewWriter(out, kbps)
+	heard := int64(math.MaxInt64) // samples that a decoder has to come to
+	if info.Samples >= 0 {
+		heard = int64(info.Delay) + decoderDelay + info.Samples
+	}
+	for f, err := range mp3.Frames(in) {
+		switch {
+		case err != nil:
+			return closing(out, fmt.Errorf("seal: %w", err))
+		case w.Frames() == 0 && f.IsInfo():
+			continue
+		case w.Frames()*int64(f.Samples) >= heard:
+			continue
+		}
+		if err := w.WriteFrame(f.Bytes); err != nil {
+			return closing(out, fmt.Errorf("seal: %w", err))
+		}
+	}
+	return closing(out, w.Close(info))
+}
+
+// closing closes the file and returns the first error.
+func closing(f *os.File, err error) error {
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

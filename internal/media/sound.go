@@ -1,0 +1,93 @@
+package media
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// soxr is the resampler. At 20 bits, far beyond what MP3 keeps, it takes the
+// same path on every processor of an architecture.
+const soxr = "resampler=soxr:precision=20"
+
+// layouts are ffmpeg's names for what an MP3 can hold.
+var layouts = map[int]string{1: "mono", 2: "stereo"}
+
+// filters are ffmpeg's, from the decoder to the encoder: floating point all the
+// way, so that nothing clips and nothing is rounded twice. The last one, the
+// meter, changes nothing.
+func (p plan) filters(l level, m meter) string {
+	chain := []string{"aformat=sample_fmts=fltp"}
+	chain = append(chain, p.trim()...)
+	chain = append(chain, p.mix()...)
+	chain = append(chain, l.filters(p.rate)...)
+	return strings.Join(append(chain, string(m)), ",")
+}
+
+// trim cuts the sound to the sample, on the clock of a player.
+func (p plan) trim() []string {
+	if p.untrimmed() {
+		return nil
+	}
+	cut := "atrim=start=" + micro(p.start)
+	if p.end > 0 {
+		cut += ":end=" + micro(p.end)
+	}
+	return []string{
+		"asetpts='" + strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(p.clock)+"/TB)") + "'",
+		cut,
+		"asetpts='PTS-round(" + micro(p.start) + "/TB)'",
+	}
+}
+
+// steadyClock counts samples, because the time stamps of some containers are
+// coarse: Matroska's are milliseconds. Sound that begins within 2 ms of the
+// player's zero begins there; where time stamps part from the count by more than
+// 20 ms there is a pause, and the count goes on behind it. Register 0 holds what
+// the count is behind of the clock.
+const steadyClock = "if(eq(N,0)," +
+	"st(0,if(lt(abs(PTS-ZERO)*TB,0.002),0,PTS-ZERO))," +
+	"if(gt(abs(PTS-ZERO-N/SR/TB-ld(0))*TB,0.02),st(0,PTS-ZERO-N/SR/TB)));" +
+	"round(N/SR/TB+ld(0))"
+
+// mix brings channels and sample rate to those of the MP3. Several channels are
+// mixed as ITU-R BS.775 says (centre and surrounds 3 dB down, no LFE), all
+// lowered as far as it takes to keep the loudest possible sum from clipping.
+// One channel is played by both at its full level.
+func (p plan) mix() []string {
+	resample := "aresample=osr=" + strconv.Itoa(p.rate) + ":" + soxr
+	if p.track.Channels == 1 && p.channels == 2 {
+		return []string{resample + ":ochl=mono", "pan=stereo|c0=c0|c1=c0"}
+	}
+	const itu = ":center_mix_level=0.70710678:surround_mix_level=0.70710678:lfe_mix_level=0:rematrix_maxval=1"
+	return []string{resample + ":ochl=" + layouts[p.channels] + itu}
+}
+
+// level is what is done to the loudness: a constant gain and, where peaks have to be
+// held, a ceiling for them.
+type level struct {
+	gain    float64 // dB
+	limited bool
+	ceiling float64 // dBTP
+}
+
+// filters: the limiter works on four times the sample rate, where peaks
+// between the samples show. It looks ahead, and gives back the time that takes.
+func (l level) filters(rate int) []string {
+	var chain []string
+	if l.gain != 0 {
+		chain = append(chain, "volume=volume="+strconv.FormatFloat(l.gain, 'f', 2, 64)+"dB:precision=float")
+	}
+	if l.limited {
+		const lowest = 0.0625 // that the limiter takes
+		limit := max(lowest, math.Pow(10, l.ceiling/20))
+		chain = append(chain,
+			"aresample=osr="+strconv.Itoa(4*rate)+":"+soxr,
+			"alimiter=limit="+strconv.FormatFloat(limit, 'f', 6, 64)+":level=0:latency=1:attack=5:release=50",
+			"aresample=osr="+strconv.Itoa(rate)+":"+soxr)
+	}
+	return chain
+}
+
+// micro writes seconds as precisely as ffmpeg reads them.
+func micro(seconds float64) string { return strconv.FormatFloat(seconds, 'f', 6, 64) }

@@ -1,0 +1,383 @@
+package media_test
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media"
+	"tonearm/internal/media/mediatest"
+)
+
+// shift is by how many samples b comes later than a, looked for within ±reach.
+// likeness is 1 for the same wave.
+func shift(a, b []float64, reach int) (samples int, likeness float64) {
+	n := min(len(a), len(b), 50_000) - 2*reach
+	likeness = -1
+	for d := -reach; d <= reach; d++ {
+		var ab, aa, bb float64
+		for i := reach; i < reach+n; i++ {
+			x, y := a[i], b[i+d]
+			ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
+		}
+		if c := ab / math.Sqrt(aa*bb); c > likeness {
+			samples, likeness = d, c
+		}
+	}
+	return samples, likeness
+}
+
+// wantSound checks that an MP3 plays exactly the wanted samples: as many, none
+// shifted, in each channel.
+func wantSound(t *testing.T, target string, want [][]float64) {
+	t.Helper()
+	got := mediatest.Samples(t, target)
+	if len(got) != len(want) {
+		t.Fatalf("%d channels, want %d", len(got), len(want))
+	}
+	for c := range want {
+		if len(got[c]) != len(want[c]) {
+			t.Errorf("channel %d: %d samples, want %d", c, len(got[c]), len(want[c]))
+		}
+		if d, likeness := shift(want[c], got[c], 40); d != 0 || likeness < 0.85 {
+			t.Errorf("channel %d: shifted by %d samples, likeness %.3f", c, d, likeness)
+		}
+	}
+}
+
+func cut(sound [][]float64, from, to int) [][]float64 {
+	out := make([][]float64, len(sound))
+	for c := range sound {
+		out[c] = sound[c][from:min(to, len(sound[c]))]
+	}
+	return out
+}
+
+// rough is a wave in which every sample can be told from its neighbours, with
+// something for MP3 to keep.
+const rough = "0.4*(random(0)*2-1)+0.2*sin(2*PI*440*t)+0.2*sin(2*PI*3000*t)"
+
+// TestTrim: sound begins and ends with the sample that was asked for, on the
+// clock of a player.
+func TestTrim(t *testing.T) {
+	const rate, samples = 44100, 4 * 44100
+	dir := t.TempDir()
+	for _, name := range []string{"in.wav", "in.m4a", "in.mkv", "in.webm", "late.mov", "late.mkv", "in.mp3", "in.ts"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(dir, name)
+			at, rate := 0.0, rate // at: on a player's clock, where the sound begins
+			if strings.HasPrefix(name, "late") {
+				at = 1
+				args := []string{"-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=5", "-itsoffset", "1"}
+				mediatest.Sound(t, path+".wav", rough, rate, samples)
+				args = append(args, "-i", path+".wav", "-c:v", "mpeg4", "-c:a", "pcm_s16le", path)
+				if err := mediatest.Make(t.Context(), dir, args...); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				codec := map[string]string{".mkv": "flac", ".webm": "libopus", ".wav": "pcm_s16le", ".mp3": "libmp3lame"}[filepath.Ext(name)]
+				if codec == "libopus" {
+					rate = 48000
+				}
+				mediatest.Sound(t, path, rough+"|"+rough, rate, rate*4, "-c:a", cmp.Or(codec, "aac"), "-b:a", "256k")
+			}
+			whole := mediatest.Samples(t, path)
+			if name == "in.m4a" {
+				whole = cut(whole, 0, 4*rate) // an encoder's padding, which ffmpeg plays
+			}
+			for _, trim := range [][2]float64{{1.5, 3.25}, {0, 2.000023}, {2.7, 0}, {2, 100}, {0.1, 1.9}} {
+				e, target, err := convert(t, path, conversion.Options{Start: trim[0], End: trim[1], VBRQuality: new(0)})
+				if err != nil {
+					t.Errorf("%v: %v", trim, err)
+					continue
+				}
+				sample := func(seconds float64) int { return int(math.Round(max(0, seconds-at) * float64(rate))) }
+				from, to := sample(trim[0]), len(whole[0])
+				if trim[1] > 0 {
+					to = min(to, sample(trim[1]))
+				}
+				if e.Source.Duration > 0 && math.Abs(e.Source.Duration-4) > 1.1 { // a container may count what is before
+					t.Errorf("%v: the source's length is recorded as %v", trim, e.Source.Duration)
+				}
+				wantSound(t, target, cut(whole, from, to))
+			}
+		})
+	}
+}
+
+// TestNothingToTrim: a trim without sound fails with a code, as truncated if
+// the sound should have been there.
+func TestNothingToTrim(t *testing.T) {
+	dir := t.TempDir()
+	make := func(name string, args ...string) string {
+		path := filepath.Join(dir, name)
+		mediatest.Sound(t, path, rough, 48000, 96000, args...)
+		return path
+	}
+	late := filepath.Join(dir, "late.mp4")
+	args := []string{"-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=5", "-itsoffset", "2", "-f", "lavfi", "-i", "sine=d=2", "-c:v", "mpeg4", late}
+	if err := mediatest.Make(t.Context(), dir, args...); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		path       string
+		start, end float64
+		want       conversion.Code
+	}{
+		{make("a.m4a"), 2, 0, conversion.CodeStartBeyondEnd},
+		{make("b.mkv"), 2.5, 3, conversion.CodeStartBeyondEnd},
+		{make("c.ts", "-c:a", "aac"), 5, 0, conversion.CodeStartBeyondEnd},
+		{make("d.wav"), 1.999995, 0, conversion.CodeStartBeyondEnd}, // less than a sample
+		{late, 4.5, 0, conversion.CodeStartBeyondEnd},
+		{late, 0, 1.5, conversion.CodeInvalidOptions},
+	}
+	for _, tt := range tests {
+		_, _, err := convert(t, tt.path, conversion.Options{Start: tt.start, End: tt.end})
+		if codeOf(err) != tt.want {
+			t.Errorf("%s from %v: got %v, want %s", filepath.Base(tt.path), tt.start, err, tt.want)
+		}
+	}
+}
+
+// TestTrimmedLength: a source that lacks sound fails if the trim needs it.
+func TestTrimmedLength(t *testing.T) {
+	dir := t.TempDir()
+	whole, cut := filepath.Join(dir, "whole.flv"), filepath.Join(dir, "cut.flv") // found out by its length alone
+	mediatest.Video(t, whole, 6, 440, "-c:v", "flv", "-c:a", "libmp3lame", "-ar", "44100")
+	content, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cut, content[:len(content)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		start, end float64
+		want       conversion.Code
+	}{{0, 0, conversion.CodeTruncated}, {1, 0, conversion.CodeTruncated}, {1, 5, conversion.CodeTruncated}, {5, 0, conversion.CodeTruncated}, {0.5, 1.5, ""}} {
+		e, _, err := convert(t, cut, conversion.Options{Start: tt.start, End: tt.end})
+		if codeOf(err) != tt.want || tt.want == "" && (err != nil || !e.MP3.LengthChecked) {
+			t.Errorf("%v to %v: got %v, want %q", tt.start, tt.end, err, tt.want)
+		}
+	}
+}
+
+// peak is the highest level of a channel, 1 is full scale, at the frequency; beside is that
+// of all else, behind the first tenth of a second.
+func tone(samples []float64, rate, hz float64) (level, beside float64) {
+	samples = samples[len(samples)/10 : len(samples)*9/10]
+	var re, im, power float64
+	for i, s := range samples {
+		re += s * math.Cos(2*math.Pi*hz*float64(i)/rate)
+		im += s * math.Sin(2*math.Pi*hz*float64(i)/rate)
+		power += s * s
+	}
+	n := float64(len(samples))
+	level = 2 * math.Hypot(re, im) / n
+	return level, math.Sqrt(max(0, power/n-level*level/2))
+}
+
+// TestDownmix: every channel lands where it belongs, as loud as ITU-R BS.775
+// has it, and the loudest possible sum does not clip.
+func TestDownmix(t *testing.T) {
+	const hz, rate = 500, 48000
+	dir := t.TempDir()
+	full := fmt.Sprintf("0.999*sin(2*PI*%d*t)", hz)
+	const down, half = 0.70711, 0.5
+	tests := []struct {
+		layout      string
+		channels    int // of the MP3
+		active      []int
+		left, right float64 // gain, before all are lowered
+		sum         float64 // of all gains into one channel
+	}{
+		{"5.1", 2, []int{0}, 1, 0, 1 + 2*down},
+		{"5.1", 2, []int{1}, 0, 1, 1 + 2*down},
+		{"5.1", 2, []int{2}, down, down, 1 + 2*down},
+		{"5.1", 2, []int{3}, 0, 0, 1 + 2*down}, // no LFE
+		{"5.1", 2, []int{4}, down, 0, 1 + 2*down},
+		{"5.1", 2, []int{0, 1, 2, 4, 5}, 1 + 2*down, 1 + 2*down, 1 + 2*down},
+		{"7.1", 2, []int{0, 1, 2, 4, 5, 6, 7}, 1 + 3*down, 1 + 3*down, 1 + 3*down},
+		{"7.1", 2, []int{2}, down, down, 1 + 3*down},
+		{"5.1", 1, []int{0, 1, 2, 4, 5}, 1, 0, 1},
+		{"quad", 2, []int{0, 1, 2, 3}, 1 + down, 1 + down, 1 + down},
+		{"stereo", 1, []int{0, 1}, 1, 0, 1},
+		{"stereo", 1, []int{0}, half, 0, 1},
+		{"mono", 2, []int{0}, 1, 1, 1},
+	}
+	for _, tt := range tests {
+		name := fmt.Sprint(tt.layout, " ", tt.active, " to ", tt.channels)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			total := map[string]int{"mono": 1, "stereo": 2, "quad": 4, "5.1": 6, "7.1": 8}[tt.layout]
+			waves := slices.Repeat([]string{"0*t"}, total)
+			for _, c := range tt.active {
+				waves[c] = full
+			}
+			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "")+".wav")
+			mediatest.Sound(t, path, strings.Join(waves, "|")+"':c='"+tt.layout, rate, rate)
+			e, target, err := convert(t, path, conversion.Options{Channels: tt.channels, VBRQuality: new(0)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := mediatest.Samples(t, target)
+			if len(got) != tt.channels {
+				t.Fatalf("%d channels", len(got))
+			}
+			for c, gain := range []float64{tt.left, tt.right}[:tt.channels] {
+				level, beside := tone(got[c], rate, hz)
+				if want := 0.999 * gain / tt.sum; math.Abs(level-want) > 0.02 || beside > 0.02 {
+					t.Errorf("channel %d: level %.3f and %.3f of distortion, want %.3f", c, level, beside, want)
+				}
+			}
+			if noted := slices.Contains(codes(e.MP3.Notes), conversion.NoteDownmixed); noted != (total > 2) {
+				t.Errorf("notes: %v", e.MP3.Notes)
+			}
+		})
+	}
+}
+
+// TestRates: the MP3 keeps the source's rate where it can, and nothing is
+// resampled upwards for nothing.
+func TestRates(t *testing.T) {
+	const note, excess = conversion.NoteRateChanged, conversion.NoteBitrateExcess
+	tests := []struct {
+		source  int
+		options conversion.Options
+		want    int
+		kbps    int
+		notes   []conversion.NoteCode
+	}{
+		{44100, conversion.Options{}, 44100, 0, nil},
+		{96000, conversion.Options{}, 48000, 0, []conversion.NoteCode{note}},
+		{88200, conversion.Options{}, 44100, 0, []conversion.NoteCode{note}},
+		{88200, conversion.Options{SampleRateHz: 48000}, 48000, 0, nil},
+		{15000, conversion.Options{}, 16000, 0, []conversion.NoteCode{note}},
+		{15000, conversion.Options{SampleRateHz: 16000}, 16000, 0, nil},
+		{22050, conversion.Options{SampleRateHz: 48000}, 22050, 0, []conversion.NoteCode{note}},
+		{48000, conversion.Options{SampleRateHz: 16000}, 16000, 0, nil},
+		{48000, conversion.Options{BitrateKbps: 8}, 24000, 8, []conversion.NoteCode{note}},
+		{8000, conversion.Options{BitrateKbps: 128}, 8000, 64, []conversion.NoteCode{excess}},
+		{22050, conversion.Options{BitrateKbps: 320, SampleRateHz: 48000}, 22050, 160, []conversion.NoteCode{note, excess}},
+	}
+	dir := t.TempDir()
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.source, " ", tt.options.SampleRateHz, " ", tt.options.BitrateKbps), func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", " ")+".wav")
+			mediatest.Sound(t, filepath.Join(dir, filepath.Base(path)), "0.5*sin(2*PI*1000*t)", tt.source, tt.source*2)
+			e, target, err := convert(t, path, tt.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.MP3.SampleRate != tt.want || e.MP3.BitrateKbps != tt.kbps || !slices.Equal(codes(e.MP3.Notes), tt.notes) {
+				t.Errorf("%d Hz, %d kbit/s, notes %v", e.MP3.SampleRate, e.MP3.BitrateKbps, e.MP3.Notes)
+			}
+			got := mediatest.Samples(t, target)[0]
+			if len(got) != 2*tt.want {
+				t.Errorf("%d samples, want %d", len(got), 2*tt.want)
+			}
+			if level, beside := tone(got, float64(tt.want), 1000); math.Abs(level-0.5) > 0.05 || beside > 0.05 {
+				t.Errorf("level %.3f, %.3f of something else", level, beside)
+			}
+		})
+	}
+}
+
+// TestBitrateExcess: a bit rate far above a lossy source's is noted.
+func TestBitrateExcess(t *testing.T) {
+	dir := t.TempDir()
+	for name, want := range map[string]bool{"lossy.m4a": true, "lossless.wav": false} {
+		path := filepath.Join(dir, name)
+		mediatest.Sound(t, path, rough, 44100, 44100, "-b:a", "64k")
+		e, _, err := convert(t, path, conversion.Options{BitrateKbps: 320})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(codes(e.MP3.Notes), conversion.NoteBitrateExcess); got != want {
+			t.Errorf("%s: notes %v", name, e.MP3.Notes)
+		}
+	}
+}
+
+// TestChangesMidway: a broadcast goes from six channels to two. Nothing is
+// lost, and its loudness is that of the whole.
+func TestChangesMidway(t *testing.T) {
+	dir := t.TempDir()
+	var joined []byte
+	for i, wave := range []string{strings.Repeat("|0.05*sin(2*PI*440*t)", 6)[1:], "0.5*sin(2*PI*440*t)|0.5*sin(2*PI*440*t)"} {
+		part := filepath.Join(dir, fmt.Sprint(i, ".ac3"))
+		mediatest.Sound(t, part, wave, 48000, 3*48000, "-b:a", "384k")
+		b, err := os.ReadFile(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined = append(joined, b...)
+	}
+	path := filepath.Join(dir, "in.ac3")
+	if err := os.WriteFile(path, joined, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []conversion.Options{{}, {Start: 1}, {Loudness: &conversion.Loudness{TargetLUFS: -20}}} {
+		e, target, err := convert(t, path, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seconds, hz := mediatest.Tone(t, target); math.Abs(seconds-6+o.Start) > 0.1 || math.Abs(hz-440) > 2 {
+			t.Errorf("%.3f s of %.1f Hz", seconds, hz)
+		}
+		lufs, _ := mediatest.Loudness(t, target)
+		if l := e.MP3.Loudness; l == nil || math.Abs(l.IntegratedLUFS-lufs) > 0.2 {
+			t.Errorf("recorded as %+v, measured %.1f LUFS", l, lufs)
+		}
+	}
+}
+
+// TestSameBytes: the same source and options give the same MP3, wherever it
+// lies and however many processors there are.
+func TestSameBytes(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "in.m4a")
+	mediatest.Sound(t, source, strings.TrimSuffix(strings.Repeat(rough+"|", 6), "|"), 44100, 3*44100)
+	for name, o := range map[string]conversion.Options{
+		"plain":    {},
+		"all":      {Start: 0.5, End: 2.5, SampleRateHz: 32000, BitrateKbps: 96, Loudness: &conversion.Loudness{TargetLUFS: -9}},
+		"channels": {Channels: 1},
+	} {
+		var first []byte
+		for range 2 {
+			copied := filepath.Join(t.TempDir(), "elsewhere")
+			b, err := os.ReadFile(source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(copied, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
+			info, err := tool.Probe(t.Context(), copied)
+			if err != nil {
+				t.Fatal(err)
+			}
+			target := filepath.Join(t.TempDir(), "out")
+			if _, err := tool.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "a.mp4"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first != nil && !bytes.Equal(first, got) {
+				t.Errorf("%s: two runs give other bytes", name)
+			}
+			first = got
+		}
+	}
+}
