@@ -6,7 +6,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm test large-test cluster-test dashboards-test images lint clean
+.PHONY: help demo up build tonearm test large-test cluster-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup
 	TONEARM_TEST_LARGE=1 go test -count=1 -v -run TestLarge -timeout 20m ./test/e2e
+
+bench: build ## Tonearm beside ffmpeg and curl: bench/results.json and docs/performance.md (15 minutes; links need Linux and root); BENCH='NAME…' for some
+	@scripts/setup ffmpeg curl
+	go run ./bench $(BENCH); status=$$?; go run ./bench -report && exit $$status
 
 images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah; ARCHIVE=DIR saves them too
 	@VERSION='$(VERSION)' scripts/images $(if $(ARCHIVE),--archive $(ARCHIVE))

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"tonearm/internal/attempt"
+	"tonearm/internal/conversion"
+)
+
+// desk stands in for a dispatcher that has one attempt to hand out, and for
+// the place where its MP3 goes: a file on the client's side of the link, where
+// the peers' MP3s end, too.
+type desk struct {
+	assignment attempt.Assignment
+	mp3        string // path of the MP3
+	reported   chan outcome
+}
+
+// outcome is the result and when it came.
+type outcome struct {
+	attempt.Result
+	at time.Time
+}
+
+func newDesk(a attempt.Assignment, mp3 string) *desk {
+	return &desk{assignment: a, mp3: mp3, reported: make(chan outcome, 1)}
+}
+
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /attempts/{id}/claim", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(d.assignment) })
+	mux.HandleFunc("POST /attempts/{id}/progress", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(attempt.Go{Source: d.assignment.Source, Target: d.assignment.Target})
+	})
+	mux.HandleFunc("POST /attempts/{id}/result", d.result)
+	mux.HandleFunc("PUT /mp3", d.store)
+	mux.ServeHTTP(w, r)
+}
+
+func (d *desk) result(w http.ResponseWriter, r *http.Request) {
+	got := outcome{at: time.Now()}
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&got.Result); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	select {
+	case d.reported <- got:
+	default: // the same again
+	}
+	state := conversion.Done
+	if got.Failure != nil {
+		state = conversion.Failed
+	}
+	json.NewEncoder(w).Encode(attempt.Taken{State: state})
+}
+
+func (d *desk) store(w http.ResponseWriter, r *http.Request) {
+	f, err := os.Create(d.mp3)
+	if err == nil {
+		_, err = io.Copy(f, r.Body)
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+	}
+	if err != nil {
+		http.Error(w, fmt.Sprintf("store the MP3: %v", err), http.StatusInternalServerError)
+	}
+}

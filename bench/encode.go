@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"tonearm/bench/results"
+)
+
+// oneHour measures an hour of sound on two workers against one. The source
+// takes next to no time to read.
+func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
+	const hour = 3600
+	where, s, err := l.stored(ctx, "loopback", video{"one hour", hour,
+		func(ctx context.Context, l *lab, seconds int) (string, error) { return l.inputs.Sound(ctx, seconds) }})
+	if err != nil {
+		return results.Figure{}, err
+	}
+	mp3 := filepath.Join(l.scratch, "out.mp3")
+	workers := func(n string) contender {
+		return contender{name: n, run: func(ctx context.Context) (float64, error) {
+			seconds, err := transcode(ctx, where.client, l.scratch, s, mp3, []string{"GOMAXPROCS=" + n}, nil)
+			if err != nil {
+				return 0, err
+			}
+			return seconds, whole(ctx, mp3, float64(l.seconds(hour)))
+		}}
+	}
+	taken, err := alternate(ctx, l.rounds, workers("2"), workers("1"))
+	if err != nil {
+		return results.Figure{}, err
+	}
+	return compare(taken, "2", "1", "s"), nil
+}

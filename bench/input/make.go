@@ -1,0 +1,191 @@
+package input
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// version is a part of every file's name: raise it when what makes them
+// changes.
+const version = "v1"
+
+const (
+	pictureRate = 25  // pictures a second
+	cameraChunk = 0.5 // seconds
+)
+
+// Folder keeps what was made, below the cache's folder.
+type Folder struct {
+	dir   string
+	sound int // seconds of sound that are made; a longer file has them again and again
+}
+
+// Open returns the folder, made if need be.
+func Open(cache string) (Folder, error) {
+	dir, err := filepath.Abs(filepath.Join(cache, "bench"))
+	if err != nil {
+		return Folder{}, err
+	}
+	return Folder{dir, 300}, os.MkdirAll(dir, 0o750)
+}
+
+// MP4 returns a video of so many bits a second, sound not counted, with the
+// index first. Tracks alternate every half second as cameras write them, or, if
+// not camera, as finely as ffmpeg does.
+func (f Folder) MP4(ctx context.Context, seconds, mbit int, camera bool) (string, error) {
+	picture := int64(mbit) * 1e6 / 8 / pictureRate
+	cam := fmt.Sprintf("%ds-%dm-cam.mp4", seconds, mbit)
+	if camera {
+		return f.shaped(ctx, cam, seconds, shape{chunk: cameraChunk, picture: picture})
+	}
+	return f.made(fmt.Sprintf("%ds-%dm-default.mp4", seconds, mbit), func(path string) error {
+		from, err := f.MP4(ctx, seconds, mbit, true)
+		if err != nil {
+			return err
+		}
+		return ffmpeg(ctx, "-i", from, "-map 0 -c copy -movflags +faststart", path)
+	})
+}
+
+// TS returns the same video in an MPEG transport stream.
+func (f Folder) TS(ctx context.Context, seconds, mbit int) (string, error) {
+	return f.made(fmt.Sprintf("%ds-%dm.ts", seconds, mbit), func(path string) error {
+		from, err := f.MP4(ctx, seconds, mbit, true)
+		if err != nil {
+			return err
+		}
+		return ffmpeg(ctx, "-i", from, "-map 0 -c copy", path)
+	})
+}
+
+// WebM returns a WebM file with VP8 and Opus.
+func (f Folder) WebM(ctx context.Context, seconds, mbit int) (string, error) {
+	return f.made(fmt.Sprintf("%ds-%dm.webm", seconds, mbit), func(path string) error {
+		pictures, err := f.made(fmt.Sprintf("%dm-pictures.webm", mbit), func(path string) error {
+			return ffmpeg(ctx, "-f lavfi -i testsrc2=size=640x360:rate=25:duration=10,noise=alls=80:allf=t -c:v libvpx -deadline realtime -cpu-used 16 -g 50",
+				fmt.Sprintf("-b:v %dM -minrate %dM -maxrate %dM -bufsize %dM", mbit, mbit, mbit, mbit), path)
+		})
+		if err != nil {
+			return err
+		}
+		sound, err := f.hum(ctx, "sound.webm", "-c:a libopus -b:a 128k")
+		if err != nil {
+			return err
+		}
+		return loop(ctx, pictures, sound, seconds, path)
+	})
+}
+
+// Sound returns an MP4 with nothing but sound.
+func (f Folder) Sound(ctx context.Context, seconds int) (string, error) {
+	return f.made(fmt.Sprintf("%ds-sound.mp4", seconds), func(path string) error {
+		from, err := f.hum(ctx, "sound.mp4", "-c:a aac -b:a 128k")
+		if err != nil {
+			return err
+		}
+		return ffmpeg(ctx, "-stream_loop -1 -i", from, "-c copy -movflags +faststart -t", fmt.Sprint(seconds), path)
+	})
+}
+
+// Huge returns an MP4 of about so many bytes, nearly all of them holes that
+// take no disk.
+func (f Folder) Huge(ctx context.Context, seconds int, size int64) (string, error) {
+	return f.shaped(ctx, fmt.Sprintf("%ds-%dg-hollow.mp4", seconds, size>>30), seconds,
+		shape{chunk: cameraChunk, picture: size / int64(seconds*pictureRate), hollow: true})
+}
+
+// shaped makes a video of a shape from a small one.
+func (f Folder) shaped(ctx context.Context, name string, seconds int, s shape) (string, error) {
+	return f.made(name, func(path string) (err error) {
+		small, err := f.small(ctx, seconds)
+		if err != nil {
+			return err
+		}
+		from, err := os.Open(small)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = from.Close() }()
+		to, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, to.Close()) }()
+		return reshape(from, to, s)
+	})
+}
+
+// small returns a video whose pictures take next to nothing.
+func (f Folder) small(ctx context.Context, seconds int) (string, error) {
+	return f.made(fmt.Sprintf("%ds-small.mp4", seconds), func(path string) error {
+		pictures, err := f.made("pictures.mp4", func(path string) error {
+			return ffmpeg(ctx, fmt.Sprintf("-f lavfi -i testsrc2=size=320x180:rate=%d:duration=10", pictureRate),
+				"-c:v libx264 -preset ultrafast -crf 40 -g 50 -bf 0", path)
+		})
+		if err != nil {
+			return err
+		}
+		sound, err := f.hum(ctx, "sound.mp4", "-c:a aac -b:a 128k")
+		if err != nil {
+			return err
+		}
+		return loop(ctx, pictures, sound, seconds, path)
+	})
+}
+
+// hum returns sound that costs an encoder about as much as music does: tones that
+// swell over noise, in two channels that differ.
+func (f Folder) hum(ctx context.Context, name, codec string) (string, error) {
+	const graph = "anoisesrc=color=pink:amplitude=0.25:sample_rate=48000:seed=1[noise];" +
+		"sine=frequency=220:beep_factor=4:sample_rate=48000,tremolo=f=0.5:d=0.8[low];" +
+		"sine=frequency=1330:sample_rate=48000,tremolo=f=3:d=0.9[high];" +
+		"[noise]asplit[n1][n2];[n1][low]amix[left];[n2][high]amix[right];[left][right]join=inputs=2:channel_layout=stereo"
+	return f.made(fmt.Sprintf("%ds-%s", f.sound, name), func(path string) error {
+		return ffmpeg(ctx, "-f lavfi -i", graph, codec, "-t", fmt.Sprint(f.sound), path)
+	})
+}
+
+// loop repeats pictures and sound until they are long enough.
+func loop(ctx context.Context, pictures, sound string, seconds int, path string) error {
+	return ffmpeg(ctx, "-stream_loop -1 -i", pictures, "-stream_loop -1 -i", sound,
+		"-map 0:v -map 1:a -c copy -t", fmt.Sprint(seconds), path)
+}
+
+// made returns the path of a file in the folder, and has build make it where
+// it is missing.
+func (f Folder) made(name string, build func(path string) error) (string, error) {
+	path := filepath.Join(f.dir, version+"-"+name)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path, err
+	}
+	dir, err := os.MkdirTemp(f.dir, "making-") // on the same disk, so that it can be renamed
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	unfinished := filepath.Join(dir, name)
+	if err := build(unfinished); err != nil {
+		return "", fmt.Errorf("make %s: %w", name, err)
+	}
+	return path, os.Rename(unfinished, path)
+}
+
+// ffmpeg runs it; every second of args may hold several words, none of them
+// with spaces.
+func ffmpeg(ctx context.Context, args ...string) error {
+	words := strings.Fields("-nostdin -v error -y " + strings.Join(args, " "))
+	cmd := exec.CommandContext(ctx, "ffmpeg", words...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("ffmpeg %s: %w: %s", strings.Join(words, " "), err, stderr.String())
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"tonearm/bench/input"
+	"tonearm/bench/link"
+	"tonearm/bench/results"
+)
+
+// lab is what measurements work with. The store and the places are opened when
+// they are first asked for.
+type lab struct {
+	options
+	inputs  input.Folder
+	scratch string // a folder that is removed in the end
+
+	opened  *store
+	network *link.Namespace // of the store
+	places  map[string]*place
+}
+
+// place is where clients run, and how they reach the store.
+type place struct {
+	client *link.Namespace
+	host   string // the store's address, as seen from here
+	link   *link.Link
+}
+
+// links are the places behind a link, by name.
+var links = map[string]struct {
+	number  int
+	profile link.Profile
+}{
+	"1g":   {1, link.Profile{Rate: 1e9, RTT: time.Millisecond}},
+	"200m": {2, link.Profile{Rate: 200e6, RTT: 10 * time.Millisecond}},
+}
+
+func openLab(o options) (*lab, error) {
+	cache := os.Getenv("TONEARM_CACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("no cache folder, set TONEARM_CACHE: %w", err)
+		}
+		cache = filepath.Join(user, "tonearm")
+	}
+	inputs, err := input.Open(cache)
+	if err != nil {
+		return nil, err
+	}
+	scratch, err := os.MkdirTemp("", "tonearm-bench-")
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{options: o, inputs: inputs, scratch: scratch, places: map[string]*place{}}
+	if l.network, err = link.NewNamespace(); err != nil && !errors.Is(err, link.ErrUnsupported) {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// close takes down what was opened.
+func (l *lab) close() error {
+	var errs []error
+	for _, p := range l.places {
+		if p.link != nil {
+			errs = append(errs, p.link.Close(), p.client.Close())
+		}
+	}
+	if l.opened != nil {
+		errs = append(errs, l.opened.close())
+	}
+	return errors.Join(append(errs, l.network.Close(), os.RemoveAll(l.scratch))...)
+}
+
+// store returns the object store.
+func (l *lab) store(ctx context.Context) (_ *store, err error) {
+	if l.opened == nil {
+		l.opened, err = startStore(ctx, l.network, l.scratch)
+	}
+	return l.opened, err
+}
+
+// place returns the one of a name: loopback, or behind a link.
+func (l *lab) place(name string) (*place, error) {
+	if p := l.places[name]; p != nil {
+		return p, nil
+	}
+	p := &place{client: l.network, host: "127.0.0.1"}
+	if kind, ok := links[name]; ok {
+		if l.network == nil {
+			return nil, link.ErrUnsupported
+		}
+		var err error
+		if p.client, err = link.NewNamespace(); err != nil {
+			return nil, err
+		}
+		if p.link, err = link.Open(p.client, l.network, kind.number, kind.profile); err != nil {
+			return nil, errors.Join(err, p.client.Close())
+		}
+		p.host = p.link.B.String()
+	}
+	l.places[name] = p
+	return p, nil
+}
+
+// seconds is how long a video is made that ought to have n.
+func (l *lab) seconds(n int) int { return max(n/l.shorten, 10) }
+
+// machine says what it all runs on.
+func machine(ctx context.Context, _ *lab) (results.Figure, error) {
+	first := func(name string, args ...string) string {
+		out, _ := exec.CommandContext(ctx, name, args...).Output()
+		line, _, _ := strings.Cut(string(out), "\n")
+		return line
+	}
+	var ffmpeg string
+	if words := strings.Fields(first("ffmpeg", "-version")); len(words) > 2 {
+		ffmpeg = words[2]
+	}
+	f := results.Plain(float64(runtime.NumCPU()), "cores")
+	f.Note = fmt.Sprintf("%s, Linux %s, ffmpeg %s, %s", cmp.Or(processor(), runtime.GOARCH), first("uname", "-r"), ffmpeg, runtime.Version())
+	return f, nil
+}
+
+// processor is the name of the processor's make, ” where nobody tells.
+func processor() string {
+	content, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(content)) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// speed returns the Mbit/s that one plain download of some bytes reaches.
+func (p *place) speed(ctx context.Context, url string, bytes int64) (float64, error) {
+	var out strings.Builder
+	cmd := exec.CommandContext(ctx, "curl", "-fsS", "-o", os.DevNull, "-r", fmt.Sprintf("0-%d", bytes-1), "-w", "%{speed_download}", url)
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := p.client.Start(cmd); err != nil {
+		return 0, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return 0, fmt.Errorf("download: %w", err)
+	}
+	speed, err := strconv.ParseFloat(out.String(), 64)
+	return speed * 8 / 1e6, err
+}

@@ -1,0 +1,55 @@
+// Package link joins two network namespaces by a link of a given rate, delay
+// and queue, so that a download here takes as long as one over such a wire.
+//
+// Each end is a TUN device; a pair of pumps in this process hands the packets
+// over. Nothing has a name outside this process: the namespaces live as long
+// as a Namespace is open or a process runs in them, the devices as long as the
+// Link. Whatever ends this process, the kernel removes all of it.
+//
+// It needs Linux and root. Segments travel unsplit, as network cards take them
+// from the kernel (up to 64 KiB), so that a gigabit costs few system calls; a
+// segment arrives when its last byte would.
+package link
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrUnsupported means that this machine, or this user, can make no links.
+var ErrUnsupported = errors.New("link: network namespaces need Linux and root")
+
+// Profile is what a link is like, the same in both directions.
+type Profile struct {
+	Rate  float64       // bits per second, with the headers of segments and frames
+	RTT   time.Duration // there and back, for a small packet on an idle link
+	Queue int           // bytes that wait before the link drops; DefaultQueue where 0
+}
+
+// DefaultQueue is about what a switch holds for one port.
+const DefaultQueue = 1 << 20
+
+// transit is the time that bytes take on the wire.
+func (p Profile) transit(bytes int) time.Duration {
+	return time.Duration(float64(bytes) * 8 / p.Rate * float64(time.Second))
+}
+
+// shaper decides when a packet arrives at the other end. It is a queue that is
+// drained at the link's rate; not safe for concurrent use.
+type shaper struct {
+	Profile
+	idle time.Time // when the last packet has left the queue
+}
+
+// send returns when a packet that comes in now arrives; false if it is dropped.
+func (s *shaper) send(now time.Time, bytes int) (arrival time.Time, ok bool) {
+	start := s.idle
+	if start.Before(now) {
+		start = now
+	}
+	if start.Sub(now) > s.transit(s.Queue) {
+		return time.Time{}, false
+	}
+	s.idle = start.Add(s.transit(bytes))
+	return s.idle.Add(s.RTT / 2), true
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tonearm/bench/link"
+	"tonearm/bench/results"
+)
+
+// measurement is one figure and how it is come by.
+type measurement struct {
+	name string
+	take func(ctx context.Context, l *lab) (results.Figure, error)
+}
+
+// measurements lists all, in the order in which they are taken.
+func measurements() []measurement {
+	return slices.Concat(
+		[]measurement{{"bench.machine", machine}},
+		sources(),
+		[]measurement{
+			{"source.bytes_over_audio", bytesOverAudio},
+			{"encode.one_hour_2_workers", oneHour},
+			{"latency.overhead_p50_ms", latency},
+			{"memory.source_50gb_mb", memory},
+		})
+}
+
+func printNames(w io.Writer) error {
+	for _, m := range measurements() {
+		if _, err := fmt.Fprintln(w, m.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selected returns the measurements with names that begin as one of those
+// asked for.
+func selected(all []measurement, only []string) ([]measurement, error) {
+	if len(only) == 0 {
+		return all, nil
+	}
+	for _, beginning := range only {
+		if !slices.ContainsFunc(all, func(m measurement) bool { return strings.HasPrefix(m.name, beginning) }) {
+			return nil, fmt.Errorf("no figure's name begins with %q; -list prints them", beginning)
+		}
+	}
+	return slices.DeleteFunc(all, func(m measurement) bool {
+		return !slices.ContainsFunc(only, func(beginning string) bool { return strings.HasPrefix(m.name, beginning) })
+	}), nil
+}
+
+// measure takes the measurements that are asked for and keeps each at once.
+// One that fails does not keep the others from being taken.
+func measure(ctx context.Context, o options) (err error) {
+	todo, err := selected(measurements(), o.only)
+	if err != nil {
+		return err
+	}
+	l, err := openLab(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	var failed []string
+	for _, m := range todo {
+		began := time.Now()
+		f, err := m.take(ctx, l)
+		if ctx.Err() != nil {
+			return errors.New("interrupted; what was measured before is kept")
+		}
+		if errors.Is(err, link.ErrUnsupported) || errors.Is(err, errNothing) {
+			fmt.Printf("%-28s not measured: %v\n", m.name, err)
+			continue
+		}
+		if err != nil {
+			fmt.Printf("%-28s failed: %v\n", m.name, err)
+			failed = append(failed, m.name)
+			continue
+		}
+		fmt.Printf("%-28s %s  (took %.0f s)\n", m.name, line(f), time.Since(began).Seconds())
+		if err := results.Merge(o.out, map[string]results.Figure{m.name: f}); err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("not measured: %s", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+// errNothing means that there was nothing to measure.
+var errNothing = errors.New("nothing to measure")
+
+// line is a figure for people.
+func line(f results.Figure) string {
+	s := fmt.Sprintf("%8.4g %-6s", f.Ours, f.Unit)
+	if f.Peer != nil && f.Ratio != nil {
+		s += fmt.Sprintf(" peer %8.4g  ratio %5.2f", *f.Peer, *f.Ratio)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.More)) {
+		s += fmt.Sprintf("  %s %.4g", name, f.More[name])
+	}
+	if f.Note != "" {
+		s += "  " + f.Note
+	}
+	return s
+}

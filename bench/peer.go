@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"tonearm/bench/link"
+)
+
+// timed runs a program in a network and returns the seconds that it took.
+func timed(ctx context.Context, in *link.Namespace, name string, args ...string) (float64, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	began := time.Now()
+	if err := in.Start(cmd); err != nil {
+		return 0, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return 0, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
+	}
+	return time.Since(began).Seconds(), nil
+}
+
+// ffmpeg makes the MP3 as anybody would; from is a file or a URL.
+func ffmpeg(ctx context.Context, in *link.Namespace, from, mp3 string) (float64, error) {
+	return timed(ctx, in, "ffmpeg", "-nostdin", "-v", "error", "-y", "-i", from, "-vn", "-c:a", "libmp3lame", "-q:a", "2", mp3)
+}
+
+// curlThenFFmpeg downloads first.
+func curlThenFFmpeg(ctx context.Context, in *link.Namespace, url, file, mp3 string) (float64, error) {
+	defer func() { _ = os.Remove(file) }()
+	download, err := timed(ctx, in, "curl", "-fsS", "-o", file, url)
+	if err != nil {
+		return 0, err
+	}
+	conversion, err := ffmpeg(ctx, in, file, mp3)
+	return download + conversion, err
+}
+
+// whole checks that an MP3 is as long as it has to be, and removes it.
+func whole(ctx context.Context, mp3 string, seconds float64) error {
+	out, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", mp3).Output()
+	if err != nil {
+		return fmt.Errorf("look at the MP3: %w", err)
+	}
+	got, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		return fmt.Errorf("look at the MP3: %w", err)
+	}
+	if math.Abs(got-seconds) > 0.25 {
+		return fmt.Errorf("the MP3 is %.2f s long, want %.2f", got, seconds)
+	}
+	return os.Remove(mp3)
+}

@@ -1,0 +1,150 @@
+// Package report makes the page about Tonearm's performance from the file of
+// figures alone.
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+
+	"tonearm/bench/results"
+)
+
+// Write writes performance.md and performance.svg into a folder, from the
+// figures of a file.
+func Write(figures, folder string) error {
+	all, err := results.Read(figures)
+	if err != nil {
+		return err
+	}
+	page, err := render(all)
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{"performance.md": page, "performance.svg": draw(races(all))} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o644); err != nil { //nolint:gosec // pages are for everybody
+			return fmt.Errorf("report: %w", err)
+		}
+	}
+	return nil
+}
+
+//go:embed performance.md.tmpl
+var text string
+
+// page is what the template shows.
+type page struct {
+	All   map[string]results.Figure
+	Races []race
+	Lost  []loss
+}
+
+// race is one way from a store to an MP3.
+type race struct {
+	results.Figure
+	Link, Video string // in words
+	kind        reason
+}
+
+// loss is a reason to be slower than the peer, and where it was seen.
+type loss struct {
+	Reason reason
+	Races  []race
+}
+
+// reason is why a race can be lost. The template has the words.
+type reason string
+
+// The reasons, the first that applies first.
+const (
+	noIndex    reason = "no index" // of the sound in the container
+	noWire     reason = "no wire"  // reading costs nothing
+	lowRate    reason = "low rate" // most of the file is worth reading
+	unexpected reason = "unexpected"
+)
+
+func render(all map[string]results.Figure) ([]byte, error) {
+	t, err := template.New("page").Funcs(template.FuncMap{"spread": spread, "number": number, "has": has(all)}).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	p := page{All: all, Races: races(all)}
+	for _, why := range []reason{noIndex, noWire, lowRate, unexpected} {
+		lost := slices.DeleteFunc(slices.Clone(p.Races), func(r race) bool { return r.kind != why || *r.Ratio >= 1 })
+		if len(lost) > 0 {
+			p.Lost = append(p.Lost, loss{why, lost})
+		}
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// linkNames and videoNames are the words of names, in the order of the page.
+var (
+	linkNames  = [][2]string{{"loopback", "same machine"}, {"1g", "1 Gbit/s, 1 ms"}, {"200m", "200 Mbit/s, 10 ms"}}
+	videoNames = [][2]string{
+		{"2m_cam", "MP4, 2 Mbit/s, camera"}, {"2m_default", "MP4, 2 Mbit/s, ffmpeg"},
+		{"20m_cam", "MP4, 20 Mbit/s, camera"}, {"20m_default", "MP4, 20 Mbit/s, ffmpeg"},
+		{"50m_cam", "MP4, 50 Mbit/s, camera"}, {"50m_default", "MP4, 50 Mbit/s, ffmpeg"},
+		{"8m_webm", "WebM, 8 Mbit/s"}, {"20m_ts", "MPEG-TS, 20 Mbit/s"},
+	}
+)
+
+// races are those that were measured.
+func races(all map[string]results.Figure) (races []race) {
+	for _, l := range linkNames {
+		for _, v := range videoNames {
+			f, ok := all["source."+l[0]+"_"+v[0]]
+			if !ok || f.Peer == nil || f.Ratio == nil {
+				continue
+			}
+			r := race{Figure: f, Link: l[1], Video: v[1], kind: unexpected}
+			switch {
+			case !strings.HasPrefix(r.Video, "MP4"):
+				r.kind = noIndex
+			case l[0] == "loopback":
+				r.kind = noWire
+			case strings.HasPrefix(v[0], "2m"):
+				r.kind = lowRate
+			}
+			races = append(races, r)
+		}
+	}
+	return races
+}
+
+// has tells the template which figures there are.
+func has(all map[string]results.Figure) func(string) bool {
+	return func(name string) bool { _, ok := all[name]; return ok }
+}
+
+// spread writes a value with its spread: 1.2 s (1.1 to 1.4).
+func spread(f results.Figure, who string) string {
+	value := f.Ours
+	if who == "peer" {
+		value = *f.Peer
+	}
+	s := strings.TrimSpace(number(value) + " " + f.Unit)
+	if r, ok := f.Spread[who]; ok && r[0] != r[1] {
+		s += fmt.Sprintf(" (%s to %s)", number(r[0]), number(r[1]))
+	}
+	return s
+}
+
+// number writes three digits, or all before the point.
+func number(x float64) string {
+	if x == 0 {
+		return "0"
+	}
+	digits := max(0, 2-int(math.Floor(math.Log10(math.Abs(x)))))
+	return fmt.Sprintf("%.*f", digits, x)
+}

@@ -1,0 +1,111 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const sampleFigures = `{
+  "bench.machine": {"ours": 2, "unit": "cores", "note": "Some Processor"},
+  "bench.link_1g": {"ours": 935.4, "unit": "Mbit/s"},
+  "source.1g_20m_cam": {"ours": 2, "peer": 5.04, "ratio": 2.52, "unit": "s", "spread": {"ours": [1.9, 2.2]}, "more": {"curl_then_ffmpeg": 6.5}},
+  "source.1g_2m_cam": {"ours": 2, "peer": 1.9, "ratio": 0.95, "unit": "s"},
+  "source.loopback_20m_default": {"ours": 1, "peer": 1.2, "ratio": 1.2, "unit": "s"},
+  "source.bytes_over_audio": {"ours": 1.043, "unit": "", "note": "of 6 MP4s, all"},
+  "latency.overhead_p50_ms": {"ours": 131.4, "unit": "ms", "spread": {"ours": [101, 190]}, "more": {"ffmpeg": 412}},
+  "scale.rss_mb": {"ours": 41, "unit": "MB", "nodes": ["of another program"]}
+}`
+
+func write(t *testing.T, figures string) (page, picture string) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "results.json")
+	if err := os.WriteFile(path, []byte(figures), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, dir); err != nil {
+		t.Fatal(err)
+	}
+	p, err := os.ReadFile(filepath.Join(dir, "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(filepath.Join(dir, "performance.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(p), string(svg)
+}
+
+func TestPage(t *testing.T) {
+	page, _ := write(t, sampleFigures)
+	for _, want := range []string{
+		"2 cores (Some Processor)",
+		"| 1 Gbit/s, 1 ms | MP4, 20 Mbit/s, camera | 2.00 s (1.90 to 2.20) | 5.04 s | 6.50 s | 2.52 |",
+		"carried 935 Mbit/s",
+		"**Videos of a low bit rate.**",
+		"- 1 Gbit/s, 1 ms, MP4, 2 Mbit/s, camera: 2.00 s against 1.90 s",
+		"| `source.bytes_over_audio` | 1.04 |",
+		"131 ms (101 to 190)",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "one_hour", "memory.", "scale.", "%!"} {
+		if strings.Contains(page, other) {
+			t.Errorf("the page has %q", other)
+		}
+	}
+	if t.Failed() {
+		t.Log(page)
+	}
+}
+
+func TestPicture(t *testing.T) {
+	_, picture := write(t, sampleFigures)
+	bars := map[string]int{}
+	for d := xml.NewDecoder(bytes.NewReader([]byte(picture))); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("not XML: %v\n%s", err, picture)
+		}
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "rect" {
+			for _, a := range e.Attr {
+				if a.Name.Local == "fill" {
+					bars[a.Value]++
+				}
+			}
+		}
+	}
+	if bars[faster] != 2 || bars[slower] != 1 {
+		t.Errorf("bars: %v", bars)
+	}
+}
+
+func TestNothingMeasured(t *testing.T) {
+	page, picture := write(t, "{}")
+	if strings.Count(page, "Not measured yet.") != 2 || !strings.Contains(picture, "</svg>") {
+		t.Errorf("%s\n%s", page, picture)
+	}
+	if err := Write(filepath.Join(t.TempDir(), "none"), "/nowhere"); err == nil {
+		t.Error("written to nowhere")
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for x, want := range map[float64]string{0: "0", 0.01234: "0.0123", 0.985: "0.985", 12.34: "12.3", 1234.5: "1234", -98.5: "-98.5"} {
+		if got := number(x); got != want {
+			t.Errorf("%v: %s, want %s", x, got, want)
+		}
+	}
+}

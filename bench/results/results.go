@@ -1,0 +1,125 @@
+// Package results keeps what was measured: a JSON object of figures by name,
+// to which several programs add. Each replaces only what it measured itself.
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Figure is one result. Where it is compared with a peer, Ratio is above 1 if
+// ours is the better one.
+type Figure struct {
+	Ours   float64            `json:"ours"`
+	Peer   *float64           `json:"peer,omitempty"`
+	Ratio  *float64           `json:"ratio,omitempty"`
+	Unit   string             `json:"unit"` // s, ms, MB, Mbit/s; '' for a plain number
+	Spread map[string]Range   `json:"spread,omitempty"`
+	More   map[string]float64 `json:"more,omitempty"` // in Unit, unless the name says otherwise
+	Note   string             `json:"note,omitempty"` // what it was measured with
+}
+
+// Range is the smallest and the largest of what was measured.
+type Range [2]float64
+
+// Against returns the figure of something that is better the smaller it is,
+// beside its peer's.
+func Against(ours, peer float64, unit string) Figure {
+	ours, peer = rounded(ours), rounded(peer)
+	ratio := rounded(peer / ours)
+	return Figure{Ours: ours, Peer: &peer, Ratio: &ratio, Unit: unit}
+}
+
+// Plain returns a figure without a peer.
+func Plain(ours float64, unit string) Figure { return Figure{Ours: rounded(ours), Unit: unit} }
+
+// NewRange returns the range with as many digits as figures have.
+func NewRange(lowest, highest float64) Range { return Range{rounded(lowest), rounded(highest)} }
+
+// rounded keeps four digits: no measurement here is good for more.
+func rounded(x float64) float64 {
+	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
+		return 0
+	}
+	scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(x))))
+	return math.Round(x*scale) / scale
+}
+
+// Read returns all figures of a file; none if there is no file.
+func Read(path string) (map[string]Figure, error) {
+	figures := map[string]Figure{}
+	if err := read(path, &figures); err != nil {
+		return nil, err
+	}
+	return figures, nil
+}
+
+// Merge replaces the named figures of a file, or adds them, and leaves every
+// other one as it is, whatever it holds. The file is replaced at once.
+func Merge(path string, figures map[string]Figure) error {
+	if len(figures) == 0 {
+		return nil
+	}
+	all := map[string]json.RawMessage{}
+	if err := read(path, &all); err != nil {
+		return err
+	}
+	for name, f := range figures {
+		content, err := json.Marshal(f)
+		if err != nil {
+			return fmt.Errorf("results: %s: %w", name, err)
+		}
+		all[name] = content
+	}
+	return replace(path, lines(all))
+}
+
+// lines writes a line for each figure, in the order of their names.
+func lines(all map[string]json.RawMessage) []byte {
+	var b bytes.Buffer
+	for i, name := range slices.Sorted(maps.Keys(all)) {
+		b.WriteString([]string{"{\n", ",\n"}[min(i, 1)])
+		fmt.Fprintf(&b, "  %q: ", name)
+		_ = json.Compact(&b, all[name]) // it is JSON: it was read or made as such
+	}
+	b.WriteString("\n}\n")
+	return b.Bytes()
+}
+
+func read(path string, into any) error {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("results: %w", err)
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		return fmt.Errorf("results: %s: %w", path, err)
+	}
+	return nil
+}
+
+func replace(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".results-")
+	if err != nil {
+		return fmt.Errorf("results: %w", err)
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("results: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}

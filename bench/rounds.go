@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"tonearm/bench/results"
+)
+
+// contender is one of those who take turns at the same work.
+type contender struct {
+	name   string
+	rounds int                                                // that it takes part in; 0 for all
+	run    func(context.Context) (seconds float64, err error) // the work, once
+}
+
+// sample is what one contender's rounds took.
+type sample []float64
+
+// alternate has the contenders take turns, each round beginning with another
+// one: what else the machine does then meets all of them.
+func alternate(ctx context.Context, rounds int, contenders ...contender) (map[string]sample, error) {
+	taken := map[string]sample{}
+	for round := range rounds {
+		for i := range contenders {
+			c := contenders[(i+round)%len(contenders)]
+			if c.rounds > 0 && round >= c.rounds {
+				continue
+			}
+			seconds, err := c.run(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+			taken[c.name] = append(taken[c.name], seconds)
+		}
+	}
+	return taken, nil
+}
+
+// median returns the middle value, or the mean of the two middle ones.
+func (s sample) median() float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	if len(sorted) == 0 {
+		return 0
+	}
+	half := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[half]
+	}
+	return (sorted[half-1] + sorted[half]) / 2
+}
+
+func (s sample) spread() results.Range { return results.NewRange(slices.Min(s), slices.Max(s)) }
+
+// compare makes the figure of two contenders of more than one round each.
+func compare(taken map[string]sample, ours, peer, unit string) results.Figure {
+	f := results.Against(taken[ours].median(), taken[peer].median(), unit)
+	f.Spread = map[string]results.Range{"ours": taken[ours].spread(), "peer": taken[peer].spread()}
+	return f
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"tonearm/bench/results"
+)
+
+// video is one input of a kind.
+type video struct {
+	name    string
+	seconds int // the more bits a second, the shorter, so that each is worth its time
+	make    func(ctx context.Context, l *lab, seconds int) (string, error)
+}
+
+// videos are those of the MP4s with 2, 20 and 50 Mbit/s.
+func videos() []video {
+	var all []video
+	for _, v := range []struct{ mbit, seconds int }{{2, 300}, {20, 120}, {50, 80}} {
+		for _, layout := range []string{"cam", "default"} {
+			all = append(all, video{fmt.Sprintf("%dm_%s", v.mbit, layout), v.seconds,
+				func(ctx context.Context, l *lab, seconds int) (string, error) {
+					return l.inputs.MP4(ctx, seconds, v.mbit, layout == "cam")
+				}})
+		}
+	}
+	return all
+}
+
+// others are videos in containers that keep no index of their sound.
+func others() []video {
+	return []video{
+		{"8m_webm", 120, func(ctx context.Context, l *lab, seconds int) (string, error) { return l.inputs.WebM(ctx, seconds, 8) }},
+		{"20m_ts", 120, func(ctx context.Context, l *lab, seconds int) (string, error) { return l.inputs.TS(ctx, seconds, 20) }},
+	}
+}
+
+// sources lists the measurements of the way from the store to the MP3.
+func sources() []measurement {
+	var all []measurement
+	for _, name := range []string{"loopback", "1g", "200m"} {
+		if _, ok := links[name]; ok {
+			all = append(all, measurement{"bench.link_" + name, func(ctx context.Context, l *lab) (results.Figure, error) { return l.check(ctx, name) }})
+		}
+		chosen := videos()
+		if name == "1g" {
+			chosen = append(chosen, others()...)
+		}
+		for _, v := range chosen {
+			all = append(all, measurement{"source." + name + "_" + v.name, func(ctx context.Context, l *lab) (results.Figure, error) {
+				return l.race(ctx, name, v)
+			}})
+		}
+	}
+	return all
+}
+
+// check downloads two seconds' worth: what the machine makes of the link.
+func (l *lab) check(ctx context.Context, name string) (results.Figure, error) {
+	where, o, err := l.stored(ctx, name, videos()[2])
+	if err != nil {
+		return results.Figure{}, err
+	}
+	bytes := min(o.size, int64(links[name].profile.Rate/8*2))
+	speed, err := where.speed(ctx, o.url, bytes)
+	if err != nil {
+		return results.Figure{}, err
+	}
+	f := results.Plain(speed, "Mbit/s")
+	if nominal := links[name].profile.Rate / 1e6; speed < 0.9*nominal {
+		fmt.Printf("  one download reaches %.0f of %.0f Mbit/s: this machine is too slow or too busy for the link\n", speed, nominal)
+	}
+	return f, nil
+}
+
+// stored returns a place, and a video in the store as it is seen from there.
+func (l *lab) stored(ctx context.Context, name string, v video) (*place, source, error) {
+	where, err := l.place(name)
+	if err != nil {
+		return nil, source{}, err
+	}
+	path, err := v.make(ctx, l, l.seconds(v.seconds))
+	if err != nil {
+		return nil, source{}, err
+	}
+	minio, err := l.store(ctx)
+	if err != nil {
+		return nil, source{}, err
+	}
+	o, err := minio.put(ctx, path)
+	if err != nil {
+		return nil, source{}, err
+	}
+	url, err := minio.url(ctx, where.host, o)
+	return where, source{url, o.etag, o.size}, err
+}
+
+// race measures the way from a presigned URL to an MP3.
+func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, error) {
+	where, s, err := l.stored(ctx, name, v)
+	if err != nil {
+		return results.Figure{}, err
+	}
+	mp3 := filepath.Join(l.scratch, "out.mp3")
+	checked := func(run func(context.Context) (float64, error)) func(context.Context) (float64, error) {
+		return func(ctx context.Context) (float64, error) {
+			seconds, err := run(ctx)
+			if err != nil {
+				return 0, err
+			}
+			return seconds, whole(ctx, mp3, float64(l.seconds(v.seconds)))
+		}
+	}
+	taken, err := alternate(ctx, l.rounds,
+		contender{name: "transcoder", run: checked(func(ctx context.Context) (float64, error) {
+			return transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
+		})},
+		contender{name: "ffmpeg -i URL", run: checked(func(ctx context.Context) (float64, error) {
+			return ffmpeg(ctx, where.client, s.url, mp3)
+		})},
+		contender{name: "curl, then ffmpeg", rounds: 1, run: checked(func(ctx context.Context) (float64, error) {
+			return curlThenFFmpeg(ctx, where.client, s.url, filepath.Join(l.scratch, "downloaded"), mp3)
+		})},
+	)
+	if err != nil {
+		return results.Figure{}, err
+	}
+	f := compare(taken, "transcoder", "ffmpeg -i URL", "s")
+	f.More = map[string]float64{"curl_then_ffmpeg": results.Plain(taken["curl, then ffmpeg"].median(), "s").Ours}
+	return f, nil
+}
