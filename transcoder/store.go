@@ -160,7 +160,3 @@ func (w *watched) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-// onlyWriter hides ReadFrom, which would copy without the buffer and in blocks
-// of its own.
-type onlyWriter struct{ io.Writer }
