@@ -2,9 +2,9 @@
 // the dispatcher has it go on with, one after the other, and ends.
 //
 // It claims its assignment from the dispatcher with a token that is good for
-// that attempt alone, reads the source into a private directory, has ffmpeg
-// make the MP3 (package media), checks its length, stores it and reports. It is
-// told nothing but two presigned URLs: one object to read, one to write. It
+// that attempt alone, reads the source into a private directory (package source:
+// of an MP4 the chosen track's sound alone), has ffmpeg make the MP3 meanwhile
+// (package media), checks its length, stores it and reports. It is told nothing but two presigned URLs: one object to read, one to write. It
 // holds no key of the object store, no database password and no Kubernetes
 // token, and links neither.
 //
@@ -38,5 +38,5 @@
 // dispatcher takes the result only while the attempt is the current one.
 //
 // Exit codes are those of package attempt. Memory does not grow with the
-// source; the disk has to hold it and the MP3.
+// source; the disk has to hold what is read of it and the MP3.
 package transcoder

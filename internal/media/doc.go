@@ -4,7 +4,8 @@
 // # Hostile files
 //
 // A source is whatever somebody uploaded. ffmpeg sees it as one local file in a
-// private directory, may open nothing but local files, tries only the formats
+// private directory, or as a pipe while that file grows, may open nothing but
+// local files, or nothing at all, tries only the formats
 // and decoders listed in formats.go, and runs within limits on time, CPU,
 // memory and output. No video decoder is opened for sound. That is why ffprobe
 // is not used: it opens a decoder for every stream and gives up where it may not.
@@ -57,6 +58,13 @@
 // The same source and options give the same bytes with the same ffmpeg on every
 // machine of an architecture: it runs on one thread and with the instructions
 // that all of them have.
+//
+// # A source that still comes
+//
+// Where the container can be played from its beginning to its end, Probe and
+// Encode read a source as it grows ([Growing]), so that the encoding does not
+// wait for it. Any other run of ffmpeg waits until it is whole. The MP3 is the
+// same, byte for byte.
 //
 // # All cores
 //
