@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -144,10 +145,14 @@ func TestShortFiles(t *testing.T) {
 	}
 }
 
-// testShortFiles measures, on a node, 300 clips with a Job for each file and
-// with up to 50 files a Job.
+// testShortFiles measures, on a node, 30 clips (or TONEARM_TEST_CLIPS) with a Job
+// for each file and with up to 50 files a Job.
 func (k *cluster) testShortFiles(t *testing.T, u *user, deployment string) {
-	const files, seconds = 300, 5
+	const seconds = 5
+	files := 30
+	if n, err := strconv.Atoi(os.Getenv("TONEARM_TEST_CLIPS")); err == nil {
+		files = n
+	}
 	clip, _ := makeVideo(t, "short.mp4", seconds, 440)
 	rates := map[int]float64{}
 	for i, most := range []int{1, 50} {
