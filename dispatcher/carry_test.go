@@ -151,7 +151,6 @@ func TestNotCarried(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			w := newWorld(t, goingOn(10))
 			inside, release := make(chan struct{}), make(chan struct{})
 			w.launcher.set(func(l *launcher) {
@@ -219,10 +218,9 @@ func (w *world) waiting() int64 {
 // file, and it is begun once.
 func TestCarriedAnswerLost(t *testing.T) {
 	t.Parallel()
-	for write := range 6 {
-		for _, when := range []string{"before", "after"} {
-			t.Run(fmt.Sprint(when, " write ", write), func(t *testing.T) {
-				t.Parallel()
+	for when, calls := range map[string]int{"before call": 6, "after write": 3} { // as many as there are
+		for call := range calls {
+			t.Run(fmt.Sprint(when, " ", call), func(t *testing.T) {
 				w := newWorld(t, goingOn(10)).run()
 				c := begun(w)
 				for range 3 {
@@ -231,12 +229,12 @@ func TestCarriedAnswerLost(t *testing.T) {
 				token := attemptKey.Token(c.ID, 1)
 				w.stored(c.ID, "a")
 				var left atomic.Int64
-				left.Store(int64(write))
+				left.Store(int64(call))
 				fails := func() bool { return left.Add(-1) == -1 }
 				switch when {
-				case "before":
+				case "before call":
 					w.records.before.fails.Store(&fails)
-				case "after":
+				case "after write":
 					w.records.after.fails.Store(&fails)
 				}
 				var got attempt.Taken
@@ -356,7 +354,6 @@ func TestCancelCarried(t *testing.T) {
 		"delete": (*conversion.Conversion).Delete,
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			w := newWorld(t, goingOn(10)).run()
 			c, d := carrying(w)
 			e := w.uploaded("owner")
@@ -404,10 +401,9 @@ func TestCarrierEnds(t *testing.T) {
 		"vanished":      {Reason: vanished},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			w := newWorld(t, goingOn(10), func(o *dispatcher.Options) {
 				if end.Reason == vanished {
-					shortLease(o)
+					o.Policy.Lease = time.Second
 				}
 			})
 			w.launcher.set(func(l *launcher) {
@@ -426,15 +422,18 @@ func TestCarrierEnds(t *testing.T) {
 			for i, id := range ids {
 				c := w.become(id, conversion.Done)
 				w.wantMP3(c)
-				if c.Failures != 0 || (c.Attempt == 2) != (i == 2) {
-					t.Errorf("file %d: attempt %d, failures %d", i, c.Attempt, c.Failures)
+				least, most := 1, 1
+				if i == 2 {
+					least, most = 2, 2
+				}
+				if end.Reason == vanished { // by so short a lease others may be lost, too
+					most = policy.MaxLaunches
+				}
+				if c.Failures != 0 || c.Attempt < least || c.Attempt > most || c.Launches != c.Attempt {
+					t.Errorf("file %d: attempt %d, launches %d, failures %d", i, c.Attempt, c.Launches, c.Failures)
 				}
 			}
-			lostOne := w.read(ids[2])
-			if lostOne.Attempt != 2 || lostOne.Launches != 2 {
-				t.Errorf("the lost one: attempt %d, launches %d", lostOne.Attempt, lostOne.Launches)
-			}
-			if got := w.launcher.started(ids[2]); got[1] != 0 || got[2] != 1 {
+			if got := w.launcher.started(ids[2]); got[1] != 0 || got[2] != 1 && end.Reason != vanished {
 				t.Errorf("starts of the lost one: %v", got)
 			}
 			w.wantOrder()

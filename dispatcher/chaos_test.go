@@ -134,6 +134,8 @@ func TestRecordsDown(t *testing.T) {
 	}
 }
 
+const allPatience = 3 * patience // for all the files of a test, beside other tests
+
 // chance is a source of randomness for several goroutines.
 type chance struct {
 	mu sync.Mutex
@@ -150,15 +152,11 @@ func (c *chance) of(n int) int {
 // owners each has launches of their own; those of a single one go on.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
-	for _, owners := range []int{4, 1} {
-		t.Run(fmt.Sprint(owners, " owners"), func(t *testing.T) {
-			t.Parallel()
-			testRandomFaults(t, owners)
-		})
-	}
+	t.Run("four owners", func(t *testing.T) { testRandomFaults(t, 4, 30) })
+	t.Run("one owner", func(t *testing.T) { testRandomFaults(t, 1, 15) })
 }
 
-func testRandomFaults(t *testing.T, owners int) {
+func testRandomFaults(t *testing.T, owners, files int) {
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("TONEARM_TEST_SEED"); s != "" {
 		var err error
@@ -236,7 +234,7 @@ func testRandomFaults(t *testing.T, owners int) {
 	})
 	w.run()
 	var all []conversion.Conversion
-	for i := range 30 {
+	for i := range files {
 		at := w.clock.Now()
 		lost := dice.of(4) == 0
 		if lost { // the sweep looks at once
@@ -263,7 +261,7 @@ func testRandomFaults(t *testing.T, owners int) {
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(2 * patience)
+	limit := time.After(allPatience)
 	for open, rounds := true, 0; open; rounds++ {
 		select {
 		case <-tick.C:
@@ -390,7 +388,7 @@ func (z *zombies) late(a *agent) launch.End {
 // after is late for an attempt that is claimed.
 func (z *zombies) after(a *agent, as attempt.Assignment) launch.End {
 	z.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*allPatience)
 		defer cancel()
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()

@@ -36,7 +36,7 @@ import (
 
 const (
 	eventToken = "token-of-the-webhook"
-	patience   = 20 * time.Second // for what must happen, on a slow machine
+	patience   = 30 * time.Second // for what must happen, on a slow machine
 )
 
 var attemptKey = attempt.Key("0123456789abcdef0123456789abcdef")
