@@ -134,7 +134,7 @@ func TestRecordsDown(t *testing.T) {
 	}
 }
 
-const allPatience = 4 * patience // for all the files of a test, beside other tests
+const allPatience = 3 * patience // for all the files of a test, beside other tests
 
 // chance is a source of randomness for several goroutines.
 type chance struct {
