@@ -258,7 +258,7 @@ func uploadStubbornly(ctx context.Context, t *testing.T, owner *user, i int, pat
 		pause(ctx)
 	}
 	for ctx.Err() == nil {
-		if err := put(ctx, c.Upload, path); err == nil || strings.Contains(err.Error(), "412") {
+		if err := put(ctx, c.Upload, path); err == nil || strings.HasPrefix(err.Error(), "upload: 412 ") {
 			return c.ID // 412: an earlier try arrived after all
 		}
 		pause(ctx)
