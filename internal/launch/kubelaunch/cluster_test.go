@@ -492,7 +492,7 @@ func TestPod(t *testing.T) {
 		t.Errorf("work directory: %s, mode %o", p.WorkDir, p.WorkMode)
 	}
 	want := map[string]bool{"TONEARM_DISPATCHER_URL": true, "TONEARM_CONVERSION_ID": true, "TONEARM_ATTEMPT_TOKEN": true,
-		"TONEARM_WORK_DIR": true, "TONEARM_MEMORY_LIMIT_BYTES": true, "PATH": true, "HOME": true, "HOSTNAME": true}
+		"TONEARM_WORK_DIR": true, "TONEARM_MEMORY_LIMIT_BYTES": true, "GOMAXPROCS": true, "PATH": true, "HOME": true, "HOSTNAME": true}
 	for _, name := range p.EnvNames {
 		if strings.HasPrefix(name, "KUBERNETES_") { // the API server's address, which every pod gets
 			continue
