@@ -51,9 +51,9 @@ func diskError(err error) *failure {
 
 // upload stores the file under the presigned URL.
 func (w *worker) upload(ctx context.Context, path string, size int64, md5 []byte) error {
-	return w.persist(ctx, "store the MP3", func() (bool, error) {
+	return w.persist(ctx, "store the MP3", func() error {
 		_, target := w.reports.requests()
-		return false, w.put(ctx, target, path, size, md5) // each try starts anew
+		return w.put(ctx, target, path, size, md5) // each try starts anew
 	})
 }
 
@@ -90,21 +90,18 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 }
 
 // persist tries until it succeeds, fails for a reason to report, or Patience
-// has passed since something last moved.
-func (w *worker) persist(ctx context.Context, what string, try func() (moved bool, err error)) error {
+// has passed.
+func (w *worker) persist(ctx context.Context, what string, try func() error) error {
 	const longest = 10 * time.Second
 	since, pause := time.Now(), 100*time.Millisecond
 	for {
-		moved, err := try()
+		err := try()
 		var f *failure
 		switch {
 		case err == nil, errors.As(err, &f):
 			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		}
-		if moved {
-			since, pause = time.Now(), 100*time.Millisecond
 		}
 		if time.Since(since) > w.patience {
 			return mayHeal(conversion.CodeStore, err, "The object store could not be reached.")
