@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,7 +85,7 @@ func measure(ctx context.Context, o options) (err error) {
 			failed = append(failed, m.name)
 			continue
 		}
-		fmt.Printf("%-28s %s  (took %.0f s)\n", m.name, line(f), time.Since(began).Seconds())
+		fmt.Printf("%-28s %s  (took %.0f s)\n", m.name, f, time.Since(began).Seconds())
 		if err := results.Merge(o.out, map[string]results.Figure{m.name: f}); err != nil {
 			return err
 		}
@@ -99,18 +98,3 @@ func measure(ctx context.Context, o options) (err error) {
 
 // errNothing means that there was nothing to measure.
 var errNothing = errors.New("nothing to measure")
-
-// line is a figure for people.
-func line(f results.Figure) string {
-	s := fmt.Sprintf("%8.4g %-6s", f.Ours, f.Unit)
-	if f.Peer != nil && f.Ratio != nil {
-		s += fmt.Sprintf(" peer %8.4g  ratio %5.2f", *f.Peer, *f.Ratio)
-	}
-	for _, name := range slices.Sorted(maps.Keys(f.More)) {
-		s += fmt.Sprintf("  %s %.4g", name, f.More[name])
-	}
-	if f.Note != "" {
-		s += "  " + f.Note
-	}
-	return s
-}

@@ -44,6 +44,21 @@ func Plain(ours float64, unit string) Figure { return Figure{Ours: rounded(ours)
 // NewRange returns the range with as many digits as figures have.
 func NewRange(lowest, highest float64) Range { return Range{rounded(lowest), rounded(highest)} }
 
+// String is the figure for people.
+func (f Figure) String() string {
+	s := fmt.Sprintf("%8.4g %-6s", f.Ours, f.Unit)
+	if f.Peer != nil && f.Ratio != nil {
+		s += fmt.Sprintf(" peer %8.4g  ratio %5.2f", *f.Peer, *f.Ratio)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.More)) {
+		s += fmt.Sprintf("  %s %.4g", name, f.More[name])
+	}
+	if f.Note != "" {
+		s += "  " + f.Note
+	}
+	return s
+}
+
 // rounded keeps four digits: no measurement here is good for more.
 func rounded(x float64) float64 {
 	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {

@@ -1,0 +1,113 @@
+// Cluster measures Tonearm on a real Kubernetes node and adds the figures to
+// bench/results.json; make scale-test runs it there, with everything it needs
+// built before:
+//
+//	cluster              everything
+//	cluster scale        what has a name that begins so
+//	cluster -list        the names
+//	cluster -pod RATE    a simulated attempt in its pod, RATE bytes of source a second
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"tonearm/bench/results"
+)
+
+// options are the command line's.
+type options struct {
+	only    []string // beginnings of names; none for all
+	out     string   // file of the figures
+	shorten int      // divides numbers of files, to try the program itself
+}
+
+// measurement is one run, and the names of the figures that come of it.
+type measurement struct {
+	names []string
+	take  func(context.Context, *node) (map[string]results.Figure, error)
+}
+
+// measurements lists all, in the order in which they are taken.
+func measurements() []measurement {
+	return []measurement{}
+}
+
+func main() {
+	o := options{}
+	list := flag.Bool("list", false, "print the names of all figures")
+	rate := flag.Float64("pod", 0, "carry out the attempt that the environment names, at so many bytes of its source a second, and convert nothing")
+	flag.StringVar(&o.out, "out", "bench/results.json", "`file` that the figures go to")
+	flag.IntVar(&o.shorten, "shorten", 1, "divide the numbers of files, to try this program")
+	flag.Parse()
+	o.only = flag.Args()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends this process at once
+	err := func() error {
+		switch {
+		case *list:
+			for _, m := range measurements() {
+				fmt.Println(strings.Join(m.names, "\n"))
+			}
+			return nil
+		case *rate > 0:
+			return pod(ctx, *rate)
+		case o.shorten < 1:
+			return errors.New("-shorten is at least 1")
+		}
+		return measure(ctx, o)
+	}()
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+// measure takes the measurements that are asked for and keeps each at once.
+// One that fails does not keep the others from being taken.
+func measure(ctx context.Context, o options) (err error) {
+	n, err := openNode(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	var failed []string
+	for _, m := range measurements() {
+		if len(o.only) > 0 && !slices.ContainsFunc(m.names, func(name string) bool {
+			return slices.ContainsFunc(o.only, func(beginning string) bool { return strings.HasPrefix(name, beginning) })
+		}) {
+			continue
+		}
+		began := time.Now()
+		figures, err := m.take(ctx, n)
+		if ctx.Err() != nil {
+			return errors.New("interrupted; what was measured before is kept")
+		}
+		if err != nil {
+			fmt.Printf("%s: failed: %v\n", strings.Join(m.names, ", "), err)
+			failed = append(failed, m.names...)
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(figures)) {
+			fmt.Printf("%-28s %s\n", name, figures[name])
+		}
+		fmt.Printf("  (took %.0f s)\n", time.Since(began).Seconds())
+		if err := results.Merge(o.out, figures); err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("not measured: %s", strings.Join(failed, ", "))
+	}
+	return nil
+}

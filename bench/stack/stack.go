@@ -1,0 +1,114 @@
+// Package stack runs `tonearm up`, as it is built in bin, for measurements, and
+// sends files through it as clients do.
+package stack
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"tonearm/internal/api"
+	"tonearm/internal/client"
+)
+
+// Up is everything in one process.
+type Up struct {
+	Server string // URL of the gateway
+	PID    int
+
+	cmd     *exec.Cmd
+	drained chan struct{} // closed once standard output has ended
+}
+
+// Start runs it from the repository's root, with what it keeps in the folder
+// data and its log in data.log. It returns once everything is ready.
+func Start(ctx context.Context, data string, args ...string) (*Up, error) {
+	log, err := os.Create(data + ".log")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.CommandContext(ctx, "bin/tonearm", append([]string{"up", "--data", data}, args...)...)
+	cmd.Stderr = log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("bin/tonearm (make build makes it): %w", err)
+	}
+	u := &Up{PID: cmd.Process.Pid, cmd: cmd, drained: make(chan struct{})}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "gateway" {
+			u.Server = words[1]
+			go func() { defer close(u.drained); _, _ = io.Copy(io.Discard, out) }()
+			return u, nil
+		}
+	}
+	close(u.drained)
+	u.Stop()
+	return nil, fmt.Errorf("tonearm up did not start; its log is %s.log", data)
+}
+
+// Stop ends it and returns once it has ended.
+func (u *Up) Stop() {
+	_ = u.cmd.Cancel()
+	<-u.drained
+	_ = u.cmd.Wait()
+}
+
+// Client returns a client that is logged in to an account of its own.
+func (u *Up) Client(ctx context.Context, email string) (*client.Client, error) {
+	c, err := client.New(client.Options{Server: u.Server})
+	if err != nil {
+		return nil, err
+	}
+	password := rand.Text()
+	if _, err := c.CreateUser(ctx, api.NewUser{Email: email, Password: password}); err != nil {
+		return nil, fmt.Errorf("make an account: %w", err)
+	}
+	token, err := c.Login(ctx, email, password)
+	if err != nil {
+		return nil, fmt.Errorf("log in: %w", err)
+	}
+	return client.New(client.Options{Server: u.Server, Token: token.AccessToken})
+}
+
+// Upload makes a conversion and uploads its source by one plain PUT. Nobody but
+// the store tells the dispatcher.
+func Upload(ctx context.Context, c *client.Client, name string, source io.Reader, size int64) (api.Conversion, error) {
+	made, err := c.Create(ctx, rand.Text(), api.NewConversion{Filename: name, Size: size})
+	if err != nil {
+		return api.Conversion{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, made.Upload.Method, made.Upload.URL, source)
+	if err != nil {
+		return api.Conversion{}, errors.New("the upload's URL is none")
+	}
+	for name, value := range made.Upload.Headers {
+		req.Header.Set(name, value)
+	}
+	req.ContentLength = size
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return api.Conversion{}, errors.New("upload: the store was not reached") // not err: it has the URL
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return api.Conversion{}, fmt.Errorf("upload: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return api.Conversion{}, fmt.Errorf("upload: %s", resp.Status)
+	}
+	return made, nil
+}
