@@ -26,13 +26,13 @@ type source struct {
 	size      int64
 }
 
-// transcode has the real program carry out one attempt in a network, and
-// returns the seconds from its start to its result. watch, where not nil, is
+// transcode has the real program carry out one attempt in a network. It returns
+// the seconds from its start to its result, and how it read the source. watch, where not nil, is
 // called with the program's process id once it runs, and stop once it has ended.
-func transcode(ctx context.Context, in *link.Namespace, scratch string, s source, mp3 string, env []string, watch func(ctx context.Context, pid int) (stop func())) (float64, error) {
+func transcode(ctx context.Context, in *link.Namespace, scratch string, s source, mp3 string, env []string, watch func(ctx context.Context, pid int) (stop func())) (float64, conversion.Source, error) {
 	listener, err := in.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
-		return 0, err
+		return 0, conversion.Source{}, err
 	}
 	base := "http://" + listener.Addr().String()
 	d := newDesk(attempt.Assignment{
@@ -55,7 +55,7 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 	cmd.Stderr = &stderr
 	began := time.Now()
 	if err := in.Start(cmd); err != nil {
-		return 0, fmt.Errorf("%s (make build makes it): %w", transcoder, err)
+		return 0, conversion.Source{}, fmt.Errorf("%s (make build makes it): %w", transcoder, err)
 	}
 	if watch != nil {
 		defer watch(ctx, cmd.Process.Pid)()
@@ -64,11 +64,11 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 	select {
 	case r := <-d.reported:
 		if r.Failure != nil {
-			return 0, fmt.Errorf("the attempt failed: %s: %s", r.Failure.Code, r.Failure.Message)
+			return 0, conversion.Source{}, fmt.Errorf("the attempt failed: %s: %s", r.Failure.Code, r.Failure.Message)
 		}
-		return r.at.Sub(began).Seconds(), err
+		return r.at.Sub(began).Seconds(), *r.Source, err
 	default:
-		return 0, errors.Join(fmt.Errorf("no result: %w", err), errors.New(stderr.String()))
+		return 0, conversion.Source{}, errors.Join(fmt.Errorf("no result: %w", err), errors.New(stderr.String()))
 	}
 }
 

@@ -115,7 +115,7 @@ func (l *lab) bytesRead(ctx context.Context, where *place, path string) (int64, 
 	}
 	defer stop()
 	mp3 := filepath.Join(l.scratch, "out.mp3")
-	if _, err := transcode(ctx, where.client, l.scratch, s, mp3, nil, nil); err != nil {
+	if _, _, err := transcode(ctx, where.client, l.scratch, s, mp3, nil, nil); err != nil {
 		return 0, err
 	}
 	return c.sent.Load(), os.Remove(mp3)

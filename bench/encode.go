@@ -19,7 +19,7 @@ func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
 	mp3 := filepath.Join(l.scratch, "out.mp3")
 	workers := func(n string) contender {
 		return contender{name: n, run: func(ctx context.Context) (float64, error) {
-			seconds, err := transcode(ctx, where.client, l.scratch, s, mp3, []string{"GOMAXPROCS=" + n}, nil)
+			seconds, _, err := transcode(ctx, where.client, l.scratch, s, mp3, []string{"GOMAXPROCS=" + n}, nil)
 			if err != nil {
 				return 0, err
 			}

@@ -32,7 +32,7 @@ func memory(ctx context.Context, l *lab) (results.Figure, error) {
 	defer cancel()
 	mp3 := filepath.Join(l.scratch, "out.mp3")
 	var w watcher
-	if _, err := transcode(ctx, nil, l.scratch, s, mp3, nil, w.watch); err != nil {
+	if _, _, err := transcode(ctx, nil, l.scratch, s, mp3, nil, w.watch); err != nil {
 		return results.Figure{}, err
 	}
 	f := results.Plain(float64(w.peak["transcoder"])/1000, "MB")

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"tonearm/bench/results"
+	"tonearm/internal/conversion"
 )
 
 // video is one input of a kind.
@@ -113,9 +114,13 @@ func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, e
 			return seconds, whole(ctx, mp3, float64(l.seconds(v.seconds)))
 		}
 	}
+	var read conversion.Source
 	taken, err := alternate(ctx, l.rounds,
 		contender{name: "transcoder", run: checked(func(ctx context.Context) (float64, error) {
-			return transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
+			var seconds float64
+			var err error
+			seconds, read, err = transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
+			return seconds, err
 		})},
 		contender{name: "ffmpeg -i URL", run: checked(func(ctx context.Context) (float64, error) {
 			return ffmpeg(ctx, where.client, s.url, mp3)
@@ -129,5 +134,6 @@ func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, e
 	}
 	f := compare(taken, "transcoder", "ffmpeg -i URL", "s")
 	f.More = map[string]float64{"curl_then_ffmpeg": results.Plain(taken["curl, then ffmpeg"].median(), "s").Ours}
+	f.Note = fmt.Sprintf("%s (%s), %d requests, %.1f MB", read.Read, read.ReadReason, read.Requests, float64(read.ReadBytes)/1e6)
 	return f, nil
 }
