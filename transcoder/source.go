@@ -17,7 +17,7 @@ import (
 // fetched is the source on its way to the local disk: all of it, or of an MP4
 // the chosen track alone.
 type fetched struct {
-	*spool
+	*spooled
 	object *source.Object
 	tracks []media.Track // of the object; nil where all of it is fetched
 	index  int           // of the chosen one
@@ -45,7 +45,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	stream, err := w.choose(ctx, f)
 	if err == nil {
 		if err = w.roomFor(stream.Size); err == nil {
-			f.spool, err = newSpool(path, stream.Size, stream.Seek)
+			f.spooled, err = newSpool(path, stream.Size, stream.Seek)
 		}
 		if err != nil {
 			stream.Close()
@@ -68,7 +68,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 func (f *fetched) close() {
 	f.cancel()
 	f.done.Wait()
-	f.f.Close()
+	f.File.Close()
 }
 
 // choose streams the chosen track where that can be read alone. Pictures are

@@ -5,29 +5,44 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"tonearm/internal/media/mp3"
+	"tonearm/internal/media/spool"
 )
 
 // Chunks are counted in frames of the MP3, so that they follow from the sound
 // alone. The frames of a constant bit rate at 44.1 kHz and its fractions are
 // padded in a pattern that repeats every 49 frames: chunks begin at multiples.
 const (
-	chunkFrames = 63 * 49           // 81 s at 44.1 kHz
-	leadFrames  = 3 * 49            // until an encoder that begins there goes on as one that never stopped
-	tailFrames  = mp3.Lookahead + 2 // for the seam; the last two hear the end of the chunk
+	period     = 49
+	shortest   = 40 * period // of a chunk, 51 s at 44.1 kHz: the lead is encoded twice
+	longest    = 2 * shortest
+	leadFrames = 3 * period        // until an encoder that begins there goes on as one that never stopped
+	tailFrames = mp3.Lookahead + 2 // for the seam; the last two hear the end of the chunk
 )
 
-// chunkSeconds is the length of a chunk at the MP3's sample rate.
-func chunkSeconds(rate int) float64 {
-	return float64(chunkFrames*mp3.FrameSamples(rate)) / float64(rate)
+// chunkFrames is how many frames a chunk has of a sound that is promised to have
+// so many seconds: an even number of chunks, all about as long. 0 means that the
+// sound is too short for two.
+func chunkFrames(seconds float64, rate int) int {
+	frames := int(seconds * float64(rate) / float64(mp3.FrameSamples(rate)))
+	if frames < 2*shortest {
+		return 0
+	}
+	chunks := 2 * (frames/(2*longest) + 1)
+	return (frames/(chunks*period) + 1) * period
 }
 
-// chunk is a stretch of sound for an encoder of its own.
+// chunk is a stretch of sound for an encoder of its own, which may read it while
+// it grows.
 type chunk struct {
-	file *os.File // 32-bit floats, channels in turn; has no name any more
-	lead int      // frames at its beginning that the chunk before has, too
+	sound *spool.File // 32-bit floats, channels in turn; has no name any more
+	lead  int         // frames at its beginning that the chunk before has, too
+
+	// Set before its sound ends.
 	last bool
+	none atomic.Bool // it was begun for sound that did not come
 
 	done chan struct{} // closed when run and err are set
 	run  []mp3.Frame
@@ -41,7 +56,7 @@ type splitter struct {
 	frame  int64         // bytes of sound in a frame
 	length int64         // frames of a chunk
 	slots  chan struct{} // one is taken for each chunk
-	emit   func(*chunk)  // is given whole chunks, in order
+	emit   func(*chunk)  // is given the chunks as they begin, in order
 
 	at     int64    // bytes that came
 	opened int64    // chunks begun
@@ -51,19 +66,24 @@ type splitter struct {
 // split reads sound to its end and returns how many bytes there were. It waits
 // for a free slot before it begins a chunk.
 func (s *splitter) split(ctx context.Context, r io.Reader) (int64, error) {
-	defer s.discard()
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := r.Read(buf)
-		if err := s.write(ctx, buf[:n]); err != nil {
-			return s.at, err
+		if err != nil && err != io.EOF {
+			err = fmt.Errorf("read sound: %w", err)
+		}
+		if failed := s.write(ctx, buf[:n]); failed != nil {
+			err = failed
 		}
 		if err == io.EOF {
 			s.finish()
 			return s.at, nil
 		}
 		if err != nil {
-			return s.at, fmt.Errorf("read sound: %w", err)
+			for _, c := range s.open {
+				c.sound.End(err)
+			}
+			return s.at, err
 		}
 	}
 }
@@ -79,7 +99,7 @@ func (s *splitter) end() int64 {
 func (s *splitter) write(ctx context.Context, b []byte) error {
 	for len(b) > 0 {
 		if len(s.open) > 0 && s.at == s.end() {
-			s.emit(s.open[0])
+			s.open[0].sound.End(nil)
 			s.open = s.open[1:]
 		}
 		if s.at == s.begin() {
@@ -90,7 +110,7 @@ func (s *splitter) write(ctx context.Context, b []byte) error {
 		next := min(s.end(), s.begin(), s.at+int64(len(b)))
 		piece := b[:next-s.at]
 		for _, c := range s.open {
-			if _, err := c.file.Write(piece); err != nil {
+			if _, err := c.sound.Write(piece); err != nil {
 				return fmt.Errorf("keep sound: %w", err)
 			}
 		}
@@ -110,26 +130,21 @@ func (s *splitter) begins(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("keep sound: %w", err)
 	}
-	s.open = append(s.open, &chunk{file: f, lead: int(min(leadFrames, s.opened*s.length)), done: make(chan struct{})})
+	c := &chunk{sound: spool.New(f), lead: int(min(leadFrames, s.opened*s.length)), done: make(chan struct{})}
+	s.open = append(s.open, c)
 	s.opened++
+	s.emit(c)
 	if err := os.Remove(f.Name()); err != nil { // nothing is left behind whatever happens
 		return fmt.Errorf("keep sound: %w", err)
 	}
 	return nil
 }
 
-// finish hands out the last chunk. One that was begun for sound that does not
-// come is none.
+// finish ends the last chunk, and perhaps one that was begun behind it.
 func (s *splitter) finish() {
-	if len(s.open) > 0 {
-		s.open[0].last = true
-		s.emit(s.open[0])
-		s.open = s.open[1:]
-	}
-}
-
-func (s *splitter) discard() {
-	for _, c := range s.open {
-		_ = c.file.Close()
+	for i, c := range s.open {
+		c.last = i == 0
+		c.none.Store(i > 0)
+		c.sound.End(nil)
 	}
 }

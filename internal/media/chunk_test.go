@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/iotest"
+
+	"tonearm/internal/media/mp3"
 )
 
 // counted returns n bytes of which each group of four tells its place.
@@ -49,6 +51,10 @@ func TestSplit(t *testing.T) {
 		for first := 0; want == 0 && size > 0 || first+tail < size; first += chunkBytes {
 			want++
 		}
+		if last := len(got) - 1; last >= 0 && got[last].none.Load() {
+			got[last].sound.Close()
+			got = got[:last]
+		}
 		if len(got) != want {
 			t.Fatalf("%d bytes: %d chunks, want %d", size, len(got), want)
 		}
@@ -67,22 +73,48 @@ func TestSplit(t *testing.T) {
 
 func contentOf(t *testing.T, c *chunk) []byte {
 	t.Helper()
-	defer c.file.Close()
-	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(c.file)
+	defer c.sound.Close()
+	b, err := io.ReadAll(c.sound.Follow())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
+// TestChunkFrames: chunks are even in number, about equal, and bounded; a short
+// sound has none.
+func TestChunkFrames(t *testing.T) {
+	for _, rate := range []int{8000, 24000, 32000, 44100, 48000} {
+		frame := float64(mp3.FrameSamples(rate)) / float64(rate) // seconds
+		for frames := 2; frames < 30000; frames += 7 {
+			n := chunkFrames(float64(frames)*frame, rate)
+			if n == 0 {
+				if frames >= 2*shortest+1 {
+					t.Fatalf("%d Hz: %d frames are no chunks", rate, frames)
+				}
+				continue
+			}
+			chunks := (frames + n - 1) / n
+			last := frames - (chunks-1)*n
+			if n%period != 0 || n < shortest || n > longest+period || chunks%2 != 0 || last < n-chunks*period {
+				t.Fatalf("%d Hz: %d frames: %d chunks of %d, the last of %d", rate, frames, chunks, n, last)
+			}
+		}
+	}
+}
+
 func TestSplitFails(t *testing.T) {
 	broken := errors.New("broken")
-	s := splitter{dir: t.TempDir(), frame: 16, length: 400, slots: make(chan struct{}, 9), emit: func(*chunk) { t.Error("a chunk of a broken sound") }}
+	var got []*chunk
+	s := splitter{dir: t.TempDir(), frame: 16, length: 400, slots: make(chan struct{}, 9), emit: func(c *chunk) { got = append(got, c) }}
 	if _, err := s.split(t.Context(), io.MultiReader(bytes.NewReader(counted(1000)), iotest.ErrReader(broken))); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
+	}
+	if len(got) != 1 {
+		t.Fatalf("%d chunks", len(got))
+	}
+	if b, err := io.ReadAll(got[0].sound.Follow()); len(b) != 1000 || !errors.Is(err, broken) {
+		t.Errorf("whoever reads the chunk gets %d bytes, %v", len(b), err)
 	}
 	s = splitter{dir: t.TempDir() + "/none", frame: 16, length: 400, slots: make(chan struct{}, 9)}
 	if _, err := s.split(t.Context(), bytes.NewReader(counted(1000))); err == nil {

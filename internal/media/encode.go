@@ -220,8 +220,8 @@ func (p plan) limits(spec EncodeSpec) []string {
 func (t Tool) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
 	c := command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
 		stream: spec.Source.stream}
-	if p.promised() >= 2*chunkSeconds(p.rate) {
-		o, _, err := t.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, progress: progress})
+	if frames := chunkFrames(p.promised(), p.rate); frames > 0 {
+		o, _, err := t.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
 		return o, err
 	}
 	c.args = append(append(c.args, p.encoderArgs()...),

@@ -24,20 +24,20 @@ type Growing interface {
 	Whole(ctx context.Context) error
 }
 
-// feed is a pipe that a growing source flows through.
+// feed is a pipe that a growing file flows through.
 type feed struct {
 	pipe *os.File // for ffmpeg
 	from io.ReadCloser
 	done sync.WaitGroup
-	err  error // of reading the source
+	err  error // of reading the file
 }
 
-func newFeed(g Growing) (*feed, error) {
+func newFeed(from io.ReadCloser) (*feed, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
-	f := &feed{pipe: r, from: g.Follow()}
+	f := &feed{pipe: r, from: from}
 	f.done.Go(func() {
 		defer w.Close()
 		_, err := io.CopyBuffer(w, onlyReader{f.from}, make([]byte, 256<<10))
@@ -50,7 +50,7 @@ func newFeed(g Growing) (*feed, error) {
 }
 
 // close ends what ffmpeg, which has ended, did not read, and returns what the
-// source's writer failed of before that.
+// file's writer failed of before that.
 func (f *feed) close() error {
 	f.pipe.Close()
 	f.from.Close()

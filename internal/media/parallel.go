@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,14 +23,14 @@ import (
 // the sample.
 //
 // The folder of the target holds the sound of workers + 2 chunks meanwhile, in
-// files without a name: 30 MB each for stereo at any rate.
+// files without a name: 36 MB each at most.
 type parallel struct {
 	decode   command               // its args end before the format of what it writes to
 	plan     plan                  // rate, channels, and bit rate or quality of the MP3
 	target   string                // of the frames behind their information frame; overwritten
 	maxBytes int64                 // of them
 	workers  int                   // as many as CPUs may be used where 0
-	frames   int                   // of a chunk; chunkFrames where 0
+	frames   int                   // of a chunk; see chunkFrames
 	progress func(seconds float64) // after each chunk; may be nil
 }
 
@@ -40,7 +39,6 @@ type parallel struct {
 // *Error where the MP3 would become too large.
 func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
 	e.workers = cmp.Or(e.workers, runtime.GOMAXPROCS(0))
-	e.frames = cmp.Or(e.frames, chunkFrames)
 	target, err := os.Create(e.target)
 	if err != nil {
 		return outcome{}, mp3.Cost{}, err
@@ -71,21 +69,21 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 		}
 	})
 	slots := make(chan struct{}, e.workers+2)
-	busy := make(chan struct{}, e.workers)
-	chunks := make(chan *chunk, cap(slots))
-	s := splitter{dir: filepath.Dir(e.target), frame: e.frameBytes(), length: int64(e.frames), slots: slots}
-	s.emit = func(c *chunk) {
-		chunks <- c // has room: a chunk needs a slot
+	chunks, begun := make(chan *chunk, cap(slots)), make(chan *chunk, cap(slots))
+	for range e.workers {
 		wg.Go(func() {
-			defer close(c.done)
-			busy <- struct{}{}
-			c.run, c.err = t.encodeChunk(ctx, e, c)
-			<-busy
+			for c := range begun { // the oldest first: the others wait for its slot
+				c.run, c.err = t.encodeChunk(ctx, e, c)
+				close(c.done)
+			}
 		})
 	}
+	s := splitter{dir: filepath.Dir(e.target), frame: e.frameBytes(), length: int64(e.frames), slots: slots}
+	s.emit = func(c *chunk) { begun <- c; chunks <- c } // have room: a chunk needs a slot
 	var size int64
 	wg.Go(func() {
 		defer sound.Close() // where the decoder is not done, it ends
+		defer close(begun)
 		defer close(chunks)
 		var err error
 		if size, err = s.split(ctx, sound); err != nil {
@@ -99,7 +97,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 		if err := j.add(ctx, c); err != nil {
 			fail(err)
 		}
-		_ = c.file.Close()
+		_ = c.sound.Close()
 		<-slots
 	}
 	wg.Wait()
@@ -130,18 +128,23 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
+	sound, err := newFeed(c.sound.Follow())
+	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	o, err := t.run(ctx, command{
-		path: e.target, stdin: c.file, formats: "f32le", decoders: "pcm_f32le",
+	o, err := t.start(ctx, command{ // however long the source takes
+		path: e.target, stdin: sound.pipe, formats: "f32le", decoders: "pcm_f32le",
 		input:   []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
 		args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
 		stdout:  &out,
 		timeout: e.decode.timeout,
 	})
-	if err != nil {
+	failed := sound.close()
+	if c.none.Load() {
+		return nil, nil
+	}
+	if err := errors.Join(failed, err); err != nil {
 		return nil, err
 	}
 	if err := o.failure(); err != nil {
@@ -169,7 +172,7 @@ type joining struct {
 // add waits for a chunk and joins its frames.
 func (j *joining) add(ctx context.Context, c *chunk) error {
 	<-c.done
-	if c.err != nil {
+	if c.err != nil || c.none.Load() {
 		return c.err
 	}
 	err := j.join(c)

@@ -75,7 +75,7 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 		t.Source = nil
 		return t.run(ctx, c)
 	}
-	f, err := newFeed(t.Source) // however long the source takes
+	f, err := newFeed(t.Source.Follow()) // however long the source takes
 	if err != nil {
 		return outcome{}, err
 	}

@@ -1,0 +1,93 @@
+// Package spool holds a file that is written from its beginning to its end while
+// others read it.
+package spool
+
+import (
+	"io"
+	"os"
+	"sync"
+)
+
+// File is such a file. One goroutine writes.
+type File struct {
+	*os.File
+
+	mu      sync.Mutex
+	written int64
+	done    bool
+	err     error         // why no more is written
+	changed chan struct{} // closed with each change, and replaced
+}
+
+// New takes an empty file, which is to be closed when nobody reads any more.
+func New(f *os.File) *File { return &File{File: f, changed: make(chan struct{})} }
+
+// Write appends.
+func (s *File) Write(p []byte) (int, error) {
+	n, err := s.File.Write(p)
+	s.change(func() { s.written += int64(n) })
+	return n, err
+}
+
+// End says that no more comes, and why, where that is not the end: whoever reads
+// on gets the error.
+func (s *File) End(err error) {
+	s.change(func() { s.done, s.err = true, err })
+}
+
+func (s *File) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Await waits until the file has n bytes, and returns how many it has. Where it
+// gets no more the error is that of End, or io.EOF; where closed is closed, os.ErrClosed.
+func (s *File) Await(n int64, closed <-chan struct{}) (int64, error) {
+	for {
+		s.mu.Lock()
+		written, done, err, changed := s.written, s.done, s.err, s.changed
+		s.mu.Unlock()
+		switch {
+		case written >= n:
+			return written, nil
+		case err != nil:
+			return written, err
+		case done:
+			return written, io.EOF
+		}
+		select {
+		case <-changed:
+		case <-closed:
+			return written, os.ErrClosed
+		}
+	}
+}
+
+// Follow reads the file from its beginning, as fast as it grows. Close ends a
+// Read that waits.
+func (s *File) Follow() io.ReadCloser { return &follower{s: s, closed: make(chan struct{})} }
+
+type follower struct {
+	s      *File
+	at     int64
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (f *follower) Read(p []byte) (int, error) {
+	written, err := f.s.Await(f.at+1, f.closed)
+	if err != nil {
+		return 0, err
+	}
+	n, err := f.s.ReadAt(p[:min(int64(len(p)), written-f.at)], f.at)
+	f.at += int64(n)
+	return n, err
+}
+
+func (f *follower) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
+}
