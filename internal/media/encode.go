@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -63,14 +64,17 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	}
 	frames := target + ".frames"
 	defer os.Remove(frames)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	again := t.lookAgain(ctx, spec.Source)
 	s, err := t.sound(ctx, spec, p, frames, progress)
 	if err != nil {
+		cancel()
+		_, _ = again()
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	if spec.Source.late {
-		if err := t.lookAgain(ctx, &spec.Source); err != nil {
-			return Encoded{}, fmt.Errorf("encode: %w", err)
-		}
+	if spec.Source, err = again(); err != nil {
+		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
 	tag, err := t.tag(ctx, spec, p)
 	if err != nil {
@@ -89,18 +93,28 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	return p.encoded(spec, result, s, tag), nil
 }
 
-// lookAgain takes what stands behind the sound, now that all of it is there.
-func (t Tool) lookAgain(ctx context.Context, source *Info) error {
-	if err := t.Source.Whole(ctx); err != nil {
-		return fmt.Errorf("read the source: %w", err)
+// lookAgain takes what may stand behind the sound, as soon as all of the source
+// is there. wait returns the source with that.
+func (t Tool) lookAgain(ctx context.Context, source Info) (wait func() (Info, error)) {
+	if !source.late {
+		return func() (Info, error) { return source, nil }
 	}
-	t.Source = nil
-	info, err := t.Probe(ctx, source.Path)
-	if err != nil {
-		return err
+	var looking sync.WaitGroup
+	var again Info
+	var err error
+	looking.Go(func() {
+		if err = t.Source.Whole(ctx); err != nil {
+			err = fmt.Errorf("read the source: %w", err)
+			return
+		}
+		t.Source = nil
+		again, err = t.Probe(ctx, source.Path)
+	})
+	return func() (Info, error) {
+		looking.Wait()
+		source.meta, source.Title, source.attached = again.meta, again.Title, again.attached
+		return source, err
 	}
-	source.meta, source.Title, source.attached = info.meta, info.Title, info.attached
-	return nil
 }
 
 // sound is an MP3 without its tag, and what was done to make it.
