@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -27,13 +28,13 @@ import (
 	"tonearm/internal/client"
 )
 
-// creates measures how many uploads a gateway announces in a second, with users
-// in MariaDB, a queue in Redis and objects in MinIO: once with records in
-// SQLite, as `tonearm up` keeps them, and once with the gateway's own program
-// and records in MongoDB, or what stands in for it.
+// creates measures how many uploads a second a gateway takes on, its users in
+// MariaDB, its queue in Redis, the bucket in MinIO: in `tonearm up` with records
+// in SQLite, then as a program of its own with records in MongoDB, or in what
+// stands in for that. One error fails it.
 func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
-	only, mongo, mongoURI := "redis,mariadb,minio", "mongodb", os.Getenv("TONEARM_TEST_MONGO_URI")
-	if mongoURI == "" {
+	only, mongo, records := "redis,mariadb,minio", "mongodb", os.Getenv("TONEARM_TEST_MONGO_URI")
+	if records == "" {
 		only, mongo = only+",ferretdb", "ferretdb"
 	}
 	s, err := startServers(ctx, nil, l.scratch, only)
@@ -41,9 +42,6 @@ func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 		return results.Figure{}, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if mongoURI == "" {
-		mongoURI = s.env["FERRETDB"]
-	}
 	flags := []string{
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--open-registration",
 		"--users", s.env["MYSQL"] + "tonearm", "--queue", "redis://" + s.env["REDIS"] + "/0",
@@ -53,28 +51,33 @@ func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 	if err != nil {
 		return results.Figure{}, err
 	}
-	levels, err := announce(ctx, l, up, "sqlite", s)
+	levels, err := l.announce(ctx, up, "sqlite", s)
 	up.Stop()
 	if err != nil {
 		return results.Figure{}, fmt.Errorf("records in SQLite: %w", err)
 	}
 	best := slices.MaxFunc(levels, level.compare)
-	f := results.Plain(best.rate, "1/s")
-	f.More = map[string]float64{}
-	more := func(name string, value float64) { f.More[name] = results.Plain(value, "").Ours }
-	for _, v := range levels {
-		more("at_"+strconv.Itoa(v.atOnce), v.rate)
-	}
-	more("p50_ms", best.took.median())
-	more("p99_ms", best.took.percentile(99))
-	f.Note = best.String()
-
-	gateway, err := startGateway(ctx, l.scratch, append(flags, "--records", mongoURI)...)
+	flush, err := flushes(l.scratch)
 	if err != nil {
 		return results.Figure{}, err
 	}
-	levels, err = announce(ctx, l, gateway.Up, mongo, s)
-	gateway.stop()
+	f := results.Plain(best.rate, "1/s")
+	f.More = map[string]float64{}
+	more := func(name string, value float64) { f.More[name] = results.Plain(value, "").Ours }
+	more("p50_ms", best.took.median())
+	more("p99_ms", best.took.percentile(99))
+	more("disk_flush_ms", flush.median())
+	for _, v := range levels {
+		more("at_"+strconv.Itoa(v.atOnce), v.rate)
+	}
+	f.Note = best.String()
+
+	up, stop, err := startGateway(ctx, l.scratch, append(flags, "--records", cmp.Or(records, s.env["FERRETDB"]))...)
+	if err != nil {
+		return results.Figure{}, err
+	}
+	levels, err = l.announce(ctx, up, mongo, s)
+	stop()
 	if err != nil {
 		return results.Figure{}, fmt.Errorf("records in %s: %w", mongo, err)
 	}
@@ -89,57 +92,52 @@ func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 // level is what was seen with so many clients at once.
 type level struct {
 	atOnce int
-	rate   float64            // uploads announced in a second
+	rate   float64            // uploads a second
 	took   sample             // milliseconds
 	busy   map[string]float64 // cores, by program
 }
 
-func (l level) compare(other level) int { return int(l.rate - other.rate) }
+func (l level) compare(other level) int { return cmp.Compare(l.rate, other.rate) }
 
 func (l level) String() string {
-	var busy []string
+	s := fmt.Sprintf("%d at once, cores busy:", l.atOnce)
 	for _, name := range slices.Sorted(maps.Keys(l.busy)) {
-		busy = append(busy, fmt.Sprintf("%s %.2f", name, l.busy[name]))
+		if l.busy[name] >= 0.05 {
+			s += fmt.Sprintf(" %s %.2f", name, l.busy[name])
+		}
 	}
-	return fmt.Sprintf("%d at once, cores busy: %s", l.atOnce, strings.Join(busy, ", "))
+	return s
 }
 
-// announce announces uploads with more and more clients at once, as fast as
-// they are answered.
-func announce(ctx context.Context, l *lab, gateway *stack.Up, name string, s *servers) ([]level, error) {
-	const users, each = 8, 4 * time.Second
-	var clients []*client.Client
-	for i := range users {
+// announce announces uploads to a gateway, with more and more clients at once.
+// Each sends the next one when it has an answer.
+func (l *lab) announce(ctx context.Context, gateway *stack.Up, name string, s *servers) ([]level, error) {
+	var users []*client.Client // several: one has 32 connections at most
+	for i := range 8 {
 		c, err := gateway.Client(ctx, fmt.Sprintf("user%d@%s.example.org", i, name))
 		if err != nil {
 			return nil, err
 		}
-		clients = append(clients, c)
+		users = append(users, c)
 	}
-	programs := map[string]int{"gateway": gateway.PID, "client": os.Getpid()}
-	for _, pid := range children(s.cmd.Process.Pid) {
-		name, _ := held(pid)
-		name, _, _ = strings.Cut(name, "-")
-		programs[name] = pid
-	}
+	programs := append(children(s.cmd.Process.Pid), os.Getpid(), gateway.PID)
 	var levels []level
 	for _, atOnce := range []int{1, 4, 16, 64, 256} {
 		v := level{atOnce: atOnce, busy: map[string]float64{}}
 		before, began := computed(programs), time.Now()
-		end := began.Add(each / time.Duration(l.shorten))
-		var mu sync.Mutex
+		end := began.Add(3 * time.Second / time.Duration(l.shorten))
+		took := make([]sample, atOnce)
 		g, ctx := errgroup.WithContext(ctx)
 		for i := range atOnce {
 			g.Go(func() error {
-				for n := 0; time.Now().Before(end); n++ {
-					start := time.Now()
-					_, err := clients[i%users].Create(ctx, fmt.Sprintf("%d-%d-%d", atOnce, i, n), api.NewConversion{Filename: "bench.mp4", Size: 1 << 20})
-					if err != nil {
+				for start := began; start.Before(end); {
+					key := fmt.Sprintf("%d %d %d", atOnce, i, len(took[i]))
+					if _, err := users[i%len(users)].Create(ctx, key, api.NewConversion{Filename: "bench.mp4", Size: 1 << 20}); err != nil {
 						return err
 					}
-					mu.Lock()
-					v.took = append(v.took, 1000*time.Since(start).Seconds())
-					mu.Unlock()
+					now := time.Now()
+					took[i] = append(took[i], 1000*now.Sub(start).Seconds())
+					start = now
 				}
 				return nil
 			})
@@ -148,70 +146,92 @@ func announce(ctx context.Context, l *lab, gateway *stack.Up, name string, s *se
 			return nil, fmt.Errorf("%d at once: %w", atOnce, err)
 		}
 		seconds := time.Since(began).Seconds()
+		v.took = slices.Concat(took...)
 		v.rate = float64(len(v.took)) / seconds
 		for name, cpu := range computed(programs) {
 			v.busy[name] = (cpu - before[name]) / seconds
 		}
-		fmt.Fprintln(os.Stderr, name, v.rate, v.took.median(), v.took.percentile(99), v)
 		levels = append(levels, v)
 	}
 	return levels, nil
 }
 
-// computed returns how many seconds each process has computed.
-func computed(pids map[string]int) map[string]float64 {
-	const ticks = 100 // a second, everywhere
+// computed returns how many seconds processes have computed, by program.
+func computed(pids []int) map[string]float64 {
+	const ticks = 100 // a second, on every Linux
 	cpu := map[string]float64{}
-	for name, pid := range pids {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		if words := strings.Fields(rest); len(words) > 12 {
-			user, _ := strconv.Atoi(words[11])
-			system, _ := strconv.Atoi(words[12])
-			cpu[name] = float64(user+system) / ticks
+	for _, pid := range pids {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
+		_, rest, _ := bytes.Cut(stat, []byte(") "))
+		words := strings.Fields(string(rest))
+		if len(words) < 13 {
+			continue // it ended, or this is no Linux
 		}
+		user, _ := strconv.Atoi(words[11])
+		system, _ := strconv.Atoi(words[12])
+		name, _ := held(pid)
+		name, _, _ = strings.Cut(name, "-") // a version
+		cpu[name] += float64(user+system) / ticks
 	}
 	return cpu
 }
 
-// gateway is bin/gateway.
-type gateway struct {
-	*stack.Up
-	cmd     *exec.Cmd
-	drained chan struct{}
-}
-
-// startGateway returns once it serves.
-func startGateway(ctx context.Context, scratch string, args ...string) (*gateway, error) {
-	keys := filepath.Join(scratch, "signing-keys.pem")
-	if _, err := jwttoken.LoadOrCreate(keys); err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, "bin/gateway", append(args, "--signing-keys", keys)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	log, err := cmd.StderrPipe()
+// flushes measures the milliseconds that the disk takes to keep two pages of a
+// file: each record in SQLite waits for it.
+func flushes(dir string) (sample, error) {
+	f, err := os.CreateTemp(dir, "flushed-")
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("bin/gateway (make build makes it): %w", err)
-	}
-	g := &gateway{Up: &stack.Up{PID: cmd.Process.Pid}, cmd: cmd, drained: make(chan struct{})}
-	var seen strings.Builder
-	lines := bufio.NewScanner(io.TeeReader(log, &seen))
-	for listening := 0; listening < 2 && lines.Scan(); { // first the admin port
-		var line struct{ Msg, Address string }
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
-			listening++
-			g.Server = "http://" + line.Address
+	defer func() { _ = f.Close() }()
+	var took sample
+	for range 200 {
+		began := time.Now()
+		if _, err := f.Write(make([]byte, 8<<10)); err != nil {
+			return nil, err
 		}
+		if err := f.Sync(); err != nil {
+			return nil, err
+		}
+		took = append(took, 1000*time.Since(began).Seconds())
 	}
-	go func() { defer close(g.drained); _, _ = io.Copy(io.Discard, log) }()
-	return g, nil
+	return took, nil
 }
 
-func (g *gateway) stop() {
-	_ = g.cmd.Cancel()
-	<-g.drained
-	_ = g.cmd.Wait()
+// startGateway runs bin/gateway, and returns once it serves.
+func startGateway(ctx context.Context, scratch string, args ...string) (_ *stack.Up, stop func(), err error) {
+	keys := filepath.Join(scratch, "signing-keys.pem")
+	if _, err := jwttoken.LoadOrCreate(keys); err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.CommandContext(ctx, "bin/gateway", append(args, "--signing-keys", keys)...) //nolint:gosec // MongoDB is where the user says
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("bin/gateway (make build makes it): %w", err)
+	}
+	drained := make(chan struct{})
+	stop = func() {
+		_ = cmd.Cancel()
+		<-drained
+		_ = cmd.Wait()
+	}
+	var seen strings.Builder
+	lines := bufio.NewScanner(io.TeeReader(log, &seen))
+	for listening := 0; lines.Scan(); {
+		var line struct{ Msg, Address string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.Msg != "listening" {
+			continue
+		}
+		if listening++; listening == 2 { // the admin port was the first
+			go func() { defer close(drained); _, _ = io.Copy(io.Discard, log) }()
+			return &stack.Up{Server: "http://" + line.Address, PID: cmd.Process.Pid}, stop, nil
+		}
+	}
+	close(drained)
+	stop()
+	return nil, nil, fmt.Errorf("bin/gateway did not start: %s", &seen)
 }
