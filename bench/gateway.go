@@ -72,7 +72,8 @@ func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 	}
 	f.Note = best.String()
 
-	up, stop, err := startGateway(ctx, l.scratch, append(flags, "--records", cmp.Or(records, s.env["FERRETDB"]))...)
+	up, stop, err := startGateway(ctx, l.scratch, append(flags,
+		"--records", cmp.Or(records, s.env["FERRETDB"]), "--records-database", "tonearm_bench")...)
 	if err != nil {
 		return results.Figure{}, err
 	}
@@ -121,7 +122,7 @@ func (l *lab) announce(ctx context.Context, gateway *stack.Up, name string, s *s
 		users = append(users, c)
 	}
 	programs := append(children(s.cmd.Process.Pid), os.Getpid(), gateway.PID)
-	var levels []level
+	var levels []level // in 15 s: after 30 a dispatcher begins to look for the uploads
 	for _, atOnce := range []int{1, 4, 16, 64, 256} {
 		v := level{atOnce: atOnce, busy: map[string]float64{}}
 		before, began := computed(programs), time.Now()
