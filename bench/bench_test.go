@@ -28,7 +28,7 @@ func TestNames(t *testing.T) {
 	names := strings.Fields(out.String())
 	for _, want := range []string{
 		"source.bytes_over_audio", "source.loopback_2m_cam", "source.1g_20m_default", "source.200m_50m_cam",
-		"encode.one_hour_2_workers", "latency.overhead_p50_ms",
+		"encode.one_hour_2_workers", "latency.overhead_p50_ms", "gateway.creates_per_s",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not measured", want)
@@ -95,6 +95,36 @@ func TestMedian(t *testing.T) {
 		if got := tt.s.median(); got != tt.want {
 			t.Errorf("%v: %v, want %v", tt.s, got, tt.want)
 		}
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	var hundred sample
+	for i := range 100 {
+		hundred = append(hundred, float64(100-i))
+	}
+	for _, tt := range []struct {
+		s    sample
+		want float64
+	}{{sample{3}, 3}, {sample{9, 1}, 9}, {hundred, 99}, {hundred[1:], 99}, {append(hundred, 1000), 100}} {
+		if got := tt.s.percentile(99); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.s, got, tt.want)
+		}
+	}
+}
+
+func TestLevel(t *testing.T) {
+	l := level{atOnce: 16, busy: map[string]float64{"tonearm": 1.234, "minio": 0.01, "bench": 0.4}}
+	if got, want := l.String(), "16 at once, cores busy: bench 0.40 tonearm 1.23"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestComputed(t *testing.T) {
+	for computed([]int{os.Getpid()})["bench.test"] == 0 { // it computes meanwhile
+	}
+	if got := computed([]int{0}); len(got) > 0 {
+		t.Errorf("of no process: %v", got)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Bench measures Tonearm beside what people would run in its place, and writes
 // the figures to bench/results.json:
 //
-//	go run ./bench              everything (make bench; 15 minutes)
+//	go run ./bench              everything (make bench; 16 minutes)
 //	go run ./bench source.200m  what has a name that begins so
 //	go run ./bench -report      docs/performance.md from the figures alone
 //	go run ./bench -list        the names

@@ -29,6 +29,7 @@ func measurements() []measurement {
 			{"encode.one_hour_2_workers", oneHour},
 			{"latency.overhead_p50_ms", latency},
 			{"memory.source_50gb_mb", memory},
+			{"gateway.creates_per_s", creates},
 		})
 }
 

@@ -51,6 +51,12 @@ func (s sample) median() float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
+// percentile returns the value that p of a hundred are not above.
+func (s sample) percentile(p int) float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	return sorted[(len(sorted)*p+99)/100-1]
+}
+
 func (s sample) spread() results.Range { return results.NewRange(slices.Min(s), slices.Max(s)) }
 
 // compare makes the figure of two contenders of more than one round each.

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -26,7 +21,7 @@ const bucket = "bench"
 
 // store is a MinIO, as the tests start it.
 type store struct {
-	cmd     *exec.Cmd
+	*servers
 	network *link.Namespace
 	port    string
 	objects map[string]object // by path of the file
@@ -38,60 +33,26 @@ type object struct {
 	size      int64
 }
 
-// startStore starts MinIO in a network. It is built where there is a network,
-// if it has to be.
+// startStore starts MinIO in a network.
 func startStore(ctx context.Context, network *link.Namespace, scratch string) (*store, error) {
-	servers := filepath.Join(scratch, "servers")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", servers, "./test/servers").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the servers (run this in the repository's root): %w: %s", err, out)
-	}
-	args := []string{"-only", "minio"}
+	var args []string
 	if network != nil {
-		if out, err := exec.CommandContext(ctx, servers, "-only", "minio", "--", "true").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build MinIO: %w: %s", err, out)
-		}
-		args = append(args, "-addr", "0.0.0.0")
+		args = []string{"-addr", "0.0.0.0"}
 	}
-	s := &store{cmd: exec.CommandContext(context.WithoutCancel(ctx), servers, args...), network: network, objects: map[string]object{}}
-	s.cmd.Stderr = os.Stderr
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for this process
-	out, err := s.cmd.StdoutPipe()
+	started, err := startServers(ctx, network, scratch, "minio", args...)
 	if err != nil {
 		return nil, err
 	}
-	if err := network.Do(s.cmd.Start); err != nil { // it ends with the thread that starts it by its own doing
-		return nil, fmt.Errorf("start the servers: %w", err)
-	}
-	if s.port, err = portOf(out); err == nil {
+	s := &store{servers: started, network: network, objects: map[string]object{}}
+	address, err := url.Parse(s.env["S3"])
+	if err == nil {
+		s.port = address.Port()
 		err = s.makeBucket(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
-}
-
-// portOf reads where the servers say that MinIO is.
-func portOf(out io.Reader) (string, error) {
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if address, ok := strings.CutPrefix(lines.Text(), "export TONEARM_TEST_S3='"); ok {
-			u, err := url.Parse(strings.TrimSuffix(address, "'"))
-			if err != nil {
-				return "", err
-			}
-			return u.Port(), nil
-		}
-	}
-	return "", errors.New("MinIO did not start")
-}
-
-func (s *store) close() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	if err := s.cmd.Wait(); err != nil {
-		return fmt.Errorf("servers: %w", err)
-	}
-	return nil
 }
 
 // client returns a client that takes the store to be at host, and reaches it

@@ -45,7 +45,8 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	if err != nil {
 		return nil, err
 	}
-	if in.Key != "" {
+	parts := req.Parts || req.Size > maxSinglePut
+	if parts && in.Key != "" { // else the record's index tells, and saves the look
 		out, err := g.repeated(ctx, user, in.Key, hash)
 		if !errors.Is(err, conversion.ErrNotFound) {
 			return out, err
@@ -58,7 +59,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	if err != nil {
 		return nil, err
 	}
-	if req.Parts || req.Size > maxSinglePut {
+	if parts {
 		size := partSize(req.Size)
 		c.Upload = &conversion.Upload{PartSize: size, Parts: int((req.Size + size - 1) / size)}
 		if c.Upload.ID, err = g.o.Blobs.CreateUpload(ctx, c.Object.Key); err != nil {
@@ -69,12 +70,12 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		if c.Upload != nil {
 			g.abort(ctx, c.Object.Key, c.Upload.ID)
 		}
-		if errors.Is(err, conversion.ErrExists) && in.Key != "" { // the same request won
+		if errors.Is(err, conversion.ErrExists) && in.Key != "" { // the same request came before
 			return g.repeated(ctx, user, in.Key, hash)
 		}
 		return nil, err
 	}
-	g.o.Log.Info("conversion created", "conversion_id", c.ID, "size", c.Object.Size, "parts", c.Upload != nil)
+	g.o.Log.Info("conversion created", "conversion_id", c.ID, "size", c.Object.Size, "parts", parts)
 	return g.withUpload(ctx, http.StatusCreated, user, c)
 }
 

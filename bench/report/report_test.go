@@ -19,6 +19,7 @@ const sampleFigures = `{
   "source.loopback_20m_default": {"ours": 1, "peer": 1.2, "ratio": 1.2, "unit": "s"},
   "source.bytes_over_audio": {"ours": 1.043, "unit": "", "note": "of 6 MP4s, all"},
   "latency.overhead_p50_ms": {"ours": 131.4, "unit": "ms", "spread": {"ours": [101, 190]}, "more": {"ffmpeg": 412}},
+  "gateway.creates_per_s": {"ours": 1578, "unit": "1/s", "more": {"p50_ms": 9.5, "p99_ms": 31, "disk_flush_ms": 0.2, "at_1": 700, "at_4": 900, "at_16": 1578, "at_64": 1500, "at_256": 1400, "ferretdb": 512, "ferretdb_p50_ms": 7, "ferretdb_p99_ms": 21}, "note": "16 at once, cores busy: tonearm 0.90"},
   "scale.rss_mb": {"ours": 41, "unit": "MB", "nodes": ["of another program"]}
 }`
 
@@ -53,12 +54,15 @@ func TestPage(t *testing.T) {
 		"- 1 Gbit/s, 1 ms, MP4, 2 Mbit/s, camera: 2.00 s against 1.90 s",
 		"| `source.bytes_over_audio` | 1.04 |",
 		"131 ms (101 to 190)",
+		"took on 1578 a second at best, half of them within 9.50 ms and 99 of 100 within 31.0 ms",
+		"took on 512 a second",
+		"16 at once, cores busy: tonearm 0.90.",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "one_hour", "memory.", "scale.", "%!"} {
+	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "records in MongoDB", "one_hour", "memory.", "scale.", "%!"} {
 		if strings.Contains(page, other) {
 			t.Errorf("the page has %q", other)
 		}

@@ -124,6 +124,7 @@ func run(ctx context.Context, s *scratch, only string, command []string) (int, e
 		name, value, _ := strings.Cut(line, "=")
 		fmt.Printf("export %s='%s'\n", name, value)
 	}
+	_ = os.Stdout.Close() // whoever reads it knows that this is all
 	select {
 	case <-ctx.Done():
 		return 0, nil

@@ -25,7 +25,8 @@ import (
 type Store struct {
 	path  string
 	read  *sql.DB
-	write *sql.DB // one connection: writers of this process queue up fairly
+	write *sql.DB       // one connection: writers of this process do not meet in the file
+	turn  chan struct{} // holds one while somebody writes
 }
 
 // busyTimeout is how long a statement waits for another process to finish its
@@ -45,7 +46,7 @@ func Open(path string) (*Store, error) {
 	}
 	dsn := (&url.URL{Scheme: "file", Path: absolute}).String() + fmt.Sprintf(
 		"?_pragma=busy_timeout(%d)&_pragma=synchronous(FULL)&_txlock=immediate", busyTimeout.Milliseconds())
-	s := &Store{path: path}
+	s := &Store{path: path, turn: make(chan struct{}, 1)}
 	if s.read, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -54,6 +55,7 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxIdleConns(4)
 	s.write.SetMaxOpenConns(1)
 	return s, nil
 }
@@ -100,12 +102,24 @@ func milliseconds(t time.Time) any {
 func (s *Store) Create(ctx context.Context, c conversion.Conversion) error {
 	args, err := row(c)
 	if err == nil {
-		_, err = s.write.ExecContext(ctx, insert, args...)
+		_, err = s.exec(ctx, insert, args...)
 	}
 	if err != nil {
 		return fmt.Errorf("create conversion %s: %w", c.ID, known(err))
 	}
 	return nil
+}
+
+// exec writes. Who came first goes first: of those that wait for a connection
+// database/sql would take anyone, and some would wait long.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+		return s.write.ExecContext(ctx, query, args...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // known turns a violated unique index into conversion.ErrExists.
@@ -198,7 +212,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*conversion.C
 		if err != nil {
 			return c, fmt.Errorf("update conversion %s: %w", id, err)
 		}
-		result, err := s.write.ExecContext(ctx, replace, append(args, revision)...)
+		result, err := s.exec(ctx, replace, append(args, revision)...)
 		if err != nil {
 			return c, fmt.Errorf("update conversion %s: %w", id, known(err))
 		}
@@ -212,7 +226,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*conversion.C
 func (s *Store) Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error {
 	encoded, err := json.Marshal(wakeAt)
 	if err == nil {
-		_, err = s.write.ExecContext(ctx, `UPDATE conversion
+		_, err = s.exec(ctx, `UPDATE conversion
 			SET wake_at = ?, document = json_set(document, '$.outbox', json('[]'), '$.wake_at', json(?))
 			WHERE id = ? AND revision = ?`, milliseconds(wakeAt), string(encoded), id, revision)
 	}
@@ -283,7 +297,7 @@ func (s *Store) many(ctx context.Context, condition string, args []any, limit in
 
 // Purge removes a tombstone.
 func (s *Store) Purge(ctx context.Context, id string) error {
-	_, err := s.write.ExecContext(ctx, `DELETE FROM conversion WHERE id = ? AND state = ?`, id, conversion.Deleted)
+	_, err := s.exec(ctx, `DELETE FROM conversion WHERE id = ? AND state = ?`, id, conversion.Deleted)
 	if err != nil {
 		return fmt.Errorf("purge conversion %s: %w", id, err)
 	}
