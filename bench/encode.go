@@ -26,7 +26,7 @@ func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
 			return seconds, whole(ctx, mp3, float64(l.seconds(hour)))
 		}}
 	}
-	taken, err := alternate(ctx, l.rounds, workers("2"), workers("1"))
+	taken, err := alternate(ctx, min(l.rounds, 2), workers("2"), workers("1"))
 	if err != nil {
 		return results.Figure{}, err
 	}
