@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// usage is how much processor time each program of the node has used.
+type usage struct {
+	wall     time.Duration
+	programs map[string]float64 // seconds
+}
+
+var started = time.Now()
+
+// clockTick is the unit of /proc/PID/stat on every Linux that Go runs on.
+const clockTick = 100
+
+// processors looks at all processes in this namespace, which are the node's and
+// those beside it. up is tonearm up, the other processes of that program are its
+// object store.
+func processors(up int) usage {
+	u := usage{time.Since(started), map[string]float64{}}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path) // '' if it has ended meanwhile
+		arguments, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		program, _, _ := bytes.Cut(arguments, []byte{0})
+		name := filepath.Base(string(program))
+		switch pid := filepath.Base(filepath.Dir(path)); {
+		case pid == strconv.Itoa(up):
+			name = "tonearm up"
+		case name == "tonearm":
+			name = "object store"
+		case pid == strconv.Itoa(os.Getpid()):
+			name = "uploads and attempts"
+		}
+		u.programs[name] += seconds(stat)
+	}
+	return u
+}
+
+// seconds is the processor time in a process's stat, in user and system mode:
+// the 12th and 13th word after its name, which is in brackets.
+func seconds(stat []byte) float64 {
+	words := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(words) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(words[11], 64)
+	system, _ := strconv.ParseFloat(words[12], 64)
+	return (user + system) / clockTick
+}
+
+// since is what was used after before.
+func (u usage) since(before usage) usage {
+	d := usage{u.wall - before.wall, maps.Clone(u.programs)}
+	for name, s := range before.programs {
+		d.programs[name] -= s
+	}
+	return d
+}
+
+// sorted returns the programs, the one that used most first, and all they used.
+func (u usage) sorted() (names []string, all float64) {
+	for name, s := range u.programs {
+		names, all = append(names, name), all+s
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(u.programs[b], u.programs[a]) })
+	return names, all
+}
+
+// shares says who used a twentieth or more.
+func (u usage) shares() string {
+	names, all := u.sorted()
+	var shares []string
+	for _, name := range names {
+		if share := u.programs[name] / all; share >= .05 {
+			shares = append(shares, fmt.Sprintf("%s %.0f %%", name, 100*share))
+		}
+	}
+	return fmt.Sprintf("processors %.0f %% busy: %s", 100*all/u.wall.Seconds()/float64(runtime.NumCPU()), strings.Join(shares, ", "))
+}
+
+// table lists them for people, with the time per file.
+func (u usage) table(files int) string {
+	names, all := u.sorted()
+	var t strings.Builder
+	for _, name := range names {
+		if s := u.programs[name]; s >= .01*all {
+			fmt.Fprintf(&t, "  %-24s %8.1f s %7.2f ms a file\n", name, s, 1000*s/float64(files))
+		}
+	}
+	return t.String()
+}
