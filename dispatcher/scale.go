@@ -66,6 +66,14 @@ func (d *Dispatcher) left(ctx context.Context, class conversion.Class, running [
 	return p.leftOf(running, now), nil
 }
 
+// began notes an attempt that runs, for left. Where no target asks for that,
+// nothing would ever forget it either.
+func (d *Dispatcher) began(class conversion.Class, ref launch.Ref, size int64, at time.Time) {
+	if d.o.Target > 0 {
+		d.pace[class].began(ref, size, at)
+	}
+}
+
 // backlog is the work of one class at a moment.
 type backlog struct {
 	queued time.Duration // work in the messages that wait

@@ -4,6 +4,9 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
 )
 
 func TestJobs(t *testing.T) {
@@ -126,5 +129,16 @@ func TestScaling(t *testing.T) {
 			t.Errorf("seed %d: %d at a time", seed, most)
 		}
 		t.Logf("seed %d: drained after %.2f of the target, at most %d at a time", seed, now.Seconds()/target.Seconds(), most)
+	}
+}
+
+// Only with a target is there somebody who forgets what has ended.
+func TestWithoutTargetNothingIsNoted(t *testing.T) {
+	for target, want := range map[time.Duration]int{0: 0, time.Minute: 1} {
+		d := &Dispatcher{o: Options{Target: target}, pace: map[conversion.Class]*pace{conversion.CPU: newPace()}}
+		d.began(conversion.CPU, launch.Ref{ConversionID: "c", Attempt: 1}, 1, time.Now())
+		if got := len(d.pace[conversion.CPU].underway); got != want {
+			t.Errorf("target %s: %d attempts are noted, want %d", target, got, want)
+		}
 	}
 }

@@ -132,7 +132,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	if err != nil {
 		return fmt.Errorf("launch attempt %s: %w", ref, err)
 	}
-	d.pace[c.Class].began(ref, c.Object.Size, now)
+	d.began(c.Class, ref, c.Object.Size, now)
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
 	return nil
