@@ -39,6 +39,7 @@ func openNode(o options) (*node, error) {
 		return nil, err
 	}
 	config.QPS, config.Burst = 200, 400
+	config.ContentType = "application/vnd.kubernetes.protobuf"
 	kube, err := kubernetes.NewForConfig(rest.AddUserAgent(config, "measure"))
 	if err != nil {
 		return nil, err

@@ -72,10 +72,14 @@ func scale(ctx context.Context, n *node) (map[string]results.Figure, error) {
 }
 
 func (s *scaling) rounds(ctx context.Context) (map[string]results.Figure, error) {
-	figures, rss := map[string]results.Figure{}, map[string]float64{}
+	figures, held := map[string]results.Figure{}, map[string]float64{}
+	var last memory
 	for _, round := range scaleRounds {
 		files := max(1, round/s.shorten)
 		before := processors(s.up.PID)
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.up.PID), []byte("5"), 0o200); err != nil {
+			return nil, fmt.Errorf("forget the peak of memory: %w", err)
+		}
 		perFile, err := s.round(ctx, files)
 		if err == nil {
 			err = s.check(ctx)
@@ -87,14 +91,13 @@ func (s *scaling) rounds(ctx context.Context) (map[string]results.Figure, error)
 		f := results.Plain(perFile, "ms")
 		f.Note = fmt.Sprintf("%d Jobs at a time; %s", scaleJobs, used.shares())
 		figures[fmt.Sprintf("scale.ms_per_file_%d", round)] = f
-		resident, _ := s.memory()
-		rss[fmt.Sprintf("after_%d", round)] = results.Plain(resident, "MB").Ours
-		fmt.Printf("%d files: %.1f ms a file, tonearm up has %.1f MB\n%s", files, perFile, resident, used.table(files))
+		last = memoryOf(s.up.PID)
+		held[fmt.Sprintf("after_%d", round)] = results.Plain(last.now, "MB").Ours
+		fmt.Printf("%d files: %.1f ms a file, tonearm up has %.1f MB\n%s", files, perFile, last.now, used.table(files))
 	}
 	jobs, _, _ := s.pods.count()
-	_, peak := s.memory()
-	f := results.Plain(peak, "MB")
-	f.More = rss
+	f := results.Plain(last.peak, "MB")
+	f.More, f.Note = held, fmt.Sprintf("the peak; %.0f MB are pages of the program's file", last.file)
 	figures["scale.rss_mb"] = f
 	figures["scale.jobs_per_upload"] = results.Plain(float64(jobs)/float64(s.files), "")
 	return figures, nil
@@ -270,22 +273,4 @@ samples:
 		total += v
 	}
 	return total
-}
-
-// memory is what tonearm up holds resident and the most it held, in MB.
-func (s *scaling) memory() (now, peak float64) {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.up.PID))
-	for line := range strings.Lines(string(status)) {
-		words := strings.Fields(line)
-		if len(words) == 3 {
-			kb, _ := strconv.ParseFloat(words[1], 64)
-			switch words[0] {
-			case "VmRSS:":
-				now = kb / 1000
-			case "VmHWM:":
-				peak = kb / 1000
-			}
-		}
-	}
-	return now, peak
 }

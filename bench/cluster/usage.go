@@ -22,6 +22,10 @@ type usage struct {
 
 var started = time.Now()
 
+// others is what this machine does besides; with much of it, times are not worth
+// much.
+const others = "other work here"
+
 // clockTick is the unit of /proc/PID/stat on every Linux that Go runs on.
 const clockTick = 100
 
@@ -45,7 +49,9 @@ func processors(up int) usage {
 			name = "uploads and attempts"
 		}
 		u.programs[name] += seconds(stat)
+		u.programs[others] -= seconds(stat)
 	}
+	u.programs[others] += machine()
 	return u
 }
 
@@ -59,6 +65,19 @@ func seconds(stat []byte) float64 {
 	user, _ := strconv.ParseFloat(words[11], 64)
 	system, _ := strconv.ParseFloat(words[12], 64)
 	return (user + system) / clockTick
+}
+
+// machine is the processor time of everything on this machine: the sum of the
+// first line's numbers up to stolen time, but for the idle fourth and fifth.
+func machine() (all float64) {
+	stat, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(stat), "\n")
+	for i, word := range strings.Fields(line) {
+		if ticks, err := strconv.ParseFloat(word, 64); err == nil && i < 9 && i != 4 && i != 5 {
+			all += ticks / clockTick
+		}
+	}
+	return all
 }
 
 // since is what was used after before.
@@ -101,4 +120,30 @@ func (u usage) table(files int) string {
 		}
 	}
 	return t.String()
+}
+
+// memory is what a process holds resident, in MB.
+type memory struct {
+	now, peak float64
+	file      float64 // of now: pages of files, such as the program's own
+}
+
+func memoryOf(pid int) (m memory) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		words := strings.Fields(line)
+		if len(words) != 3 {
+			continue
+		}
+		kb, _ := strconv.ParseFloat(words[1], 64)
+		switch words[0] {
+		case "VmRSS:":
+			m.now = kb / 1000
+		case "VmHWM:":
+			m.peak = kb / 1000
+		case "RssFile:":
+			m.file = kb / 1000
+		}
+	}
+	return m
 }
