@@ -56,7 +56,7 @@ func (n *node) startKWOK(ctx context.Context) (classes string, stop func(), err 
 		return "", nil, err
 	}
 	defer func() { _ = log.Close() }()
-	kwok := exec.CommandContext(ctx, "kwok", "--kubeconfig", os.Getenv("TONEARM_TEST_KUBECONFIG"), "--config", config)
+	kwok := exec.CommandContext(ctx, "kwok", "--kubeconfig", os.Getenv("TONEARM_TEST_KUBECONFIG"), "--config", config) //nolint:gosec // the node tells where it is
 	kwok.Stdout, kwok.Stderr = log, log
 	if err := kwok.Start(); err != nil {
 		return "", nil, fmt.Errorf("KWOK (make scale-test builds it): %w", err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,6 +86,7 @@ func (s *scaling) rounds(ctx context.Context) (map[string]results.Figure, error)
 			err = s.check(ctx)
 		}
 		if err != nil {
+			s.printWarnings()
 			return nil, fmt.Errorf("round of %d files: %w", files, err)
 		}
 		used := processors(s.up.PID).since(before)
@@ -200,9 +202,14 @@ func (s *scaling) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = until(ctx, "all Jobs are gone", func(ctx context.Context) (bool, error) {
-		jobs, err := s.kube.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{Limit: 1})
-		return err == nil && len(jobs.Items) == 0, err
+	err = until(ctx, "all Jobs and pods are gone", func(ctx context.Context) (bool, error) {
+		one := metav1.ListOptions{Limit: 1}
+		jobs, err := s.kube.BatchV1().Jobs(namespace).List(ctx, one)
+		if err != nil || len(jobs.Items) > 0 {
+			return false, err
+		}
+		pods, err := s.kube.CoreV1().Pods(namespace).List(ctx, one)
+		return err == nil && len(pods.Items) == 0, err
 	})
 	if err != nil {
 		return err
@@ -211,7 +218,7 @@ func (s *scaling) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.ReadFile(filepath.Join(s.scratch, "scale.log"))
+	log, err := s.log()
 	if err != nil {
 		return err
 	}
@@ -223,10 +230,24 @@ func (s *scaling) check(ctx context.Context) error {
 		return fmt.Errorf("%d Jobs seen, %g made, of %d files", jobs, posted, s.files)
 	case most > scaleJobs:
 		return fmt.Errorf("%d Jobs at a time, %d are allowed", most, scaleJobs)
-	case bytes.Contains(log, []byte(throttled)):
+	case strings.Contains(log, throttled):
 		return errors.New("a call of tonearm up to the API server waited for more than a second for the client's own limit")
 	}
 	return nil
+}
+
+func (s *scaling) log() (string, error) {
+	log, err := os.ReadFile(filepath.Join(s.scratch, "scale.log"))
+	return string(log), err
+}
+
+// printWarnings prints the last of what tonearm up complained of.
+func (s *scaling) printWarnings() {
+	log, _ := s.log()
+	warnings := slices.DeleteFunc(slices.Collect(strings.Lines(log)), func(line string) bool {
+		return strings.Contains(line, "level=INFO")
+	})
+	fmt.Print(strings.Join(warnings[max(0, len(warnings)-20):], ""))
 }
 
 // throttled is what the client of the API server logs when its own limit has
