@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -505,6 +506,32 @@ func TestPod(t *testing.T) {
 	tr.stop(r)
 	if spec, err := json.Marshal(pod.Spec); err != nil || strings.Contains(string(spec), "serviceAccountToken") {
 		t.Errorf("a token of the service account is in %s, %v", spec, err)
+	}
+}
+
+// The Job of an attempt that has ended by itself does not wait for its pod to go,
+// which costs the cluster less.
+func TestStopAfterTheEnd(t *testing.T) {
+	tr := try(t, nil)
+	r := tr.start(nil)
+	tr.leader(r).Do(t, launchtest.Command{Do: launchtest.Exit, Code: 10})
+	tr.want(r, launch.Exited, "")
+	pod := tr.pod(r)
+	finalizers := func(patch string) {
+		t.Helper()
+		_, err := tr.CoreV1().Pods(pod.Namespace).Patch(context.WithoutCancel(t.Context()), pod.Name, types.StrategicMergePatchType,
+			[]byte(`{"metadata": {"`+patch+`": ["tonearm/test"]}}`), metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	finalizers("finalizers") // it stays
+	defer finalizers("$deleteFromPrimitiveList/finalizers")
+	if err := tr.l.Stop(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.BatchV1().Jobs(pod.Namespace).Get(t.Context(), pod.Labels[batchv1.JobNameLabel], metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("its Job: got %v, want not found", err)
 	}
 }
 

@@ -172,8 +172,11 @@ func (l *Launcher) stopJob(ctx context.Context, r launch.Ref) error {
 		return err
 	}
 	l.mark(name, true)
-	// In the foreground: while the Job is there, its pod is.
-	err = l.jobs.Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationForeground)})
+	propagation := metav1.DeletePropagationForeground // while the Job is there, its pod is
+	if l.exited(name) {
+		propagation = metav1.DeletePropagationBackground // nothing runs any more, and it is less work for the cluster
+	}
+	err = l.jobs.Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &propagation})
 	if err != nil && !apierrors.IsNotFound(err) {
 		l.mark(name, false)
 		return err
@@ -204,6 +207,14 @@ func (l *Launcher) mark(name string, stopping bool) {
 	if t := l.attempts[name]; t != nil {
 		t.stopping = stopping
 	}
+}
+
+// exited says whether an attempt has ended by itself.
+func (l *Launcher) exited(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.attempts[name]
+	return t != nil && t.ended && t.end.Reason == launch.Exited
 }
 
 // await waits for c.
