@@ -95,7 +95,8 @@ func (s *scaling) rounds(ctx context.Context) (map[string]results.Figure, error)
 		figures[fmt.Sprintf("scale.ms_per_file_%d", round)] = f
 		last = memoryOf(s.up.PID)
 		held[fmt.Sprintf("after_%d", round)] = results.Plain(last.now, "MB").Ours
-		fmt.Printf("%d files: %.1f ms a file, tonearm up has %.1f MB\n%s", files, perFile, last.now, used.table(files))
+		_, most, _ := s.pods.count()
+		fmt.Printf("%d files: %.1f ms a file, at most %d Jobs at a time, tonearm up has %.1f MB\n%s", files, perFile, most, last.now, used.table(files))
 	}
 	jobs, _, _ := s.pods.count()
 	f := results.Plain(last.peak, "MB")
