@@ -40,7 +40,7 @@ type measurement struct {
 // measurements lists all, in the order in which they are taken.
 func measurements() []measurement {
 	return []measurement{
-		{[]string{"scale.jobs_per_upload", "scale.rss_mb", "scale.ms_per_file_100", "scale.ms_per_file_1000", "scale.ms_per_file_10000"}, scale},
+		{[]string{"scale.jobs_per_upload", "scale.rss_mb", "scale.ms_per_file_100", "scale.ms_per_file_1000", "scale.ms_per_file_10000"}, measureScale},
 	}
 }
 

@@ -44,7 +44,7 @@ type scaling struct {
 	files  int     // so far
 }
 
-func scale(ctx context.Context, n *node) (map[string]results.Figure, error) {
+func measureScale(ctx context.Context, n *node) (map[string]results.Figure, error) {
 	classes, stop, err := n.startKWOK(ctx)
 	if err != nil {
 		return nil, err
