@@ -29,6 +29,7 @@ type options struct {
 	only    []string // beginnings of names; none for all
 	out     string   // file of the figures
 	shorten int      // divides numbers of files, to try the program itself
+	keda    string   // folder of its operator and its CRDs
 }
 
 // measurement is one run, and the names of the figures that come of it.
@@ -39,7 +40,12 @@ type measurement struct {
 
 // measurements lists all, in the order in which they are taken.
 func measurements() []measurement {
-	return []measurement{}
+	return []measurement{
+		{[]string{"dispatch.event_to_pod_p50_ms", "dispatch.keda_p50_ms"}, measureLatency},
+		{[]string{"dispatch.jobs_per_file_burst"}, measureBurst},
+		{[]string{"scaling.drained_over_target"}, measureScaling},
+		{[]string{"short.files_per_minute"}, measureShort},
+	}
 }
 
 func main() {
@@ -48,6 +54,7 @@ func main() {
 	rate := flag.Float64("pod", 0, "carry out the attempt that the environment names, at so many bytes of its source a second, and convert nothing")
 	flag.StringVar(&o.out, "out", "bench/results.json", "`file` that the figures go to")
 	flag.IntVar(&o.shorten, "shorten", 1, "divide the numbers of files, to try this program")
+	flag.StringVar(&o.keda, "keda", "", "`folder` that scripts/keda printed")
 	flag.Parse()
 	o.only = flag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
