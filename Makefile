@@ -6,7 +6,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm test large-test cluster-test dashboards-test bench images lint clean
+.PHONY: help demo up build tonearm test large-test cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah;
 
 cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
 	scripts/cluster-test
+
+scale-test: ## ten thousand conversions on a real API server, with simulated pods: bench/results.json and docs/performance.md (Linux, root; 20 minutes); BENCH='NAME…' for some
+	scripts/scale-test $(BENCH); status=$$?; go run ./bench -report && exit $$status
 
 dashboards-test: ## every query of the dashboards on a real Prometheus that scrapes a mixed batch (2 minutes); DRAW=DIR draws the panels
 	@scripts/setup ffmpeg prometheus
