@@ -57,7 +57,7 @@ dashboards-test: ## every query of the dashboards on a real Prometheus that scra
 
 lint: $(LINT) $(VULN) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff
-	@for m in test/ferretdb test/node kustomize/check dashboards; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
+	@for m in test/ferretdb test/node kustomize/check dashboards bench/plot; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
 	$(LINT) run ./...
 	@scripts/vulnerabilities $(VULN)
 

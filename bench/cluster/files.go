@@ -50,7 +50,7 @@ func work(ctx context.Context, c *client.Client, sources [][]byte) (time.Duratio
 			return 0, err
 		}
 	}
-	return time.Since(began), nil
+	return time.Since(began).Round(100 * time.Millisecond), nil
 }
 
 // done waits until a conversion is done.

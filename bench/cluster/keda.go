@@ -260,7 +260,7 @@ func (k *keda) burst(ctx context.Context, strategy string, files, most int) (bur
 		}
 		return n == files, err
 	})
-	took := time.Since(pushed)
+	took := time.Since(pushed).Round(100 * time.Millisecond)
 	if err == nil {
 		err = k.node.idle(ctx)
 	}

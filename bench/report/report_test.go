@@ -19,6 +19,9 @@ const sampleFigures = `{
   "source.loopback_20m_default": {"ours": 1, "peer": 1.2, "ratio": 1.2, "unit": "s"},
   "source.bytes_over_audio": {"ours": 1.043, "unit": "", "note": "of 6 MP4s, all"},
   "latency.overhead_p50_ms": {"ours": 131.4, "unit": "ms", "spread": {"ours": [101, 190]}, "more": {"ffmpeg": 412}},
+  "dispatch.event_to_pod_p50_ms": {"ours": 12.2, "peer": 628, "ratio": 51, "unit": "ms", "more": {"p99": 38, "keda_p99": 908}},
+  "dispatch.keda_p50_ms": {"ours": 628, "unit": "ms", "more": {"default_p50": 16675}},
+  "short.files_per_minute": {"ours": 120, "peer": 40, "ratio": 3, "unit": "files/min", "more": {"jobs": 9}, "note": "300 clips"},
   "scale.rss_mb": {"ours": 41, "unit": "MB", "nodes": ["of another program"]}
 }`
 
@@ -53,12 +56,16 @@ func TestPage(t *testing.T) {
 		"- 1 Gbit/s, 1 ms, MP4, 2 Mbit/s, camera: 2.00 s against 1.90 s",
 		"| `source.bytes_over_audio` | 1.04 |",
 		"131 ms (101 to 190)",
+		"is there 12.2 ms after the end of its upload (median; p99 38.0 ms)",
+		"each second, its fastest, and 16675 ms with its default",
+		"\n\n## Short files\n\nWhere",
+		"120 files a minute in 9 Jobs, against 40.0 with",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "one_hour", "memory.", "scale.", "%!"} {
+	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "one_hour", "memory.", "scale.", "scaling.", "For a burst", "%!"} {
 		if strings.Contains(page, other) {
 			t.Errorf("the page has %q", other)
 		}
