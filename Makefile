@@ -47,8 +47,8 @@ images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah;
 cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
 	scripts/cluster-test
 
-scale-test: ## ten thousand conversions on a real API server, with simulated pods: bench/results.json and docs/performance.md (Linux, root; 20 minutes); BENCH='NAME…' for some
-	scripts/scale-test $(BENCH); status=$$?; go run ./bench -report && exit $$status
+scale-test: ## ten thousand conversions, KEDA beside Tonearm, a burst and short files on a real API server: bench/results.json and docs/performance.md (Linux, root; 45 minutes); BENCH='NAME…' for some
+	scripts/scale-test $(BENCH); status=$$?; go run ./bench -report && (cd bench/plot && go run . ../scaling.csv ../../docs/scaling.png) && exit $$status
 
 dashboards-test: ## every query of the dashboards on a real Prometheus that scrapes a mixed batch (2 minutes); DRAW=DIR draws the panels
 	@scripts/setup ffmpeg prometheus

@@ -60,7 +60,7 @@ func done(ctx context.Context, c *client.Client, id string) error {
 		got, err = c.Wait(ctx, id, got.Revision)
 	}
 	if err == nil && got.State != conversion.Done {
-		err = fmt.Errorf("conversion %s ended as %s: %+v", id, got.State, got.Error)
+		err = fmt.Errorf("conversion %s ended as %s: %w", id, got.State, got.Error)
 	}
 	return err
 }

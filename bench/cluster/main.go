@@ -54,7 +54,7 @@ func main() {
 	rate := flag.Float64("pod", 0, "carry out the attempt that the environment names, at so many bytes of its source a second, and convert nothing")
 	flag.StringVar(&o.out, "out", "bench/results.json", "`file` that the figures go to")
 	flag.IntVar(&o.shorten, "shorten", 1, "divide the numbers of files, to try this program")
-	flag.StringVar(&o.keda, "keda", "", "`folder` that scripts/keda printed")
+	flag.StringVar(&o.keda, "keda", "", "`folder` of KEDA's operator and CRDs, as scripts/keda prints it")
 	flag.Parse()
 	o.only = flag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

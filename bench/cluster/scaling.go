@@ -58,6 +58,9 @@ func measureScaling(ctx context.Context, n *node) (_ map[string]results.Figure, 
 	if err != nil {
 		return nil, err
 	}
+	if len(samples) == 0 {
+		return nil, errors.New("the dispatcher's gauges could not be read")
+	}
 	if err := write(filepath.Join(filepath.Dir(n.out), "scaling.csv"), samples); err != nil {
 		return nil, err
 	}
@@ -113,7 +116,7 @@ func parse(text io.Reader) ([]float64, error) {
 	lines := bufio.NewScanner(text)
 	for lines.Scan() {
 		for i, name := range gauges {
-			if value, ok := strings.CutPrefix(lines.Text(), name+`{class="cpu"} `); ok {
+			if value, ok := strings.CutPrefix(lines.Text(), name+`{class="cpu",service="dispatcher"} `); ok {
 				if _, err := fmt.Sscan(value, &values[i]); err != nil {
 					return nil, fmt.Errorf("%s: %w", name, err)
 				}

@@ -35,9 +35,7 @@ func measureShort(ctx context.Context, n *node) (map[string]results.Figure, erro
 	if err != nil {
 		return nil, err
 	}
-	f := results.Plain(ours, "files/min")
-	ratio := ours / one
-	f.Peer, f.Ratio = &one, &ratio
+	f := results.Rate(ours, one, "files/min")
 	f.More = map[string]float64{"jobs": jobs, "peer_jobs": jobsOfOne}
 	f.Note = fmt.Sprintf("%d clips of 5 s, 3 Jobs at a time; up to %d files a Job against one", len(clips), many)
 	return map[string]results.Figure{"short.files_per_minute": f}, nil
