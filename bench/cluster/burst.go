@@ -90,7 +90,7 @@ func (k *keda) burst(ctx context.Context, strategy string, files, most int) (bur
 	if err != nil {
 		return burstOf{}, err
 	}
-	err = until(ctx, 10*time.Minute, "KEDA's workers", func(ctx context.Context) (bool, error) {
+	err = await(ctx, 10*time.Minute, "KEDA's workers", func(ctx context.Context) (bool, error) {
 		n, err := k.redis.Get(ctx, strategy+":done").Int()
 		if errors.Is(err, redis.Nil) {
 			return false, nil

@@ -73,7 +73,7 @@ func (n *node) startKEDA(ctx context.Context) (_ *keda, err error) {
 	if err != nil {
 		return k, err
 	}
-	return k, until(ctx, time.Minute, "KEDA", func(ctx context.Context) (bool, error) {
+	return k, await(ctx, time.Minute, "KEDA", func(ctx context.Context) (bool, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:18081/readyz", nil)
 		if err != nil {
 			return false, err

@@ -71,7 +71,7 @@ func (s *seen) of(key string) []time.Time {
 // next waits for one more object with that key than there were, and returns when
 // it was seen.
 func (s *seen) next(ctx context.Context, key string, were int) (at time.Time, err error) {
-	err = until(ctx, 2*time.Minute, "a pod for "+key, func(context.Context) (bool, error) {
+	err = await(ctx, 2*time.Minute, "a pod for "+key, func(context.Context) (bool, error) {
 		all := s.of(key)
 		if len(all) > were {
 			at = all[were]
@@ -81,8 +81,8 @@ func (s *seen) next(ctx context.Context, key string, were int) (at time.Time, er
 	return at, err
 }
 
-// until waits for a condition.
-func until(ctx context.Context, limit time.Duration, what string, holds wait.ConditionWithContextFunc) error {
+// await waits for a condition.
+func await(ctx context.Context, limit time.Duration, what string, holds wait.ConditionWithContextFunc) error {
 	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, limit, true, holds); err != nil {
 		return fmt.Errorf("wait for %s: %w", what, err)
 	}
@@ -91,7 +91,7 @@ func until(ctx context.Context, limit time.Duration, what string, holds wait.Con
 
 // idle waits until no Job is left that has not ended.
 func (n *node) idle(ctx context.Context) error {
-	return until(ctx, 5*time.Minute, "an idle node", func(ctx context.Context) (bool, error) {
+	return await(ctx, 5*time.Minute, "an idle node", func(ctx context.Context) (bool, error) {
 		list, err := n.kube.BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, err
@@ -113,7 +113,7 @@ func (n *node) stop(ctx context.Context, up *stack.Up) error {
 // remove deletes a namespace with all that is in it.
 func (n *node) remove(ctx context.Context, namespace string) error {
 	ctx = context.WithoutCancel(ctx)
-	return until(ctx, 2*time.Minute, "the end of namespace "+namespace, func(ctx context.Context) (bool, error) {
+	return await(ctx, 2*time.Minute, "the end of namespace "+namespace, func(ctx context.Context) (bool, error) {
 		err := n.kube.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{})
 		if err == nil || apierrors.IsConflict(err) {
 			return false, nil
