@@ -68,12 +68,11 @@ func run(table, picture string) error {
 			l.at.Legend.Add(l.name, line)
 		}
 	}
-	for _, p := range []*plot.Plot{work, jobs} {
-		p.Y.Max *= 1.1
-	}
+	work.Y.Max *= 1.1
+	jobs.Y.Max *= 1.5 // room for the legend
 	canvas := vgimg.NewWith(vgimg.UseWH(720, 400), vgimg.UseDPI(72))
-	rows := plot.Align([][]*plot.Plot{{work}, {jobs}}, vgdraw.Tiles{Rows: 2, Cols: 1, PadY: 12, PadTop: 8, PadBottom: 8, PadLeft: 8, PadRight: 12},
-		vgdraw.New(canvas))
+	rows := plot.Align([][]*plot.Plot{{work}, {jobs}},
+		vgdraw.Tiles{Rows: 2, Cols: 1, PadY: 12, PadTop: 8, PadBottom: 8, PadLeft: 8, PadRight: 12}, vgdraw.New(canvas))
 	work.Draw(rows[0][0])
 	jobs.Draw(rows[1][0])
 	return save(picture, canvas.Image())
@@ -82,7 +81,13 @@ func run(table, picture string) error {
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Y.Label.Text = title
-	p.Y.Min = 0
+	p.X.Min, p.Y.Min = 0, 0
+	p.X.Tick.Marker = plot.TickerFunc(func(low, high float64) (ticks []plot.Tick) {
+		for x := low; x <= high; x += 60 {
+			ticks = append(ticks, plot.Tick{Value: x, Label: strconv.Itoa(int(x))})
+		}
+		return ticks
+	})
 	p.Legend.Top = true
 	for _, f := range []*font.Font{&p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font} {
 		f.Size, f.Variant = 11, "Sans"
