@@ -47,8 +47,8 @@ images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah;
 cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
 	scripts/cluster-test
 
-scale-test: ## ten thousand conversions on a real API server, with simulated pods: bench/results.json and docs/performance.md (Linux, root; 20 minutes); BENCH='NAME…' for some
-	scripts/scale-test $(BENCH); status=$$?; go run ./bench -report && exit $$status
+scale-test: ## ten thousand conversions, KEDA beside Tonearm, a burst and short files on a real API server: bench/results.json and docs/performance.md (Linux, root; 45 minutes); BENCH='NAME…' for some
+	scripts/scale-test $(BENCH); status=$$?; go run ./bench -report && (cd bench/plot && go run . ../scaling.csv ../../docs/scaling.png) && exit $$status
 
 dashboards-test: ## every query of the dashboards on a real Prometheus that scrapes a mixed batch (2 minutes); DRAW=DIR draws the panels
 	@scripts/setup ffmpeg prometheus
@@ -57,7 +57,7 @@ dashboards-test: ## every query of the dashboards on a real Prometheus that scra
 
 lint: $(LINT) $(VULN) ## linters, module files, vulnerabilities where their database can be reached
 	go mod tidy -diff
-	@for m in test/ferretdb test/node kustomize/check dashboards; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
+	@for m in test/ferretdb test/node kustomize/check dashboards bench/plot; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
 	$(LINT) run ./...
 	@scripts/vulnerabilities $(VULN)
 

@@ -29,6 +29,7 @@ type options struct {
 	only    []string // beginnings of names; none for all
 	out     string   // file of the figures
 	shorten int      // divides numbers of files, to try the program itself
+	keda    string   // folder of its operator and its CRDs
 }
 
 // measurement is one run, and the names of the figures that come of it.
@@ -41,6 +42,10 @@ type measurement struct {
 func measurements() []measurement {
 	return []measurement{
 		{[]string{"scale.jobs_per_upload", "scale.rss_mb", "scale.ms_per_file_100", "scale.ms_per_file_1000", "scale.ms_per_file_10000"}, measureScale},
+		{[]string{"dispatch.event_to_pod_p50_ms", "dispatch.keda_p50_ms"}, measureLatency},
+		{[]string{"dispatch.jobs_per_file_burst"}, measureBurst},
+		{[]string{"scaling.drained_over_target"}, measureScaling},
+		{[]string{"short.files_per_minute"}, measureShort},
 	}
 }
 
@@ -50,6 +55,7 @@ func main() {
 	rate := flag.Float64("pod", 0, "carry out the attempt that the environment names, at so many bytes of its source a second, and convert nothing")
 	flag.StringVar(&o.out, "out", "bench/results.json", "`file` that the figures go to")
 	flag.IntVar(&o.shorten, "shorten", 1, "divide the numbers of files, to try this program")
+	flag.StringVar(&o.keda, "keda", "", "`folder` of KEDA's operator and CRDs, as scripts/keda prints it")
 	flag.Parse()
 	o.only = flag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

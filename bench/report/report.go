@@ -122,9 +122,11 @@ func races(all map[string]results.Figure) (races []race) {
 	return races
 }
 
-// has tells the template which figures there are.
-func has(all map[string]results.Figure) func(string) bool {
-	return func(name string) bool { _, ok := all[name]; return ok }
+// has tells the template whether there are all of these figures.
+func has(all map[string]results.Figure) func(...string) bool {
+	return func(names ...string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { _, ok := all[name]; return !ok })
+	}
 }
 
 // spread writes a value with its spread: 1.2 s (1.1 to 1.4).

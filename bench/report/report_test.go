@@ -20,6 +20,9 @@ const sampleFigures = `{
   "source.bytes_over_audio": {"ours": 1.043, "unit": "", "note": "of 6 MP4s, all"},
   "latency.overhead_p50_ms": {"ours": 131.4, "unit": "ms", "spread": {"ours": [101, 190]}, "more": {"ffmpeg": 412}},
   "gateway.creates_per_s": {"ours": 1578, "unit": "1/s", "more": {"p50_ms": 9.5, "p99_ms": 31, "disk_flush_ms": 0.2, "at_1": 700, "at_4": 900, "at_16": 1578, "at_64": 1500, "at_256": 1400, "ferretdb": 512, "ferretdb_p50_ms": 7, "ferretdb_p99_ms": 21}, "note": "16 at once, cores busy: tonearm 0.90"},
+  "dispatch.event_to_pod_p50_ms": {"ours": 12.2, "peer": 628, "ratio": 51, "unit": "ms", "more": {"p99": 38, "keda_p99": 908}},
+  "dispatch.keda_p50_ms": {"ours": 628, "unit": "ms", "more": {"default_p50": 16675}},
+  "short.files_per_minute": {"ours": 120, "peer": 40, "ratio": 3, "unit": "files/min", "more": {"jobs": 9}, "note": "300 clips"},
   "scale.rss_mb": {"ours": 41, "unit": "MB", "nodes": ["of another program"]}
 }`
 
@@ -57,12 +60,16 @@ func TestPage(t *testing.T) {
 		"took on 1578 a second at best, half of them within 9.50 ms and 99 of 100 within 31.0 ms",
 		"took on 512 a second",
 		"16 at once, cores busy: tonearm 0.90.",
+		"is there 12.2 ms after the end of its upload (median; p99 38.0 ms)",
+		"each second, its fastest, and 16675 ms with its default",
+		"\n\n## Short files\n\nWhere",
+		"120 files a minute in 9 Jobs, against 40.0 with",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "records in MongoDB", "one_hour", "memory.", "scale.", "%!"} {
+	for _, other := range []string{"no value", "The store on the same machine.", "Nothing explains", "records in MongoDB", "one_hour", "memory.", "scale.", "scaling.", "For a burst", "%!"} {
 		if strings.Contains(page, other) {
 			t.Errorf("the page has %q", other)
 		}

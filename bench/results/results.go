@@ -38,6 +38,15 @@ func Against(ours, peer float64, unit string) Figure {
 	return Figure{Ours: ours, Peer: &peer, Ratio: &ratio, Unit: unit}
 }
 
+// Rate returns the figure of something that is better the larger it is, beside
+// its peer's.
+func Rate(ours, peer float64, unit string) Figure {
+	f := Against(ours, peer, unit)
+	ratio := rounded(ours / peer)
+	f.Ratio = &ratio
+	return f
+}
+
 // Plain returns a figure without a peer.
 func Plain(ours float64, unit string) Figure { return Figure{Ours: rounded(ours), Unit: unit} }
 
