@@ -197,7 +197,6 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	}
 	if moved {
 		d.metrics.done(c)
-		d.pace[c.Class].observe(c.Object.Size, c.FinishedAt.Sub(c.StartedAt))
 		d.o.Log.Info("conversion done", "conversion_id", id, "attempt", n,
 			"audio_seconds", c.MP3.Duration, "mp3_bytes", c.MP3.Size)
 	}

@@ -136,7 +136,8 @@ func (d *Dispatcher) carry(ctx context.Context, after conversion.Conversion, non
 		return nil, fmt.Errorf("begin carried attempt %s: %w", launch.Ref(ref), err)
 	}
 	if begun {
-		d.began(c.Class, launch.Ref(by.Launch), c.Object.Size, c.StartedAt)
+		d.pace[c.Class].over(launch.Ref(by.Launch), c.StartedAt, after.State == conversion.Done)
+		d.pace[c.Class].began(launch.Ref(by.Launch), c.Object.Size, c.StartedAt)
 		d.metrics.claimed(c)
 		d.metrics.carried.WithLabelValues(string(c.Class)).Inc()
 		d.o.Log.Info("attempt carried", "conversion_id", c.ID, "attempt", c.Attempt, "launch", launch.Ref(by.Launch), "files", by.Files)

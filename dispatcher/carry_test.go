@@ -147,7 +147,7 @@ func TestNotCarried(t *testing.T) {
 		}, want: 1},
 		"too late": {
 			next:  func(w *world) string { return w.queuedWith("owner", sized(w, 10)) },
-			while: func(w *world) { w.clock.advance(15 * time.Minute) }, want: 1,
+			while: func(w *world) { w.clock.advance(15*time.Minute + 10*time.Second) }, want: 1,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

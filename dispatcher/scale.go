@@ -66,14 +66,6 @@ func (d *Dispatcher) left(ctx context.Context, class conversion.Class, running [
 	return p.leftOf(running, now), nil
 }
 
-// began notes an attempt that runs, for left. Where no target asks for that,
-// nothing would ever forget it either.
-func (d *Dispatcher) began(class conversion.Class, ref launch.Ref, size int64, at time.Time) {
-	if d.o.Target > 0 {
-		d.pace[class].began(ref, size, at)
-	}
-}
-
 // backlog is the work of one class at a moment.
 type backlog struct {
 	queued time.Duration // work in the messages that wait
@@ -168,6 +160,19 @@ func (p *pace) began(ref launch.Ref, size int64, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.underway[ref] = underway{size, at}
+}
+
+// over forgets an attempt that does not run any more, and learns from it how
+// long one takes its place, its launch's start and end included. done tells that
+// it made an MP3.
+func (p *pace) over(ref launch.Ref, at time.Time, done bool) {
+	p.mu.Lock()
+	u, known := p.underway[ref]
+	delete(p.underway, ref)
+	p.mu.Unlock()
+	if known && done {
+		p.observe(u.size, at.Sub(u.began))
+	}
 }
 
 // unknown returns those of running that nobody has noted, and forgets the others

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 )
 
@@ -132,13 +131,28 @@ func TestScaling(t *testing.T) {
 	}
 }
 
-// Only with a target is there somebody who forgets what has ended.
-func TestWithoutTargetNothingIsNoted(t *testing.T) {
-	for target, want := range map[time.Duration]int{0: 0, time.Minute: 1} {
-		d := &Dispatcher{o: Options{Target: target}, pace: map[conversion.Class]*pace{conversion.CPU: newPace()}}
-		d.began(conversion.CPU, launch.Ref{ConversionID: "c", Attempt: 1}, 1, time.Now())
-		if got := len(d.pace[conversion.CPU].underway); got != want {
-			t.Errorf("target %s: %d attempts are noted, want %d", target, got, want)
-		}
+// TestPaceOver: an attempt is learnt from once, when it ends, and only if it made
+// something.
+func TestPaceOver(t *testing.T) {
+	began := time.Now()
+	p, ref := newPace(), launch.Ref{ConversionID: "c", Attempt: 1}
+	learnt := func(done bool) bool {
+		before := p.n
+		p.over(ref, began.Add(time.Hour), done)
+		return p.n != before
+	}
+	if learnt(true) {
+		t.Error("learnt from an attempt that nobody knew")
+	}
+	p.began(ref, 1e6, began)
+	if learnt(false) {
+		t.Error("learnt from a failure")
+	}
+	p.began(ref, 1e6, began)
+	if !learnt(true) || p.of(1, 1e6) < time.Minute {
+		t.Errorf("not learnt: %s", p.of(1, 1e6))
+	}
+	if learnt(true) || len(p.underway) != 0 {
+		t.Error("not forgotten")
 	}
 }

@@ -132,7 +132,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	if err != nil {
 		return fmt.Errorf("launch attempt %s: %w", ref, err)
 	}
-	d.began(c.Class, ref, c.Object.Size, now)
+	d.pace[c.Class].began(ref, c.Object.Size, now)
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
 	return nil
@@ -243,6 +243,9 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	// The detail is the operator's, not the owner's.
 	d.o.Log.Log(ctx, level, "launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt,
 		"reason", e.Reason, "exit_code", e.ExitCode, "detail", e.Detail)
+	for _, p := range d.pace {
+		p.over(e.Ref, d.o.Now(), e.Reason == launch.Exited && e.ExitCode == attempt.ExitDone)
+	}
 	failure, outcome := reasonOf(e)
 	c, err := d.failAttempt(ctx, e.Ref, d.failure(e.Ref, failure, outcome))
 	if err == nil && (e.Reason != launch.Exited || e.ExitCode != attempt.ExitDone) {
