@@ -68,7 +68,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 func (f *fetched) close() {
 	f.cancel()
 	f.done.Wait()
-	f.File.Close()
+	f.Close()
 }
 
 // choose streams the chosen track where that can be read alone. Pictures are

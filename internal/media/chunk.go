@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,24 +67,27 @@ type splitter struct {
 // split reads sound to its end and returns how many bytes there were. It waits
 // for a free slot before it begins a chunk.
 func (s *splitter) split(ctx context.Context, r io.Reader) (int64, error) {
+	err := s.take(ctx, r)
+	for i, c := range s.open {
+		c.last = i == 0
+		c.none.Store(i > 0)
+		c.sound.End(err)
+	}
+	return s.at, err
+}
+
+func (s *splitter) take(ctx context.Context, r io.Reader) error {
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := r.Read(buf)
-		if err != nil && err != io.EOF {
-			err = fmt.Errorf("read sound: %w", err)
+		if err := s.write(ctx, buf[:n]); err != nil {
+			return err
 		}
-		if failed := s.write(ctx, buf[:n]); failed != nil {
-			err = failed
-		}
-		if err == io.EOF {
-			s.finish()
-			return s.at, nil
-		}
-		if err != nil {
-			for _, c := range s.open {
-				c.sound.End(err)
-			}
-			return s.at, err
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read sound: %w", err)
 		}
 	}
 }
@@ -138,13 +142,4 @@ func (s *splitter) begins(ctx context.Context) error {
 		return fmt.Errorf("keep sound: %w", err)
 	}
 	return nil
-}
-
-// finish ends the last chunk, and perhaps one that was begun behind it.
-func (s *splitter) finish() {
-	for i, c := range s.open {
-		c.last = i == 0
-		c.none.Store(i > 0)
-		c.sound.End(nil)
-	}
 }
