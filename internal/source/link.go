@@ -8,7 +8,7 @@ import (
 
 // What is supposed of a store before it was measured.
 const (
-	likelyRequest = 500e-6 // seconds that a request costs MinIO
+	likelyRequest = 600e-6 // seconds that a request costs MinIO and us
 	fastestRate   = 1.25e9 // bytes per second: 10 Gbit/s
 )
 
@@ -67,12 +67,12 @@ func (l *link) many(m measurement, flight int) {
 	l.cost = mean(l.cost, cost)
 }
 
-// mean follows what is measured: half of it is the newest.
+// mean follows what is measured, not each hiccup.
 func mean(old, measured float64) float64 {
 	if old == 0 {
 		return measured
 	}
-	return (old + measured) / 2
+	return (3*old + measured) / 4
 }
 
 func (l *link) estimate() estimate {

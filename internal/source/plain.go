@@ -9,7 +9,7 @@ import (
 const (
 	slowStart = 1 << 20   // bytes of a long answer before its rate is measured
 	longBytes = 2 << 20   // of each measurement, which takes
-	longTime  = 25e-3     // seconds at least
+	longTime  = 50e-3     // seconds at least
 	handful   = 128 << 10 // bytes that are handed on together
 )
 

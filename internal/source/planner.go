@@ -70,7 +70,7 @@ type choice struct {
 
 const (
 	smallPart = 20        // which part of the sound the gaps may be where only the sound is wanted
-	near      = 5e-3      // seconds until an answer begins, at most, where one connection's window bounds nothing
+	near      = 10e-3     // seconds until an answer begins, at most, where one connection's window bounds nothing
 	largeRest = 256 << 20 // bytes of which trying what comes side by side is a small part
 )
 
@@ -78,17 +78,18 @@ const (
 // difference few bytes are read, and if not that, few requests are made.
 func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 	const (
-		readGaps  = 1.1  // how much quicker than without has to be what reads gaps
-		readAll   = 1.25 // what reads more of them than of anything else
-		long      = 1.05 // one long answer
-		leaveLong = 1.2  // anything else while a long answer is under way
-		restart   = 10   // what a change costs in latencies: connections start slowly
+		readGaps  = 1.1   // how much quicker than without has to be what reads gaps
+		readAll   = 1.25  // what reads more of them than of anything else
+		long      = 1.05  // one long answer
+		leaveLong = 1.2   // anything else while a long answer is under way
+		restart   = 30e-3 // seconds that a change costs,
+		restarts  = 10    // and latencies: connections start slowly
 	)
 	var best choice
 	least := math.Inf(1)
 	consider := func(c choice, seconds, worth float64) {
 		if under != nil && c.plain != under.plain {
-			seconds += restart * e.latency
+			seconds += restart + restarts*e.latency
 		}
 		if seconds*worth < least {
 			best, least = c, seconds*worth
