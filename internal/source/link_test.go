@@ -235,7 +235,7 @@ func TestSlowTaker(t *testing.T) {
 			defer st.Close()
 			for n := int64(1); n > 0; time.Sleep(20 * time.Millisecond) {
 				var err error
-				if n, err = io.CopyN(io.Discard, st, 16<<10); err != nil && err != io.EOF {
+				if n, err = io.CopyN(io.Discard, st, 16<<10); err != nil && !errors.Is(err, io.EOF) {
 					t.Fatal(err)
 				}
 			}
