@@ -8,8 +8,9 @@ import (
 
 // What is supposed of a store before it was measured.
 const (
-	likelyRequest = 600e-6 // seconds that a request costs MinIO and us
-	fastestRate   = 1.25e9 // bytes per second: 10 Gbit/s
+	likelyRequest = 600e-6  // seconds that a request costs MinIO and us
+	fastestRate   = 1.25e9  // bytes per second: 10 Gbit/s
+	likelyWindow  = 2 << 20 // bytes that one connection lets through within its latency
 )
 
 // link is what was learnt about the way to the store. It has no clock of its
@@ -81,15 +82,15 @@ func (l *link) estimate() estimate {
 	return l.reckon()
 }
 
-// reckon supposes what is not known: bytes come side by side as fast as in one
-// long answer.
+// reckon supposes what is not known; of bytes that come side by side, that they
+// are as fast as in one long answer.
 func (l *link) reckon() estimate {
 	e := estimate{latency: l.latency, request: l.cost, rate: l.rate, side: l.side, tried: l.side > 0}
 	if e.request == 0 {
 		e.request = max(likelyRequest, l.latency/float64(l.connections))
 	}
 	if e.rate == 0 {
-		e.rate = fastestRate
+		e.rate = min(fastestRate, likelyWindow/l.latency)
 	}
 	if !e.tried {
 		e.side = e.rate

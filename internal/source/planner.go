@@ -102,6 +102,7 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 		return best
 	}
 	requests, bytes := r.requests(), r.sound
+	leaving := under != nil && under.plain
 	for c := range len(r.gaps.count) {
 		requests -= r.gaps.count[c]
 		bytes += r.gaps.bytes[c]
@@ -113,13 +114,13 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 			return best
 		case bytes > r.span()/2:
 			worth = readAll
-			if best.plain && !e.tried && e.latency > near && r.span() > largeRest {
+			if leaving && best.plain && !e.tried && e.latency > near && r.span() > largeRest {
 				side = fastestRate // worth a try
 			}
 		case !now.frugal:
 			worth = readGaps
 		}
-		if under != nil && under.plain {
+		if leaving {
 			worth *= leaveLong
 		}
 		n := max(requests, bytes/maxRange+1)
