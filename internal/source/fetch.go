@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"tonearm/internal/media/mp4"
 )
 
 // refusedError: the store does not accept the presigned request (any more).
@@ -126,16 +128,33 @@ func (a *answer) end() {
 
 // fill reads the bytes from an offset on into p.
 func (s *Object) fill(ctx context.Context, p []byte, from int64) error {
-	done := 0
+	return s.gather(ctx, p, []mp4.Extent{{Offset: from, Size: int64(len(p))}})
+}
+
+// gather reads the bytes of some extents into p by one request, and throws away
+// what lies between.
+func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) error {
+	at, to := extents[0].Offset, extents[len(extents)-1].End()
 	return s.persist(ctx, func() (bool, error) {
-		a, err := s.get(ctx, from+int64(done), from+int64(len(p)))
+		from := at
+		a, err := s.get(ctx, from, to)
 		if err != nil {
 			return false, err
 		}
 		defer a.Close()
-		n, err := io.ReadFull(a, p[done:])
-		done += n
-		return n > 0, err
+		for len(extents) > 0 {
+			// Of an extent that was broken off only the rest is left.
+			gap, err := io.CopyN(io.Discard, a, max(0, extents[0].Offset-at))
+			if at += gap; err != nil {
+				return at > from, err
+			}
+			n, err := io.ReadFull(a, p[:extents[0].End()-at])
+			if at, p = at+int64(n), p[n:]; err != nil {
+				return at > from, err
+			}
+			extents = extents[1:]
+		}
+		return true, nil
 	})
 }
 

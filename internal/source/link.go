@@ -2,13 +2,15 @@ package source
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // What is supposed of a store before it was measured.
 const (
-	likelyRequest = 500 * time.Microsecond // what a request costs MinIO
-	fastestRate   = 1.25e9                 // bytes per second: 10 Gbit/s
+	likelyRequest = 600e-6  // seconds that a request costs MinIO and us
+	fastestRate   = 1.25e9  // bytes per second: 10 Gbit/s
+	likelyWindow  = 2 << 20 // bytes that one connection lets through within its latency
 )
 
 // link is what was learnt about the way to the store. It has no clock of its
@@ -17,80 +19,143 @@ type link struct {
 	connections int
 
 	mu      sync.Mutex
-	latency time.Duration // of an answer's first byte, the smallest seen
-	cost    time.Duration // of one more request while all connections are busy
-	rate    float64       // bytes per second of one long answer, 0 while unknown
-	side    float64       // of answers side by side, 0 while unknown
+	latency float64 // seconds until an answer begins, the smallest seen
+	cost    float64 // seconds for one more request while all connections are busy, 0 while unknown
+	rate    float64 // bytes per second of one long answer, 0 while unknown
+	side    float64 // of answers side by side, 0 while unknown
 }
 
 // estimate is what the planner reckons with.
 type estimate struct {
-	request time.Duration // per request
-	rate    float64       // of one long answer
-	side    float64       // of answers side by side
-	known   bool          // rate was measured
+	latency float64 // seconds until an answer begins
+	request float64 // seconds per request
+	rate    float64 // bytes per second of one long answer
+	side    float64 // of answers side by side
+	tried   bool    // side was measured
 }
 
 // answered notes after how long an answer began.
 func (l *link) answered(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.latency == 0 || d < l.latency {
-		l.latency = d
+	if l.latency == 0 || d.Seconds() < l.latency {
+		l.latency = d.Seconds()
 	}
 }
 
-// long notes how fast one long answer came in.
-func (l *link) long(bytes int64, d time.Duration) {
-	if bytes <= 0 {
-		return
-	}
+// long notes how one long answer came in.
+func (l *link) long(m measurement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rate := float64(bytes) / max(d, time.Microsecond).Seconds()
-	if l.rate > 0 {
-		rate = (rate + l.rate) / 2
-	}
-	l.rate = rate
+	l.rate = mean(l.rate, float64(m.bytes)/m.seconds)
 }
 
-// many notes how long some requests took, flight of them being under way at any
-// time.
-func (l *link) many(requests, flight int, bytes int64, d time.Duration) {
-	if requests <= 0 {
-		return
-	}
+// many notes how answers side by side came in, flight of them at any time. What
+// takes most of the time is what they tell of: the bytes or the requests.
+func (l *link) many(m measurement, flight int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d = max(d, time.Microsecond)
-	l.side = max(l.side, float64(bytes)/d.Seconds())
-	rest := d - time.Duration(float64(bytes)/l.sideRate()*float64(time.Second))
-	cost := rest / time.Duration(requests)
-	cost -= l.latency/time.Duration(flight) - l.latency/time.Duration(l.connections) // what waiting will cost less
-	cost = max(cost, l.latency/time.Duration(l.connections), time.Microsecond)
-	if l.cost > 0 {
-		cost = (cost + l.cost) / 2
+	e := l.reckon()
+	requests, bytes := float64(m.requests)*e.request, float64(m.bytes)/e.side
+	if bytes > requests {
+		l.side = mean(l.side, float64(m.bytes)/max(m.seconds-requests, m.seconds/2))
+		return
 	}
-	l.cost = cost
+	cost := max(m.seconds-bytes, m.seconds/2) / float64(m.requests)
+	if flight < l.connections && cost < 1.25*l.latency/float64(flight) {
+		return // they were waited for: what more of them cost is to be seen
+	}
+	l.cost = mean(l.cost, cost)
 }
 
-// sideRate is at least what one connection does.
-func (l *link) sideRate() float64 {
-	if l.rate == 0 {
-		return max(l.side, fastestRate)
+// mean follows what is measured, not each hiccup.
+func mean(old, measured float64) float64 {
+	if old == 0 {
+		return measured
 	}
-	return max(l.side, l.rate)
+	return (3*old + measured) / 4
 }
 
 func (l *link) estimate() estimate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := estimate{request: l.cost, rate: l.rate, side: l.sideRate(), known: l.rate > 0}
+	return l.reckon()
+}
+
+// reckon supposes what is not known; of bytes that come side by side, that they
+// are as fast as in one long answer.
+func (l *link) reckon() estimate {
+	e := estimate{latency: l.latency, request: l.cost, rate: l.rate, side: l.side, tried: l.side > 0}
 	if e.request == 0 {
-		e.request = max(likelyRequest, l.latency/time.Duration(l.connections))
+		e.request = max(likelyRequest, l.latency/float64(l.connections))
 	}
-	if !e.known {
-		e.rate = fastestRate
+	if e.rate == 0 {
+		e.rate = min(fastestRate, likelyWindow/l.latency)
+	}
+	if !e.tried {
+		e.side = e.rate
 	}
 	return e
+}
+
+// measurement is what came in within a window.
+type measurement struct {
+	requests int // that ended
+	bytes    int64
+	seconds  float64
+	spoilt   bool // the one who takes the bytes was waited for
+}
+
+// window measures what comes in.
+type window struct {
+	total *atomic.Int64 // bytes that came in ever
+
+	mu    sync.Mutex
+	since time.Time // zero until it begins
+	from  int64     // of total
+	seen  measurement
+}
+
+// begin starts a window now, or with the end of the next request.
+func (w *window) begin(now bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since, w.seen = time.Time{}, measurement{}
+	if now {
+		w.since, w.from = time.Now(), w.total.Load()
+	}
+}
+
+func (w *window) spoil() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen.spoilt = true
+}
+
+// request notes that one has ended.
+func (w *window) request() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() { // what it took to set up connections tells nothing
+		w.since, w.from = time.Now(), w.total.Load()
+		return
+	}
+	w.seen.requests++
+}
+
+// ends returns what was measured and starts the next window, if that is enough.
+func (w *window) ends(enough func(measurement) bool) (measurement, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		return measurement{}, false
+	}
+	now, total := time.Now(), w.total.Load()
+	m := w.seen
+	m.bytes, m.seconds = total-w.from, now.Sub(w.since).Seconds()
+	if m.seconds <= 0 || !enough(m) {
+		return measurement{}, false
+	}
+	w.since, w.from, w.seen = now, total, measurement{}
+	return m, true
 }

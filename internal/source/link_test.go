@@ -22,6 +22,7 @@ type conditions struct {
 	cost    time.Duration // of the store's time for each request
 	rate    float64       // bytes per second of all answers together
 	single  float64       // of one answer, 0 for no limit of its own
+	crowd   float64       // which part of the rate answers side by side have, 0 for all of it
 	blank   bool          // the bytes are not looked at
 }
 
@@ -31,6 +32,7 @@ type simulated struct {
 
 	mu          sync.Mutex
 	store, link time.Time // when they are free again
+	open        int       // answers under way
 	down        error     // the answer to everything
 }
 
@@ -54,6 +56,9 @@ func (s *simulated) busy(free *time.Time, d time.Duration) time.Duration {
 func (s *simulated) transfer(bytes int64) time.Duration {
 	s.mu.Lock()
 	d := time.Duration(float64(bytes) / s.rate * 1e9)
+	if s.open > 1 && s.crowd > 0 {
+		d = time.Duration(float64(d) / s.crowd)
+	}
 	s.mu.Unlock()
 	return s.busy(&s.link, d)
 }
@@ -67,6 +72,9 @@ func (s *simulated) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	time.Sleep(s.busy(&s.store, s.cost) + s.latency)
+	s.mu.Lock()
+	s.open++
+	s.mu.Unlock()
 	h := http.Header{"Etag": {`"a"`}, "Content-Range": {fmt.Sprintf("bytes %d-%d/%d", from, to, s.size)}}
 	return &http.Response{StatusCode: 206, Header: h, ContentLength: to - from + 1, Body: &simulatedBody{s: s, at: from, left: to - from + 1}, Request: r}, nil
 }
@@ -96,7 +104,12 @@ func (b *simulatedBody) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-func (*simulatedBody) Close() error { return nil }
+func (b *simulatedBody) Close() error {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	b.s.open--
+	return nil
+}
 
 // video is the plan of so many seconds with sound of 128 kbit/s and pictures of
 // so many Mbit/s, a run of sound each every seconds.
@@ -117,6 +130,7 @@ func simulate(t *testing.T, c conditions, p mp4.Plan, mode Mode) (seconds float6
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := newSimulated(t, &simulated{conditions: c}, Options{Mode: mode})
+		o.link.answered(c.cost + c.latency) // with the index
 		began := time.Now()
 		st := o.start(t.Context(), clone(p), mode)
 		n, err := io.Copy(io.Discard, st)
@@ -149,6 +163,7 @@ func TestPlanner(t *testing.T) {
 		"1g":            {latency: time.Millisecond, cost: 450 * time.Microsecond, rate: 125e6},
 		"200m":          {latency: 10 * time.Millisecond, cost: 450 * time.Microsecond, rate: 25e6},
 		"far":           {latency: 80 * time.Millisecond, cost: 450 * time.Microsecond, rate: 125e6, single: 30e6},
+		"crowded":       {latency: time.Millisecond, cost: 1200 * time.Microsecond, rate: 117e6, crowd: 0.6},
 		"slow requests": {latency: 10 * time.Millisecond, cost: 2 * time.Millisecond, rate: 100e6},
 	}
 	for name, link := range links {
@@ -178,6 +193,57 @@ func TestPlanner(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestWindow: where one connection is bounded by its window and many are not,
+// even all of a long video is read by many requests.
+func TestWindow(t *testing.T) {
+	p, size := video(600, 20, 0.043)
+	c := conditions{size: size, latency: 20 * time.Millisecond, cost: 1500 * time.Microsecond, rate: 1e9, single: 90e6, blank: true}
+	plain, _ := simulate(t, c, p, Plain)
+	auto, f := simulate(t, c, p, Auto)
+	t.Logf("plain %.3f s, auto %.3f s (%+v)", plain, auto, f)
+	if auto > plain/2 || f.Path != PathMixed || f.Reason != ReasonMixed {
+		t.Errorf("%.3f s, plain %.3f s: %+v", auto, plain, f)
+	}
+}
+
+// TestGapsAhead: gaps that are read are not held, so that they keep nothing
+// from being read ahead.
+func TestGapsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, size := video(120, 20, 0.043)
+		o := newSimulated(t, &simulated{conditions: conditions{size: size, latency: time.Millisecond, rate: 1e9, blank: true}}, Options{})
+		o.link.rate, o.link.side = 1e8, 1e9
+		st := o.start(t.Context(), p, Auto)
+		defer st.Close()
+		time.Sleep(time.Minute)
+		if f := o.Figures(); f.Reason != ReasonMixed || f.Bytes < size*9/10 {
+			t.Errorf("read %+v of %d bytes", f, size)
+		}
+	})
+}
+
+// TestSlowTaker: the link learns nothing from whoever takes the bytes slowly.
+func TestSlowTaker(t *testing.T) {
+	for _, mode := range []Mode{Plain, Sparse} {
+		synctest.Test(t, func(t *testing.T) {
+			p, size := video(3600, 2, 0.5)
+			s := &simulated{conditions: conditions{size: size, latency: time.Millisecond, cost: 450 * time.Microsecond, rate: 1e9, blank: true}}
+			o := newSimulated(t, s, Options{})
+			st := o.start(t.Context(), p, mode)
+			defer st.Close()
+			for n := int64(1); n > 0; time.Sleep(20 * time.Millisecond) {
+				var err error
+				if n, err = io.CopyN(io.Discard, st, 16<<10); err != nil && !errors.Is(err, io.EOF) {
+					t.Fatal(err)
+				}
+			}
+			if l := &o.link; l.cost > 1e-3 || l.rate > 0 && l.rate < 0.9e9 {
+				t.Errorf("mode %d: learnt that a request takes %g s, %g bytes a second", mode, l.cost, l.rate)
+			}
+		})
 	}
 }
 

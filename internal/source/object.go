@@ -55,8 +55,10 @@ const (
 const (
 	defaultConnections = 32
 	maxConnections     = 64
-	maxRange           = 1 << 20  // bytes of one request
-	maxAhead           = 32 << 20 // bytes asked for or held that nobody has taken
+	maxRange           = 1 << 20   // bytes of one request
+	maxSound           = 512 << 10 // of them the sound's
+	maxAhead           = 32 << 20  // bytes of sound asked for or held that nobody has taken
+	maxParts           = 1024      // in which they come
 )
 
 // Object is one source.
@@ -228,7 +230,7 @@ func (f *counters) chosen(c choice, mode Mode) {
 	switch {
 	case c.plain:
 		path, reason = PathPlain, ReasonDense
-	case !c.within:
+	case !c.frugal:
 		path, reason = PathMixed, ReasonMixed
 	}
 	if f.path != "" && f.path != path {

@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 )
 
 const (
 	slowStart = 1 << 20   // bytes of a long answer before its rate is measured
-	measured  = 2 << 20   // bytes of each measurement
+	longBytes = 2 << 20   // of each measurement, which takes
+	longTime  = 50e-3     // seconds at least
 	handful   = 128 << 10 // bytes that are handed on together
 )
 
 // plain reads one long answer with all of the rest, throwing away what is
 // between, until many small ones are better.
 func (r *reader) plain(ctx context.Context) error {
-	skip := int64(slowStart)
 	return r.s.persist(ctx, func() (bool, error) {
 		if len(r.rest.extents) == 0 {
 			return false, nil
@@ -27,7 +26,7 @@ func (r *reader) plain(ctx context.Context) error {
 			return false, err
 		}
 		defer a.Close()
-		l := &long{r: r, a: a, at: from, skip: skip}
+		l := &long{r: r, a: a, at: from, begin: from + slowStart}
 		err = l.read(ctx)
 		return l.at > from, err
 	})
@@ -35,14 +34,11 @@ func (r *reader) plain(ctx context.Context) error {
 
 // long is one long answer being read.
 type long struct {
-	r    *reader
-	a    *answer
-	at   int64  // offset of the byte that comes next
-	out  []byte // sound that was not handed on yet
-	skip int64  // bytes until the rate is measured
-
-	bytes   int64 // of the measurement
-	waiting time.Duration
+	r     *reader
+	a     *answer
+	at    int64  // offset of the byte that comes next
+	out   []byte // sound that was not handed on yet
+	begin int64  // offset from which the rate is measured, 0 once it is
 }
 
 // read ends at the end, at an error, or when the other way is better. The rest
@@ -50,9 +46,7 @@ type long struct {
 func (l *long) read(ctx context.Context) error {
 	buf := make([]byte, 64<<10)
 	for {
-		began := time.Now()
 		n, err := l.a.Read(buf)
-		l.waiting += time.Since(began)
 		l.keep(buf[:n])
 		if len(l.out) >= handful || err != nil {
 			if err := l.hand(ctx); err != nil {
@@ -64,7 +58,7 @@ func (l *long) read(ctx context.Context) error {
 			return nil
 		case err != nil:
 			return err
-		case l.measure(int64(n)) && l.r.better():
+		case l.measured() && l.r.better():
 			return l.handLast(ctx)
 		}
 	}
@@ -104,18 +98,20 @@ func (l *long) handLast(ctx context.Context) error {
 	return nil
 }
 
-// measure counts bytes, and reports whether the link has learnt.
-func (l *long) measure(n int64) bool {
-	if l.skip > 0 {
-		l.skip -= n
-		l.bytes, l.waiting = 0, 0
+// measured reports whether the link has learnt.
+func (l *long) measured() bool {
+	if l.begin > 0 {
+		if l.at >= l.begin {
+			l.begin = 0
+			l.r.window.begin(true)
+		}
 		return false
 	}
-	l.bytes += n
-	if l.bytes < measured {
-		return false
+	m, ends := l.r.window.ends(func(m measurement) bool {
+		return m.bytes >= longBytes && m.seconds >= longTime
+	})
+	if ends && !m.spoilt {
+		l.r.s.link.long(m)
 	}
-	l.r.s.link.long(l.bytes, l.waiting)
-	l.bytes, l.waiting = 0, 0
-	return true
+	return ends
 }

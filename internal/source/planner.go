@@ -63,74 +63,77 @@ func (r *rest) take(n int64) {
 // choice is how the rest is read: by one long answer, or in requests that reach
 // over gaps of less than gap bytes.
 type choice struct {
-	plain   bool
-	gap     int64
-	within  bool // the gaps read are at most a twentieth of the sound
-	seconds float64
+	plain  bool
+	gap    int64
+	frugal bool // few bytes of gaps are read
 }
 
-// frugal says which part of the sound may be read in gaps where only the sound
-// is wanted.
-const frugal = 20
+const (
+	smallPart = 20        // which part of the sound the gaps may be where only the sound is wanted
+	near      = 10e-3     // seconds until an answer begins, at most, where one connection's window bounds nothing
+	largeRest = 256 << 20 // bytes of which trying what comes side by side is a small part
+)
 
-// sparse finds the best gap, each request saved costing bytes, and the best
-// one that adds no more than a twentieth.
-func (r *rest) sparse(e estimate) (best, thrifty choice) {
-	best.seconds = math.Inf(1)
+// choose finds the quickest way for what is left. Where it makes little
+// difference few bytes are read, and if not that, few requests are made.
+func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
+	const (
+		readGaps  = 1.1   // how much quicker than without has to be what reads gaps
+		readAll   = 1.25  // what reads more of them than of anything else
+		long      = 1.05  // one long answer
+		leaveLong = 1.2   // anything else while a long answer is under way
+		restart   = 30e-3 // seconds that a change costs,
+		restarts  = 10    // and latencies: connections start slowly
+	)
+	var best choice
+	least := math.Inf(1)
+	consider := func(c choice, seconds, worth float64) {
+		if under != nil && c.plain != under.plain {
+			seconds += restart + restarts*e.latency
+		}
+		if seconds*worth < least {
+			best, least = c, seconds*worth
+		}
+	}
+	if mode != Sparse {
+		consider(choice{plain: true}, float64(r.span())/e.rate, long)
+	}
+	if mode == Plain {
+		return best
+	}
 	requests, bytes := r.requests(), r.sound
+	leaving := under != nil && under.plain
 	for c := range len(r.gaps.count) {
 		requests -= r.gaps.count[c]
 		bytes += r.gaps.bytes[c]
-		now := choice{
-			gap: 1 << min(c, 62), within: bytes-r.sound <= r.sound/frugal,
-			seconds: float64(max(requests, bytes/maxRange+1))*e.request.Seconds() + float64(bytes)/e.side,
+		side := e.side
+		now := choice{gap: 1 << min(c, 62), frugal: bytes-r.sound <= r.sound/smallPart}
+		worth := 1.0
+		switch {
+		case mode == Sparse && !now.frugal:
+			return best
+		case bytes > r.span()/2:
+			worth = readAll
+			if leaving && best.plain && !e.tried && e.latency > near && r.span() > largeRest {
+				side = fastestRate // worth a try
+			}
+		case !now.frugal:
+			worth = readGaps
 		}
-		if now.seconds < best.seconds {
-			best = now
+		if leaving {
+			worth *= leaveLong
 		}
-		if now.within {
-			thrifty = now
-		}
+		n := max(requests, bytes/maxRange+1)
+		consider(now, float64(n)*e.request+float64(bytes)/side, worth)
 	}
-	return best, thrifty
+	return best
 }
 
 // requests is how many there are if no gap is read.
 func (r *rest) requests() int64 {
-	n := int64(1) + r.sound/maxRange
+	n := int64(1) + r.sound/maxSound
 	for _, c := range r.gaps.count {
 		n += c
 	}
 	return n
-}
-
-// plain is one long answer.
-func (r *rest) plain(e estimate) choice {
-	return choice{plain: true, seconds: float64(r.span()) / e.rate}
-}
-
-// choose finds the quicker way for what is left. Whoever is under way changes
-// only for a clear gain; where it makes little difference, few bytes are read.
-func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
-	const gain, little = 0.8, 1.1
-	sparse, thrifty := r.sparse(e)
-	plain := r.plain(e)
-	switch {
-	case mode == Sparse:
-		return thrifty
-	case mode == Plain:
-		return plain
-	case thrifty.seconds <= little*sparse.seconds:
-		sparse = thrifty
-	}
-	worth := 1.0
-	if under != nil && !under.plain {
-		worth = gain
-	} else if under != nil {
-		worth = 1 / gain
-	}
-	if plain.seconds < worth*sparse.seconds {
-		return plain
-	}
-	return sparse
 }

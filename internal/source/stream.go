@@ -88,11 +88,12 @@ func (s *Object) start(ctx context.Context, p mp4.Plan, mode Mode) *Stream {
 	ctx, cancel := context.WithCancelCause(ctx)
 	st := &Stream{
 		Size: int64(len(p.Header)) + p.Bytes, Seek: p.Seek,
-		ctx: ctx, cancel: cancel, queue: make(chan *part, 4*s.o.Connections),
+		ctx: ctx, cancel: cancel, queue: make(chan *part, maxParts),
 		budget: semaphore.NewWeighted(maxAhead), done: make(chan struct{}),
 		now: &part{}, left: p.Header,
 	}
 	r := &reader{s: s, out: st, rest: newRest(p.Extents), mode: mode, slots: make(chan struct{}, s.o.Connections)}
+	r.window.total = &s.figures.bytes
 	r.flight = min(firstFlight, s.o.Connections)
 	for range s.o.Connections - r.flight {
 		r.slots <- struct{}{}
