@@ -24,15 +24,16 @@ const (
 )
 
 // chunkFrames is how many frames a chunk has of a sound that is promised to have
-// so many seconds: an even number of chunks, all about as long. 0 means that the
-// sound is too short for two.
+// so many seconds: an even number of chunks, all about as long, and the last one
+// so much shorter that none is begun behind it. 0 means that the sound is too
+// short for two.
 func chunkFrames(seconds float64, rate int) int {
 	frames := int(seconds * float64(rate) / float64(mp3.FrameSamples(rate)))
 	if frames < 2*shortest {
 		return 0
 	}
 	chunks := 2 * (frames/(2*longest) + 1)
-	return (frames/(chunks*period) + 1) * period
+	return ((frames+leadFrames)/(chunks*period) + 1) * period
 }
 
 // chunk is a stretch of sound for an encoder of its own, which may read it while

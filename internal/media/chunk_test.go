@@ -96,7 +96,7 @@ func TestChunkFrames(t *testing.T) {
 			}
 			chunks := (frames + n - 1) / n
 			last := frames - (chunks-1)*n
-			if n%period != 0 || n < shortest || n > longest+period || chunks%2 != 0 || last < n-chunks*period {
+			if n%period != 0 || n < shortest || n > longest+2*period || chunks%2 != 0 || last < n-leadFrames-chunks*period || last+leadFrames > n {
 				t.Fatalf("%d Hz: %d frames: %d chunks of %d, the last of %d", rate, frames, chunks, n, last)
 			}
 		}
