@@ -11,7 +11,9 @@
 // perhaps the small gap to the next. Plain: one long answer, of which the
 // pictures are thrown away. The first costs requests, the second bytes. A
 // planner measures both while it reads, chooses by what the rest of the file
-// would take, and may change its mind in the middle.
+// would take, and may change its mind in the middle. Between the two, requests
+// may reach over larger gaps, even all of them: where one connection's window
+// bounds a long answer, many side by side bring more.
 //
 // # What may go wrong
 //
@@ -20,5 +22,6 @@
 // Broken connections and answers that may heal are tried again for as long as
 // Patience allows. Presigned URLs run out; a refused one is replaced.
 //
-// Memory: the index, the plan, and at most 32 MiB of what was read ahead.
+// Memory: the index, the plan, and at most 32 MiB of sound that was read
+// ahead. Gaps are never held.
 package source

@@ -62,7 +62,7 @@ func (l *link) many(m measurement, flight int) {
 		return
 	}
 	cost := max(m.seconds-bytes, m.seconds/2) / float64(m.requests)
-	if flight < l.connections && cost < 1.25*l.latency/float64(flight) {
+	if flight < l.connections && cost < 2*l.latency/float64(flight) {
 		return // they were waited for: what more of them cost is to be seen
 	}
 	l.cost = mean(l.cost, cost)
