@@ -51,6 +51,14 @@ type chunk struct {
 	err  error
 }
 
+// input is the chunk's sound for an encoder: by a pipe while it grows.
+func (c *chunk) input() (*feed, error) {
+	if c.sound.Ended() {
+		return fileFeed(c.sound.File)
+	}
+	return newFeed(c.sound.Follow())
+}
+
 // splitter cuts sound into chunks that overlap. A chunk reaches from leadFrames
 // before its first frame to tailFrames behind its last.
 type splitter struct {

@@ -49,9 +49,18 @@ func newFeed(from io.ReadCloser) (*feed, error) {
 	return f, nil
 }
 
+// fileFeed is a file that is whole: nothing has to flow.
+func fileFeed(f *os.File) (*feed, error) {
+	_, err := f.Seek(0, io.SeekStart)
+	return &feed{pipe: f}, err
+}
+
 // close ends what ffmpeg, which has ended, did not read, and returns what the
 // file's writer failed of before that.
 func (f *feed) close() error {
+	if f.from == nil {
+		return nil
+	}
 	f.pipe.Close()
 	f.from.Close()
 	f.done.Wait()

@@ -128,7 +128,7 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	sound, err := newFeed(c.sound.Follow())
+	sound, err := c.input()
 	if err != nil {
 		return nil, err
 	}

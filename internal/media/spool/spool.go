@@ -43,6 +43,13 @@ func (s *File) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
+// Ended reports whether nothing more comes.
+func (s *File) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done
+}
+
 // Await waits until the file has n bytes, and returns how many it has. Where it
 // gets no more the error is that of End, or io.EOF; where closed is closed, os.ErrClosed.
 func (s *File) Await(n int64, closed <-chan struct{}) (int64, error) {
