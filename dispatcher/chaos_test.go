@@ -170,6 +170,10 @@ func testRandomFaults(t *testing.T, owners, files int) {
 	z := &zombies{w: w}
 	silent := sync.Map{} // ids of the conversions without sound
 	counted := sync.Map{}
+	uploaded := make(chan struct{}) // all that launches may go on with
+	if owners > 1 {
+		close(uploaded)
+	}
 	w.launcher.set(func(l *launcher) {
 		l.refuse = func(s launch.Spec) error {
 			if s.Class == conversion.GPU && dice.of(4) == 0 {
@@ -178,6 +182,10 @@ func testRandomFaults(t *testing.T, owners, files int) {
 			return nil
 		}
 		l.script = func(a *agent) launch.End {
+			select {
+			case <-uploaded:
+			case <-a.ctx.Done():
+			}
 			if a.Class == conversion.GPU && dice.of(6) == 0 {
 				return launch.End{Reason: launch.NotStarted}
 			}
@@ -258,6 +266,9 @@ func testRandomFaults(t *testing.T, owners, files int) {
 		for !lost && w.event(c.Object.Key) != 200 { // the store sends it again
 		}
 		w.mischief(dice, all)
+	}
+	if owners == 1 {
+		close(uploaded)
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
