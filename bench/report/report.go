@@ -113,7 +113,7 @@ func races(all map[string]results.Figure) (races []race) {
 				r.kind = noIndex
 			case l[0] == "loopback":
 				r.kind = noWire
-			case strings.HasPrefix(v[0], "2m"):
+			case strings.HasPrefix(v[0], "2m") || strings.Contains(f.Note, "(dense)"):
 				r.kind = lowRate
 			}
 			races = append(races, r)

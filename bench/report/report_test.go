@@ -53,7 +53,7 @@ func TestPage(t *testing.T) {
 		"2 cores (Some Processor)",
 		"| 1 Gbit/s, 1 ms | MP4, 20 Mbit/s, camera | 2.00 s (1.90 to 2.20) | 5.04 s | 6.50 s | 2.52 |",
 		"carried 935 Mbit/s",
-		"**Videos of a low bit rate.**",
+		"**Videos of a low bit rate, or with their sound in many small pieces.**",
 		"- 1 Gbit/s, 1 ms, MP4, 2 Mbit/s, camera: 2.00 s against 1.90 s",
 		"| `source.bytes_over_audio` | 1.04 |",
 		"131 ms (101 to 190)",
