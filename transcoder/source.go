@@ -19,7 +19,7 @@ import (
 type fetched struct {
 	*spooled
 	object *source.Object
-	tracks []media.Track // of the object; nil where all of it is fetched
+	tracks []media.Track // of sound in the object; nil where all of it is fetched
 	index  int           // of the chosen one
 
 	cancel context.CancelFunc
@@ -63,6 +63,9 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	})
 	return f, nil
 }
+
+// Among implements media.Growing.
+func (f *fetched) Among() (tracks []media.Track, index int) { return f.tracks, f.index }
 
 // close ends the fetching and waits for it.
 func (f *fetched) close() {

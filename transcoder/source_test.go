@@ -47,6 +47,8 @@ func TestSameAsFile(t *testing.T) {
 		mediatest.Video(t, path, 2, 440, args...)
 		sources = append(sources, file{path, 1})
 	}
+	mediatest.TagsLast(t, filepath.Join(dir, "tags.mkv"), filepath.Join(dir, "tags last.mkv"))
+	sources = append(sources, file{filepath.Join(dir, "tags last.mkv"), 1})
 	names := []string{"default", "trim", "loudness", "poster"}
 	reads := map[string]int{}
 	for i, s := range sources {

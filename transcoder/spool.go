@@ -9,7 +9,7 @@ import (
 	"tonearm/internal/media/spool"
 )
 
-// spooled is a source that is written to the local disk. It is a media.Growing.
+// spooled is a source that is written to the local disk. Package media reads it as it grows.
 type spooled struct {
 	*spool.File
 	size int64
@@ -66,7 +66,7 @@ func (s *spooled) ReadAt(p []byte, at int64) (int, error) {
 	return s.File.ReadAt(p, at)
 }
 
-// Whole implements media.Growing.
+// Whole waits until all of it is there.
 func (s *spooled) Whole(ctx context.Context) error {
 	_, err := s.Await(s.size, ctx.Done())
 	if errors.Is(err, os.ErrClosed) {

@@ -185,20 +185,14 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	}
 	defer f.close()
 	w.tool.Source = f
-	info, err := w.tool.Probe(ctx, f.Path())
-	if err != nil {
-		return media.Encoded{}, err
-	}
-	if f.tracks != nil {
-		info = info.Alone(f.tracks, f.index)
-	}
-	if seconds, err := info.Length(w.Options); err == nil {
-		w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
-	}
-	phase(conversion.PhaseEncoding)
-	encoded, err := w.tool.Encode(ctx, media.EncodeSpec{
-		Source: info, Target: target, Options: w.Options, Filename: w.Filename, Class: w.Class,
+	encoded, err := w.tool.Convert(ctx, f.Path(), media.EncodeSpec{
+		Target: target, Options: w.Options, Filename: w.Filename, Class: w.Class,
 		MaxSeconds: w.Limits.MaxDurationSeconds, MaxBytes: w.Limits.MaxMP3Bytes,
+	}, func(info media.Info) {
+		if seconds, err := info.Length(w.Options); err == nil {
+			w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
+		}
+		phase(conversion.PhaseEncoding)
 	}, func(seconds float64) {
 		w.reports.update(func(p *conversion.Progress) { p.DoneSeconds = seconds })
 	})

@@ -26,6 +26,20 @@ type EncodeSpec struct {
 	Class      conversion.Class // of the machine; a GPU helps with covers
 	MaxSeconds float64          // of sound; 24 h where 0
 	MaxBytes   int64            // of the MP3; 4 GiB where 0
+
+	ahead *ahead // that is at work on it already; nil for none
+}
+
+// complete returns the spec with its defaults.
+func (spec EncodeSpec) complete() (EncodeSpec, error) {
+	spec.MaxSeconds = cmp.Or(max(0, spec.MaxSeconds), DefaultMaxSeconds)
+	spec.MaxBytes = cmp.Or(max(0, spec.MaxBytes), defaultMaxBytes)
+	target, err := filepath.Abs(spec.Target)
+	if err != nil {
+		return spec, fmt.Errorf("target path: %w", err)
+	}
+	spec.Target = target
+	return spec, nil
 }
 
 // Encoded is what became of it.
@@ -46,8 +60,10 @@ const defaultMaxBytes = 4 << 30
 // goroutines of its own but never on two at a time; it may be nil. The error is an *Error where no
 // further try can heal it. What is left at Target then is worthless.
 func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds float64)) (Encoded, error) {
-	spec.MaxSeconds = cmp.Or(max(0, spec.MaxSeconds), DefaultMaxSeconds)
-	spec.MaxBytes = cmp.Or(max(0, spec.MaxBytes), defaultMaxBytes)
+	spec, err := spec.complete()
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode: %w", err)
+	}
 	p, err := newPlan(spec.Source, spec.Options)
 	if err != nil {
 		return Encoded{}, err
@@ -55,14 +71,10 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if err := p.withinLimits(spec); err != nil {
 		return Encoded{}, err
 	}
-	target, err := filepath.Abs(spec.Target)
-	if err != nil {
-		return Encoded{}, fmt.Errorf("encode: target path: %w", err)
-	}
-	if err := remove(target); err != nil {
+	if err := remove(spec.Target); err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	frames := target + ".frames"
+	frames := spec.Target + ".frames"
 	defer os.Remove(frames)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -76,14 +88,19 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if spec.Source, err = again(); err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
+	if spec.ahead != nil && !spec.Source.late {
+		if spec.Source, err = spec.ahead.tells(spec.Source); err != nil {
+			return Encoded{}, fmt.Errorf("encode: %w", err)
+		}
+	}
 	tag, err := t.tag(ctx, spec, p)
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	if err := assemble(target, tag.bytes, frames); err != nil {
+	if err := assemble(spec.Target, tag.bytes, frames); err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	result, err := readMP3(target)
+	result, err := readMP3(spec.Target)
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: read the result: %w", err)
 	}
@@ -228,12 +245,25 @@ func (p plan) limits(spec EncodeSpec) []string {
 }
 
 // makeFrames makes the frames behind an information frame that tells how many
-// samples there are: with one encoder, or with several where the source promises
-// enough sound. That depends on nothing but the source and the options, so that
-// the MP3 does not either.
+// samples there are.
 func (t Tool) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
-	c := command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
+	if spec.ahead != nil {
+		return spec.ahead.take(raw)
+	}
+	return t.runFrames(ctx, spec, p, p.command(spec, l), raw, progress)
+}
+
+// command decodes the source and applies the filters. Its args end before the
+// encoder.
+func (p plan) command(spec EncodeSpec, l level) command {
+	return command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
 		stream: spec.Source.stream}
+}
+
+// runFrames makes the frames of what c decodes: with one encoder, or with several
+// where the source promises enough sound. That depends on nothing but the source
+// and the options, so that the MP3 does not either.
+func (t Tool) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command, raw string, progress func(float64)) (outcome, error) {
 	if frames := chunkFrames(p.promised(), p.rate); frames > 0 {
 		o, _, err := t.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
 		return o, err

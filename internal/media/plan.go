@@ -54,7 +54,7 @@ func newPlan(info Info, o conversion.Options) (plan, error) {
 		return plan{}, err
 	}
 	p := plan{
-		index: i, track: info.Tracks[i], alone: info.alone, clock: max(0, -info.Start), start: o.Start, end: o.End,
+		index: i, track: info.Tracks[i], alone: info.single, clock: max(0, -info.Start), start: o.Start, end: o.End,
 		kbps: o.BitrateKbps, quality: conversion.DefaultVBRQuality,
 	}
 	if o.VBRQuality != nil {

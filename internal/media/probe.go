@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp4"
 )
 
 // maxTracks bounds what a hostile file can make us remember.
@@ -31,7 +32,7 @@ type Info struct {
 	streams  int     // of any kind
 	stream   bool    // it may be played from a pipe while it grows
 	late     bool    // tags may have come since
-	alone    bool    // the file holds no other sound track than the one that is chosen
+	single   bool    // the file holds no other sound track than the one that is chosen
 	cut      bool    // a box of the MP4 is longer than the file
 	last     float64 // see structure
 	video    picture // the first moving picture
@@ -39,12 +40,12 @@ type Info struct {
 	meta     metadata
 }
 
-// Alone says that the file was made of a source with these sound tracks, and
+// alone says that the file was made of a source with these sound tracks, and
 // holds but the one with an index.
-func (i Info) Alone(all []Track, index int) Info {
+func (i Info) alone(all []Track, index int) Info {
 	all = slices.Clone(all)
 	all[index] = i.Tracks[0]
-	i.Tracks, i.alone = all, true
+	i.Tracks, i.single = all, true
 	return i
 }
 
@@ -70,72 +71,124 @@ type Track struct {
 // Probe looks at the local file. It returns an *Error for a file that can
 // never become an MP3, whatever the options.
 func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
-	f, err := os.Open(path)
+	l, err := t.look(path)
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
+	}
+	return t.probe(ctx, l)
+}
+
+// looked is a local file whose outermost layer is known.
+type looked struct {
+	structure
+	path   string
+	bytes  int64 // it has, or will have
+	stream bool  // it may be played from a pipe while it grows
+	among  []Track
+	index  int // of its track among those; see Growing
+}
+
+// look reads the outermost layer of a file.
+func (t Tool) look(path string) (looked, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return looked{}, err
 	}
 	defer f.Close()
 	stat, err := f.Stat()
 	if err != nil {
-		return Info{}, fmt.Errorf("probe: %w", err)
+		return looked{}, err
 	}
 	var source io.ReaderAt = f
-	size := stat.Size()
+	l := looked{path: path, bytes: stat.Size()}
 	if t.Source != nil {
-		source, size = t.Source, t.Source.Size()
+		source, l.bytes = t.Source, t.Source.Size()
+		l.among, l.index = t.Source.Among()
 	}
-	if size == 0 {
-		return Info{}, refuse(conversion.CodeEmpty, "The file is empty.")
+	if l.bytes == 0 {
+		return looked{}, refuse(conversion.CodeEmpty, "The file is empty.")
 	}
-	s, err := inspect(source, size)
-	if err != nil {
-		return Info{}, fmt.Errorf("probe: %w", err)
-	}
-	streams := s.streams && t.Source != nil && !t.Source.Seek()
+	l.structure, err = inspect(source, l.bytes)
+	l.stream = l.streams && t.Source != nil && !t.Source.Seek()
+	return l, err
+}
 
-	// Nothing is read beyond the head (-t 0); tags and chapters come out on
-	// stdout. Behind the source, -t would cut the chapters too.
+// describing are the arguments that have ffmpeg write down what a source tells
+// of itself. Of the streams it keeps nothing.
+func describing(streams, target string, options ...string) []string {
+	args := append([]string{"-map", streams, "-map_metadata", "0", "-map_chapters", "0", "-c", "copy"}, options...)
+	return append(args, "-f", "ffmetadata", target)
+}
+
+// probe has ffmpeg look at a file. Nothing is read beyond the head (-t 0); tags
+// and chapters come out on stdout. Behind the source, -t would cut the chapters
+// too.
+func (t Tool) probe(ctx context.Context, l looked) (Info, error) {
 	meta := head{limit: maxMetadata}
 	o, err := t.run(ctx, command{
-		path:    path,
-		stream:  streams,
+		path:    l.path,
+		stream:  l.stream,
 		input:   []string{"-t", "0"},
-		args:    []string{"-map", "0:a?", "-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-f", "ffmetadata", "pipe:1"},
+		args:    describing("0:a?", "pipe:1"),
 		stdout:  &meta,
 		timeout: probeTimeout,
 	})
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
-	info := parseDump(o.stderr)
-	info.Path, info.Size, info.last, info.stream = path, size, s.last, streams
-	info.late = streams && s.late
-	info.cut = s.mp4 != nil && s.mp4.End > info.Size
-	if s.open {
-		info.Seconds = 0
-	}
-	if err := s.judge(info, o); err != nil {
+	info, err := l.info(o)
+	if err != nil {
 		return Info{}, err
 	}
-	info.meta = parseMetadata(string(meta.bytes))
-	if info.Container == "mp3" || info.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
-		info.meta.shift(info.Start)
+	info.tell(string(meta.bytes))
+	return info, nil
+}
+
+// info is what ffmpeg said of the file, but for what the source tells of itself.
+func (l looked) info(o outcome) (Info, error) {
+	info := parseDump(o.stderr)
+	info.Path, info.Size, info.last, info.stream = l.path, l.bytes, l.last, l.stream
+	info.late = l.stream && l.late
+	info.cut = l.mp4 != nil && l.mp4.End > info.Size
+	if l.open {
+		info.Seconds = 0
 	}
-	info.Title = info.meta.tags(info.Container, 0).Title
+	if err := l.judge(info, o); err != nil {
+		return Info{}, err
+	}
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
-		if s.mp4 == nil {
-			continue
-		}
-		if m := s.mp4.Track(tr.id); m != nil && m.Handler == "soun" {
-			tr.encrypted = m.Encrypted
-			if !s.mp4.Fragmented {
-				tr.Start, tr.Seconds, tr.Exact, tr.skip = max(0, m.Delay-info.Start), m.Seconds, true, m.Skip
-			}
+		if l.mp4 != nil {
+			tr.promise(l.mp4, info.Start)
 		}
 	}
+	if l.among != nil {
+		info = info.alone(l.among, l.index)
+	}
 	return info, nil
+}
+
+// promise takes over what the track itself promises in an MP4 that begins at a
+// time.
+func (t *Track) promise(m *mp4.Movie, start float64) {
+	in := m.Track(t.id)
+	if in == nil || in.Handler != "soun" {
+		return
+	}
+	t.encrypted = in.Encrypted
+	if !m.Fragmented {
+		t.Start, t.Seconds, t.Exact, t.skip = max(0, in.Delay-start), in.Seconds, true, in.Skip
+	}
+}
+
+// tell takes over what the source tells of itself, as ffmpeg wrote it down.
+func (i *Info) tell(metadata string) {
+	i.meta = parseMetadata(metadata)
+	if i.Container == "mp3" || i.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
+		i.meta.shift(i.Start)
+	}
+	i.Title = i.meta.tags(i.Container, 0).Title
 }
 
 // judge says why the file can never become an MP3, if that is so.

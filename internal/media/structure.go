@@ -14,11 +14,12 @@ import (
 // structure is what the outermost layer of a file says about it, read without
 // ffmpeg.
 type structure struct {
-	known bool       // some container's signature was found
-	size  int64      // bytes that the file ought to have; 0 where it does not say
-	mp4   *mp4.Movie // of MP4, MOV and their kin
-	open  bool       // an Ogg file without its last page: its length is only what is there
-	last  float64    // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+	known  bool       // some container's signature was found
+	size   int64      // bytes that the file ought to have; 0 where it does not say
+	mp4    *mp4.Movie // of MP4, MOV and their kin
+	tracks []Track    // of sound in a Matroska file, as far as it tells
+	open   bool       // an Ogg file without its last page: its length is only what is there
+	last   float64    // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 
 	streams bool // it can be played from a pipe and sounds the same
 	late    bool // what is told beside the sound, such as tags, may stand behind it
@@ -35,7 +36,8 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 	has := func(magic string) bool { return strings.HasPrefix(string(head), magic) }
 	switch {
 	case has("\x1a\x45\xdf\xa3"):
-		return structure{known: true, size: ebmlSize(r), streams: true, late: true}, nil
+		m := readMatroska(r)
+		return structure{known: true, size: m.end, streams: true, late: m.late, tracks: m.tracks}, nil
 	case has("RIFF"):
 		wave := len(head) >= 12 && string(head[8:12]) == "WAVE"
 		return structure{known: true, size: riffSize(r, size), streams: wave, late: wave}, nil
@@ -75,69 +77,6 @@ const (
 )
 
 var mp4Start = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true, "styp": true}
-
-// ebmlSize is where the first segment of a Matroska file ends, 0 where its size
-// is unknown, as of a recording that was streamed.
-func ebmlSize(r io.ReaderAt) int64 {
-	const segment = 0x18538067
-	at := int64(0)
-	for range 16 { // the EBML header, perhaps Void and CRC, the segment
-		buf := make([]byte, 12)
-		n, _ := r.ReadAt(buf, at)
-		id, size, width, ok := ebmlElement(buf[:n])
-		if !ok {
-			return 0
-		}
-		if size < 0 || size > math.MaxInt64-at-int64(width) {
-			return 0
-		}
-		at += int64(width) + size
-		if id == segment {
-			return at
-		}
-	}
-	return 0
-}
-
-// ebmlElement reads an element's id and size; size is -1 where it is unknown,
-// width counts the bytes of both.
-func ebmlElement(b []byte) (id uint32, size int64, width int, ok bool) {
-	idWidth := vintWidth(b)
-	if idWidth == 0 || idWidth > 4 || len(b) <= idWidth {
-		return 0, 0, 0, false
-	}
-	for _, c := range b[:idWidth] {
-		id = id<<8 | uint32(c)
-	}
-	b = b[idWidth:]
-	sizeWidth := vintWidth(b)
-	if sizeWidth == 0 || len(b) < sizeWidth {
-		return 0, 0, 0, false
-	}
-	mask := byte(0xff >> sizeWidth)
-	size, unknown := int64(b[0]&mask), b[0]&mask == mask
-	for _, c := range b[1:sizeWidth] {
-		size = size<<8 | int64(c)
-		unknown = unknown && c == 0xff
-	}
-	if unknown {
-		size = -1
-	}
-	return id, size, idWidth + sizeWidth, true
-}
-
-// vintWidth is how many bytes a variable-length integer takes, 0 for none.
-func vintWidth(b []byte) int {
-	if len(b) == 0 {
-		return 0
-	}
-	for i := range 8 {
-		if b[0]&(0x80>>i) != 0 {
-			return i + 1
-		}
-	}
-	return 0
-}
 
 // riffSize is where the last RIFF chunk of a WAV or AVI file ends (large AVI
 // files have several), 0 where its writer did not know. Values that stand for

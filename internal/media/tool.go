@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -51,6 +52,9 @@ type command struct {
 	stdout   io.Writer
 	timeout  time.Duration // of wall clock and of CPU time
 	maxBytes int64         // of a file that it writes
+	// described is given what ffmpeg said when it has described the source; nil
+	// for nobody. It is not called where ffmpeg does not get so far.
+	described func(stderr string)
 }
 
 // outcome is how a run of ffmpeg ended. err is nil, or says how ffmpeg ended
@@ -131,6 +135,9 @@ func (t Tool) start(ctx context.Context, c command) (outcome, error) {
 	cmd.Dir = filepath.Dir(path)
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = c.stdout, &stderr
+	if c.described != nil {
+		cmd.Stderr = &dumpWatch{stderr: &stderr, described: c.described}
+	}
 	if c.stdin != nil {
 		cmd.Stdin = c.stdin
 	}
@@ -206,6 +213,24 @@ func environment() []string {
 	}
 	return env
 }
+
+// dumpWatch waits for the end of ffmpeg's description of its source.
+type dumpWatch struct {
+	stderr    *headTail
+	described func(stderr string) // nil once called
+}
+
+func (w *dumpWatch) Write(p []byte) (int, error) {
+	n, err := w.stderr.Write(p)
+	if w.described != nil && reDescribed.Match(w.stderr.head) {
+		w.described(string(w.stderr.head))
+		w.described = nil
+	}
+	return n, err
+}
+
+// reDescribed matches what ffmpeg says next.
+var reDescribed = regexp.MustCompile(`(?m)^(?:Output #0|Stream mapping:)`)
 
 // headTail keeps the beginning and the end of what is written to it.
 type headTail struct {

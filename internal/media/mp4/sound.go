@@ -1,10 +1,15 @@
 package mp4
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
-// soundFormat is what QuickTime's sound descriptions say about sizes.
+// soundFormat is what QuickTime's sound descriptions say.
 type soundFormat struct {
 	channels, bits int64
+	rate           int64 // Hz
+	length         int64 // bytes of the description before its boxes
 	// A packet of that many bytes plays that many samples; 0 where the
 	// description does not say.
 	samples, bytes int64
@@ -18,10 +23,17 @@ func parseSoundFormat(d []byte) soundFormat {
 		return f
 	}
 	f.channels, f.bits = int64(binary.BigEndian.Uint16(d[24:])), int64(binary.BigEndian.Uint16(d[26:]))
+	f.length = 36
+	f.rate = int64(binary.BigEndian.Uint16(d[32:])) // of a fixed-point number the whole part
 	switch version := binary.BigEndian.Uint16(d[16:]); {
 	case version == 1 && len(d) >= 52:
+		f.length = 52
 		f.samples, f.bytes = int64(binary.BigEndian.Uint32(d[36:])), int64(binary.BigEndian.Uint32(d[44:]))
 	case version == 2 && len(d) >= 72:
+		f.length = 72
+		if rate := math.Float64frombits(binary.BigEndian.Uint64(d[40:])); rate > 0 && rate < math.MaxInt32 {
+			f.rate = int64(rate)
+		}
 		f.channels, f.bits = int64(binary.BigEndian.Uint32(d[48:])), int64(binary.BigEndian.Uint32(d[56:]))
 		f.bytes, f.samples = int64(binary.BigEndian.Uint32(d[64:])), int64(binary.BigEndian.Uint32(d[68:]))
 	}

@@ -18,6 +18,9 @@ type Track struct {
 	External       bool   // its samples are in another file
 	Timescale      uint32 // units per second
 	Duration       uint64 // of all samples, in units of Timescale
+	SampleRate     int    // Hz that its first sample description says of sound, which a decoder may know better; 0 for none
+	Channels       int    // the same
+	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
 
 	// What the edit list shows of the samples, without one all of them.
@@ -201,6 +204,12 @@ func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 		if t.Descriptions == 0 {
 			t.Codec = kind
 			t.format = parseSoundFormat(h[:min(n, size)])
+			if t.Handler == "soun" {
+				t.SampleRate, t.Channels = int(t.format.rate), int(t.format.channels)
+			}
+			if kind == "mp4a" {
+				t.readElementary(r, at+t.format.length, at+size)
+			}
 		}
 		t.Encrypted = t.Encrypted || kind == "enca" || kind == "encv" || kind == "drms"
 		t.Descriptions++

@@ -1,0 +1,165 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"tonearm/internal/media/mp4"
+)
+
+// Convert makes the MP3 of a local file, as Probe and then Encode do, with their
+// errors; spec.Source is not looked at. Where the file's outermost layer lets one
+// guess what ffmpeg will find, the run of ffmpeg that looks encodes as well: to
+// start another takes a fifteenth of a second. found is told what the file turned
+// out to be, all but its tags.
+func (t Tool) Convert(ctx context.Context, path string, spec EncodeSpec, found func(Info), progress func(seconds float64)) (Encoded, error) {
+	l, err := t.look(path)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("convert: %w", err)
+	}
+	if spec, err = spec.complete(); err != nil {
+		return Encoded{}, fmt.Errorf("convert: %w", err)
+	}
+	if spec.ahead = t.goAhead(ctx, l, spec, progress); spec.ahead != nil {
+		defer spec.ahead.stop()
+		spec.Source = spec.ahead.info
+	} else if spec.Source, err = t.probe(ctx, l); err != nil {
+		return Encoded{}, err
+	}
+	found(spec.Source)
+	return t.Encode(ctx, spec, progress)
+}
+
+// ahead is an encoding that was begun on a guess, which was right.
+type ahead struct {
+	info      Info   // what there is, but for what the source tells of itself
+	raw, told string // files of the frames, and of that
+	cancel    context.CancelFunc
+	ended     sync.WaitGroup
+	o         outcome
+	err       error
+}
+
+// goAhead begins to encode on a guess. It returns nil where there is none, and
+// where ffmpeg finds something else or nothing at all.
+func (t Tool) goAhead(ctx context.Context, l looked, spec EncodeSpec, progress func(float64)) *ahead {
+	spec.Source = l.guess()
+	if len(spec.Source.Tracks) == 0 {
+		return nil
+	}
+	p, err := newPlan(spec.Source, spec.Options)
+	if err != nil || p.withinLimits(spec) != nil || spec.Options.Loudness != nil {
+		return nil
+	}
+	a := &ahead{raw: spec.Target + ".ahead", told: spec.Target + ".told"}
+	if err := errors.Join(remove(a.raw), remove(a.told)); err != nil {
+		return nil
+	}
+	said := make(chan string, 1)
+	say := func(stderr string) { // the first one counts
+		select {
+		case said <- stderr:
+		default:
+		}
+	}
+	c := p.command(spec, level{})
+	c.args = append(describing(p.stream(), "file:"+a.told, p.limits(spec)...), c.args...)
+	c.described = say
+	ctx, a.cancel = context.WithCancel(ctx)
+	a.ended.Go(func() {
+		a.o, a.err = t.runFrames(ctx, spec, p, c, a.raw, progress)
+		say("")
+	})
+	if a.info, err = l.info(outcome{stderr: <-said}); err == nil && p.fits(a.info, spec) {
+		return a
+	}
+	a.stop()
+	return nil
+}
+
+// fits reports whether the plan is also the one for what a source has turned out
+// to be.
+func (p plan) fits(info Info, spec EncodeSpec) bool {
+	right, err := newPlan(info, spec.Options)
+	return err == nil && right.track.Codec == p.track.Codec && right.rate == p.rate && right.channels == p.channels &&
+		chunkFrames(right.promised(), right.rate) == chunkFrames(p.promised(), p.rate) &&
+		slices.Equal(right.soundArgs(spec, level{}), p.soundArgs(spec, level{})) &&
+		slices.Equal(right.encoderArgs(), p.encoderArgs())
+}
+
+// take waits for the frames and moves them to a file.
+func (a *ahead) take(raw string) (outcome, error) {
+	a.ended.Wait()
+	if a.err != nil {
+		return a.o, a.err
+	}
+	if err := os.Rename(a.raw, raw); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return a.o, err
+	}
+	return a.o, nil
+}
+
+// tells returns the source with what it tells of itself.
+func (a *ahead) tells(source Info) (Info, error) {
+	f, err := os.Open(a.told)
+	if err != nil {
+		return source, fmt.Errorf("read the tags: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxMetadata))
+	if err != nil {
+		return source, fmt.Errorf("read the tags: %w", err)
+	}
+	source.tell(string(text))
+	return source, nil
+}
+
+// stop ends what is still at work and removes what it made.
+func (a *ahead) stop() {
+	a.cancel()
+	a.ended.Wait()
+	_, _ = remove(a.raw), remove(a.told)
+}
+
+// guess is what ffmpeg will probably find, as far as a plan needs that: no tracks
+// where there is nothing to go by.
+func (l looked) guess() Info {
+	info := Info{Path: l.path, Size: l.bytes, Tracks: slices.Clone(l.tracks), stream: l.stream}
+	if l.mp4 != nil && !l.mp4.Fragmented {
+		for _, t := range l.mp4.Sounds() {
+			tr := Track{Codec: mp4Codec(t), SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Enabled, id: t.ID}
+			tr.promise(l.mp4, 0)
+			info.Tracks = append(info.Tracks, tr)
+		}
+	}
+	if l.among != nil && len(info.Tracks) == 1 {
+		info = info.alone(l.among, l.index)
+	}
+	return info
+}
+
+// mp4Codec is ffmpeg's name of the most frequent codecs of sound, else ”.
+func mp4Codec(t *mp4.Track) string {
+	switch t.Codec {
+	case "mp4a":
+		switch t.Object {
+		case 0, 0x40, 0x66, 0x67, 0x68: // else it may be MP3
+			return "aac"
+		}
+	case "Opus":
+		return "opus"
+	case "ac-3":
+		return "ac3"
+	case "ec-3":
+		return "eac3"
+	case "alac":
+		return "alac"
+	}
+	return ""
+}

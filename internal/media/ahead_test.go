@@ -1,0 +1,152 @@
+package media_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media"
+	"tonearm/internal/media/mediatest"
+)
+
+// counted is ffmpeg, and how often it was run.
+func counted(t *testing.T) (media.Tool, func() int) {
+	t.Helper()
+	dir := t.TempDir()
+	runs, program := filepath.Join(dir, "runs"), filepath.Join(dir, "ffmpeg")
+	script := fmt.Sprintf("#!/bin/sh\necho >> '%s'\nexec '%s' \"$@\"\n", runs, mediatest.FFmpeg(t))
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return media.Tool{FFmpeg: program}, func() int {
+		b, err := os.ReadFile(runs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(runs); err != nil {
+			t.Fatal(err)
+		}
+		return len(b)
+	}
+}
+
+// TestConvert: one run of ffmpeg less, and nothing else is different.
+func TestConvert(t *testing.T) {
+	dir := t.TempDir()
+	tagged := []string{"-metadata", "title=Ein Titel", "-metadata", "artist=Someone"}
+	tests := []struct {
+		name    string
+		args    []string
+		options conversion.Options
+		spared  int // runs of ffmpeg
+		edit    func(b []byte)
+	}{
+		{name: "camera.mp4", args: append(tagged, "-c:v", "mpeg4", "-c:a", "aac", "-ac", "2"), spared: 1},
+		{name: "first.mp4", args: []string{"-c:v", "mpeg4", "-c:a", "aac", "-ar", "44100", "-movflags", "+faststart"}, options: conversion.Options{BitrateKbps: 96}, spared: 1},
+		{name: "low.mov", args: []string{"-c:v", "mpeg4", "-c:a", "aac", "-ar", "11025"}, options: conversion.Options{Start: 0.5, End: 1.5}, spared: 1},
+		{name: "surround.mp4", args: []string{"-c:v", "mpeg4", "-c:a", "ac3", "-ac", "6"}, spared: 1},
+		{name: "two.mp4", args: []string{"-map", "0:v", "-map", "1:a", "-map", "1:a", "-c:v", "mpeg4", "-c:a:0", "aac", "-c:a:1", "alac", "-metadata:s:a:1", "language=deu"}, options: conversion.Options{Track: "de"}, spared: 1},
+		{name: "tags.mkv", args: append(tagged, "-c:v", "mpeg4", "-c:a", "libvorbis"), spared: 1},
+		{name: "web.webm", args: []string{"-c:v", "libvpx", "-c:a", "libopus"}, spared: 1},
+		{name: "poster.mp4", args: []string{"-c:v", "mpeg4", "-c:a", "aac"}, options: conversion.Options{Cover: conversion.CoverPoster}, spared: 1},
+		{name: "no loudness ahead.mp4", args: []string{"-c:v", "mpeg4", "-c:a", "aac"}, options: conversion.Options{Loudness: &conversion.Loudness{TargetLUFS: -20}}},
+		{name: "nothing to go by.ts", args: []string{"-c:v", "mpeg2video", "-c:a", "mp2"}},
+		{name: "not copied.mp4", args: []string{"-c:v", "mpeg4", "-c:a", "libmp3lame"}},
+		{name: "wrong guess.mp4", args: []string{"-c:v", "mpeg4", "-c:a", "ac3", "-ac", "2"}, spared: -1, edit: func(b []byte) {
+			b[bytes.Index(b, []byte("ac-3"))+21] = 1 // channel in the description
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(dir, tt.name)
+			mediatest.Video(t, path, 2, 440, tt.args...)
+			if tt.edit != nil {
+				b, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tt.edit(b)
+				if err := os.WriteFile(path, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tool, runs := counted(t)
+			spec := media.EncodeSpec{Options: tt.options, Filename: tt.name, Target: filepath.Join(t.TempDir(), "two.mp3")}
+			info, err := tool.Probe(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec.Source = info
+			want, err := tool.Encode(t.Context(), spec, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := runs()
+
+			again := spec
+			again.Source, again.Target = media.Info{}, filepath.Join(t.TempDir(), "one.mp3")
+			var found media.Info
+			got, err := tool.Convert(t.Context(), path, again, func(i media.Info) { found = i }, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := before - runs(); n != tt.spared {
+				t.Errorf("%d of %d runs of ffmpeg were spared, want %d", n, before, tt.spared)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v\nwant %+v", got, want)
+			}
+			if found.Container != info.Container || !reflect.DeepEqual(found.Tracks, info.Tracks) {
+				t.Errorf("found %+v\nwant %+v", found, info)
+			}
+			left, err := os.ReadDir(filepath.Dir(again.Target))
+			if err != nil || len(left) != 1 {
+				t.Errorf("left %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestConvertRefuses: what cannot become an MP3 is refused in the same words.
+func TestConvertRefuses(t *testing.T) {
+	for _, s := range mediatest.Corpus(t, "http://127.0.0.1:9/secret.ts") {
+		if s.WantCode == "" {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := convert(t, s.Path, conversion.Options{})
+			var want *media.Error
+			if !errors.As(err, &want) {
+				t.Fatal(err)
+			}
+			tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
+			spec := media.EncodeSpec{Target: filepath.Join(t.TempDir(), "out.mp3"), Filename: filepath.Base(s.Path)}
+			_, err = tool.Convert(t.Context(), s.Path, spec, func(media.Info) {}, nil)
+			var got *media.Error
+			if !errors.As(err, &got) || got.Code != want.Code || got.Message != want.Message {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		})
+	}
+}
+
+// TestConvertLimits: what an encoding ahead makes is held to the limits too.
+func TestConvertLimits(t *testing.T) {
+	video := filepath.Join(t.TempDir(), "in.mkv")
+	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg4", "-c:a", "aac")
+	for name, spec := range map[string]media.EncodeSpec{"seconds": {MaxSeconds: 2}, "bytes": {MaxBytes: 10000}} {
+		spec.Target = filepath.Join(t.TempDir(), "out.mp3")
+		_, err := media.Tool{FFmpeg: mediatest.FFmpeg(t)}.Convert(t.Context(), video, spec, func(media.Info) {}, nil)
+		if codeOf(err) != conversion.CodeLimitExceeded || strings.Contains(err.Error(), "ahead") {
+			t.Errorf("%s: got %v, want %s", name, err, conversion.CodeLimitExceeded)
+		}
+	}
+}
