@@ -59,14 +59,35 @@ func (c *chunk) input() (*feed, error) {
 	return newFeed(c.sound.Follow())
 }
 
+// slots bound how many chunks there are at a time. Each is a file to write over,
+// or nil for a new one.
+type slots chan *os.File
+
+func newSlots(n int) slots {
+	s := make(slots, n)
+	for range n {
+		s <- nil
+	}
+	return s
+}
+
+// close closes the files once all slots are free.
+func (s slots) close() {
+	for range cap(s) {
+		if f := <-s; f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
 // splitter cuts sound into chunks that overlap. A chunk reaches from leadFrames
 // before its first frame to tailFrames behind its last.
 type splitter struct {
 	dir    string
-	frame  int64         // bytes of sound in a frame
-	length int64         // frames of a chunk
-	slots  chan struct{} // one is taken for each chunk
-	emit   func(*chunk)  // is given the chunks as they begin, in order
+	frame  int64        // bytes of sound in a frame
+	length int64        // frames of a chunk
+	slots  slots        // one is taken for each chunk
+	emit   func(*chunk) // is given the chunks as they begin, in order
 
 	at     int64    // bytes that came
 	opened int64    // chunks begun
@@ -74,12 +95,16 @@ type splitter struct {
 }
 
 // split reads sound to its end and returns how many bytes there were. It waits
-// for a free slot before it begins a chunk.
+// for a free slot before it begins a chunk; the first one it begins at once, so
+// that the encoder starts beside the decoder.
 func (s *splitter) split(ctx context.Context, r io.Reader) (int64, error) {
-	err := s.take(ctx, r)
+	err := s.begins(ctx)
+	if err == nil {
+		err = s.take(ctx, r)
+	}
 	for i, c := range s.open {
 		c.last = i == 0
-		c.none.Store(i > 0)
+		c.none.Store(i > 0 || s.at == 0)
 		c.sound.End(err)
 	}
 	return s.at, err
@@ -134,21 +159,35 @@ func (s *splitter) write(ctx context.Context, b []byte) error {
 
 // begins opens the next chunk.
 func (s *splitter) begins(ctx context.Context) error {
+	var f *os.File
 	select {
-	case s.slots <- struct{}{}:
+	case f = <-s.slots:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	f, err := os.CreateTemp(s.dir, "sound-*.f32")
+	f, err := s.file(f)
 	if err != nil {
+		s.slots <- nil
 		return fmt.Errorf("keep sound: %w", err)
 	}
 	c := &chunk{sound: spool.New(f), lead: int(min(leadFrames, s.opened*s.length)), done: make(chan struct{})}
 	s.open = append(s.open, c)
 	s.opened++
 	s.emit(c)
-	if err := os.Remove(f.Name()); err != nil { // nothing is left behind whatever happens
-		return fmt.Errorf("keep sound: %w", err)
-	}
 	return nil
+}
+
+// file makes a slot's file ready. A file has no name, so that nothing is left
+// behind whatever happens. It is written over again and again: the kernel finds
+// memory for it once.
+func (s *splitter) file(old *os.File) (*os.File, error) {
+	if old != nil {
+		_, err := old.Seek(0, io.SeekStart)
+		return old, err
+	}
+	f, err := os.CreateTemp(s.dir, "sound-*.f32")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
 }

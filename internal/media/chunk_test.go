@@ -42,7 +42,7 @@ func TestSplit(t *testing.T) {
 	} {
 		sound := counted(size)
 		var got []*chunk
-		s := splitter{dir: t.TempDir(), frame: frame, length: length, slots: make(chan struct{}, 99), emit: func(c *chunk) { got = append(got, c) }}
+		s := splitter{dir: t.TempDir(), frame: frame, length: length, slots: newSlots(99), emit: func(c *chunk) { got = append(got, c) }}
 		n, err := s.split(t.Context(), slowReader{bytes.NewReader(sound), rand.New(rand.NewPCG(1, 1))})
 		if err != nil || n != int64(size) {
 			t.Fatalf("%d bytes: %d, %v", size, n, err)
@@ -106,7 +106,7 @@ func TestChunkFrames(t *testing.T) {
 func TestSplitFails(t *testing.T) {
 	broken := errors.New("broken")
 	var got []*chunk
-	s := splitter{dir: t.TempDir(), frame: 16, length: 400, slots: make(chan struct{}, 9), emit: func(c *chunk) { got = append(got, c) }}
+	s := splitter{dir: t.TempDir(), frame: 16, length: 400, slots: newSlots(9), emit: func(c *chunk) { got = append(got, c) }}
 	if _, err := s.split(t.Context(), io.MultiReader(bytes.NewReader(counted(1000)), iotest.ErrReader(broken))); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
@@ -116,7 +116,7 @@ func TestSplitFails(t *testing.T) {
 	if b, err := io.ReadAll(got[0].sound.Follow()); len(b) != 1000 || !errors.Is(err, broken) {
 		t.Errorf("whoever reads the chunk gets %d bytes, %v", len(b), err)
 	}
-	s = splitter{dir: t.TempDir() + "/none", frame: 16, length: 400, slots: make(chan struct{}, 9)}
+	s = splitter{dir: t.TempDir() + "/none", frame: 16, length: 400, slots: newSlots(9)}
 	if _, err := s.split(t.Context(), bytes.NewReader(counted(1000))); err == nil {
 		t.Error("kept sound in a folder that is not there")
 	}

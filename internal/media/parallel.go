@@ -68,7 +68,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 			fail(err)
 		}
 	})
-	slots := make(chan struct{}, e.workers+2)
+	slots := newSlots(e.workers + 2)
 	chunks, begun := make(chan *chunk, cap(slots)), make(chan *chunk, cap(slots))
 	for range e.workers {
 		wg.Go(func() {
@@ -97,10 +97,10 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 		if err := j.add(ctx, c); err != nil {
 			fail(err)
 		}
-		_ = c.sound.Close()
-		<-slots
+		slots <- c.sound.File
 	}
 	wg.Wait()
+	slots.close()
 	if err := context.Cause(ctx); err != nil {
 		return o, mp3.Cost{}, err
 	}

@@ -227,7 +227,7 @@ func TestParallelWithoutSeam(t *testing.T) {
 	e := toEncode(t, wave(t, noise, 48000, 2), plan{rate: 48000, channels: 2, kbps: 320})
 	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
 	var chunks []*chunk
-	s := splitter{dir: t.TempDir(), frame: e.frameBytes(), length: testFrames, slots: make(chan struct{}, 9), emit: func(c *chunk) { chunks = append(chunks, c) }}
+	s := splitter{dir: t.TempDir(), frame: e.frameBytes(), length: testFrames, slots: newSlots(9), emit: func(c *chunk) { chunks = append(chunks, c) }}
 	if _, err := s.split(t.Context(), bytes.NewReader(noise)); err != nil || len(chunks) != 3 || !chunks[2].none.Load() {
 		t.Fatalf("%d chunks, %v", len(chunks), err)
 	}

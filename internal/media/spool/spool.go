@@ -19,7 +19,8 @@ type File struct {
 	changed chan struct{} // closed with each change, and replaced
 }
 
-// New takes an empty file, which is to be closed when nobody reads any more.
+// New takes a file, which is written over from its beginning, and is to be closed
+// when nobody reads any more.
 func New(f *os.File) *File { return &File{File: f, changed: make(chan struct{})} }
 
 // Write appends.
@@ -32,6 +33,9 @@ func (s *File) Write(p []byte) (int, error) {
 // End says that no more comes, and why, where that is not the end: whoever reads
 // on gets the error.
 func (s *File) End(err error) {
+	if err == nil {
+		err = s.Truncate(s.written)
+	}
 	s.change(func() { s.done, s.err = true, err })
 }
 
