@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
@@ -71,7 +70,7 @@ func (n *node) startKWOK(ctx context.Context) (classes string, stop func(), err 
 			return "", nil, fmt.Errorf("make a node of KWOK: %w", err)
 		}
 	}
-	err = until(ctx, "KWOK's nodes are ready", func(ctx context.Context) (bool, error) {
+	err = await(ctx, time.Minute, "KWOK's nodes to be ready", func(ctx context.Context) (bool, error) {
 		nodes, err := n.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: kwokLabel})
 		return err == nil && !slices.ContainsFunc(nodes.Items, func(is corev1.Node) bool { return !ready(is) }), err
 	})
@@ -99,14 +98,6 @@ func ready(n corev1.Node) bool {
 	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
-}
-
-// until waits for a condition, a minute at most.
-func until(ctx context.Context, what string, met wait.ConditionWithContextFunc) error {
-	if err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, met); err != nil {
-		return fmt.Errorf("wait until %s: %w", what, err)
-	}
-	return nil
 }
 
 // kubelet is what KWOK's nodes lack: it carries out the attempt of each pod that

@@ -193,7 +193,7 @@ func (s *scaling) checkRecords(ctx context.Context) (last time.Time, err error) 
 // check waits until a round is over with all that follows from it, and sees that
 // nothing happened twice.
 func (s *scaling) check(ctx context.Context) error {
-	err := until(ctx, "each file has its mail", func(context.Context) (bool, error) {
+	err := await(ctx, time.Minute, "a mail for each file", func(context.Context) (bool, error) {
 		mails, err := filepath.Glob(filepath.Join(s.scratch, "scale", "outbox", "*.eml"))
 		if len(mails) > s.files {
 			err = fmt.Errorf("%d mails of %d files", len(mails), s.files)
@@ -203,7 +203,7 @@ func (s *scaling) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = until(ctx, "all Jobs and pods are gone", func(ctx context.Context) (bool, error) {
+	err = await(ctx, time.Minute, "the end of all Jobs and pods", func(ctx context.Context) (bool, error) {
 		one := metav1.ListOptions{Limit: 1}
 		jobs, err := s.kube.BatchV1().Jobs(namespace).List(ctx, one)
 		if err != nil || len(jobs.Items) > 0 {

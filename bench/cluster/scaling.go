@@ -2,13 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,16 +98,11 @@ func sample(ctx context.Context, every time.Duration) (samples [][]float64) {
 
 // scrape reads the gauges of class cpu.
 func scrape(ctx context.Context) ([]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/metrics", nil)
+	page, err := adminMetrics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	return parse(resp.Body)
+	return parse(bytes.NewReader(page))
 }
 
 // parse reads the gauges from Prometheus's text.
