@@ -61,10 +61,17 @@
 //
 // # A source that still comes
 //
-// Where the container can be played from its beginning to its end, Probe and
-// Encode read a source as it grows ([Growing]), so that the encoding does not
-// wait for it. Any other run of ffmpeg waits until it is whole. The MP3 is the
-// same, byte for byte.
+// Where the container can be played from its beginning to its end, ffmpeg reads
+// a source as it grows ([Growing]), so that the encoding does not wait for it.
+// Any other run of ffmpeg waits until it is whole. The MP3 is the same, byte for
+// byte.
+//
+// # One run for both
+//
+// What an MP4 or a Matroska file says of its sound is usually what ffmpeg finds.
+// [Tool.Convert] goes by it: the run that looks begins to encode as well, and its
+// work is kept where the plan for what was found is the one it was begun with.
+// Otherwise it is thrown away, and Probe and Encode follow each other.
 //
 // # All cores
 //
