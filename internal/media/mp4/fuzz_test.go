@@ -63,6 +63,19 @@ func FuzzPlan(f *testing.F) {
 		if m.End < 0 {
 			t.Errorf("ends at %d", m.End)
 		}
+		heads, err := m.Heads()
+		reasonable(t, err)
+		apart(t, m, heads)
+		for i, track := range m.Tracks {
+			for _, w := range []mp4.Window{{To: 0.1}, {From: 2, To: 3}, {From: 0.1, To: 60, Keys: 3}} {
+				e, err := m.Shown(track, w)
+				reasonable(t, err)
+				apart(t, m, e)
+			}
+			if i > 3 {
+				break
+			}
+		}
 		for i, track := range m.Sounds() {
 			if track.Seconds < 0 || i > 3 {
 				break
@@ -73,19 +86,26 @@ func FuzzPlan(f *testing.F) {
 			if reasonable(t, err); err != nil {
 				continue
 			}
-			end, sum := int64(0), int64(0)
-			for _, e := range p.Extents {
-				if e.Offset < end || e.Size <= 0 || e.End() > m.Size {
-					t.Fatalf("extent %+v behind %d in %d bytes", e, end, m.Size)
-				}
-				end, sum = e.End(), sum+e.Size
-			}
-			if sum != p.Bytes {
+			if sum := apart(t, m, p.Extents); sum != p.Bytes {
 				t.Fatalf("%d bytes in the extents, %d in the plan", sum, p.Bytes)
 			}
 			again(t, p)
 		}
 	})
+}
+
+// apart checks that extents lie within the file, one behind the other, and sums
+// them up.
+func apart(t *testing.T, m *mp4.Movie, extents []mp4.Extent) (sum int64) {
+	t.Helper()
+	end := int64(0)
+	for _, e := range extents {
+		if e.Offset < end || e.Size <= 0 || e.End() > m.Size {
+			t.Fatalf("extent %+v behind %d in %d bytes", e, end, m.Size)
+		}
+		end, sum = e.End(), sum+e.Size
+	}
+	return sum
 }
 
 func reasonable(t *testing.T, err error) {

@@ -19,6 +19,10 @@ const (
 	Unordered   Reason = "unordered"    // chunks overlap or go back in the file
 	Truncated   Reason = "truncated"    // chunks lie beyond the end of the file
 	Chapters    Reason = "chapters"     // too many or too long ones, in a track of their own
+	Edited      Reason = "edit_list"    // the pictures are shown in pieces
+	SyncSamples Reason = "sync_samples" // those of the pictures cannot be told
+	Silent      Reason = "silent_codec" // a decoder of the pictures would not complain of a hole
+	Dense       Reason = "dense_part"   // what is wanted is most of the file
 )
 
 // Error is the word.

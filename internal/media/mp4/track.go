@@ -28,11 +28,12 @@ type Track struct {
 	Delay   float64 // seconds before the first of them
 	Skip    float64 // seconds of samples before the first of them; -1 where they are shown in pieces
 
-	stts   struct{ entries, delta uint32 } // of the first entry
-	format soundFormat
-	odd    bool // two tables of one kind, or more edits than are kept
-	trak   Box
-	stbl   map[string]Box
+	stts        struct{ entries, delta uint32 } // of the first entry
+	format      soundFormat
+	partialSync bool // more samples than those of stss are sync samples to a demuxer
+	odd         bool // two tables of one kind, or more edits than are kept
+	trak        Box
+	stbl        map[string]Box
 }
 
 // maxEdits is how many edits are kept of a track.
@@ -73,10 +74,17 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 			if readAt(m.file, id[:], b.Body, b.End) == nil && m.chapters == 0 {
 				m.chapters = binary.BigEndian.Uint32(id[:])
 			}
-		case "dref", "stsd", "stts", "ctts", "stsc", "stsz", "stz2", "stco", "co64":
+		case "dref", "stsd", "stts", "ctts", "stss", "stsc", "stsz", "stz2", "stco", "co64":
 			_, twice := t.stbl[b.Kind]
 			t.odd = t.odd || twice
 			t.stbl[b.Kind] = b
+		case "stps":
+			t.partialSync = true
+		case "sbgp":
+			var h [8]byte
+			if readAt(m.file, h[:], b.Body, b.End) == nil && string(h[4:]) == "rap " {
+				t.partialSync = true
+			}
 		}
 		return err
 	}
@@ -177,15 +185,21 @@ func (t *Track) readSTTS(r io.ReaderAt, stts Box) error {
 	t.stts.entries = entries.left
 	first := true
 	return entries.each(func(e []byte) {
-		delta := binary.BigEndian.Uint32(e[4:])
-		if int32(delta) < 0 { // seen in broken files; ffmpeg takes it for 1
-			delta = 1
-		}
+		delta := sttsDelta(e)
 		if first {
 			t.stts.delta, first = delta, false
 		}
 		t.Duration += uint64(binary.BigEndian.Uint32(e)) * uint64(delta)
 	})
+}
+
+// sttsDelta is how long the samples of an entry last.
+func sttsDelta(e []byte) uint32 {
+	delta := binary.BigEndian.Uint32(e[4:])
+	if int32(delta) < 0 { // seen in broken files; ffmpeg takes it for 1
+		return 1
+	}
+	return delta
 }
 
 // readSTSD takes what is needed of the sample descriptions. Their kinds need
