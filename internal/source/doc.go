@@ -3,7 +3,8 @@
 //
 // [Open] finds the index with a few ranged requests. [Object.Sound] then streams
 // the track as a file of its own (see package mp4), [Object.Whole] the object as
-// it is. Both give the same bytes however they are read.
+// it is. Both give the same bytes however they are read. [Object.Parts] are
+// extents at their own places in a local file, for pictures.
 //
 // # Two ways to read
 //
@@ -23,5 +24,5 @@
 // Patience allows. Presigned URLs run out; a refused one is replaced.
 //
 // Memory: the index, the plan, and at most 32 MiB of sound that was read
-// ahead. Gaps are never held.
+// ahead, and 4 MiB of parts. Gaps are never held.
 package source

@@ -23,6 +23,7 @@ type found struct {
 	movie *mp4.Movie
 	why   mp4.Reason // there is none
 	moov  mp4.Box
+	data  bool // samples stand before the index
 }
 
 // pieces are parts of the object that are held. Reading elsewhere is an error.
@@ -130,6 +131,8 @@ func (s *Object) find(ctx context.Context) error {
 			}
 		case "moof":
 			return mp4.Fragmented
+		case "mdat":
+			s.found.data = true
 		case "moov":
 			return s.parse(ctx, ftyp, b)
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -343,6 +344,59 @@ func TestWhole(t *testing.T) {
 		st.Close()
 		if f := o.Figures(); f.Path != source.PathWhole || f.Reason != reason {
 			t.Errorf("%s: %+v, want the reason %q", name, f, reason)
+		}
+	}
+}
+
+// TestParts: a file with holes has what a demuxer reads beside the samples, and
+// what is fetched.
+func TestParts(t *testing.T) {
+	path := t.TempDir() + "/a.mp4"
+	mediatest.Video(t, path, 30, 440, "-c:v", "mpeg4", "-c:a", "aac")
+	last := load(t, path)
+	mediatest.Remux(t, path, path, mediatest.Layout{ChunkSeconds: 0.5, First: true})
+	first := load(t, path)
+	data := bytes.Index(first, []byte("mdat")) - 4
+	free := append([]byte("\x00\x03\x00\x00free"), make([]byte, 3<<16-8)...)
+	first = slices.Concat(first[:data], free, first[data:])
+	for name, content := range map[string][]byte{"index first": first, "index last": last} {
+		s := newStore(t, content)
+		o, err := source.Open(t.Context(), s.options(source.Auto))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(t.TempDir() + "/parts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		parts, err := o.Parts(t.Context(), f)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		size := int64(len(content))
+		m, err := mp4.Read(f, size)
+		if err != nil || !m.Found || len(m.Tracks) != 2 || m.End != size {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+		wanted := []mp4.Extent{{Offset: 1000, Size: 10}, {Offset: size / 2, Size: 5000}, {Offset: size/2 + 6000, Size: 20000}, {Offset: size - 10, Size: 10}}
+		for range 2 { // the second time all is there
+			if err := parts.Fetch(t.Context(), wanted); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		got := load(t, f.Name())
+		if len(got) != len(content) {
+			t.Fatalf("%s: %d bytes, want %d", name, len(got), len(content))
+		}
+		for _, e := range wanted {
+			if !bytes.Equal(got[e.Offset:e.End()], content[e.Offset:e.End()]) {
+				t.Errorf("%s: other bytes at %+v", name, e)
+			}
+		}
+		figures := o.Figures()
+		if n := s.bytes.Load(); figures.Bytes != n || n > size/2 || figures.Requests != s.requests.Load() {
+			t.Errorf("%s: says %d bytes in %d requests, the store %d in %d of %d", name, figures.Bytes, figures.Requests, n, s.requests.Load(), size)
 		}
 	}
 }
