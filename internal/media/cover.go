@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp4"
 )
 
 // Limits of a cover.
@@ -48,21 +49,24 @@ var onGPU = []string{"h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2vi
 type picture struct {
 	stream string // its index among all streams, '' for none
 	codec  string // ffmpeg's name
+	track  uint32 // the container's id of it; 0 where it has none
 }
 
 // adopt takes the stream unless there is one already. desc is ffmpeg's
 // description, such as "h264 (High) (avc1 / 0x31637661), none, 64x48".
-func (p *picture) adopt(stream, desc string) {
+func (p *picture) adopt(stream, id, desc string) {
 	if p.stream == "" {
 		codec, _, _ := strings.Cut(desc, " ")
-		*p = picture{stream, strings.TrimSuffix(codec, ",")}
+		n, _ := strconv.ParseUint(id, 16, 32)
+		*p = picture{stream, strings.TrimSuffix(codec, ","), uint32(n)}
 	}
 }
 
 // shot is one way to a picture: what ffmpeg seeks, and which frame it picks.
 type shot struct {
-	input   []string // options of the source
-	filters string   // that pick one frame and scale it
+	input   []string   // options of the source
+	filters string     // that pick one frame and scale it
+	window  mp4.Window // that input has ffmpeg decode
 	gpu     bool
 }
 
@@ -75,6 +79,18 @@ func (e coverError) Error() string { return string(e) }
 // most coverSide pixels wide and high. It is nil where neither is one asked for
 // nor does the source bring one. The error is a coverError, or ctx's.
 func (t Tool) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
+	if spec.parts != nil {
+		img, err := t.coverOfParts(ctx, spec)
+		if err != nil {
+			return nil, err
+		}
+		if img != nil {
+			return encodeJPEG(img)
+		}
+		if spec.Source, err = t.wholePictures(ctx, spec); err != nil {
+			return nil, err
+		}
+	}
 	from, shots, err := spec.shots()
 	if err != nil || len(shots) == 0 {
 		return nil, err
@@ -84,7 +100,7 @@ func (t Tool) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
 		return nil, coverError(fmt.Sprintf("The picture is coded as %q, which is not supported.", from.codec))
 	}
 	for _, s := range shots {
-		img, err := t.shoot(ctx, spec.Source.Path, from, s)
+		img, _, err := t.shoot(ctx, spec.Source.Path, from, s)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
 		}
@@ -117,13 +133,23 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 	case timed && info.Seconds > 0 && at >= info.Seconds:
 		return picture{}, nil, coverError(fmt.Sprintf("The cover is asked for at %v s, but the video ends after %s.", at, human(info.Seconds)))
 	case timed:
-		return video, spec.withGPU(video, frameAt(at, info.Start, info.Container)), nil
+		return video, spec.ways(video, frameAt(at, info.Start, info.Container)), nil
 	}
-	return video, spec.withGPU(video, posters(spec.from(), spec.until(), info)...), nil
+	return video, spec.ways(video, posters(spec.from(), spec.until(), info)...), nil
 }
 
-// withGPU has each shot tried on the GPU first, where the machine has one.
-func (spec EncodeSpec) withGPU(p picture, shots ...shot) []shot {
+// lookShortly bounds for how long ffmpeg looks at the streams of an MP4, whose
+// index tells what they are. Since no decoder of sound may be opened it would
+// read on for 30 s of the file in the hope of more. What it reads is in mp4.Heads.
+var lookShortly = []string{"-analyzeduration", "1M"}
+
+// ways has each shot tried on the GPU first, where the machine has one.
+func (spec EncodeSpec) ways(p picture, shots ...shot) []shot {
+	if strings.HasPrefix(spec.Source.Container, "mov,") {
+		for i := range shots {
+			shots[i].input = append(slices.Clone(lookShortly), shots[i].input...)
+		}
+	}
 	if spec.Class != conversion.GPU || !slices.Contains(onGPU, p.codec) {
 		return shots
 	}
@@ -153,10 +179,17 @@ func frameAt(at, start float64, container string) shot {
 	if seek := at - min(0, start) - lead; seek > 0 {
 		input = append(input, "-noaccurate_seek", "-ss", decimal(seek))
 	}
-	zero := decimal(at + max(0, start))
+	zero := at + max(0, start)
 	// One frame a second, counted up: at 0 comes the last that is not later.
-	return shot{input: input, filters: "settb=AVTB,setpts=PTS-" + zero + "/TB,fps=fps=1:start_time=0:round=up," + fitted}
+	return shot{
+		input: input, filters: "settb=AVTB,setpts=PTS-" + decimal(zero) + "/TB,fps=fps=1:start_time=0:round=up," + fitted,
+		window: mp4.Window{From: zero - lead, To: zero},
+	}
 }
+
+// keys have the decoder, and where it can the demuxer, leave out all but key
+// frames.
+var keys = []string{"-skip_frame", "nokey", "-discard:v", "nokey"}
 
 // posters pick the most typical of some frames from the middle of a part of
 // the video; else the one in the very middle, else the first. until is 0 where
@@ -168,18 +201,19 @@ func posters(from, until float64, info Info) []shot {
 		window = 60
 	)
 	length := max(until-from, 0)
-	seconds := length / 2
+	begin, seconds := from+length/4, length/2
 	s := shot{filters: fitted + ",thumbnail=" + strconv.Itoa(frames)} // which keeps them in memory
 	switch {
 	case until == 0:
-		s.input, seconds = []string{"-skip_frame", "nokey"}, window
+		s.input, s.window.Keys, seconds = keys, frames, window
 	case length > short:
-		s.input, seconds = []string{"-skip_frame", "nokey"}, min(seconds, window)
+		s.input, s.window.Keys, seconds = keys, frames, min(seconds, window)
 	default:
 		seconds = max(seconds, 0.1)
 		s.filters = "fps=" + decimal(frames/seconds) + "," + s.filters
 	}
-	s.input = append(s.input, "-ss", decimal(from+length/4), "-t", decimal(seconds))
+	s.input = append(slices.Clone(s.input), "-ss", decimal(begin), "-t", decimal(seconds))
+	s.window.From, s.window.To = info.Start+begin, info.Start+begin+seconds
 	return []shot{s, frameAt(from+length/2, info.Start, info.Container), frameAt(from, info.Start, info.Container)}
 }
 
@@ -204,12 +238,13 @@ var fitted = func() string {
 	return "scale=w=" + side(w) + ":h=" + side(h) + ",setsar=1"
 }()
 
-// shoot has ffmpeg decode and scale one picture.
-func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (image.Image, error) {
+// shoot has ffmpeg decode and scale one picture. It also returns what ffmpeg
+// warned of.
+func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (img image.Image, warnings string, err error) {
 	out := head{limit: coverSide*coverSide*4 + 1<<10}
 	o, err := t.run(ctx, command{
 		path:     path,
-		input:    append([]string{"-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
+		input:    append([]string{"-v", "warning", "-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
 		decoders: pictureDecoders[from.codec],
 		gpu:      s.gpu,
 		maxBytes: 1 << 30, // it writes to no file, but CUDA shares memory that counts as one
@@ -223,13 +258,12 @@ func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (ima
 		timeout: coverTimeout,
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	img, err := readPAM(out.bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, o.tail())
+	if img, err = readPAM(out.bytes); err != nil {
+		return nil, "", fmt.Errorf("%w: %s", err, o.tail())
 	}
-	return img, nil
+	return img, o.stderr, nil
 }
 
 var errNoPicture = errors.New("no picture")

@@ -16,7 +16,8 @@
 // any other; only on a GPU is memory left to the container's limit, since CUDA
 // maps far more than it uses. What comes out are bare pixels: the JPEG is made
 // of those, so that nothing the picture says about itself gets into the MP3. A
-// cover that cannot be had is a note in the result, never a failure.
+// cover that cannot be had is a note in the result, never a failure. Where the
+// source is the sound alone, the pictures come from elsewhere ([Pictures]).
 //
 // Of the source's own texts the MP3 repeats title, artist, album, date, genre,
 // comment, number and chapters. Places, devices and all else stay behind.

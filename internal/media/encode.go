@@ -27,7 +27,12 @@ type EncodeSpec struct {
 	MaxSeconds float64          // of sound; 24 h where 0
 	MaxBytes   int64            // of the MP3; 4 GiB where 0
 
+	// Pictures are where a cover comes from that is decoded; nil where Source has
+	// them.
+	Pictures Pictures
+
 	ahead *ahead // that is at work on it already; nil for none
+	parts *parts // that are fetched of Pictures; nil for none
 }
 
 // complete returns the spec with its defaults.
@@ -78,6 +83,9 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	defer os.Remove(frames)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if spec.parts = t.fetchParts(ctx, spec); spec.parts != nil {
+		defer spec.parts.stop()
+	}
 	again := t.lookAgain(ctx, spec.Source)
 	s, err := t.sound(ctx, spec, p, frames, progress)
 	if err != nil {

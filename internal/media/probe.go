@@ -272,9 +272,9 @@ func parseDump(stderr string) Info {
 			case m[4] == "Audio" && len(info.Tracks) < maxTracks:
 				info.Tracks = append(info.Tracks, parseTrack(m[2], m[3], m[5]))
 			case m[4] == "Video" && strings.Contains(m[5], "(attached pic)"):
-				info.attached.adopt(m[1], m[5])
+				info.attached.adopt(m[1], m[2], m[5])
 			case m[4] == "Video":
-				info.video.adopt(m[1], m[5])
+				info.video.adopt(m[1], m[2], m[5])
 			}
 		}
 	}

@@ -1,0 +1,145 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+	"sync"
+
+	"tonearm/internal/media/mp4"
+)
+
+// Pictures brings the pictures of an MP4 or MOV file whose sound alone is the
+// source. An error that is an mp4.Reason says that parts of the file cannot be
+// told or do not pay, so that the whole is needed. Its methods are not called
+// side by side.
+type Pictures interface {
+	// Heads makes a file of the same size in which ffmpeg finds the streams. All
+	// else are holes.
+	Heads(ctx context.Context) (path string, err error)
+	// Show fills in a window of the track with an id.
+	Show(ctx context.Context, track uint32, w mp4.Window) error
+	// Whole makes the file without holes.
+	Whole(ctx context.Context) (path string, err error)
+}
+
+// startled are the codecs whose decoders complain of zeros: where ffmpeg reads
+// more than was thought it is seen. That of mpeg2video, for one, says nothing.
+var startled = []string{"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd"}
+
+// parts are what of Pictures a cover is likely made of.
+type parts struct {
+	source Info // the file with holes
+	err    error
+
+	fetched sync.WaitGroup
+	cancel  context.CancelFunc
+}
+
+// fetchParts begins to fetch them beside the sound. nil means that the source has
+// the pictures, or that none are wanted.
+func (t Tool) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
+	if spec.Pictures == nil || !spec.Options.Cover.Decodes() {
+		return nil
+	}
+	p := &parts{}
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.fetched.Go(func() { p.source, p.err = t.showFirst(ctx, spec) })
+	return p
+}
+
+// stop ends the fetching and waits for it.
+func (p *parts) stop() {
+	p.cancel()
+	p.fetched.Wait()
+}
+
+// showFirst fetches what the first shot needs. That the samples beyond the heads
+// are holes does not matter to Probe: it takes nothing but what the index tells.
+func (t Tool) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
+	path, err := spec.Pictures.Heads(ctx)
+	if err != nil {
+		return Info{}, fmt.Errorf("fetch the heads: %w", err)
+	}
+	t.Source = nil
+	if spec.Source, err = t.Probe(ctx, path); err != nil {
+		return Info{}, err
+	}
+	from, shots, err := spec.shots()
+	if err != nil { // there can be no cover
+		return spec.Source, nil //nolint:nilerr // shots will say so again
+	}
+	if !slices.Contains(startled, from.codec) {
+		return Info{}, mp4.Silent
+	}
+	if err := spec.Pictures.Show(ctx, from.track, shots[0].window); err != nil {
+		return Info{}, fmt.Errorf("fetch the pictures: %w", err)
+	}
+	return spec.Source, nil
+}
+
+// coverOfParts shoots the picture that a first shot of the whole file would give.
+// It is nil where that is in doubt: there is none, or ffmpeg complains.
+func (t Tool) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, error) {
+	spec.parts.fetched.Wait()
+	var why mp4.Reason
+	var unfit *Error
+	switch err := spec.parts.err; {
+	case errors.As(err, &why), errors.As(err, &unfit):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	spec.Source = spec.parts.source
+	from, shots, err := spec.shots()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range shots {
+		if s.window != shots[0].window {
+			break
+		}
+		img, said, err := t.shoot(ctx, spec.Source.Path, from, s)
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
+		case err == nil && !complains(said):
+			return img, nil
+		case err == nil:
+			return nil, nil
+		}
+	}
+	return nil, nil
+}
+
+// harmless is what ffmpeg says of whole files too: of the index, of streams that
+// are not decoded, of scaling, and of pictures in an open group behind a seek.
+var harmless = []string{"[mov,mp4", "not on whitelist", "Guessed Channel Layout", "[swscaler", "mmco: unref short failure"}
+
+// complains reports whether ffmpeg's warnings are of what it decoded.
+func complains(warnings string) bool {
+	for line := range strings.Lines(warnings) {
+		of := strings.HasPrefix(line, "[") || strings.HasPrefix(line, "Error") || strings.Contains(line, "corrupt")
+		if of && !slices.ContainsFunc(harmless, func(s string) bool { return strings.Contains(line, s) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// wholePictures has all of the file fetched, and returns it.
+func (t Tool) wholePictures(ctx context.Context, spec EncodeSpec) (Info, error) {
+	path, err := spec.Pictures.Whole(ctx)
+	if err != nil {
+		return Info{}, fmt.Errorf("cover: %w", err)
+	}
+	t.Source = nil
+	info, err := t.Probe(ctx, path)
+	if unfit := (*Error)(nil); errors.As(err, &unfit) {
+		return Info{}, coverError(unfit.Message)
+	}
+	return info, err
+}
