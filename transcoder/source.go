@@ -21,6 +21,9 @@ type fetched struct {
 	object *source.Object
 	tracks []media.Track // of sound in the object; nil where all of it is fetched
 	index  int           // of the chosen one
+	// pictures are where a cover comes from where only a track is fetched; nil
+	// where none is to be decoded.
+	pictures *pictures
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -72,13 +75,17 @@ func (f *fetched) close() {
 	f.cancel()
 	f.done.Wait()
 	f.Close()
+	if f.pictures != nil {
+		f.pictures.close()
+	}
 }
 
-// choose streams the chosen track where that can be read alone. Pictures are
-// looked for in all of the object.
+// choose streams the chosen track where that can be read alone. Pictures are then
+// looked for in parts of the object, unless they would be most of it.
 func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error) {
 	movie, _ := f.object.Movie()
-	if movie == nil || w.Options.Cover.Decodes() {
+	decodes := w.Options.Cover.Decodes()
+	if movie == nil || decodes && !pay(movie) {
 		return f.object.Whole(ctx), nil
 	}
 	sounds := movie.Sounds()
@@ -99,6 +106,9 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 		return nil, err
 	}
 	f.tracks, f.index = tracks, index
+	if decodes {
+		f.pictures = &pictures{w: w, from: f.object, movie: movie}
+	}
 	return stream, nil
 }
 

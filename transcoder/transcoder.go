@@ -185,10 +185,14 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	}
 	defer f.close()
 	w.tool.Source = f
-	encoded, err := w.tool.Convert(ctx, f.Path(), media.EncodeSpec{
+	spec := media.EncodeSpec{
 		Target: target, Options: w.Options, Filename: w.Filename, Class: w.Class,
 		MaxSeconds: w.Limits.MaxDurationSeconds, MaxBytes: w.Limits.MaxMP3Bytes,
-	}, func(info media.Info) {
+	}
+	if f.pictures != nil {
+		spec.Pictures = f.pictures
+	}
+	encoded, err := w.tool.Convert(ctx, f.Path(), spec, func(info media.Info) {
 		if seconds, err := info.Length(w.Options); err == nil {
 			w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
 		}
