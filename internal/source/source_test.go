@@ -67,8 +67,9 @@ type counted struct {
 }
 
 func (c counted) Write(b []byte) (int, error) {
+	c.bytes.Add(int64(len(b))) // before whoever asked has them
 	n, err := c.ResponseWriter.Write(b)
-	c.bytes.Add(int64(n))
+	c.bytes.Add(int64(n - len(b)))
 	return n, err
 }
 
