@@ -5,11 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-
 	"os"
-
 	"path/filepath"
-
 	"strings"
 	"testing"
 	"time"
