@@ -204,8 +204,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 		limit = d.o.MaxUploadBytes
 	}
 	if o.Size > limit {
-		c.Object = o
-		err = c.Reject(conversion.Failure{Code: conversion.CodeLimitExceeded,
+		err = c.RejectUpload(o, conversion.Failure{Code: conversion.CodeLimitExceeded,
 			Message: fmt.Sprintf("The file has %d bytes; at most %d are allowed.", o.Size, limit)}, now)
 	} else {
 		err = c.Uploaded(o, now)

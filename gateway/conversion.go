@@ -29,17 +29,17 @@ func describe(c conversion.Conversion) api.Conversion {
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 	if c.State == conversion.AwaitingUpload {
-		a.ExpiresAt = &c.ExpiresAt
+		a.ExpiresAt = new(c.ExpiresAt)
 	}
 	if c.State == conversion.Running {
-		a.Progress = &c.Progress
+		a.Progress = new(c.Progress)
 	}
 	if c.State == conversion.Done {
 		mp3 := describeMP3(c)
 		a.MP3 = &mp3
 	}
 	if !c.FinishedAt.IsZero() {
-		a.FinishedAt = &c.FinishedAt
+		a.FinishedAt = new(c.FinishedAt)
 	}
 	return a
 }

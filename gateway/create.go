@@ -52,17 +52,20 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 			return out, err
 		}
 	}
+	now := g.o.Now()
 	c, err := conversion.New(conversion.Params{
 		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Options: *req.Options, Notify: req.Notify,
 		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.o.UploadWindow,
-	}, g.o.Now())
+	}, now)
 	if err != nil {
 		return nil, err
 	}
 	if parts {
-		size := partSize(req.Size)
-		c.Upload = &conversion.Upload{PartSize: size, Parts: int((req.Size + size - 1) / size)}
-		if c.Upload.ID, err = g.o.Blobs.CreateUpload(ctx, c.Object.Key); err != nil {
+		id, err := g.o.Blobs.CreateUpload(ctx, c.Object.Key)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.PlanParts(id, partSize(req.Size), now); err != nil {
 			return nil, err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func describeMP3(c conversion.Conversion) api.MP3 {
 	m := c.MP3
 	return api.MP3{
-		ID: m.ID, ConversionID: c.ID, Name: c.MP3Name(), Size: m.Size, Duration: m.Duration,
+		ID: m.ID, ConversionID: c.ID, Name: conversion.MP3Name(c.Filename), Size: m.Size, Duration: m.Duration,
 		BitrateKbps: m.BitrateKbps, VBRQuality: m.VBRQuality, SampleRateHz: m.SampleRate, Channels: m.Channels,
 		SHA256: m.SHA256, LengthChecked: m.LengthChecked, Encoder: m.Encoder, CreatedAt: m.CreatedAt,
 		Loudness: m.Loudness, GainDB: m.GainDB, Cover: m.Cover, Chapters: m.Chapters, Notes: m.Notes,
@@ -84,7 +84,7 @@ func (g *Gateway) mp3Download(ctx context.Context, user account.User, in *mp3Inp
 
 // link returns a presigned link that saves the MP3 under the video's name.
 func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, error) {
-	r, err := g.o.Blobs.PresignGet(ctx, c.MP3.Key, c.MP3Name(), "audio/mpeg", g.o.DownloadExpiry, blob.Public)
+	r, err := g.o.Blobs.PresignGet(ctx, c.MP3.Key, conversion.MP3Name(c.Filename), "audio/mpeg", g.o.DownloadExpiry, blob.Public)
 	return r.URL, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
@@ -90,20 +89,15 @@ func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.C
 	}
 	written := false
 	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
-		written = false
-		switch {
-		case c.State != conversion.AwaitingUpload || c.Upload == nil:
-			return notAwaiting(*c)
-		case c.Upload.ID != lost: // another request began one
-			return conversion.ErrUnchanged
-		}
-		c.Upload = &conversion.Upload{ID: id, PartSize: c.Upload.PartSize, Parts: c.Upload.Parts}
-		c.UpdatedAt = g.o.Now().UTC().Truncate(time.Millisecond)
-		written = true
-		return nil
+		err := c.RestartUpload(lost, id, g.o.Now())
+		written = err == nil // else another request began one, or none is wanted
+		return err
 	})
 	if err != nil || !written {
 		g.abort(ctx, c.Object.Key, id)
+	}
+	if errors.Is(err, conversion.ErrState) {
+		err = notAwaiting(c)
 	}
 	return c, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -165,9 +164,6 @@ func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
 	}
 	claimed := false
 	c, err := n.update(ctx, d.ConversionID, func(c *conversion.Conversion) error {
-		// The message about this notice is the one in hand: whoever published
-		// it may not have settled the outbox yet, and need not any more.
-		c.Outbox = slices.DeleteFunc(c.Outbox, func(m conversion.Message) bool { return m.Kind == conversion.Notify })
 		err := c.ClaimNotice(d.Attempt, n.claim, n.options.Now())
 		claimed = err == nil
 		return err

@@ -42,7 +42,7 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 		name = "done"
 		m.Subject = "Your MP3 is ready: " + short(video)
 		data = struct{ Video, MP3Name, MP3ID, Length, Size, Link, Until string }{
-			video, printable(c.MP3Name()), c.MP3.ID, length(c.MP3.Duration), size(c.MP3.Size),
+			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, length(c.MP3.Duration), size(c.MP3.Size),
 			n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode(),
 			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"),
 		}

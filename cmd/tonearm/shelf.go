@@ -106,10 +106,7 @@ func (s *shelf) place(file, name, sum string) (string, error) {
 
 // mp3Name returns the name of the MP3 made from a video. It is made here, not
 // taken from the server, which must not choose where files go.
-func mp3Name(video string) string {
-	cv := conversion.Conversion{Filename: filepath.Base(video)}
-	return cv.MP3Name()
-}
+func mp3Name(video string) string { return conversion.MP3Name(filepath.Base(video)) }
 
 // numbered returns name, or for i > 1 "stem (i).mp3", cut to what file systems
 // take.

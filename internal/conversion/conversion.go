@@ -377,10 +377,10 @@ func (c *Conversion) MP3Folder() string {
 // uploaded for a conversion made before.
 func (c *Conversion) Inbox() bool { return strings.HasPrefix(c.Object.Key, InboxPrefix) }
 
-// MP3Name is the name under which a person saves the result: the video's name,
-// without folders, with .mp3 in place of its extension.
-func (c *Conversion) MP3Name() string {
-	name := path.Base(strings.ReplaceAll(c.Filename, `\`, "/"))
+// MP3Name is the name under which a person saves the MP3 of a video: the video's
+// name, without folders, with .mp3 in place of its extension.
+func MP3Name(filename string) string {
+	name := path.Base(strings.ReplaceAll(filename, `\`, "/"))
 	if name == "." || name == ".." || name == "/" {
 		return "sound.mp3"
 	}

@@ -32,8 +32,7 @@ func TestMP3Name(t *testing.T) {
 		"/":                          "sound.mp3",
 		"ends in a dot.":             "ends in a dot..mp3",
 	} {
-		c := conversion.Conversion{Filename: filename}
-		if got := c.MP3Name(); got != want {
+		if got := conversion.MP3Name(filename); got != want {
 			t.Errorf("MP3Name of %q: got %q, want %q", filename, got, want)
 		}
 	}

@@ -7,7 +7,8 @@
 // replaces the document in one conditional atomic update. The document alone
 // says what is owed: [Queued] owes work, a terminal state whose notice is
 // [NoticeOwed] owes a mail. [Conversion.WakeAt] says when somebody has to look
-// at it next, so that one query finds every kind of overdue work.
+// at it next, so that one query finds every kind of overdue work. Only this
+// package changes a Conversion's fields; TestClosed holds the module to it.
 //
 // The package imports nothing but the standard library.
 package conversion

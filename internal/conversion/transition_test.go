@@ -91,6 +91,23 @@ func TestTransitions(t *testing.T) {
 			"failed = = = = = failed ="},
 		"uploaded, other size": {func(c *Conversion) error { return c.Uploaded(Object{ETag: "e", Size: 99}, late) },
 			"failed = = = = = failed ="},
+		"plan parts": {func(c *Conversion) error { return c.PlanParts("upload", 16, late) },
+			"awaiting_upload ! ! ! ! ! ! !"},
+		"plan parts again": {func(c *Conversion) error {
+			return errors.Join(c.PlanParts("upload", 16, late), c.PlanParts("other", 16, late))
+		}, "! ! ! ! ! ! ! !"},
+		"restart upload": {func(c *Conversion) error {
+			c.Upload = &Upload{ID: "lost", PartSize: 16, Parts: 7}
+			return c.RestartUpload("lost", "new", late)
+		}, "awaiting_upload ! ! ! ! ! ! !"},
+		"restart upload, restarted before": {func(c *Conversion) error {
+			c.Upload = &Upload{ID: "another", PartSize: 16, Parts: 7}
+			return c.RestartUpload("lost", "new", late)
+		}, "= ! ! ! ! ! ! !"},
+		"restart upload without parts": {func(c *Conversion) error { return c.RestartUpload("", "new", late) },
+			"! ! ! ! ! ! ! !"},
+		"reject upload": {func(c *Conversion) error { return c.RejectUpload(uploaded(c), Failure{}, late) },
+			"failed = = = = = failed ="},
 		"look":       {func(c *Conversion) error { return c.Look(late) }, "awaiting_upload = = = = = = ="},
 		"expire":     {func(c *Conversion) error { return c.Expire(late) }, "expired = = = = = = ="},
 		"expire now": {func(c *Conversion) error { return c.Expire(epoch) }, "! = = = = = = ="},
@@ -221,6 +238,48 @@ func TestCarried(t *testing.T) {
 	}
 	if !second.OwnsLaunch() || second.LaunchRef() != (AttemptRef{second.ID, 2}) {
 		t.Errorf("retried: %+v, %+v", second.Carrier, second.Next)
+	}
+}
+
+func TestUploadInParts(t *testing.T) {
+	c, later := fresh(t), epoch.Add(time.Minute)
+	wake := c.WakeAt
+	if err := c.PlanParts("first", 16, epoch); err != nil {
+		t.Fatal(err)
+	}
+	if want := (Upload{ID: "first", PartSize: 16, Parts: 7}); *c.Upload != want { // 6 of 16 bytes, 1 of 4
+		t.Errorf("planned %+v, want %+v", *c.Upload, want)
+	}
+	planned := c.Upload
+	if err := c.RestartUpload("first", "second", later); err != nil {
+		t.Fatal(err)
+	}
+	if want := (Upload{ID: "second", PartSize: 16, Parts: 7}); *c.Upload != want || !c.UpdatedAt.Equal(later) || !c.WakeAt.Equal(wake) {
+		t.Errorf("restarted: %+v at %s, next look at %s, want %+v, %s, %s", *c.Upload, c.UpdatedAt, c.WakeAt, want, later, wake)
+	}
+	if planned.ID != "first" {
+		t.Error("the upload before was changed in place")
+	}
+
+	c = fresh(t)
+	c.Object.Size = 0 // sent through the gateway
+	if err := c.PlanParts("upload", 16, epoch); !errors.Is(err, ErrState) || c.Upload != nil {
+		t.Errorf("parts of an unknown size: %v, %+v", err, c.Upload)
+	}
+}
+
+// What is refused is known as any upload is, so that the same object makes no
+// second conversion.
+func TestRejectUpload(t *testing.T) {
+	c := fresh(t)
+	failure := Failure{CodeLimitExceeded, "Too large."}
+	o := Object{Key: "ignored", Version: "v", ETag: "e", Size: 1 << 40}
+	key := c.Object.Key
+	if err := c.RejectUpload(o, failure, epoch); err != nil {
+		t.Fatal(err)
+	}
+	if want := (Object{Key: key, Version: "v", ETag: "e", Size: 1 << 40}); c.Object != want || *c.Error != failure || c.Notice.State != NoticeOwed {
+		t.Errorf("rejected: %+v, %+v, notice %+v, want %+v", c.Object, *c.Error, c.Notice, want)
 	}
 }
 
@@ -451,8 +510,14 @@ func TestNotice(t *testing.T) {
 	c := at(t, Done)
 	now := epoch
 	claim := func() error { return c.ClaimNotice(1, time.Minute, now) }
+	if m := c.Outbox; len(m) != 1 || m[0].Kind != Notify {
+		t.Fatalf("outbox of an owed notice: %+v", m)
+	}
 	if err := claim(); err != nil {
 		t.Fatal(err)
+	}
+	if len(c.Outbox) != 0 { // the sender has the message in hand
+		t.Fatalf("outbox of a claimed notice: %+v", c.Outbox)
 	}
 	if err := claim(); !errors.Is(err, ErrUnchanged) {
 		t.Fatalf("second claim: %v", err)

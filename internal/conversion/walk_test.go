@@ -70,7 +70,9 @@ func (w *walk) start(seed uint64) {
 		w.Fatal(err)
 	}
 	if seed%3 == 1 {
-		c.Upload = &Upload{ID: "multipart", PartSize: 50, Parts: 2}
+		if err := c.PlanParts("multipart", 50, w.now); err != nil {
+			w.Fatal(err)
+		}
 	}
 	w.c, w.mp3ID = c, c.MP3.ID
 	checkRecord(w.T, &w.c, w.now)
@@ -93,6 +95,22 @@ var moves = []move{
 	{"uploaded", 1, func(w *walk) error {
 		o := Object{Version: "e", ETag: "e", Size: []int64{100, 100, 100, 100, 0, 7}[w.rand.IntN(6)]}
 		return w.c.Uploaded(o, w.now)
+	}},
+	{"plan parts", 1, func(w *walk) error { return w.c.PlanParts("planned", 50, w.now) }},
+	{"restart upload", 1, func(w *walk) error {
+		lost, id := []string{"multipart", "planned", ""}[w.rand.IntN(3)], "restarted"
+		possible := w.c.State == AwaitingUpload && w.c.Upload != nil && w.c.Upload.ID == lost
+		err := w.c.RestartUpload(lost, id, w.now)
+		if (err == nil) != possible || possible && w.c.Upload.ID != id {
+			w.Errorf("restart upload %q as %s: %v, %+v", lost, w.c.State, err, w.c.Upload)
+		}
+		return err
+	}},
+	{"reject upload", 0, func(w *walk) error {
+		if w.rand.IntN(3) > 0 {
+			return ErrUnchanged
+		}
+		return w.c.RejectUpload(Object{Version: "e", ETag: "e", Size: 1 << 40}, Failure{CodeLimitExceeded, "Too large."}, w.now)
 	}},
 	{"look", 2, func(w *walk) error { return w.c.Look(w.now) }},
 	{"expire", 2, func(w *walk) error { return w.c.Expire(w.now) }},
