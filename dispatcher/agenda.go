@@ -11,7 +11,6 @@ import (
 
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
-	"tonearm/internal/launch"
 	"tonearm/internal/queue"
 	"tonearm/internal/service"
 )
@@ -133,14 +132,14 @@ func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 // launcher says so too of what carries it, and if this process has listened for
 // a lease's time.
 func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion) error {
-	ref, by := launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}, launch.Ref(c.LaunchRef())
+	ref, by := conversion.AttemptRef{ConversionID: c.ID, Attempt: c.Attempt}, c.LaunchRef()
 	running, err := d.o.Launcher.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("list running attempts: %w", err)
 	}
 	alive := d.o.Now().Before(d.started.Add(d.o.Policy.Lease))
 	for _, r := range running {
-		alive = alive || r.Ref == by
+		alive = alive || r.AttemptRef == by
 	}
 	if alive {
 		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
@@ -180,7 +179,7 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 		}
 	}
 	if c.Attempt > 0 && c.State != conversion.Done && c.OwnsLaunch() { // else it is others' by now
-		if err := d.halt(ctx, launch.Ref{ConversionID: c.ID, Attempt: c.Attempt}); err != nil {
+		if err := d.halt(ctx, conversion.AttemptRef{ConversionID: c.ID, Attempt: c.Attempt}); err != nil {
 			return err
 		}
 	}

@@ -161,7 +161,7 @@ func TestCrashBeforeAck(t *testing.T) {
 		w.launcher.set(func(l *launcher) { l.script = script })
 		w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, w.options.Policy, w.clock.Now()) })
 		w.must(w.launcher.Start(t.Context(), launch.Spec{
-			Ref: launch.Ref{ConversionID: c.ID, Attempt: 1}, Token: attemptKey.Token(c.ID, 1),
+			AttemptRef: conversion.AttemptRef{ConversionID: c.ID, Attempt: 1}, Token: attemptKey.Token(c.ID, 1),
 		}))
 		if name == "claimed" {
 			w.until("it is claimed", func() bool { return w.read(c.ID).Nonce != "" })

@@ -8,7 +8,6 @@ import (
 
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
-	"tonearm/internal/launch"
 	"tonearm/internal/queue"
 )
 
@@ -84,7 +83,7 @@ func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by c
 		delivery, err := d.o.Queue.TakeNext(ctx, queue.Class(c.Class), c.OwnerID, by.Size, messageLease)
 		if err != nil {
 			if !errors.Is(err, queue.ErrEmpty) {
-				d.o.Log.Warn("no next file for a launch", "launch", launch.Ref(by.Launch), "error", err)
+				d.o.Log.Warn("no next file for a launch", "launch", by.Launch, "error", err)
 			}
 			return delivery, false, nil
 		}
@@ -133,14 +132,14 @@ func (d *Dispatcher) carry(ctx context.Context, after conversion.Conversion, non
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("begin carried attempt %s: %w", launch.Ref(ref), err)
+		return nil, fmt.Errorf("begin carried attempt %s: %w", ref, err)
 	}
 	if begun {
-		d.pace[c.Class].over(launch.Ref(by.Launch), c.StartedAt, after.State == conversion.Done)
-		d.pace[c.Class].began(launch.Ref(by.Launch), c.Object.Size, c.StartedAt)
+		d.pace[c.Class].over(by.Launch, c.StartedAt, after.State == conversion.Done)
+		d.pace[c.Class].began(by.Launch, c.Object.Size, c.StartedAt)
 		d.metrics.claimed(c)
 		d.metrics.carried.WithLabelValues(string(c.Class)).Inc()
-		d.o.Log.Info("attempt carried", "conversion_id", c.ID, "attempt", c.Attempt, "launch", launch.Ref(by.Launch), "files", by.Files)
+		d.o.Log.Info("attempt carried", "conversion_id", c.ID, "attempt", c.Attempt, "launch", by.Launch, "files", by.Files)
 	}
 	as, err := d.assignment(ctx, c)
 	if err != nil {
@@ -151,12 +150,12 @@ func (d *Dispatcher) carry(ctx context.Context, after conversion.Conversion, non
 
 // failCarried records that the attempt was lost which a launch carried when it
 // ended: c is the conversion of its first attempt, and each names the next.
-func (d *Dispatcher) failCarried(ctx context.Context, by launch.Ref, c conversion.Conversion) error {
+func (d *Dispatcher) failCarried(ctx context.Context, by conversion.AttemptRef, c conversion.Conversion) error {
 	var err error
-	for err == nil && c.Next != nil && launch.Ref(c.LaunchRef()) == by {
-		next := launch.Ref(*c.Next)
+	for err == nil && c.Next != nil && c.LaunchRef() == by {
+		next := *c.Next
 		c, err = d.failAttempt(ctx, next, func(c *conversion.Conversion) error {
-			if launch.Ref(c.LaunchRef()) != by {
+			if c.LaunchRef() != by {
 				return conversion.ErrStaleAttempt
 			}
 			return c.FailAttempt(next.Attempt, lost, conversion.Disrupted, d.o.Policy, d.o.Now())

@@ -24,17 +24,19 @@ func goingOn(files int) func(*dispatcher.Options) {
 	}
 }
 
-func first(id string) launch.Ref { return launch.Ref{ConversionID: id, Attempt: 1} }
+func first(id string) conversion.AttemptRef {
+	return conversion.AttemptRef{ConversionID: id, Attempt: 1}
+}
 
 // carriedBy returns what carried which attempt.
-func (l *launcher) carriedBy() map[launch.Ref]launch.Ref {
+func (l *launcher) carriedBy() map[conversion.AttemptRef]conversion.AttemptRef {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.carriers)
 }
 
 // count is how many files a launch has had.
-func (l *launcher) count(by launch.Ref) int {
+func (l *launcher) count(by conversion.AttemptRef) int {
 	n := 1
 	for _, c := range l.carriedBy() {
 		if c == by {
@@ -44,7 +46,7 @@ func (l *launcher) count(by launch.Ref) int {
 	return n
 }
 
-func (w *world) wantCarried(want map[launch.Ref]launch.Ref) {
+func (w *world) wantCarried(want map[conversion.AttemptRef]conversion.AttemptRef) {
 	w.Helper()
 	if got := w.launcher.carriedBy(); !maps.Equal(got, want) {
 		w.Errorf("carried: %v, want %v", got, want)
@@ -71,7 +73,7 @@ func TestCarried(t *testing.T) {
 		}
 		w.wantStarts(id, map[bool]int{true: 1, false: 0}[i%3 == 0])
 	}
-	w.wantCarried(map[launch.Ref]launch.Ref{
+	w.wantCarried(map[conversion.AttemptRef]conversion.AttemptRef{
 		first(ids[1]): first(ids[0]), first(ids[2]): first(ids[0]), first(ids[4]): first(ids[3]), first(ids[5]): first(ids[3]),
 	})
 	w.until("no message is left", func() bool { return w.depth(queue.CPU) == 0 })
@@ -103,7 +105,7 @@ func TestCarriedNotBeforeOthers(t *testing.T) {
 			t.Errorf("file %d was begun before %d was done", i, i-1)
 		}
 	}
-	w.wantCarried(map[launch.Ref]launch.Ref{})
+	w.wantCarried(map[conversion.AttemptRef]conversion.AttemptRef{})
 }
 
 // queuedWith makes a conversion that waits, bent by change.
@@ -257,7 +259,7 @@ func TestCarriedAnswerLost(t *testing.T) {
 					}
 				}
 				d := w.read(next.Assignment.ConversionID)
-				if !d.Current(1, "b") || d.Launches != 1 || d.Carrier == nil || launch.Ref(d.Carrier.Launch) != first(c.ID) {
+				if !d.Current(1, "b") || d.Launches != 1 || d.Carrier == nil || d.Carrier.Launch != first(c.ID) {
 					t.Errorf("it is %s by %+v", d.State, d.Carrier)
 				}
 				w.wantStarts(d.ID, 0)
@@ -382,7 +384,7 @@ func TestCancelCarried(t *testing.T) {
 			if w.launcher.stopped(first(c.ID)) {
 				t.Error("the launch was stopped")
 			}
-			if e = w.read(e.ID); !e.Current(1, "c") || launch.Ref(e.LaunchRef()) != first(c.ID) || e.Carrier.Files != 3 {
+			if e = w.read(e.ID); !e.Current(1, "c") || e.LaunchRef() != first(c.ID) || e.Carrier.Files != 3 {
 				t.Errorf("the third one: %s, %+v", e.State, e.Carrier)
 			}
 		})

@@ -200,7 +200,7 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 	}
 	for _, a := range before {
 		if !slices.Contains(after, a) {
-			d.ended(ctx, launch.End{Ref: a.Ref, Reason: launch.Stopped})
+			d.ended(ctx, launch.End{AttemptRef: a.AttemptRef, Reason: launch.Stopped})
 		}
 	}
 	return nil

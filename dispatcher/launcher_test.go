@@ -28,12 +28,12 @@ type launcher struct {
 	carried  func(*agent, attempt.Assignment) launch.End // what a launch does with each file it goes on with
 	refuse   func(launch.Spec) error                     // Start's error; nil for none
 	mortal   bool                                        // Close ends what runs
-	attempts map[launch.Ref]*agent                       // until Stop
-	starts   map[launch.Ref]int
+	attempts map[conversion.AttemptRef]*agent            // until Stop
+	starts   map[conversion.AttemptRef]int
 	specs    []launch.Spec
-	order    []launch.Attempt          // of the starts and of what was carried
-	carriers map[launch.Ref]launch.Ref // by what they carried
-	stops    map[launch.Ref]int
+	order    []launch.Attempt                                // of the starts and of what was carried
+	carriers map[conversion.AttemptRef]conversion.AttemptRef // by what they carried
+	stops    map[conversion.AttemptRef]int
 	ends     []launch.End
 	wake     chan struct{}
 	wg       sync.WaitGroup
@@ -42,8 +42,8 @@ type launcher struct {
 func newLauncher(url string) *launcher {
 	return &launcher{
 		url: url, script: finish, carried: (*agent).deliver, wake: make(chan struct{}, 1),
-		attempts: map[launch.Ref]*agent{}, starts: map[launch.Ref]int{}, stops: map[launch.Ref]int{},
-		carriers: map[launch.Ref]launch.Ref{},
+		attempts: map[conversion.AttemptRef]*agent{}, starts: map[conversion.AttemptRef]int{}, stops: map[conversion.AttemptRef]int{},
+		carriers: map[conversion.AttemptRef]conversion.AttemptRef{},
 	}
 }
 
@@ -80,7 +80,7 @@ func (l *launcher) classes(id string) []conversion.Class {
 	return classes
 }
 
-func (l *launcher) stopped(r launch.Ref) bool {
+func (l *launcher) stopped(r conversion.AttemptRef) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stops[r] > 0
@@ -94,25 +94,25 @@ func (l *launcher) Start(_ context.Context, s launch.Spec) error {
 			return err
 		}
 	}
-	if l.attempts[s.Ref] != nil {
+	if l.attempts[s.AttemptRef] != nil {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &agent{
 		Client: attempt.Client{BaseURL: l.url, ConversionID: s.ConversionID, Token: s.Token},
-		Spec:   s, launcher: l, launch: s.Ref, ctx: ctx, cancel: cancel, gone: make(chan struct{}), nonce: "nonce of " + s.String(),
+		Spec:   s, launcher: l, launch: s.AttemptRef, ctx: ctx, cancel: cancel, gone: make(chan struct{}), nonce: "nonce of " + s.String(),
 	}
 	l.specs = append(l.specs, s)
-	l.attempts[s.Ref] = a
-	l.starts[s.Ref]++
-	l.order = append(l.order, launch.Attempt{Ref: s.Ref, Class: s.Class})
+	l.attempts[s.AttemptRef] = a
+	l.starts[s.AttemptRef]++
+	l.order = append(l.order, launch.Attempt{AttemptRef: s.AttemptRef, Class: s.Class})
 	script := l.script
 	l.wg.Go(func() {
 		end := script(a)
 		if ctx.Err() != nil && end.Reason == "" {
 			end = launch.End{Reason: launch.Stopped}
 		}
-		end.Ref = s.Ref
+		end.AttemptRef = s.AttemptRef
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		close(a.gone)
@@ -127,7 +127,7 @@ func (l *launcher) Start(_ context.Context, s launch.Spec) error {
 	return nil
 }
 
-func (l *launcher) Stop(ctx context.Context, r launch.Ref) error {
+func (l *launcher) Stop(ctx context.Context, r conversion.AttemptRef) error {
 	l.mu.Lock()
 	a := l.attempts[r]
 	l.stops[r]++
@@ -153,7 +153,7 @@ func (l *launcher) Running(context.Context) ([]launch.Attempt, error) {
 	running := []launch.Attempt{}
 	for r, a := range l.attempts {
 		if a.runs() {
-			running = append(running, launch.Attempt{Ref: r, Class: a.Class})
+			running = append(running, launch.Attempt{AttemptRef: r, Class: a.Class})
 		}
 	}
 	return running, nil
@@ -211,8 +211,8 @@ type agent struct {
 	attempt.Client
 	launch.Spec
 	launcher *launcher
-	launch   launch.Ref      // that it is, or that carries it
-	ctx      context.Context // done once it was told to stop
+	launch   conversion.AttemptRef // that it is, or that carries it
+	ctx      context.Context       // done once it was told to stop
 	cancel   context.CancelFunc
 	gone     chan struct{}
 	nonce    string
@@ -275,12 +275,12 @@ func (a *agent) nextNonce() string { return "nonce after " + a.String() }
 func (a *agent) follow(next attempt.Next) launch.End {
 	as := next.Assignment
 	b := *a
-	b.Spec = launch.Spec{Ref: launch.Ref{ConversionID: as.ConversionID, Attempt: as.Attempt}, Class: as.Class, Token: next.Token, SourceSize: as.SourceSize}
+	b.Spec = launch.Spec{AttemptRef: conversion.AttemptRef{ConversionID: as.ConversionID, Attempt: as.Attempt}, Class: as.Class, Token: next.Token, SourceSize: as.SourceSize}
 	b.nonce = a.nextNonce()
 	b.Client = attempt.Client{BaseURL: a.BaseURL, ConversionID: as.ConversionID, Token: next.Token}
 	a.launcher.mu.Lock()
-	a.launcher.order = append(a.launcher.order, launch.Attempt{Ref: b.Ref, Class: as.Class})
-	a.launcher.carriers[b.Ref] = a.launch
+	a.launcher.order = append(a.launcher.order, launch.Attempt{AttemptRef: b.AttemptRef, Class: as.Class})
+	a.launcher.carriers[b.AttemptRef] = a.launch
 	script := a.launcher.carried
 	a.launcher.mu.Unlock()
 	return script(&b, as)

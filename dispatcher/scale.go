@@ -91,7 +91,7 @@ func jobs(b backlog, target time.Duration, limit int) int {
 type pace struct {
 	mu              sync.Mutex
 	n, x, y, xx, xy float64 // weighted sums over observations: of sizes (MB), seconds and their products
-	underway        map[launch.Ref]underway
+	underway        map[conversion.AttemptRef]underway
 }
 
 // underway is an attempt that runs.
@@ -109,7 +109,7 @@ const (
 // newPace starts from what an attempt takes on a small machine: three seconds,
 // and one for each 20 MB.
 func newPace() *pace {
-	p := &pace{underway: map[launch.Ref]underway{}}
+	p := &pace{underway: map[conversion.AttemptRef]underway{}}
 	for _, mb := range []float64{1, 10, 100, 1000} {
 		p.observe(int64(mb*1e6), time.Duration((3+mb/20)*float64(time.Second)))
 	}
@@ -156,7 +156,7 @@ func (p *pace) left(size int64, ran time.Duration) time.Duration {
 }
 
 // began notes an attempt that runs, for a source of size bytes.
-func (p *pace) began(ref launch.Ref, size int64, at time.Time) {
+func (p *pace) began(ref conversion.AttemptRef, size int64, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.underway[ref] = underway{size, at}
@@ -165,7 +165,7 @@ func (p *pace) began(ref launch.Ref, size int64, at time.Time) {
 // over forgets an attempt that does not run any more, and learns from it how
 // long one takes its place, its launch's start and end included. done tells that
 // it made an MP3.
-func (p *pace) over(ref launch.Ref, at time.Time, done bool) {
+func (p *pace) over(ref conversion.AttemptRef, at time.Time, done bool) {
 	p.mu.Lock()
 	u, known := p.underway[ref]
 	delete(p.underway, ref)
@@ -177,16 +177,16 @@ func (p *pace) over(ref launch.Ref, at time.Time, done bool) {
 
 // unknown returns those of running that nobody has noted, and forgets the others
 // that do not run any more.
-func (p *pace) unknown(running []launch.Attempt) []launch.Ref {
+func (p *pace) unknown(running []launch.Attempt) []conversion.AttemptRef {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var refs []launch.Ref
-	known := make(map[launch.Ref]underway, len(running))
+	var refs []conversion.AttemptRef
+	known := make(map[conversion.AttemptRef]underway, len(running))
 	for _, a := range running {
-		if u, ok := p.underway[a.Ref]; ok {
-			known[a.Ref] = u
+		if u, ok := p.underway[a.AttemptRef]; ok {
+			known[a.AttemptRef] = u
 		} else {
-			refs = append(refs, a.Ref)
+			refs = append(refs, a.AttemptRef)
 		}
 	}
 	p.underway = known
@@ -198,7 +198,7 @@ func (p *pace) leftOf(running []launch.Attempt, now time.Time) time.Duration {
 	var sum time.Duration
 	for _, a := range running {
 		p.mu.Lock()
-		u := p.underway[a.Ref]
+		u := p.underway[a.AttemptRef]
 		p.mu.Unlock()
 		sum += p.left(u.size, now.Sub(u.began))
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tonearm/internal/launch"
+	"tonearm/internal/conversion"
 )
 
 func TestJobs(t *testing.T) {
@@ -135,7 +135,7 @@ func TestScaling(t *testing.T) {
 // something.
 func TestPaceOver(t *testing.T) {
 	began := time.Now()
-	p, ref := newPace(), launch.Ref{ConversionID: "c", Attempt: 1}
+	p, ref := newPace(), conversion.AttemptRef{ConversionID: "c", Attempt: 1}
 	learnt := func(done bool) bool {
 		before := p.n
 		p.over(ref, began.Add(time.Hour), done)

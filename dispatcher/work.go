@@ -115,9 +115,9 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	case c.Nonce != "":
 		return nil // it was launched: somebody has claimed it
 	}
-	ref := launch.Ref{ConversionID: c.ID, Attempt: n}
+	ref := conversion.AttemptRef{ConversionID: c.ID, Attempt: n}
 	err = d.o.Launcher.Start(ctx, launch.Spec{
-		Ref: ref, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
+		AttemptRef: ref, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
 		SourceSize: d.room(c.Object.Size), Deadline: deadline(d.room(c.Object.Size)),
 	})
 	if errors.Is(err, launch.ErrBusy) {
@@ -141,7 +141,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 // postpone takes back the beginning of an attempt for which there was no room,
 // and returns launch.ErrBusy. One that has waited for a GPU for long enough is
 // given to class cpu instead; its message has done its work then.
-func (d *Dispatcher) postpone(ctx context.Context, ref launch.Ref, class conversion.Class) error {
+func (d *Dispatcher) postpone(ctx context.Context, ref conversion.AttemptRef, class conversion.Class) error {
 	c, _, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
 		now := d.o.Now()
 		if err := c.Postpone(ref.Attempt, now); err != nil || !d.waitedForGPU(*c) {
@@ -209,7 +209,7 @@ func (d *Dispatcher) stops(ctx context.Context) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if delivery.Count <= maxDeliveries { // CleanAt of the record stands behind it
-		if err := d.halt(ctx, launch.Ref{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt}); err != nil {
+		if err := d.halt(ctx, conversion.AttemptRef{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt}); err != nil {
 			return errors.Join(err, d.o.Queue.Return(ctx, delivery, time.Second))
 		}
 	}
@@ -219,7 +219,7 @@ func (d *Dispatcher) stops(ctx context.Context) error {
 	return nil
 }
 
-func (d *Dispatcher) halt(ctx context.Context, ref launch.Ref) error {
+func (d *Dispatcher) halt(ctx context.Context, ref conversion.AttemptRef) error {
 	if err := d.o.Launcher.Stop(ctx, ref); err != nil {
 		return fmt.Errorf("stop attempt %s: %w", ref, err)
 	}
@@ -244,15 +244,15 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	d.o.Log.Log(ctx, level, "launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt,
 		"reason", e.Reason, "exit_code", e.ExitCode, "detail", e.Detail)
 	for _, p := range d.pace {
-		p.over(e.Ref, d.o.Now(), e.Reason == launch.Exited && e.ExitCode == attempt.ExitDone)
+		p.over(e.AttemptRef, d.o.Now(), e.Reason == launch.Exited && e.ExitCode == attempt.ExitDone)
 	}
 	failure, outcome := reasonOf(e)
-	c, err := d.failAttempt(ctx, e.Ref, d.failure(e.Ref, failure, outcome))
+	c, err := d.failAttempt(ctx, e.AttemptRef, d.failure(e.AttemptRef, failure, outcome))
 	if err == nil && (e.Reason != launch.Exited || e.ExitCode != attempt.ExitDone) {
-		err = d.failCarried(ctx, e.Ref, c)
+		err = d.failCarried(ctx, e.AttemptRef, c)
 	}
 	if err == nil {
-		err = d.halt(ctx, e.Ref)
+		err = d.halt(ctx, e.AttemptRef)
 	}
 	if err != nil { // the agenda finds it by its lease
 		d.o.Log.Error("end of attempt not recorded", "conversion_id", e.ConversionID, "attempt", e.Attempt, "error", err)
@@ -260,7 +260,7 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 }
 
 // failure is the transition of an attempt that ended without a result.
-func (d *Dispatcher) failure(ref launch.Ref, f conversion.Failure, o conversion.Outcome) func(*conversion.Conversion) error {
+func (d *Dispatcher) failure(ref conversion.AttemptRef, f conversion.Failure, o conversion.Outcome) func(*conversion.Conversion) error {
 	return func(c *conversion.Conversion) error {
 		if f.Code == conversion.CodeLaunchFailed {
 			return c.FailStart(ref.Attempt, f, d.o.Policy, d.o.Now())
@@ -271,7 +271,7 @@ func (d *Dispatcher) failure(ref launch.Ref, f conversion.Failure, o conversion.
 
 // failAttempt records by fail that an attempt ended without a result; one that
 // is not current any more is left as it is. It returns the record.
-func (d *Dispatcher) failAttempt(ctx context.Context, ref launch.Ref, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
+func (d *Dispatcher) failAttempt(ctx context.Context, ref conversion.AttemptRef, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	c, moved, err := d.update(ctx, ref.ConversionID, fail)
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
 		return c, nil

@@ -75,7 +75,7 @@ func TestFailures(t *testing.T) {
 				return w.metric("tonearm_conversions_finished_total", "state="+string(c.state), "code="+string(c.code)) == 1
 			})
 			w.until("what was launched is cleared away", func() bool {
-				return w.launcher.stopped(launch.Ref{ConversionID: id, Attempt: c.attempts})
+				return w.launcher.stopped(conversion.AttemptRef{ConversionID: id, Attempt: c.attempts})
 			})
 		})
 	}

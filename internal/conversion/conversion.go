@@ -150,6 +150,8 @@ type AttemptRef struct {
 	Attempt      int    `json:"attempt" bson:"attempt"`
 }
 
+func (r AttemptRef) String() string { return fmt.Sprintf("%s/%d", r.ConversionID, r.Attempt) }
+
 // Carrier is a launch that was made for one attempt and carries others of the
 // same owner and class after it, one at a time.
 type Carrier struct {

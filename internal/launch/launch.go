@@ -5,7 +5,6 @@ package launch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -14,24 +13,16 @@ import (
 // ErrBusy means that there is no room for another attempt at present; try later.
 var ErrBusy = errors.New("launch: no capacity")
 
-// Ref names one attempt.
-type Ref struct {
-	ConversionID string
-	Attempt      int
-}
-
-func (r Ref) String() string { return fmt.Sprintf("%s/%d", r.ConversionID, r.Attempt) }
-
 // Attempt is one that runs.
 type Attempt struct {
-	Ref
+	conversion.AttemptRef
 	Class conversion.Class
 }
 
 // Spec is what an attempt is started with. It holds no secret but the token of
 // that attempt.
 type Spec struct {
-	Ref
+	conversion.AttemptRef
 	Class      conversion.Class
 	Token      string        // good for this attempt alone
 	SourceSize int64         // bytes of a source that there has to be room for
@@ -57,7 +48,7 @@ var Reasons = []Reason{Exited, Killed, OutOfMemory, Deadline, Disrupted, Stopped
 
 // End is how an attempt ended.
 type End struct {
-	Ref
+	conversion.AttemptRef
 	Reason   Reason
 	ExitCode int    // of Exited
 	Detail   string // for the operator; may be ''
@@ -65,13 +56,13 @@ type End struct {
 
 // Launcher runs attempts.
 type Launcher interface {
-	// Start runs the attempt. It may be called again with the same Ref: an
+	// Start runs the attempt. It may be called again with the same AttemptRef: an
 	// attempt that runs is left alone. ErrBusy where there is no room.
 	Start(ctx context.Context, s Spec) error
 	// Stop ends the attempt, waits until it is gone or ctx is done, and removes
 	// what it left behind. An attempt that is gone already is no error. Whoever
 	// handled an End calls Stop too.
-	Stop(ctx context.Context, r Ref) error
+	Stop(ctx context.Context, r conversion.AttemptRef) error
 	// Running lists the attempts that have started or will, and have not ended.
 	Running(ctx context.Context) ([]Attempt, error)
 	// Watch calls ended for every attempt that ends, until ctx is done; it

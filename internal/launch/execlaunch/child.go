@@ -126,7 +126,7 @@ func (c *child) follow() launch.End {
 		defer t.Stop()
 		deadline = t.C
 	}
-	end := launch.End{Ref: c.Ref}
+	end := launch.End{AttemptRef: c.AttemptRef}
 	select {
 	case <-waited:
 		end.Reason, end.ExitCode = launch.Exited, c.cmd.ProcessState.ExitCode()

@@ -36,6 +36,7 @@ import (
 	"sync"
 	"time"
 
+	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 )
 
@@ -73,7 +74,7 @@ type Launcher struct {
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
-	attempts map[launch.Ref]*child // until Stop forgets them
+	attempts map[conversion.AttemptRef]*child // until Stop forgets them
 	running  int
 	ends     []launch.End // not taken by a watcher yet
 	closed   bool
@@ -119,7 +120,7 @@ func New(o Options) (*Launcher, error) {
 		o:        o,
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
-		attempts: map[launch.Ref]*child{},
+		attempts: map[conversion.AttemptRef]*child{},
 	}, nil
 }
 
@@ -129,26 +130,26 @@ var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 // is left alone.
 func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	if !validID.MatchString(s.ConversionID) || s.Attempt < 1 {
-		return fmt.Errorf("execlaunch: start %q: not a name for an attempt", s.Ref)
+		return fmt.Errorf("execlaunch: start %q: not a name for an attempt", s.AttemptRef)
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("execlaunch: start %s: %w", s.Ref, err)
+		return fmt.Errorf("execlaunch: start %s: %w", s.AttemptRef, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 		return errClosed
-	case l.attempts[s.Ref] != nil:
+	case l.attempts[s.AttemptRef] != nil:
 		return nil
 	case l.o.MaxRunning > 0 && l.running >= l.o.MaxRunning:
 		return launch.ErrBusy
 	}
 	c, err := start(l.o, s)
 	if err != nil {
-		return fmt.Errorf("execlaunch: start %s: %w", s.Ref, err)
+		return fmt.Errorf("execlaunch: start %s: %w", s.AttemptRef, err)
 	}
-	l.attempts[s.Ref] = c
+	l.attempts[s.AttemptRef] = c
 	l.running++
 	l.wg.Go(func() {
 		end := c.follow()
@@ -166,7 +167,7 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 }
 
 // Stop ends the attempt and all processes it started.
-func (l *Launcher) Stop(ctx context.Context, r launch.Ref) error {
+func (l *Launcher) Stop(ctx context.Context, r conversion.AttemptRef) error {
 	l.mu.Lock()
 	c := l.attempts[r]
 	l.mu.Unlock()
@@ -199,7 +200,7 @@ func (l *Launcher) Running(context.Context) ([]launch.Attempt, error) {
 		select {
 		case <-c.gone:
 		default:
-			running = append(running, launch.Attempt{Ref: r, Class: c.Class})
+			running = append(running, launch.Attempt{AttemptRef: r, Class: c.Class})
 		}
 	}
 	return running, nil

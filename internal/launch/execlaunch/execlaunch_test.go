@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/execlaunch"
 	"tonearm/internal/launch/launchtest"
@@ -43,7 +44,7 @@ func host(dir, url, conversionID string) {
 	defer stop()
 	l, err := execlaunch.New(options(dir, url))
 	if err == nil {
-		err = l.Start(ctx, launchtest.NewSpec(launch.Ref{ConversionID: conversionID, Attempt: 1}))
+		err = l.Start(ctx, launchtest.NewSpec(conversion.AttemptRef{ConversionID: conversionID, Attempt: 1}))
 	}
 	if err != nil {
 		slog.Error("host", "error", err)
@@ -121,7 +122,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestStartRefusesNamesThatLeaveTheDirectory(t *testing.T) {
 	l := open(t, options(t.TempDir(), "http://127.0.0.1:1"))
-	for _, r := range []launch.Ref{{}, {ConversionID: "../x", Attempt: 1}, {ConversionID: "a/b", Attempt: 1}, {ConversionID: "a", Attempt: 0}} {
+	for _, r := range []conversion.AttemptRef{{}, {ConversionID: "../x", Attempt: 1}, {ConversionID: "a/b", Attempt: 1}, {ConversionID: "a", Attempt: 0}} {
 		if err := l.Start(t.Context(), launchtest.NewSpec(r)); err == nil {
 			t.Errorf("Start took %q", r)
 		}
@@ -163,7 +164,7 @@ func TestEndsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Arrival(t, r, launchtest.Leader, 1).Do(t, launchtest.Command{Do: launchtest.Exit, Code: 7})
-	if err := l.Stop(t.Context(), launch.Ref{ConversionID: "another", Attempt: 1}); err != nil {
+	if err := l.Stop(t.Context(), conversion.AttemptRef{ConversionID: "another", Attempt: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil { // returns once the end is known
@@ -174,7 +175,7 @@ func TestEndsAreKept(t *testing.T) {
 		t.Errorf("Watch of a closed launcher: got %v", err)
 	}
 	// Close may have found it still exiting.
-	if len(got) != 1 || got[0].Ref != r || got[0].Reason != launch.Exited && got[0].Reason != launch.Stopped {
+	if len(got) != 1 || got[0].AttemptRef != r || got[0].Reason != launch.Exited && got[0].Reason != launch.Stopped {
 		t.Errorf("ends: got %+v, want the one of %s", got, r)
 	}
 	if err := l.Start(t.Context(), launchtest.NewSpec(launchtest.NewRef())); err == nil {
@@ -312,7 +313,7 @@ func TestLifeline(t *testing.T) {
 }
 
 // startHost starts a process that hosts a launcher with one attempt.
-func startHost(t *testing.T, c *launchtest.Console, dir string) (*exec.Cmd, launch.Ref) {
+func startHost(t *testing.T, c *launchtest.Console, dir string) (*exec.Cmd, conversion.AttemptRef) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

@@ -215,7 +215,7 @@ func (tr *trial) open() {
 	go l.Watch(tr.Context(), func(e launch.End) { ends <- e }) // until Close
 }
 
-func (tr *trial) start(change func(*launch.Spec)) launch.Ref {
+func (tr *trial) start(change func(*launch.Spec)) conversion.AttemptRef {
 	tr.Helper()
 	spec := launchtest.NewSpec(launchtest.NewRef())
 	if change != nil {
@@ -224,15 +224,15 @@ func (tr *trial) start(change func(*launch.Spec)) launch.Ref {
 	if err := tr.l.Start(tr.Context(), spec); err != nil {
 		tr.Fatal(err)
 	}
-	return spec.Ref
+	return spec.AttemptRef
 }
 
-func (tr *trial) leader(r launch.Ref) *launchtest.Process {
+func (tr *trial) leader(r conversion.AttemptRef) *launchtest.Process {
 	tr.Helper()
 	return tr.console.Arrival(tr.T, r, launchtest.Leader, 1)
 }
 
-func (tr *trial) stop(r launch.Ref) {
+func (tr *trial) stop(r conversion.AttemptRef) {
 	tr.Helper()
 	ctx, cancel := context.WithTimeout(tr.Context(), time.Minute)
 	defer cancel()
@@ -246,13 +246,13 @@ func (tr *trial) stop(r launch.Ref) {
 	}
 }
 
-func (tr *trial) want(r launch.Ref, reason launch.Reason, detail string) {
+func (tr *trial) want(r conversion.AttemptRef, reason launch.Reason, detail string) {
 	tr.Helper()
 	timeout := time.After(2 * time.Minute) // a kubelet looks at the disk once a minute
 	for {
 		select {
 		case e := <-tr.ends:
-			if e.Ref != r {
+			if e.AttemptRef != r {
 				continue
 			}
 			if e.Reason != reason || !strings.Contains(e.Detail, detail) {
@@ -265,7 +265,7 @@ func (tr *trial) want(r launch.Ref, reason launch.Reason, detail string) {
 	}
 }
 
-func (tr *trial) pod(r launch.Ref) corev1.Pod {
+func (tr *trial) pod(r conversion.AttemptRef) corev1.Pod {
 	tr.Helper()
 	pods, err := tr.CoreV1().Pods(tr.o.Namespace).List(tr.Context(), metav1.ListOptions{LabelSelector: kubelaunch.LabelConversion + "=" + r.ConversionID})
 	if err != nil || len(pods.Items) != 1 {
@@ -402,13 +402,13 @@ func TestQuota(t *testing.T) {
 	if err := tr.l.Start(t.Context(), next); !errors.Is(err, launch.ErrBusy) {
 		t.Errorf("got %v, want ErrBusy", err)
 	}
-	if running, err := tr.l.Running(t.Context()); err != nil || len(running) != 1 || running[0].Ref != first {
+	if running, err := tr.l.Running(t.Context()); err != nil || len(running) != 1 || running[0].AttemptRef != first {
 		t.Errorf("Running: got %v, %v, want %v", running, err, first)
 	}
 	tr.leader(first)
 	tr.stop(first)
 	tr.until("there is room", func() bool { return tr.l.Start(t.Context(), next) == nil })
-	tr.leader(next.Ref)
+	tr.leader(next.AttemptRef)
 }
 
 // Attempts outlive their launcher, and the next one tells how they ended.
@@ -432,12 +432,12 @@ func TestRestart(t *testing.T) {
 	}
 	for range 2 { // a life of the launcher each, since nobody stopped them
 		tr.open()
-		got := map[launch.Ref]launch.End{}
+		got := map[conversion.AttemptRef]launch.End{}
 		timeout := time.After(time.Minute)
 		for len(got) < 2 {
 			select {
 			case e := <-tr.ends:
-				got[e.Ref] = e
+				got[e.AttemptRef] = e
 			case <-timeout:
 				t.Fatalf("ends: got %v", got)
 			}
@@ -448,7 +448,7 @@ func TestRestart(t *testing.T) {
 		if e := got[vanishes]; e.Reason != launch.Exited || e.ExitCode != 10 {
 			t.Errorf("end of the one without a pod: got %+v, want exit code 10", e)
 		}
-		if running, err := tr.l.Running(t.Context()); err != nil || len(running) != 1 || running[0].Ref != lives {
+		if running, err := tr.l.Running(t.Context()); err != nil || len(running) != 1 || running[0].AttemptRef != lives {
 			t.Errorf("Running: got %v, %v, want %v", running, err, lives)
 		}
 		if err := tr.l.Close(); err != nil {
@@ -456,7 +456,7 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	tr.open()
-	for _, r := range []launch.Ref{lives, ends, vanishes} {
+	for _, r := range []conversion.AttemptRef{lives, ends, vanishes} {
 		tr.stop(r)
 	}
 	p.WaitGone(t)

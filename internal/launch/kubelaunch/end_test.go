@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 )
 
@@ -180,7 +181,7 @@ func TestWaitingFor(t *testing.T) {
 // An end is told of once, and again as long as nobody stops the attempt.
 func TestTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &tracked{Attempt: launch.Attempt{Ref: launch.Ref{ConversionID: "a", Attempt: 1}}}
+		tr := &tracked{Attempt: launch.Attempt{AttemptRef: conversion.AttemptRef{ConversionID: "a", Attempt: 1}}}
 		l := &Launcher{attempts: map[string]*tracked{"a": tr}, changed: make(chan struct{})}
 		want := func(n int, when string) {
 			t.Helper()
@@ -206,7 +207,7 @@ func TestTake(t *testing.T) {
 }
 
 func TestNameOf(t *testing.T) {
-	for _, r := range []launch.Ref{
+	for _, r := range []conversion.AttemptRef{
 		{ConversionID: "", Attempt: 1}, {ConversionID: "a/b", Attempt: 1}, {ConversionID: "A", Attempt: 1}, {ConversionID: "a-", Attempt: 1},
 		{ConversionID: "a", Attempt: 0}, {ConversionID: strings.Repeat("a", 54), Attempt: 1},
 	} {
@@ -214,7 +215,7 @@ func TestNameOf(t *testing.T) {
 			t.Errorf("%v: got %q, want an error", r, name)
 		}
 	}
-	if name, err := nameOf(launch.Ref{ConversionID: "0193f8a2-5c1e-7b3d-9e4f-6a7b8c9d0e1f", Attempt: 12}); err != nil || name != "tonearm-0193f8a2-5c1e-7b3d-9e4f-6a7b8c9d0e1f-12" {
+	if name, err := nameOf(conversion.AttemptRef{ConversionID: "0193f8a2-5c1e-7b3d-9e4f-6a7b8c9d0e1f", Attempt: 12}); err != nil || name != "tonearm-0193f8a2-5c1e-7b3d-9e4f-6a7b8c9d0e1f-12" {
 		t.Errorf("got %q, %v", name, err)
 	}
 }

@@ -43,7 +43,7 @@ const (
 var validID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 // nameOf returns the name of an attempt's Job.
-func nameOf(r launch.Ref) (string, error) {
+func nameOf(r conversion.AttemptRef) (string, error) {
 	name := jobName(r)
 	if !validID.MatchString(r.ConversionID) || r.Attempt < 1 || len(name) > 63 {
 		return "", fmt.Errorf("%q: not a name for a Job", r)
@@ -51,7 +51,9 @@ func nameOf(r launch.Ref) (string, error) {
 	return name, nil
 }
 
-func jobName(r launch.Ref) string { return fmt.Sprintf("tonearm-%s-%d", r.ConversionID, r.Attempt) }
+func jobName(r conversion.AttemptRef) string {
+	return fmt.Sprintf("tonearm-%s-%d", r.ConversionID, r.Attempt)
+}
 
 // attemptOf reads the labels that [Job] wrote, of the Job or, where that is nil,
 // of its pods.
@@ -87,7 +89,7 @@ func Job(o Options, s launch.Spec) *batchv1.Job {
 	likely := s.SourceSize + min(o.MaxMP3Bytes, max(s.SourceSize, leastMP3)) + diskSlack
 	return &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
-		ObjectMeta: metav1.ObjectMeta{Name: jobName(s.Ref), Namespace: o.Namespace, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: jobName(s.AttemptRef), Namespace: o.Namespace, Labels: labels},
 		Spec: batchv1.JobSpec{
 			Completions:             ptr(int32(1)),
 			Parallelism:             ptr(int32(1)),

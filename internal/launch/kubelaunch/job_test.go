@@ -55,9 +55,9 @@ func TestJob(t *testing.T) {
 		options kubelaunch.Options
 		spec    launch.Spec
 	}{
-		{"cpu", options, launch.Spec{Ref: launch.Ref{ConversionID: id, Attempt: 1}, Class: conversion.CPU,
+		{"cpu", options, launch.Spec{AttemptRef: conversion.AttemptRef{ConversionID: id, Attempt: 1}, Class: conversion.CPU,
 			Token: "1.token", SourceSize: 3 << 30, Deadline: 27*time.Minute + 300*time.Millisecond}},
-		{"gpu", more, launch.Spec{Ref: launch.Ref{ConversionID: id, Attempt: 12}, Class: conversion.GPU,
+		{"gpu", more, launch.Spec{AttemptRef: conversion.AttemptRef{ConversionID: id, Attempt: 12}, Class: conversion.GPU,
 			Token: "12.token", SourceSize: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestJob(t *testing.T) {
 // What is shared between Jobs stays as it is.
 func TestJobLeavesOptionsAlone(t *testing.T) {
 	before, _ := json.Marshal(options.Classes)
-	kubelaunch.Job(options, launch.Spec{Ref: launch.Ref{ConversionID: "a", Attempt: 1}, Class: conversion.GPU, SourceSize: 1 << 40})
+	kubelaunch.Job(options, launch.Spec{AttemptRef: conversion.AttemptRef{ConversionID: "a", Attempt: 1}, Class: conversion.GPU, SourceSize: 1 << 40})
 	if after, _ := json.Marshal(options.Classes); !bytes.Equal(before, after) {
 		t.Errorf("classes became %s", after)
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/flowcontrol"
 
+	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 )
 
@@ -115,12 +116,12 @@ func clientConfig(o Options) (config *rest.Config, err error) {
 // Start creates the attempt's Job. A Job that exists is that attempt, running
 // or ended. Being refused by a quota or for the server's load is ErrBusy.
 func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
-	name, err := nameOf(s.Ref)
+	name, err := nameOf(s.AttemptRef)
 	if err != nil {
 		return fmt.Errorf("kubelaunch: start: %w", err)
 	}
 	if _, ok := l.o.Classes[s.Class]; !ok {
-		return fmt.Errorf("kubelaunch: start %s: no class %q", s.Ref, s.Class)
+		return fmt.Errorf("kubelaunch: start %s: no class %q", s.AttemptRef, s.Class)
 	}
 	l.mu.Lock()
 	if l.closed {
@@ -129,7 +130,7 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	}
 	// Counts from before it is created, so that at no time it counts nowhere.
 	if l.attempts[name] == nil {
-		l.attempts[name] = &tracked{Attempt: launch.Attempt{Ref: s.Ref, Class: s.Class}, created: time.Now()}
+		l.attempts[name] = &tracked{Attempt: launch.Attempt{AttemptRef: s.AttemptRef, Class: s.Class}, created: time.Now()}
 	}
 	l.mu.Unlock()
 
@@ -145,7 +146,7 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	if busy(err) {
 		return launch.ErrBusy
 	}
-	return fmt.Errorf("kubelaunch: start %s: %w", s.Ref, err)
+	return fmt.Errorf("kubelaunch: start %s: %w", s.AttemptRef, err)
 }
 
 // busy says whether the server refused for now: too many requests, a quota that
@@ -156,14 +157,14 @@ func busy(err error) bool {
 }
 
 // Stop deletes the attempt's Job, and waits until no container of it runs.
-func (l *Launcher) Stop(ctx context.Context, r launch.Ref) error {
+func (l *Launcher) Stop(ctx context.Context, r conversion.AttemptRef) error {
 	if err := l.stopJob(ctx, r); err != nil {
 		return fmt.Errorf("kubelaunch: stop %s: %w", r, err)
 	}
 	return nil
 }
 
-func (l *Launcher) stopJob(ctx context.Context, r launch.Ref) error {
+func (l *Launcher) stopJob(ctx context.Context, r conversion.AttemptRef) error {
 	name, err := nameOf(r)
 	if err != nil {
 		return err
@@ -349,7 +350,7 @@ func (t *tracked) finish(e launch.End) {
 	if t.stopping {
 		e = launch.End{Reason: launch.Stopped}
 	}
-	e.Ref = t.Ref
+	e.AttemptRef = t.AttemptRef
 	t.ended, t.end = true, e
 }
 

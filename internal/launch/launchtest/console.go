@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tonearm/internal/launch"
+	"tonearm/internal/conversion"
 )
 
 // patience bounds every wait for something that must happen; a pod takes its time.
@@ -92,7 +92,7 @@ func (c *Console) serve(conn net.Conn) {
 
 // Arrivals returns the processes with this role that reported for the
 // conversion so far.
-func (c *Console) Arrivals(r launch.Ref, role Role) []*Process {
+func (c *Console) Arrivals(r conversion.AttemptRef, role Role) []*Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ps []*Process
@@ -105,7 +105,7 @@ func (c *Console) Arrivals(r launch.Ref, role Role) []*Process {
 }
 
 // Arrival waits for the nth process, from 1, with this role.
-func (c *Console) Arrival(t *testing.T, r launch.Ref, role Role, nth int) *Process {
+func (c *Console) Arrival(t *testing.T, r conversion.AttemptRef, role Role, nth int) *Process {
 	t.Helper()
 	timeout := time.After(patience)
 	for {

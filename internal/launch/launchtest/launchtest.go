@@ -64,7 +64,7 @@ type suite struct {
 	capacity int
 
 	mu      sync.Mutex
-	ends    map[launch.Ref]launch.End
+	ends    map[conversion.AttemptRef]launch.End
 	changed chan struct{}
 }
 
@@ -75,7 +75,7 @@ func newSuite(t *testing.T, h Harness) *suite {
 	s := &suite{
 		console:  NewConsole(t, h.ListenAddr),
 		capacity: h.Capacity,
-		ends:     map[launch.Ref]launch.End{},
+		ends:     map[conversion.AttemptRef]launch.End{},
 		changed:  make(chan struct{}),
 	}
 	s.Launcher = h.Open(t, s.console.URL())
@@ -84,7 +84,7 @@ func newSuite(t *testing.T, h Harness) *suite {
 		err := s.Watch(t.Context(), func(e launch.End) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.ends[e.Ref] = e
+			s.ends[e.AttemptRef] = e
 			close(s.changed)
 			s.changed = make(chan struct{})
 		})
@@ -102,15 +102,17 @@ func newSuite(t *testing.T, h Harness) *suite {
 }
 
 // NewRef names the first attempt of a new conversion.
-func NewRef() launch.Ref { return launch.Ref{ConversionID: uuid.NewString(), Attempt: 1} }
+func NewRef() conversion.AttemptRef {
+	return conversion.AttemptRef{ConversionID: uuid.NewString(), Attempt: 1}
+}
 
 // NewSpec is how an attempt is started where a test does not care.
-func NewSpec(r launch.Ref) launch.Spec {
-	return launch.Spec{Ref: r, Class: conversion.CPU, Token: "1.secret-of-" + r.ConversionID, SourceSize: 1 << 20, Deadline: time.Hour}
+func NewSpec(r conversion.AttemptRef) launch.Spec {
+	return launch.Spec{AttemptRef: r, Class: conversion.CPU, Token: "1.secret-of-" + r.ConversionID, SourceSize: 1 << 20, Deadline: time.Hour}
 }
 
 // start starts an attempt and waits for its process.
-func (s *suite) start(t *testing.T) (launch.Ref, *Process) {
+func (s *suite) start(t *testing.T) (conversion.AttemptRef, *Process) {
 	t.Helper()
 	r := NewRef()
 	if err := s.Start(t.Context(), NewSpec(r)); err != nil {
@@ -119,7 +121,7 @@ func (s *suite) start(t *testing.T) (launch.Ref, *Process) {
 	return r, s.console.Arrival(t, r, Leader, 1)
 }
 
-func (s *suite) stop(t *testing.T, r launch.Ref) {
+func (s *suite) stop(t *testing.T, r conversion.AttemptRef) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -129,7 +131,7 @@ func (s *suite) stop(t *testing.T, r launch.Ref) {
 }
 
 // end waits for the end of an attempt.
-func (s *suite) end(t *testing.T, r launch.Ref) launch.End {
+func (s *suite) end(t *testing.T, r conversion.AttemptRef) launch.End {
 	t.Helper()
 	timeout := time.After(patience)
 	for {
@@ -148,24 +150,24 @@ func (s *suite) end(t *testing.T, r launch.Ref) launch.End {
 	}
 }
 
-func (s *suite) wantEnd(t *testing.T, r launch.Ref, want launch.Reason, code int) {
+func (s *suite) wantEnd(t *testing.T, r conversion.AttemptRef, want launch.Reason, code int) {
 	t.Helper()
 	if got := s.end(t, r); got.Reason != want || got.ExitCode != code {
 		t.Errorf("end of %s: got %s with code %d (%s), want %s with %d", r, got.Reason, got.ExitCode, got.Detail, want, code)
 	}
 }
 
-func (s *suite) wantRunning(t *testing.T, want ...launch.Ref) {
+func (s *suite) wantRunning(t *testing.T, want ...conversion.AttemptRef) {
 	t.Helper()
 	running, err := s.Running(t.Context())
 	if err != nil {
 		t.Fatalf("Running: %v", err)
 	}
-	got := make([]launch.Ref, 0, len(running))
+	got := make([]conversion.AttemptRef, 0, len(running))
 	for _, a := range running {
-		got = append(got, a.Ref)
+		got = append(got, a.AttemptRef)
 	}
-	order := func(a, b launch.Ref) int { return strings.Compare(a.String(), b.String()) }
+	order := func(a, b conversion.AttemptRef) int { return strings.Compare(a.String(), b.String()) }
 	slices.SortFunc(got, order)
 	slices.SortFunc(want, order)
 	if !slices.Equal(got, want) {
@@ -195,12 +197,12 @@ func testDeadline(t *testing.T, s *suite) {
 	if err := s.Start(t.Context(), spec); err != nil {
 		t.Fatalf("Start: %v", err)
 	}
-	s.wantEnd(t, spec.Ref, launch.Deadline, 0)
-	for _, p := range s.console.Arrivals(spec.Ref, Leader) { // a slow start may not have come so far
+	s.wantEnd(t, spec.AttemptRef, launch.Deadline, 0)
+	for _, p := range s.console.Arrivals(spec.AttemptRef, Leader) { // a slow start may not have come so far
 		p.WaitGone(t)
 	}
 	s.wantRunning(t)
-	s.stop(t, spec.Ref)
+	s.stop(t, spec.AttemptRef)
 }
 
 func testAssignment(t *testing.T, s *suite) {
@@ -219,14 +221,14 @@ func testAssignment(t *testing.T, s *suite) {
 	p.Do(t, Command{Do: Write, Text: "source", Size: 1})
 	s.stop(t, r)
 
-	spec := NewSpec(launch.Ref{ConversionID: r.ConversionID, Attempt: 2})
+	spec := NewSpec(conversion.AttemptRef{ConversionID: r.ConversionID, Attempt: 2})
 	if err := s.Start(t.Context(), spec); err != nil {
 		t.Fatalf("Start: %v", err)
 	}
 	if p := s.console.Arrival(t, r, Leader, 2); len(p.WorkFiles) != 0 {
 		t.Errorf("work directory of the next attempt: got %v in it, want nothing", p.WorkFiles)
 	}
-	s.stop(t, spec.Ref)
+	s.stop(t, spec.AttemptRef)
 }
 
 func testStartTwice(t *testing.T, s *suite) {
@@ -323,8 +325,8 @@ func testClasses(t *testing.T, s *suite) {
 		if err := s.Start(t.Context(), spec); err != nil {
 			t.Fatalf("Start of class %s: %v", class, err)
 		}
-		s.console.Arrival(t, spec.Ref, Leader, 1)
-		want[launch.Attempt{Ref: spec.Ref, Class: class}] = true
+		s.console.Arrival(t, spec.AttemptRef, Leader, 1)
+		want[launch.Attempt{AttemptRef: spec.AttemptRef, Class: class}] = true
 	}
 	running, err := s.Running(t.Context())
 	if err != nil {
@@ -335,7 +337,7 @@ func testClasses(t *testing.T, s *suite) {
 			t.Errorf("Running: got %v, want one of %v", a, want)
 		}
 		delete(want, a)
-		s.stop(t, a.Ref)
+		s.stop(t, a.AttemptRef)
 	}
 	if len(want) > 0 {
 		t.Errorf("Running: %v missing", want)
@@ -346,7 +348,7 @@ func testBusy(t *testing.T, s *suite) {
 	if s.capacity == 0 {
 		return // this launcher leaves the bound to whatever runs its attempts
 	}
-	var last launch.Ref
+	var last conversion.AttemptRef
 	for range s.capacity {
 		last, _ = s.start(t)
 	}
@@ -361,12 +363,12 @@ func testBusy(t *testing.T, s *suite) {
 	if err := s.Start(t.Context(), waiting); err != nil {
 		t.Fatalf("Start after one was stopped: %v", err)
 	}
-	s.console.Arrival(t, waiting.Ref, Leader, 1)
+	s.console.Arrival(t, waiting.AttemptRef, Leader, 1)
 }
 
 func testNextAttempt(t *testing.T, s *suite) {
 	first, p := s.start(t)
-	second := launch.Ref{ConversionID: first.ConversionID, Attempt: 2}
+	second := conversion.AttemptRef{ConversionID: first.ConversionID, Attempt: 2}
 	if err := s.Start(t.Context(), NewSpec(second)); err != nil {
 		t.Fatalf("Start: %v", err)
 	}
@@ -379,7 +381,7 @@ func testNextAttempt(t *testing.T, s *suite) {
 
 // testWatchEnds has several attempts end at once.
 func testWatchEnds(t *testing.T, s *suite) {
-	var refs []launch.Ref
+	var refs []conversion.AttemptRef
 	var procs []*Process
 	for range max(s.capacity, 3) {
 		r, p := s.start(t)
