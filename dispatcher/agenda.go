@@ -92,7 +92,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	switch c.State {
 	case conversion.AwaitingUpload:
 		outcome, err := d.accept(ctx, c, time.Time{})
-		if err != nil || outcome != "not_there" {
+		if err != nil || outcome != eventNotThere {
 			return err
 		}
 		if now.Before(c.ExpiresAt) {
@@ -219,7 +219,7 @@ func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion)
 		case errors.Is(err, blob.ErrNotExist):
 		case err != nil:
 			return fmt.Errorf("look at source: %w", err)
-		case !c.Inbox() || objectOf(o).Version == c.Object.Version: // else another file was dropped there
+		case !c.Inbox() || o.Record().Version == c.Object.Version: // else another file was dropped there
 			remove = append(remove, c.Object.Key)
 		}
 	}

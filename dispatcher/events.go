@@ -22,12 +22,35 @@ const (
 	notificationTakers = 2       // so that one slow notification does not hold up all others
 )
 
+// eventOutcome is what came of the news that an object is there. It is a label of
+// tonearm_events_total, so its values stay.
+type eventOutcome string
+
+// Outcomes of events; of those without a comment the name says it.
+const (
+	eventRecorded      eventOutcome = "recorded"       // the conversion is queued, or failed with a reason
+	eventRepeated      eventOutcome = "repeated"       // known before
+	eventFoundBySweep  eventOutcome = "found_by_sweep" // recorded, and no event told of it
+	eventNotThere      eventOutcome = "not_there"      // the store has no such object
+	eventDeleted       eventOutcome = "deleted"        // its conversion was deleted, and now the object, too
+	eventUnknownKey    eventOutcome = "unknown_key"    // no conversion awaits this upload
+	eventUnknownOwner  eventOutcome = "unknown_owner"  // nobody has the address in the inbox key
+	eventForeignKey    eventOutcome = "foreign_key"    // neither an upload nor a drop
+	eventForeignBucket eventOutcome = "foreign_bucket"
+	eventUnauthorized  eventOutcome = "unauthorized" // counted once for a whole notification, as is the next
+	eventMalformed     eventOutcome = "malformed"
+	eventFailed        eventOutcome = "failed" // a store could not be used; the event comes again
+)
+
+var eventOutcomes = []eventOutcome{eventRecorded, eventRepeated, eventFoundBySweep, eventNotThere, eventDeleted, eventUnknownKey,
+	eventUnknownOwner, eventForeignKey, eventForeignBucket, eventUnauthorized, eventMalformed, eventFailed}
+
 // serveEvents takes the store's notifications. It answers 200 once all that
 // follows from them is recorded.
 func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
 	want := "Bearer " + d.o.EventToken
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(want)) != 1 {
-		d.metrics.events.WithLabelValues("unauthorized").Inc()
+		d.metrics.event(eventUnauthorized)
 		d.fail(w, r, errUnauthorized)
 		return
 	}
@@ -73,44 +96,44 @@ func (d *Dispatcher) takeNotification(ctx context.Context, body []byte) error {
 func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 	events, err := blob.ParseNotification(body)
 	if err != nil {
-		d.metrics.events.WithLabelValues("malformed").Inc()
+		d.metrics.event(eventMalformed)
 		return &badRequest{err}
 	}
 	for _, e := range events {
 		if e.Bucket != d.o.Bucket {
-			d.metrics.events.WithLabelValues("foreign_bucket").Inc()
+			d.metrics.event(eventForeignBucket)
 			continue
 		}
 		outcome, err := d.observe(ctx, e.Key, e.Time)
 		if err != nil {
-			d.metrics.events.WithLabelValues("failed").Inc()
+			d.metrics.event(eventFailed)
 			return err
 		}
-		d.metrics.events.WithLabelValues(outcome).Inc()
+		d.metrics.event(outcome)
 	}
 	return nil
 }
 
 // observe acts on the news that an object may be there since at, whoever brings
-// it. The outcome is a word for metrics.
-func (d *Dispatcher) observe(ctx context.Context, key string, at time.Time) (outcome string, err error) {
+// it.
+func (d *Dispatcher) observe(ctx context.Context, key string, at time.Time) (eventOutcome, error) {
 	switch {
 	case strings.HasPrefix(key, conversion.UploadPrefix):
 		return d.observeUpload(ctx, key, at)
 	case strings.HasPrefix(key, conversion.InboxPrefix):
 		return d.observeDrop(ctx, key, at)
 	}
-	return "foreign_key", nil
+	return eventForeignKey, nil
 }
 
-func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time) (string, error) {
+func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time) (eventOutcome, error) {
 	id, ok := conversion.ParseUploadKey(key)
 	if !ok {
-		return "foreign_key", nil
+		return eventForeignKey, nil
 	}
 	c, err := d.o.Records.ByID(ctx, id)
 	if errors.Is(err, conversion.ErrNotFound) || err == nil && c.Object.Key != key {
-		return "unknown_key", nil
+		return eventUnknownKey, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look up upload %s: %w", id, err)
@@ -123,70 +146,60 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
 		}
 		d.metrics.removed.Inc()
-		return "deleted", nil
+		return eventDeleted, nil
 	}
-	return "repeated", nil
+	return eventRepeated, nil
 }
 
 // accept asks the store for the upload of c and queues the conversion if it is
 // there.
-func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time) (string, error) {
+func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time) (eventOutcome, error) {
 	o, err := d.o.Blobs.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
-		return "not_there", nil
+		return eventNotThere, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look at upload of %s: %w", c.ID, err)
 	}
 	c, moved, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error {
-		return c.Uploaded(objectOf(o), d.o.Now())
+		return c.Uploaded(o.Record(), d.o.Now())
 	})
 	if err != nil {
 		return "", fmt.Errorf("record upload of %s: %w", c.ID, err)
 	}
 	if !moved {
-		return "repeated", nil
+		return eventRepeated, nil
 	}
 	d.metrics.noticed(c, at, o)
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
-	return "recorded", nil
-}
-
-// objectOf identifies an object: by its version where the bucket keeps them,
-// else by its ETag.
-func objectOf(o blob.Object) conversion.Object {
-	version := o.Version
-	if version == "" {
-		version = o.ETag
-	}
-	return conversion.Object{Key: o.Key, Version: version, ETag: o.ETag, Size: o.Size}
+	return eventRecorded, nil
 }
 
 // observeDrop makes a conversion of a file dropped into the inbox, once its
 // owner has an account.
-func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) (string, error) {
+func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) (eventOutcome, error) {
 	email, filename, ok := conversion.ParseInboxKey(key)
 	if !ok {
-		return "foreign_key", nil
+		return eventForeignKey, nil
 	}
 	head, err := d.o.Blobs.Head(ctx, key)
 	if errors.Is(err, blob.ErrNotExist) {
-		return "not_there", nil
+		return eventNotThere, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look at inbox drop: %w", err)
 	}
-	o := objectOf(head)
+	o := head.Record()
 	_, err = d.o.Records.ByObject(ctx, o.Key, o.Version)
 	if err == nil {
-		return "repeated", nil
+		return eventRepeated, nil
 	}
 	if !errors.Is(err, conversion.ErrNotFound) {
 		return "", fmt.Errorf("look up inbox drop: %w", err)
 	}
 	owner, err := d.o.Accounts.ByEmail(ctx, email)
 	if errors.Is(err, account.ErrNotFound) {
-		return "unknown_owner", nil
+		return eventUnknownOwner, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look up owner of inbox drop: %w", err)
@@ -214,7 +227,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 	}
 	err = d.o.Records.Create(ctx, c)
 	if errors.Is(err, conversion.ErrExists) {
-		return "repeated", nil
+		return eventRepeated, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("record inbox drop: %w", err)
@@ -223,5 +236,5 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 	d.metrics.noticed(c, at, head)
 	d.o.Log.Info("inbox drop recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	d.metrics.finished(c)
-	return "recorded", nil
+	return eventRecorded, nil
 }

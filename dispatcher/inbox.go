@@ -47,13 +47,13 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			continue
 		}
 		switch outcome {
-		case "recorded", "repeated":
+		case eventRecorded, eventRepeated:
 			known[id] = true
-		case "unknown_owner":
+		case eventUnknownOwner:
 			waiting++
 		}
-		if outcome == "recorded" {
-			d.metrics.events.WithLabelValues("found_by_sweep").Inc()
+		if outcome == eventRecorded {
+			d.metrics.event(eventFoundBySweep)
 		}
 	}
 	d.inbox = known

@@ -38,10 +38,6 @@ const (
 // endedLost counts the attempts whose end nobody has seen.
 const endedLost = "lost"
 
-// eventOutcomes are what comes of a notification or of a find of the sweep.
-var eventOutcomes = []string{"recorded", "repeated", "found_by_sweep", "not_there", "deleted", "unknown_key", "unknown_owner",
-	"foreign_key", "foreign_bucket", "unauthorized", "malformed", "failed"}
-
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tonearm_" + name, Help: help}, labels)
@@ -81,7 +77,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 // as a rise.
 func (m *metrics) zero() {
 	for _, outcome := range eventOutcomes {
-		m.events.WithLabelValues(outcome)
+		m.events.WithLabelValues(string(outcome))
 	}
 	m.ended.WithLabelValues(endedLost)
 	for _, reason := range launch.Reasons {
@@ -105,6 +101,8 @@ func (m *metrics) zero() {
 		}
 	}
 }
+
+func (m *metrics) event(o eventOutcome) { m.events.WithLabelValues(string(o)).Inc() }
 
 // finished counts c if it has just become done, failed or expired.
 func (m *metrics) finished(c conversion.Conversion) {

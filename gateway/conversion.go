@@ -267,7 +267,7 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 		if err := c.Retry(g.o.UploadWindow, g.o.Now()); err != nil || uploaded || !good {
 			return err
 		}
-		return c.Uploaded(stored(object), g.o.Now())
+		return c.Uploaded(object.Record(), g.o.Now())
 	})
 	if errors.Is(err, conversion.ErrState) {
 		return nil, cannotRetry(c)
@@ -285,14 +285,6 @@ func cannotRetry(c conversion.Conversion) error {
 func (g *Gateway) remove(ctx context.Context, user account.User, in *idInput) (*struct{}, error) {
 	_, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
 	return nil, err
-}
-
-// stored returns what a record keeps of an object.
-func stored(o blob.Object) conversion.Object {
-	if o.Version == "" {
-		o.Version = o.ETag
-	}
-	return conversion.Object{Key: o.Key, Version: o.Version, ETag: o.ETag, Size: o.Size}
 }
 
 // checkName refuses names that no file can have.

@@ -262,7 +262,7 @@ func TestTransitions(t *testing.T) {
 				o, err := s.o.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("abc"))
 				check(t, err)
 				_, err = s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
-					c.Object = stored(o)
+					c.Object = o.Record()
 					return nil
 				})
 				check(t, err)

@@ -127,7 +127,7 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 	if err != nil {
 		return nil, err
 	}
-	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.o.Now()) })
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	}
 	soon, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
-	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(stored(object), g.o.Now()) })
+	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
 	if err != nil { // deleted meanwhile, too
 		g.discard(ctx, user, c)
 	}

@@ -3,11 +3,14 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"time"
+
+	"tonearm/internal/conversion"
 )
 
 // Errors of object stores.
@@ -38,6 +41,12 @@ type Object struct {
 	Version  string // the store's version id; '' where the bucket keeps none
 	Size     int64
 	Modified time.Time
+}
+
+// Record is what a conversion keeps of the object. Where the bucket keeps no
+// versions, the ETag tells one object under a key from another.
+func (o Object) Record() conversion.Object {
+	return conversion.Object{Key: o.Key, Version: cmp.Or(o.Version, o.ETag), ETag: o.ETag, Size: o.Size}
 }
 
 // Request is a presigned request: whoever sends it needs no other credential.

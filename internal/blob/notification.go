@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"tonearm/internal/conversion"
 )
 
 // Event is one notification of a created object. It is a hint: at least once,
@@ -35,7 +37,7 @@ type Notifications interface {
 
 // NotifyPrefixes are the prefixes of the keys whose creation is notified: what
 // people put into the bucket, never what Tonearm itself puts there.
-func NotifyPrefixes() []string { return []string{"uploads/", "inbox/"} }
+func NotifyPrefixes() []string { return []string{conversion.UploadPrefix, conversion.InboxPrefix} }
 
 const (
 	created   = "ObjectCreated:"

@@ -255,6 +255,8 @@ func (t *Tags) validate(bad func(field, format string, a ...any) error) error {
 // the rates of MPEG-2.5 LAME goes no further than 64 kbit/s.
 func BitrateFits(kbps, rate int) bool {
 	switch {
+	case !slices.Contains(Bitrates, kbps):
+		return false
 	case rate >= 32000:
 		return kbps >= 32 && kbps != 144
 	case rate >= 16000:

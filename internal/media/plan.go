@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"tonearm/internal/conversion"
-	"tonearm/internal/media/mp3"
 )
 
 // Limits of what is decoded at all. Beyond them are no recordings but bombs: a
@@ -211,21 +210,21 @@ func (p *plan) chooseBitrate(askedRate int) error {
 	if source := p.track.kbps; p.track.lossy() && source > 0 && p.kbps > excess*source {
 		p.note(conversion.NoteBitrateExcess, "The source has %d kbit/s; %d kbit/s make the MP3 larger, not better.", source, p.kbps)
 	}
-	if mp3.Fits(p.kbps, p.rate) {
+	if conversion.BitrateFits(p.kbps, p.rate) {
 		return nil
 	}
 	if p.rate == askedRate {
 		return refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
 	}
 	for _, rate := range []int{p.rate / 2, p.rate / 4} {
-		if slices.Contains(conversion.SampleRates, rate) && mp3.Fits(p.kbps, rate) {
+		if slices.Contains(conversion.SampleRates, rate) && conversion.BitrateFits(p.kbps, rate) {
 			p.note(conversion.NoteRateChanged, "MP3 has no %d kbit/s at %d Hz; resampled to %d Hz.", p.kbps, p.rate, rate)
 			p.rate = rate
 			return nil
 		}
 	}
 	for _, kbps := range slices.Backward(conversion.Bitrates) {
-		if kbps < p.kbps && mp3.Fits(kbps, p.rate) {
+		if kbps < p.kbps && conversion.BitrateFits(kbps, p.rate) {
 			p.note(conversion.NoteBitrateExcess, "MP3 has at most %d kbit/s at %d Hz, and nothing is gained by a higher sample rate.", kbps, p.rate)
 			p.kbps = kbps
 			return nil

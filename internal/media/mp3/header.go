@@ -1,7 +1,5 @@
 package mp3
 
-import "slices"
-
 // Header is what a frame's first four bytes tell.
 type Header struct {
 	SampleRate int // Hz
@@ -25,18 +23,6 @@ var (
 
 // topIndex is the highest bit rate of either table.
 const topIndex = 14
-
-// Fits reports whether an encoder can write the bit rate at the sample rate.
-// At the rates of MPEG-2.5 LAME goes no further than 64 kbit/s.
-func Fits(kbps, sampleRate int) bool {
-	switch {
-	case sampleRate >= 32000:
-		return slices.Contains(kbpsMPEG1[1:15], kbps)
-	case sampleRate >= 16000:
-		return slices.Contains(kbpsMPEG2[1:15], kbps)
-	}
-	return slices.Contains(kbpsMPEG2[1:9], kbps)
-}
 
 // parseHeader reads a frame header. Free format is not accepted: its frames
 // have no size of their own.
