@@ -161,6 +161,30 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
+// TestRequestHash pins hashes as records hold them.
+func TestRequestHash(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	for body, want := range map[string]string{
+		`{"filename":"a","size":3}`:                                "df4ba2c0107c59da160ded4c59186986fe9287f645560cbcf03b0d2ca1814bb3",
+		`{"filename":"a","size":3,"options":{}}`:                   "df4ba2c0107c59da160ded4c59186986fe9287f645560cbcf03b0d2ca1814bb3",
+		`{"filename":"a","size":3,"options":null}`:                 "df4ba2c0107c59da160ded4c59186986fe9287f645560cbcf03b0d2ca1814bb3",
+		`{"filename":"a","size":3,"notify":"email"}`:               "23d76b33c11d7b9cbc7c31183febd2baefa32c41ec09030a41137476e0c9c6e8",
+		`{"filename":"a","size":3,"options":{"preset":"podcast"}}`: "7f45e8c1e0bd354ab4c6dbf0f1fe19687f2db2121a8ef1793103bd9ce1913e33",
+		`{"filename":"a","size":3,"options":{"vbr_quality":2}}`:    "223f2a6ce2db05c1616d5fbba4b1e1a73e09a29f6d41f4b9888d8279c4aa22dd",
+		`{"filename":"a","size":3,"options":{"cover":12.50}}`:      "aac47aef1b6c1fde4049957d8ce9ed75f58f0f274a86559ec5f45434afe27fc1",
+		`{"filename":"Ünder <way>.mp4","size":3,"parts":true,"notify":"none","options":{"preset":"voice","bitrate_kbps":128,` +
+			`"sample_rate_hz":44100,"channels":2,"track":"pt-BR","start":0.1,"end":1000000,"loudness":{"target_lufs":-16,"true_peak_db":-1.5},` +
+			`"tags":{"title":"t","artist":"a","album":"b","date":"2026","genre":"g","comment":"c\nd","track":"3/12"},` +
+			`"cover":"12.5","chapters":"drop","copy":"never"}}`: "fd6f9e8177aea0921aa56144ddfae5689522f5feb1e5e9ada0020b5ce033ba6c",
+	} {
+		id := decode[api.Conversion](u.call("POST", "/v1/conversions", body).want(201)).ID
+		c, err := s.o.Records.ByID(t.Context(), id)
+		check(t, err)
+		equal(t, body, c.RequestHash, want)
+	}
+}
+
 // TestIdempotencyRace sends one request many times at once.
 func TestIdempotencyRace(t *testing.T) {
 	s := start(t)

@@ -115,7 +115,8 @@ func tooLarge(limit int64) error {
 	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("A video may have at most %d bytes here.", limit))
 }
 
-// requestHash tells one request from another, however its JSON was written.
+// requestHash tells one request from another, however its JSON was written. What
+// api.NewConversion says about hashes holds for it.
 func requestHash(req api.NewConversion) (string, error) {
 	canonical, err := json.Marshal(req)
 	if err != nil {

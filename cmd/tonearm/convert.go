@@ -17,7 +17,9 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// multipartAbove is the size in bytes from which on a video goes up in parts.
+// multipartAbove is the size in bytes from which on a video goes up in parts. It
+// decides a part of the request, so another value begins interrupted uploads of
+// the sizes between anew.
 const multipartAbove = 64 << 20
 
 type convertFlags struct {
@@ -226,10 +228,7 @@ func (c *converter) convert(ctx context.Context, file string, copy int) (outcome
 	defer c.display.add(status)()
 	status.set("starting", 0, 0)
 
-	request := api.NewConversion{
-		Filename: filepath.Base(file), Size: st.Size(), Parts: st.Size() > multipartAbove,
-		Options: &c.options.Options, Notify: c.options.notify,
-	}
+	request := c.options.request(file, st.Size())
 	key := c.journal.entry(c.client.Server(), file, st, request, copy)
 	cv, err := c.client.Create(ctx, key.key, request)
 	if key.old && (err == nil && gone(cv.State) || isCode(err, "idempotency_mismatch")) {

@@ -46,7 +46,7 @@ type entry struct {
 
 // entry returns the key for converting a file with the request: one of an
 // earlier run where the file is the same. copy tells the same file twice in one
-// run apart.
+// run apart. What api.NewConversion says about hashes holds here.
 func (j journal) entry(server, file string, st fs.FileInfo, request api.NewConversion, copy int) entry {
 	if abs, err := filepath.Abs(file); err == nil {
 		file = abs

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 )
 
@@ -135,6 +137,13 @@ func parseClock(s string) (float64, error) {
 		total = 60*total + v
 	}
 	return total, nil
+}
+
+// request is what convert asks the server for, for a file of size bytes.
+func (o *options) request(file string, size int64) api.NewConversion {
+	return api.NewConversion{
+		Filename: filepath.Base(file), Size: size, Parts: size > multipartAbove, Options: &o.Options, Notify: o.notify,
+	}
 }
 
 // check returns what is wrong with the options, by the name of its flag.

@@ -15,7 +15,8 @@ import (
 
 // Options is how the owner wants the MP3. The zero value is the default: VBR
 // quality 2, the source's rate and channels, the container's default track with
-// its chapters and picture. Fields describes each of them.
+// its chapters and picture. Fields describes each of them. Hashes of its JSON are
+// stored: see api.NewConversion before changing a field.
 type Options struct {
 	Preset       string    `json:"preset,omitempty" bson:"preset,omitempty"` // values for what is not given; see Presets
 	BitrateKbps  int       `json:"bitrate_kbps,omitempty" bson:"bitrate_kbps,omitempty"`
