@@ -30,13 +30,23 @@ const domain = "tonearm/internal/conversion"
 // like): they make records as a bug or an older version leaves them. Values that
 // are in no Conversion yet, such as the MP3 of a result, are anybody's.
 func TestClosed(t *testing.T) {
-	module := listModule(t)
-	t.Run("the check", func(t *testing.T) { testCheck(t, module) })
-	t.Run("the module", func(t *testing.T) {
-		for _, w := range writers(t, module) {
+	m := readModule(t)
+	t.Run("the check", func(t *testing.T) { testCheck(t, m) })
+	for path := range m.listed {
+		if path == domain || strings.HasSuffix(path, "test") {
+			continue
+		}
+		writes := m.writes(t, path)
+		if slices.Contains(temporary, path) && len(writes) == 1 {
+			continue
+		}
+		for _, w := range writes {
 			t.Error(w)
 		}
-	})
+		if slices.Contains(temporary, path) {
+			t.Errorf("%s writes to conversions in %d places, not 1: see temporary", path, len(writes))
+		}
+	}
 }
 
 // temporary are packages that write one field, Revision, until the loop of
@@ -44,7 +54,7 @@ func TestClosed(t *testing.T) {
 var temporary = []string{domain + "/mongoconversion", domain + "/sqliteconversion"}
 
 // testCheck holds that check sees each way to write, and lets reading pass.
-func testCheck(t *testing.T, module map[string]listed) {
+func testCheck(t *testing.T, m *module) {
 	const head = `package p
 import ("slices"; "sort"; "time"; "tonearm/internal/conversion")
 type wrapped struct { conversion.Conversion; extra int }
@@ -52,7 +62,6 @@ type made conversion.Conversion
 func f(c conversion.Conversion, p *conversion.Conversion, all []conversion.Conversion, m conversion.MP3, w wrapped) {
 	_, _, _, _, _, _ = slices.Sort[[]int], sort.Ints, time.Now, m, w, all
 `
-	files, from := token.NewFileSet(), exportData(module)
 	for source, want := range map[string]bool{
 		`c.State = conversion.Done`:                             true,
 		`p.Object.Size = 1`:                                     true,
@@ -88,117 +97,147 @@ func f(c conversion.Conversion, p *conversion.Conversion, all []conversion.Conve
 		`p = &all[0]; _ = c.StartedAt.Add(time.Hour)`:                                     false,
 		`_ = p.Cancel(c.StartedAt)`:                                                       false,
 	} {
-		file, err := parser.ParseFile(files, "p.go", head+source+"\n}", 0)
+		file, err := parser.ParseFile(m.files, "p.go", head+source+"\n}", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := check(t, files, from, "p", []*ast.File{file}); (len(found) > 0) != want {
+		p, err := m.check("p", []*ast.File{file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := m.find(p); (len(found) > 0) != want {
 			t.Errorf("%s: found %q, want something: %t", source, found, want)
 		}
 	}
 }
 
-// A listed package is one that the module is made of or needs.
+// module is the packages of this module. They are type-checked from their
+// source, so that nothing has to be compiled, and what they import from outside
+// comes from what the compiler left of it.
+type module struct {
+	files   *token.FileSet
+	listed  map[string]listed
+	checked map[string]*checked
+	outside types.Importer
+}
+
 type listed struct {
 	ImportPath string
 	Dir        string
-	Export     string // file with the types of what it exports
+	Export     string // file with the types of a package from outside
 	Imports    []string
 }
 
-func listModule(t *testing.T) map[string]listed {
+type checked struct {
+	*types.Package
+	files []*ast.File
+	info  *types.Info
+}
+
+func readModule(t *testing.T) *module {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,Imports", "tonearm/...")
+	m := &module{token.NewFileSet(), goList(t, "tonearm/..."), map[string]*checked{}, nil}
+	args := []string{"-export", "-deps"}
+	for _, p := range m.listed {
+		for _, path := range p.Imports {
+			if !strings.HasPrefix(path, "tonearm/") && path != "unsafe" && !slices.Contains(args, path) {
+				args = append(args, path)
+			}
+		}
+	}
+	outside := goList(t, args...)
+	m.outside = importer.ForCompiler(m.files, "gc", func(path string) (io.ReadCloser, error) { return os.Open(outside[path].Export) })
+	return m
+}
+
+func goList(t *testing.T, args ...string) map[string]listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Dir,Export,Imports"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, &stderr)
 	}
-	module := map[string]listed{}
+	all := map[string]listed{}
 	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
 		var p listed
 		if err := d.Decode(&p); err != nil {
 			t.Fatal(err)
 		}
-		module[p.ImportPath] = p
+		all[p.ImportPath] = p
 	}
-	return module
+	return all
 }
 
-// exportData imports packages from what the compiler left of them.
-func exportData(module map[string]listed) types.Importer {
-	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(module[path].Export) })
+// Import makes a module a types.Importer.
+func (m *module) Import(path string) (*types.Package, error) {
+	if !strings.HasPrefix(path, "tonearm/") {
+		return m.outside.Import(path)
+	}
+	p, err := m.read(path)
+	if err != nil {
+		return nil, err
+	}
+	return p.Package, nil
 }
 
-// writers checks all packages that can come by a Conversion.
-func writers(t *testing.T, module map[string]listed) []string {
-	t.Helper()
-	if module[domain].Export == "" {
-		t.Fatalf("go list does not know %s", domain)
+func (m *module) read(path string) (*checked, error) {
+	if p := m.checked[path]; p != nil {
+		return p, nil
 	}
-	uses := map[string]bool{}
-	var reaches func(path string) bool
-	reaches = func(path string) bool {
-		known, seen := uses[path]
-		if !seen {
-			known = path == domain || slices.ContainsFunc(module[path].Imports, reaches)
-			uses[path] = known
-		}
-		return known
+	// The folder is read by this process, so that go test runs the test again when
+	// a file comes or goes.
+	of, err := build.ImportDir(m.listed[path].Dir, 0)
+	if err != nil {
+		return nil, err
 	}
-	files, from := token.NewFileSet(), exportData(module)
-	var found []string
-	for path, p := range module {
-		if path == domain || strings.HasSuffix(path, "test") || !reaches(path) {
-			continue
-		}
-		// Read by this process, so that go test runs again when a file comes or goes.
-		of, err := build.ImportDir(p.Dir, 0)
+	var parsed []*ast.File
+	for _, name := range of.GoFiles {
+		file, err := parser.ParseFile(m.files, filepath.Join(of.Dir, name), nil, parser.SkipObjectResolution)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		var parsed []*ast.File
-		for _, name := range of.GoFiles {
-			file, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			parsed = append(parsed, file)
-		}
-		writes := check(t, files, from, path, parsed)
-		if slices.Contains(temporary, path) {
-			if len(writes) == 1 {
-				continue
-			}
-			writes = append(writes, fmt.Sprintf("%s writes to conversions in %d places, not 1: see temporary", path, len(writes)))
-		}
-		found = append(found, writes...)
+		parsed = append(parsed, file)
 	}
-	slices.Sort(found)
-	return found
+	p, err := m.check(path, parsed)
+	if err == nil {
+		m.checked[path] = p
+	}
+	return p, err
 }
 
-// check returns what the files of a package do to conversions.
-func check(t *testing.T, files *token.FileSet, from types.Importer, path string, parsed []*ast.File) []string {
-	t.Helper()
-	c := checker{info: &types.Info{
+func (m *module) check(path string, files []*ast.File) (*checked, error) {
+	p := &checked{files: files, info: &types.Info{
 		Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{},
 	}}
-	domainPackage, err := from.Import(domain)
+	config := types.Config{Importer: m}
+	var err error
+	p.Package, err = config.Check(path, m.files, files, p.info)
+	return p, err
+}
+
+// writes returns what a package does to conversions.
+func (m *module) writes(t *testing.T, path string) []string {
+	t.Helper()
+	p, err := m.read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.conversion = domainPackage.Scope().Lookup("Conversion").Type()
-	config := types.Config{Importer: from}
-	if _, err := config.Check(path, files, parsed, c.info); err != nil {
-		t.Fatal(err)
+	return m.find(p)
+}
+
+func (m *module) find(p *checked) []string {
+	conversions := m.checked[domain]
+	if conversions == nil { // no package so far can come by one
+		return nil
 	}
+	c := checker{p.info, conversions.Scope().Lookup("Conversion").Type()}
 	var found []string
-	for _, file := range parsed {
+	for _, file := range p.files {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if what := c.write(n); what != "" {
-				found = append(found, fmt.Sprintf("%s: %s", files.Position(n.Pos()), what))
+				found = append(found, fmt.Sprintf("%s: %s", m.files.Position(n.Pos()), what))
 			}
 			return true
 		})
