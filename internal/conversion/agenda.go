@@ -1,0 +1,117 @@
+package conversion
+
+import "time"
+
+const (
+	publishGrace  = 5 * time.Second    // after which a relay publishes what its writer did not
+	republish     = 10 * time.Minute   // what is owed is published again at this pace, in case the queue lost it
+	gpuLook       = 30 * time.Second   // between two looks at what waits for a GPU
+	firstLook     = 30 * time.Second   // after creation, for an upload whose notification was lost
+	maxLook       = time.Hour          // at most between two looks
+	tombstoneLife = 8 * 24 * time.Hour // longer than any signed link lives
+	noticeLife    = 5 * 24 * time.Hour // for which temporary refusals of a mail are retried
+)
+
+// Republish puts what the conversion owes, if anything, into the outbox once
+// more, in case the queue lost it, and moves WakeAt on.
+func (c *Conversion) Republish(now time.Time) error {
+	c.post(c.Owed()...)
+	c.touch(now)
+	return nil
+}
+
+// Owed returns the messages that follow from the record alone. A stop is not
+// among them: CleanAt ends what a lost stop left running.
+func (c *Conversion) Owed() []Message {
+	owed := []Message{}
+	switch {
+	case c.State == Queued:
+		owed = append(owed, Message{Kind: Work, Attempt: c.Attempt + 1, NotBefore: c.NotBefore})
+	case c.Notice.State == NoticeOwed:
+		owed = append(owed, Message{Kind: Notify, Attempt: c.Notice.Attempt, NotBefore: c.Notice.NotBefore})
+	case c.Notice.State == NoticeSending:
+		owed = append(owed, Message{Kind: Notify, Attempt: c.Notice.Attempt, NotBefore: c.Notice.ClaimedUntil})
+	}
+	return owed
+}
+
+// post puts messages into the outbox in place of what it holds, but for stops:
+// unlike all others they do not follow from the record and would be lost.
+func (c *Conversion) post(messages ...Message) {
+	outbox := []Message{}
+	for _, m := range c.Outbox {
+		if m.Kind == Stop {
+			outbox = append(outbox, m)
+		}
+	}
+	c.Outbox = append(outbox, messages...)
+}
+
+func (c *Conversion) touch(now time.Time) {
+	c.UpdatedAt = stamp(now)
+	c.schedule(now)
+}
+
+// schedule sets WakeAt from the record alone.
+func (c *Conversion) schedule(now time.Time) {
+	c.WakeAt = c.SettledWake(now)
+	if len(c.Outbox) > 0 {
+		c.wakeBy(now.Add(publishGrace))
+	}
+}
+
+func (c *Conversion) wakeBy(t time.Time) {
+	if c.WakeAt.IsZero() || t.Before(c.WakeAt) {
+		c.WakeAt = stamp(t)
+	}
+}
+
+// SettledWake is when somebody has to look at the conversion next if nothing
+// in its outbox is left to publish; zero for never.
+func (c *Conversion) SettledWake(now time.Time) time.Time {
+	switch c.State {
+	case AwaitingUpload:
+		pause := min(max(firstLook, now.Sub(c.AwaitedAt)/2), maxLook)
+		if next := now.Add(pause); next.Before(c.ExpiresAt) {
+			return stamp(next)
+		}
+		return stamp(c.ExpiresAt)
+	case Queued:
+		pause := republish
+		if c.Class == GPU {
+			pause = gpuLook
+		}
+		return stamp(latest(now, c.NotBefore).Add(pause))
+	case Running:
+		return c.LeaseUntil
+	}
+	var wake time.Time
+	by := func(t time.Time) {
+		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
+			wake = stamp(t)
+		}
+	}
+	switch c.Notice.State {
+	case NoticeOwed:
+		by(latest(now, c.Notice.NotBefore).Add(republish))
+	case NoticeSending:
+		if until := c.Notice.ClaimedUntil.Add(publishGrace); until.After(now) {
+			by(until)
+		} else {
+			by(now.Add(republish))
+		}
+	}
+	by(c.CleanAt)
+	by(c.SourceUntil)
+	if c.State == Deleted && c.CleanAt.IsZero() {
+		by(c.FinishedAt.Add(tombstoneLife))
+	}
+	return wake
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,59 @@
+package conversion
+
+import "time"
+
+// ClaimNotice takes the notice of attempt n for sending, until claim has
+// passed. Its message leaves the outbox: the sender has it in hand, even if
+// whoever published it has not settled the outbox yet. ErrUnchanged where nothing
+// is owed or another one sends it.
+func (c *Conversion) ClaimNotice(n int, claim time.Duration, now time.Time) error {
+	owed := c.Notice.State == NoticeOwed && !now.Before(c.Notice.NotBefore)
+	lost := c.Notice.State == NoticeSending && !now.Before(c.Notice.ClaimedUntil)
+	if c.Notice.Attempt != n || !owed && !lost {
+		return ErrUnchanged
+	}
+	c.Notice.State = NoticeSending
+	c.Notice.Tries++
+	c.Notice.ClaimedUntil = stamp(now.Add(claim))
+	c.post()
+	c.touch(now)
+	return nil
+}
+
+// NoticeDelivered records that the mail server took the mail.
+func (c *Conversion) NoticeDelivered(n int, now time.Time) error {
+	if c.Notice.Attempt != n || c.Notice.State != NoticeSending {
+		return ErrUnchanged
+	}
+	c.Notice.State, c.Notice.SentAt, c.Notice.Reason = NoticeSent, stamp(now), ""
+	c.post()
+	c.touch(now)
+	return nil
+}
+
+// NoticeFailed records that the mail server did not take the mail: again after
+// pause if that may heal and the notice is not too old, else never.
+func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause time.Duration, now time.Time) error {
+	if c.Notice.Attempt != n || c.Notice.State != NoticeSending {
+		return ErrUnchanged
+	}
+	c.Notice.Reason = reason
+	if temporary && now.Sub(c.Notice.OwedSince) < noticeLife {
+		c.Notice.State = NoticeOwed
+		c.Notice.NotBefore = stamp(now.Add(pause))
+	} else {
+		c.Notice.State = NoticeRefused
+	}
+	c.post(c.Owed()...)
+	c.touch(now)
+	return nil
+}
+
+// oweNotice ends the transition to an outcome: its owner is mailed, if wanted.
+func (c *Conversion) oweNotice(now time.Time) {
+	if c.Notify != NotifyNone {
+		c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
+		c.post(c.Owed()...)
+	}
+	c.schedule(now)
+}

@@ -1,0 +1,33 @@
+package conversion
+
+import "time"
+
+// Policy holds the durations and limits that transitions depend on.
+type Policy struct {
+	Lease           time.Duration // an attempt silent for this long is presumed lost
+	MaxAttempts     int           // failed attempts that count, before a conversion fails
+	MaxLaunches     int           // attempts begun in all, whatever ended them
+	Backoff         time.Duration // before the second attempt; doubles with each further failure
+	MaxBackoff      time.Duration
+	SourceRetention time.Duration // uploads are removed this long after done; 0 keeps them
+	URLExpiry       time.Duration // how long a transcoder's upload URL can still be used
+}
+
+// DefaultPolicy is what services use where the operator says nothing.
+var DefaultPolicy = Policy{
+	Lease: 30 * time.Second, MaxAttempts: 3, MaxLaunches: 20,
+	Backoff: 5 * time.Second, MaxBackoff: 5 * time.Minute,
+	SourceRetention: 7 * 24 * time.Hour, URLExpiry: time.Hour,
+}
+
+// backoff is the pause after so many failures, at least one.
+func (p Policy) backoff(failures int) time.Duration {
+	pause := p.Backoff
+	for range failures - 1 {
+		if pause >= p.MaxBackoff {
+			break
+		}
+		pause *= 2
+	}
+	return min(pause, p.MaxBackoff)
+}
