@@ -61,6 +61,7 @@ var indexes = []index{
 var replaced = []string{"object", "mp3_id", "owner", "wake_at", "state", "notice"}
 
 const (
+	listTimeout = 10 * time.Second
 	// buildTimeout is far: without a deadline the client's own one would hold.
 	buildTimeout = 20 * 24 * time.Hour
 	buildReport  = 10 * time.Second // between two lines in the log about a build
@@ -75,7 +76,9 @@ func (s *Store) Prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare MongoDB: %w", err)
 	}
-	there, err := conversions.Indexes().ListSpecifications(ctx)
+	listing, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	there, err := conversions.Indexes().ListSpecifications(listing)
 	if err != nil {
 		return fmt.Errorf("list indexes of %s: %w", conversions.Name(), err)
 	}
