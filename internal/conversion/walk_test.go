@@ -46,6 +46,8 @@ type walk struct {
 	mp3ID string
 	taken map[string]int // successes by name of the move, over all walks
 
+	retention time.Duration // of records, 0 in every other walk
+
 	claimed  int // highest attempt that was claimed
 	results  int
 	outcomes int // done and failed
@@ -73,6 +75,7 @@ func (w *walk) start(seed uint64) {
 		c.Upload = &Upload{ID: "multipart", PartSize: 50, Parts: 2}
 	}
 	w.c, w.mp3ID = c, c.MP3.ID
+	w.retention = time.Duration(seed%2) * 24 * time.Hour
 	checkRecord(w.T, &w.c, w.now)
 }
 
@@ -296,6 +299,7 @@ func (w *walk) step() {
 		}
 		return
 	}
+	w.c.Retain(w.retention)
 	w.taken[m.name]++
 	w.check(m.name, before)
 }
@@ -355,6 +359,7 @@ func (w *walk) rest() {
 		}
 		before := clone(w.c)
 		err := w.due()
+		w.c.Retain(w.retention)
 		if w.settle(); err != nil {
 			w.Errorf("due at %s: %v", w.now, err)
 			return
@@ -393,6 +398,8 @@ func (w *walk) due() error {
 		}
 		w.mails++
 		return c.NoticeDelivered(c.Notice.Attempt, w.now)
+	case c.Outlived(w.now):
+		return c.Delete(w.now)
 	case past(c.CleanAt):
 		return c.Cleaned(time.Time{}, w.now)
 	case past(c.SourceUntil):
@@ -416,7 +423,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	t.Helper()
 	noticed := c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending
 	owes := c.State == AwaitingUpload || c.State == Queued || c.State == Running || noticed ||
-		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || c.State == Deleted
+		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || !c.RecordUntil.IsZero() || c.State == Deleted
 	if owes && c.WakeAt.IsZero() {
 		t.Error("something is owed and nobody will look")
 	}
@@ -464,6 +471,9 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	}
 	if c.State.Terminal() == c.FinishedAt.IsZero() {
 		t.Errorf("%s finished at %s", c.State, c.FinishedAt)
+	}
+	if !c.RecordUntil.IsZero() && (!c.State.Terminal() || c.State == Deleted) {
+		t.Errorf("%s goes at %s", c.State, c.RecordUntil)
 	}
 	checkTimes(t, reflect.ValueOf(*c), "Conversion")
 }
