@@ -49,6 +49,9 @@ func TestNameServerDown(t *testing.T) {
 		t.Errorf("ping without a name server: %v", err)
 	}
 	up.Store(true)
+	if err := server.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	pinged := make(chan error, 1)
 	go func() { pinged <- s.Ping(ctx) }()
 	conn, err := server.Accept() // it found the server; that is enough
