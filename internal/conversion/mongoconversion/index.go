@@ -88,7 +88,9 @@ func (s *Store) Prepare(ctx context.Context) error {
 	// One by one: FerretDB fails on a list of existing ones. Those that exist
 	// are asked for too, because they may still be in the making.
 	for _, i := range indexes {
-		if err := s.build(ctx, conversions, i, exists(i.name)); err != nil {
+		ask := func(ctx context.Context) error { return create(ctx, conversions, i) }
+		count := func(ctx context.Context) (int64, error) { return conversions.EstimatedDocumentCount(ctx) }
+		if err := build(ctx, s.log.With("index", i.name), exists(i.name), ask, count); err != nil {
 			return fmt.Errorf("make index %s of %s: %w", i.name, conversions.Name(), err)
 		}
 	}
@@ -104,16 +106,16 @@ func (s *Store) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// build makes one index and returns once it can be used.
-func (s *Store) build(ctx context.Context, conversions *mongo.Collection, i index, exists bool) error {
+// build makes one index and returns once it can be used. The log says meanwhile
+// how long that takes and how many documents there are.
+func build(ctx context.Context, log *slog.Logger, exists bool, create func(context.Context) error, count func(context.Context) (int64, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
 	began := time.Now()
 	done := make(chan error, 1)
-	go func() { done <- create(ctx, conversions, i) }()
+	go func() { done <- create(ctx) }()
 	report := time.NewTicker(buildReport)
 	defer report.Stop()
-	log := s.log.With("index", i.name)
 	for {
 		select {
 		case err := <-done:
@@ -122,18 +124,15 @@ func (s *Store) build(ctx context.Context, conversions *mongo.Collection, i inde
 			}
 			return err
 		case <-report.C:
-			s.reportBuild(ctx, log, conversions, time.Since(began))
+			counting, cancel := context.WithTimeout(ctx, buildReport/2)
+			n, err := count(counting)
+			cancel()
+			if err != nil {
+				n = -1 // not known
+			}
+			log.Info("building index", "seconds", time.Since(began).Seconds(), "documents", n)
 		}
 	}
-}
-
-func (s *Store) reportBuild(ctx context.Context, log *slog.Logger, conversions *mongo.Collection, took time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, buildReport/2)
-	defer cancel()
-	if n, err := conversions.EstimatedDocumentCount(ctx); err == nil {
-		log = log.With("documents", n)
-	}
-	log.Info("building index", "seconds", took.Seconds())
 }
 
 // Codes of the server's errors.
