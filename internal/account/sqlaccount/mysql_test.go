@@ -3,15 +3,18 @@ package sqlaccount
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
@@ -121,6 +124,68 @@ func TestDriverLog(t *testing.T) {
 	}
 	if got := out.String(); !strings.Contains(got, `level=WARN msg="MySQL driver" message=`) {
 		t.Errorf("logged %q", got)
+	}
+}
+
+// Preparing has no deadline but its context's, whatever time-outs the DSN sets.
+func TestPrepareTakesItsTime(t *testing.T) {
+	dsn := os.Getenv("TONEARM_TEST_MYSQL")
+	if dsn == "" {
+		if os.Getenv("TONEARM_TEST_REQUIRE") == "1" {
+			t.Fatal("TONEARM_TEST_MYSQL is not set")
+		}
+		t.Skip("TONEARM_TEST_MYSQL is not set")
+	}
+	server, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	name := "slow_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	if _, err := server.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = server.ExecContext(context.WithoutCancel(t.Context()), "DROP DATABASE "+name) }()
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DBName, cfg.ReadTimeout = name, 50*time.Millisecond
+	s, err := OpenMySQL(cfg.FormatDSN(), nil, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+
+	other, err := server.Conn(t.Context()) // another replica that migrates
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var got int
+	lock := "tonearm.account." + fmt.Sprintf("%x", md5.Sum([]byte(name)))
+	if err := other.QueryRowContext(t.Context(), `SELECT GET_LOCK(?, 0)`, lock).Scan(&got); err != nil || got != 1 {
+		t.Fatalf("lock: %d, %v", got, err)
+	}
+	prepared := make(chan error, 1)
+	go func() { prepared <- s.Prepare(t.Context()) }()
+	for waiting := 0; waiting == 0; {
+		select {
+		case err := <-prepared:
+			t.Fatalf("prepared while another replica migrates: %v", err)
+		default:
+		}
+		err := server.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM information_schema.processlist
+			WHERE db = ? AND state = 'User lock' AND time_ms > 200`, name).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.QueryRowContext(t.Context(), `SELECT RELEASE_LOCK(?)`, lock).Scan(&got); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-prepared; err != nil {
+		t.Errorf("prepare: %v", err)
 	}
 }
 
