@@ -110,6 +110,13 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 		return d.attendRunning(ctx, c)
 	}
 	switch {
+	case c.Outlived(now):
+		return update(func(c *conversion.Conversion) error {
+			if !c.Outlived(now) {
+				return conversion.ErrUnchanged
+			}
+			return c.Delete(now)
+		})
 	case due(c.CleanAt, now):
 		return d.clean(ctx, c)
 	case due(c.SourceUntil, now):

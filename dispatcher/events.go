@@ -225,6 +225,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 	if err != nil {
 		return "", fmt.Errorf("queue inbox drop: %w", err)
 	}
+	c.Retain(d.o.Policy.RecordRetention)
 	err = d.o.Records.Create(ctx, c)
 	if errors.Is(err, conversion.ErrExists) {
 		return eventRepeated, nil

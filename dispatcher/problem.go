@@ -27,6 +27,10 @@ func (d *Dispatcher) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p = api.Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: err.Error()}
 	case errors.Is(err, conversion.ErrStaleAttempt), errors.Is(err, conversion.ErrNotFound):
 		p = api.Problem{Status: http.StatusConflict, Code: "stale_attempt", Detail: "The attempt is not the current one."}
+	case errors.Is(err, conversion.ErrNewerFormat): // a newer dispatcher may answer the next call
+		d.leftToNewer(r.PathValue("id"))
+		p.Code, p.Detail = "newer_format", "A newer version of Tonearm wrote this conversion; try again."
+		w.Header().Set("Retry-After", "1")
 	case r.Context().Err() != nil: // the caller hung up
 	default:
 		d.o.Log.Warn("request failed", "route", r.Pattern, "error", err)

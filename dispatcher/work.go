@@ -21,6 +21,9 @@ const (
 	failedPause   = time.Second     // before a message that could not be handled comes again
 	busyPause     = 2 * time.Second // before asking a full launcher again, unless an attempt ends
 	scalePause    = time.Second     // before the number of attempts is decided again
+
+	// newerPause is before a message that only a newer version can handle comes again.
+	newerPause = 10 * time.Second
 )
 
 // work launches the next attempt of class as soon as there is room for it.
@@ -43,6 +46,9 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 	switch {
 	case err == nil:
 		err = d.o.Queue.Ack(finishing, delivery)
+	case errors.Is(err, conversion.ErrNewerFormat):
+		d.leftToNewer(delivery.ConversionID)
+		err = d.o.Queue.Return(finishing, delivery, newerPause)
 	case busy: // it stays the next one
 		err = d.o.Queue.Return(finishing, delivery, 0)
 	default:
@@ -179,6 +185,10 @@ func (d *Dispatcher) divert(ctx context.Context) error {
 	_, _, err = d.update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
 		return c.FallBack(conversion.FallbackOff, d.o.Now())
 	})
+	if errors.Is(err, conversion.ErrNewerFormat) {
+		d.leftToNewer(delivery.ConversionID)
+		return d.o.Queue.Return(ctx, delivery, newerPause)
+	}
 	if err != nil && !errors.Is(err, conversion.ErrNotFound) {
 		return errors.Join(fmt.Errorf("move %s to class cpu: %w", delivery.ConversionID, err),
 			d.o.Queue.Return(ctx, delivery, failedPause))
@@ -274,6 +284,10 @@ func (d *Dispatcher) failure(ref conversion.AttemptRef, f conversion.Failure, o 
 func (d *Dispatcher) failAttempt(ctx context.Context, ref conversion.AttemptRef, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	c, moved, err := d.update(ctx, ref.ConversionID, fail)
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
+		return c, nil
+	}
+	if errors.Is(err, conversion.ErrNewerFormat) {
+		d.leftToNewer(c.ID)
 		return c, nil
 	}
 	if err != nil {

@@ -84,6 +84,9 @@ func (g *Gateway) transition(ctx context.Context, user account.User, id string, 
 		before = c.State
 		return change(c)
 	})
+	if errors.Is(err, conversion.ErrNewerFormat) && mine(c, user) != nil {
+		err = conversion.ErrNotFound // as above, which was not called
+	}
 	if err == nil && c.State != before {
 		g.o.Log.Info("conversion changed", "conversion_id", id, "before", before, "state", c.State)
 	}
@@ -240,6 +243,9 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	c, err := g.owned(ctx, user, in.ID)
 	if err != nil {
 		return nil, err
+	}
+	if c.Format > conversion.Format { // before anything happens to its object
+		return nil, conversion.ErrNewerFormat
 	}
 	if c.State != conversion.Failed && c.State != conversion.Canceled && c.State != conversion.Expired {
 		return nil, cannotRetry(c)

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"strings"
@@ -305,6 +307,50 @@ func TestTransitions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A record of a newer format is shown and listed, and changed by nobody. The log
+// says so once.
+func TestNewerFormat(t *testing.T) {
+	var log lines
+	s := start(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	u := s.user("a@example.org")
+	c := s.advance(u.announce(3, false).ID, conversion.Queued)
+	_, err := s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
+		c.Format = conversion.Format + 1
+		return nil
+	})
+	check(t, err)
+	path := "/v1/conversions/" + c.ID
+	u.call("POST", path+"/cancel", nil).want(409, "newer_format")
+	u.call("POST", path+"/retry", nil).want(409, "newer_format")
+	u.call("DELETE", path, nil).want(409, "newer_format")
+	s.user("b@example.org").call("DELETE", path, nil).want(404, "not_found")
+	u.call("GET", path, nil).want(200)
+	if r := u.call("GET", "/v1/conversions", nil).want(200); !bytes.Contains(r.body, []byte(c.ID)) {
+		t.Errorf("not in the list: %s", r.body)
+	}
+	if n := log.count("a newer version of Tonearm"); n != 1 {
+		t.Errorf("the log says it %d times, want once", n)
+	}
+}
+
+// lines keeps a log.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), text)
 }
 
 func TestRetryWithoutSource(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -42,6 +43,9 @@ type Options struct {
 	URLExpiry time.Duration
 	// DownloadExpiry is the same for presigned downloads; 0 for 15 min.
 	DownloadExpiry time.Duration
+	// RecordRetention is how long after its end a conversion is deleted; 0 for
+	// never. The dispatchers have it too.
+	RecordRetention time.Duration
 	// MaxBodyBytes limits the JSON bodies of requests; 0 for 64 KiB.
 	MaxBodyBytes int64
 
@@ -109,6 +113,8 @@ type Gateway struct {
 	options  *huma.Schema   // of conversion.Options
 	problems *huma.Response // how errors are described in /openapi.json
 	openAPI  []byte
+
+	saidNewer sync.Once // that a record is left to a newer version
 }
 
 // New returns a gateway. It reaches for no store yet.
@@ -121,8 +127,9 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: register metrics: %w", err)
 	}
 	g := &Gateway{
-		o:       o,
-		outbox:  queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now},
+		o: o,
+		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
+			RecordRetention: o.RecordRetention},
 		logins:  newThrottle(o.Now),
 		metrics: m,
 		mux:     &routeMux{ServeMux: http.NewServeMux()},

@@ -83,6 +83,9 @@ func problemOf(err error) *problem {
 		return refuse(http.StatusNotFound, "not_found", "There is nothing here that belongs to you.")
 	case errors.Is(err, conversion.ErrState):
 		return conflict("The conversion is not in a state that allows this.")
+	case errors.Is(err, conversion.ErrNewerFormat):
+		return refuse(http.StatusConflict, "newer_format",
+			"A newer version of Tonearm wrote this conversion, and this one cannot change it. Try again once the update is finished.")
 	case errors.Is(err, account.ErrCredentials):
 		return refuse(http.StatusUnauthorized, "wrong_credentials", "The e-mail address or the password is wrong.")
 	case errors.Is(err, account.ErrToken):
@@ -141,6 +144,11 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 		err = context.Canceled // whatever a store made of it
 	}
 	p := problemOf(err)
+	if errors.Is(err, conversion.ErrNewerFormat) {
+		g.saidNewer.Do(func() {
+			g.o.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "error", err)
+		})
+	}
 	if p.Status >= http.StatusInternalServerError {
 		g.o.Log.Error("request failed", "status", p.Status, "code", p.Code, "error", err)
 	}

@@ -46,6 +46,8 @@ type Notifier struct {
 	records outage
 	queue   outage
 
+	saidNewer sync.Once // that a record is left to a newer version
+
 	claim        time.Duration // of a notice, in the record
 	lease        time.Duration // of its message, in the queue
 	sendingPause time.Duration // after the first temporary refusal; doubles up to an hour
@@ -59,6 +61,9 @@ const (
 	storeTimeout   = 10 * time.Second // for one call to record store or queue
 	mostDeliveries = 20
 	longestReason  = 500 // bytes
+
+	// newerPause is before a message that only a newer version can handle comes again.
+	newerPause = 10 * time.Second
 )
 
 // New checks the options; it contacts nobody.
@@ -172,6 +177,12 @@ func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
 	case errors.Is(err, conversion.ErrNotFound):
 		n.obsolete(ctx, d)
 		return true
+	case errors.Is(err, conversion.ErrNewerFormat):
+		n.saidNewer.Do(func() {
+			n.options.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "conversion_id", d.ConversionID)
+		})
+		n.giveBack(ctx, d, newerPause)
+		return true
 	case err != nil:
 		n.giveBack(ctx, d, n.wait(d.Count))
 		return false
@@ -261,7 +272,7 @@ func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
 func (n *Notifier) record(ctx context.Context, d queue.Delivery, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	for failures := 1; ; failures++ {
 		c, err := n.update(ctx, d.ConversionID, change)
-		if err == nil || errors.Is(err, conversion.ErrNotFound) || !pause(ctx, n.wait(failures)) {
+		if err == nil || answered(err) || !pause(ctx, n.wait(failures)) {
 			return c, err
 		}
 		// Nobody else is to send it meanwhile.
@@ -274,12 +285,18 @@ func (n *Notifier) update(ctx context.Context, id string, change func(*conversio
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	c, err := n.options.Records.Update(ctx, id, change)
-	if err == nil || errors.Is(err, conversion.ErrNotFound) {
+	if err == nil || answered(err) {
 		n.records.over()
 	} else {
 		n.records.failed(err)
 	}
 	return c, err
+}
+
+// answered reports whether err is what the record store says of the record, and
+// not that it could not be asked.
+func answered(err error) bool {
+	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat)
 }
 
 func (n *Notifier) obsolete(ctx context.Context, d queue.Delivery) {

@@ -394,6 +394,34 @@ func TestPoison(t *testing.T) {
 }
 
 // Told to stop while a mail is under way, the notifier finishes it first.
+// A notice whose record a newer version wrote is given back to the queue. The
+// log says so once.
+func TestNewerFormat(t *testing.T) {
+	w := newWorld(t)
+	var left []conversion.Conversion
+	for range 2 {
+		c := w.done(t, "film.mp4")
+		left = append(left, w.update(t, c.ID, func(c *conversion.Conversion) error {
+			c.Format = conversion.Format + 1
+			return nil
+		}))
+	}
+	w.start(t)
+	eventually(t, "both messages are given back", func() bool {
+		depth, err := w.queue.Depth(t.Context(), queue.Notice)
+		return err == nil && depth == queue.Depth{Delayed: 2}
+	})
+	for _, want := range left {
+		got, err := w.records.ByID(t.Context(), want.ID)
+		if err != nil || got.Revision != want.Revision || got.Notice != want.Notice {
+			t.Errorf("the record was changed: %+v, %v", got, err)
+		}
+	}
+	if n := strings.Count(w.log.String(), "a newer version of Tonearm"); n != 1 {
+		t.Errorf("the log says it %d times, want once:\n%s", n, w.log)
+	}
+}
+
 func TestDrain(t *testing.T) {
 	w := newWorld(t)
 	sending, answer := make(chan struct{}), make(chan struct{})

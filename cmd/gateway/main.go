@@ -29,6 +29,7 @@ func main() {
 		stores.BindS3(f)
 		tokens.Bind(f)
 		config.Gateway(f, &o)
+		config.RecordRetention(f, &o.RecordRetention)
 	}
 	cmd := config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {

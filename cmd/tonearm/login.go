@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"tonearm/cmd/internal/config"
 	"tonearm/internal/account"
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/api"
@@ -120,6 +122,7 @@ func newUserCommand() *cobra.Command {
 
 func newUserAddCommand() *cobra.Command {
 	var users string
+	var files config.UsersTLS
 	var maxUpload int64
 	var fromStdin bool
 	cmd := &cobra.Command{
@@ -153,7 +156,7 @@ func newUserAddCommand() *cobra.Command {
 				return err
 			}
 			if users != "" {
-				err = addUser(cmd.Context(), users, email, password, maxUpload)
+				err = addUser(cmd.Context(), users, files, email, password, maxUpload)
 			} else {
 				var c *client.Client
 				if c, err = newClient(cmd, server, "", shortPatience); err == nil {
@@ -172,17 +175,26 @@ func newUserAddCommand() *cobra.Command {
 	}
 	bindServer(cmd.Flags())
 	cmd.Flags().StringVar(&users, "users", "", "users' database: a SQLite file, or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
+	files.Bind(cmd.Flags())
 	cmd.Flags().Int64Var(&maxUpload, "max-upload", 0, "largest video of the account in bytes; 0 for the service's default")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
 
-func addUser(ctx context.Context, users, email, password string, maxUpload int64) (err error) {
-	open := sqlaccount.OpenSQLite
-	if strings.Contains(users, ")/") || strings.Contains(users, "@/") {
-		open = sqlaccount.OpenMySQL
+// openUsers opens a MySQL server where users looks like a DSN, else a file.
+func openUsers(users string, files config.UsersTLS) (*sqlaccount.Store, error) {
+	if !strings.Contains(users, ")/") && !strings.Contains(users, "@/") {
+		return sqlaccount.OpenSQLite(users)
 	}
-	store, err := open(users)
+	tlsConfig, err := files.Config()
+	if err != nil {
+		return nil, err
+	}
+	return sqlaccount.OpenMySQL(users, tlsConfig, slog.New(slog.DiscardHandler)) // the error says it
+}
+
+func addUser(ctx context.Context, users string, files config.UsersTLS, email, password string, maxUpload int64) (err error) {
+	store, err := openUsers(users, files)
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 
 	var recordStore records
 	if fl.stores.Records != "" {
-		recordStore, err = fl.stores.OpenRecords()
+		recordStore, err = fl.stores.OpenRecords(log)
 	} else {
 		recordStore, err = sqliteconversion.Open(data.path("tonearm.db"))
 	}
@@ -179,7 +179,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	defer recordStore.Close()
 	var userStore users
 	if fl.stores.Users != "" {
-		userStore, err = fl.stores.OpenUsers()
+		userStore, err = fl.stores.OpenUsers(log)
 	} else {
 		userStore, err = sqlaccount.OpenSQLite(data.path("tonearm.db"))
 	}
@@ -297,6 +297,7 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	}
 
 	gate := fl.gateway
+	gate.RecordRetention = do.Policy.RecordRetention
 	gate.Records, gate.Accounts, gate.Tokens, gate.Blobs, gate.Queue = s.records, s.users, tokens, s.blobs, s.queue
 	gate.Log, gate.Registerer = log, labelled("gateway")
 	g, err := gateway.New(gate)
@@ -310,8 +311,8 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	p.Health.Check("queue", s.queue.Ping)
 	p.Health.Check("objects", s.blobs.Ping)
 	p.Add("admin", service.ListenHTTP(fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
-	p.Await("records", s.records.Prepare)
-	p.Await("users", s.users.Prepare)
+	p.Prepare("records", s.records.Prepare)
+	p.Prepare("users", s.users.Prepare)
 	p.Add("dispatcher http", service.HTTP(s.events, d.Handler(), 5*time.Second, log))
 	p.Await("objects", d.Prepare)
 	p.Add("notifier", n.Run)

@@ -103,6 +103,9 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 	}
 	by(c.CleanAt)
 	by(c.SourceUntil)
+	if len(c.Owed()) == 0 {
+		by(c.RecordUntil)
+	}
 	if c.State == Deleted && c.CleanAt.IsZero() {
 		by(c.FinishedAt.Add(tombstoneLife))
 	}

@@ -53,7 +53,8 @@ const (
 // millisecond precision, sizes are bytes.
 type Conversion struct {
 	ID       string `json:"id" bson:"_id"`
-	Revision int64  `json:"revision" bson:"revision"` // counts the updates of this document
+	Revision int64  `json:"revision" bson:"revision"`                 // counts the updates of this document
+	Format   int    `json:"format,omitempty" bson:"format,omitempty"` // of the record; 0 in those made before there was a number, which is 1
 
 	OwnerID    string `json:"owner_id" bson:"owner_id"`
 	OwnerEmail string `json:"owner_email" bson:"owner_email"`
@@ -110,6 +111,9 @@ type Conversion struct {
 	SourceUntil time.Time `json:"source_until" bson:"source_until"`
 	// SourceGone is set when the source object was removed after its retention.
 	SourceGone bool `json:"source_gone" bson:"source_gone"`
+	// RecordUntil is when the conversion is deleted because it ended long ago;
+	// zero for never.
+	RecordUntil time.Time `json:"record_until,omitzero" bson:"record_until,omitempty"`
 
 	CreatedAt  time.Time `json:"created_at" bson:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at" bson:"updated_at"`
@@ -476,7 +480,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 	}
 	now = stamp(now)
 	c := Conversion{
-		ID: p.ID, Revision: 1, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
+		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
 		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options.Resolved(), Class: p.Options.class(),
 		Notify: p.Notify, State: AwaitingUpload,

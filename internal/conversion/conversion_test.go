@@ -1,7 +1,10 @@
 package conversion_test
 
 import (
+	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +12,34 @@ import (
 
 	"tonearm/internal/conversion"
 )
+
+// A new record has nothing but what the version before the format number reads,
+// and that number, which it passes over. Whoever adds a field here makes sure
+// that programs without it do no harm.
+func TestNewRecordsFields(t *testing.T) {
+	c, err := conversion.New(conversion.Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(document, &fields); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(maps.Keys(fields))
+	want := strings.Fields(`attempt awaited_at claimed_at class clean_at created_at expires_at failures filename finished_at format
+		id idempotency_key launches lease_until mp3 nonce not_before notice object options outbox owner_email owner_id
+		progress queued_at request_hash revision source_gone source_until started_at state updated_at wake_at`)
+	if !slices.Equal(got, want) {
+		t.Errorf("fields %q, want %q", got, want)
+	}
+	if c.Format != conversion.Format {
+		t.Errorf("format %d, want %d", c.Format, conversion.Format)
+	}
+}
 
 func TestMP3Name(t *testing.T) {
 	for filename, want := range map[string]string{

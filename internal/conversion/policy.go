@@ -10,6 +10,7 @@ type Policy struct {
 	Backoff         time.Duration // before the second attempt; doubles with each further failure
 	MaxBackoff      time.Duration
 	SourceRetention time.Duration // uploads are removed this long after done; 0 keeps them
+	RecordRetention time.Duration // what has ended is deleted this long after; 0 keeps it
 	URLExpiry       time.Duration // how long a transcoder's upload URL can still be used
 }
 

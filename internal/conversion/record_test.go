@@ -14,7 +14,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	t.Helper()
 	noticed := c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending
 	owes := c.State == AwaitingUpload || c.State == Queued || c.State == Running || noticed ||
-		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || c.State == Deleted
+		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || !c.RecordUntil.IsZero() || c.State == Deleted
 	if owes && c.WakeAt.IsZero() {
 		t.Error("something is owed and nobody will look")
 	}
@@ -62,6 +62,9 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	}
 	if c.State.Terminal() == c.FinishedAt.IsZero() {
 		t.Errorf("%s finished at %s", c.State, c.FinishedAt)
+	}
+	if !c.RecordUntil.IsZero() && (!c.State.Terminal() || c.State == Deleted) {
+		t.Errorf("%s goes at %s", c.State, c.RecordUntil)
 	}
 	checkTimes(t, reflect.ValueOf(*c), "Conversion")
 }

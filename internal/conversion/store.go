@@ -3,8 +3,13 @@ package conversion
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
+
+// Format is the format of the records that this program writes. A program of
+// the next format must still read those of this one.
+const Format = 1
 
 // Errors of stores and transitions.
 var (
@@ -21,12 +26,22 @@ var (
 	// ErrStaleAttempt: the attempt is not the current one, or another process
 	// claimed it.
 	ErrStaleAttempt = errors.New("conversion: attempt is not the current one")
+	// ErrNewerFormat: a newer version of Tonearm wrote the record, and this one
+	// may not change it.
+	ErrNewerFormat = errors.New("conversion: the record has a newer format than this version of Tonearm writes")
 )
 
 // Store keeps conversions. It is the truth: what it has acknowledged survives
 // a crash. Implementations wait for no one else and never retry writes whose
 // outcome is unknown; every method may be called again with the same
 // arguments.
+//
+// A newer version of Tonearm may write the same records at the same time. What
+// this one does not know stays: a store that rewrites a record keeps every field
+// that Conversion lacks, also inside nested objects. An object that a change
+// removes goes with all its fields, and a list that a change touches is replaced
+// as a whole. A record whose Format is above Format can be read and listed, and
+// nothing else.
 type Store interface {
 	// Create adds c, or returns ErrExists.
 	Create(ctx context.Context, c Conversion) error
@@ -35,27 +50,30 @@ type Store interface {
 	ByIdempotencyKey(ctx context.Context, ownerID, key string) (Conversion, error)
 	ByObject(ctx context.Context, key, version string) (Conversion, error)
 	ByMP3(ctx context.Context, mp3ID string) (Conversion, error)
-	// Update reads the conversion, applies change and replaces the document if
-	// nobody else did meanwhile, else it starts again with what is there now.
+	// Update reads the conversion, applies change and writes the result if
+	// nobody else wrote meanwhile, else it starts again with what is there now.
 	// Revision is raised by one and UpdatedAt is left to change. It returns the
 	// conversion as written. Where change returns ErrUnchanged nothing is
 	// written and the conversion as read is returned without error; any other
 	// error of change is returned as it is, with the conversion as read.
+	// ErrNewerFormat comes with the conversion as read too.
 	Update(ctx context.Context, id string, change func(*Conversion) error) (Conversion, error)
 	// Settle empties the outbox if the document still has this revision, and
-	// leaves Revision as it is. A newer document is left alone without error.
-	// WakeAt becomes wakeAt.
+	// leaves Revision as it is. A newer document, and one of a newer format, is
+	// left alone without error. WakeAt becomes wakeAt.
 	Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error
 	// List returns an owner's conversions, newest (highest id) first.
 	List(ctx context.Context, q Query) ([]Conversion, error)
 	// Due returns up to limit conversions with WakeAt at or before now, the
-	// longest overdue first. A zero WakeAt means never.
+	// longest overdue first. A zero WakeAt means never. Those of a newer format
+	// are left out.
 	Due(ctx context.Context, now time.Time, limit int) ([]Conversion, error)
 	// Owing returns up to limit conversions with an id above after, in order of
-	// id, that are Queued or whose notice is owed or being sent.
+	// id, that are Queued or whose notice is owed or being sent. Those of a newer
+	// format are left out.
 	Owing(ctx context.Context, after string, limit int) ([]Conversion, error)
-	// Purge removes the tombstone of a deleted conversion. One in another state,
-	// or none, is left alone without error.
+	// Purge removes the tombstone of a deleted conversion. One in another state
+	// or of a newer format, or none, is left alone without error.
 	Purge(ctx context.Context, id string) error
 	// Ping reports whether the store can be reached.
 	Ping(ctx context.Context) error
@@ -68,4 +86,49 @@ type Query struct {
 	States  []State // any of these; empty for all but Deleted
 	Before  string  // ids below this one; '' from the newest
 	Limit   int
+}
+
+// Document is one stored record in the form of its store.
+type Document interface {
+	// Decode returns the conversion in it; each call returns a new one.
+	Decode() (Conversion, error)
+}
+
+// UpdateDocument is Store.Update for a store that keeps documents of type D.
+// read returns the document with this id. write replaces it by after if it still
+// has the revision of before, and reports whether it had; both before and after
+// come from document.
+func UpdateDocument[D Document](id string, change func(*Conversion) error,
+	read func() (D, error), write func(document D, before, after Conversion) (bool, error),
+) (Conversion, error) {
+	for {
+		document, err := read()
+		if err != nil {
+			return Conversion{}, fmt.Errorf("conversion %s: %w", id, err)
+		}
+		before, err := document.Decode()
+		if err != nil {
+			return before, fmt.Errorf("conversion %s: %w", id, err)
+		}
+		if before.Format > Format {
+			return before, fmt.Errorf("update conversion %s: %w", id, ErrNewerFormat)
+		}
+		after, err := document.Decode() // change may write through pointers
+		if err != nil {
+			return after, fmt.Errorf("conversion %s: %w", id, err)
+		}
+		if refusal := change(&after); errors.Is(refusal, ErrUnchanged) {
+			return before, nil
+		} else if refusal != nil {
+			return before, refusal
+		}
+		after.Revision = before.Revision + 1
+		written, err := write(document, before, after)
+		if err != nil {
+			return after, fmt.Errorf("update conversion %s: %w", id, err)
+		}
+		if written {
+			return after, nil
+		}
+	}
 }

@@ -51,7 +51,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	c.Failures, c.Launches, c.Error = 0, 0, nil
 	c.Class, c.Fallback = c.Options.class(), nil
 	c.Notice = Notice{}
-	c.FinishedAt, c.CleanAt, c.SourceUntil = time.Time{}, time.Time{}, time.Time{}
+	c.FinishedAt, c.CleanAt, c.SourceUntil, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if c.Object.ETag == "" { // never uploaded
 		c.State = AwaitingUpload
 		c.AwaitedAt, c.ExpiresAt = stamp(now), stamp(now.Add(window))
@@ -74,12 +74,29 @@ func (c *Conversion) Delete(now time.Time) error {
 	c.IdempotencyKey = c.ID // the owner may use the key again
 	c.Notice = Notice{}
 	c.finish(now)
-	c.CleanAt, c.SourceUntil = stamp(now), time.Time{}
+	c.CleanAt, c.SourceUntil, c.RecordUntil = stamp(now), time.Time{}, time.Time{}
 	if stop {
 		c.stop()
 	}
 	c.schedule(now)
 	return nil
+}
+
+// Retain sets when a conversion that has just ended is deleted: retention after
+// its end, 0 for never. One that is under way, or ended earlier, is left as it
+// is.
+func (c *Conversion) Retain(retention time.Duration) {
+	endedNow := c.State.Terminal() && c.State != Deleted && c.UpdatedAt.Equal(c.FinishedAt)
+	if retention > 0 && endedNow {
+		c.RecordUntil = stamp(c.FinishedAt.Add(retention))
+		c.schedule(c.FinishedAt)
+	}
+}
+
+// Outlived reports whether the conversion ended so long ago that it is to be
+// deleted. A mail that is still owed comes first.
+func (c *Conversion) Outlived(now time.Time) bool {
+	return !c.RecordUntil.IsZero() && !now.Before(c.RecordUntil) && len(c.Owed()) == 0
 }
 
 // Cleaned notes that leftovers of a terminal conversion were removed; next is

@@ -183,6 +183,66 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
+// What has ended is deleted RecordRetention after its end, whatever its end was.
+func TestRetain(t *testing.T) {
+	const retention = 30 * 24 * time.Hour
+	for _, state := range States {
+		c := at(t, state)
+		c.Retain(0)
+		if !c.RecordUntil.IsZero() {
+			t.Errorf("%s goes at %s without a retention", state, c.RecordUntil)
+		}
+		c.Retain(retention)
+		want := c.FinishedAt.Add(retention)
+		if !state.Terminal() || state == Deleted {
+			want = time.Time{}
+		}
+		if !c.RecordUntil.Equal(want) {
+			t.Errorf("%s goes at %s, want %s", state, c.RecordUntil, want)
+		}
+		checkRecord(t, c, epoch)
+	}
+
+	c := at(t, Done)
+	c.Retain(retention)
+	until := c.RecordUntil
+	if c.Outlived(until) {
+		t.Error("outlived while the mail is owed")
+	}
+	if err := errors.Join(c.ClaimNotice(1, time.Minute, epoch), c.NoticeDelivered(1, epoch), c.SourceRemoved(epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if c.Outlived(until.Add(-time.Millisecond)) || !c.Outlived(until) || !c.WakeAt.Equal(until) {
+		t.Errorf("to go at %s, wakes at %s", until, c.WakeAt)
+	}
+	c.Outbox = []Message{}
+	if err := c.Delete(until); err != nil || !c.RecordUntil.IsZero() || !c.WakeAt.Equal(until) {
+		t.Errorf("deleted: %v, to go at %s, wakes at %s", err, c.RecordUntil, c.WakeAt)
+	}
+
+	// The retention of a conversion that ended before it was set is not set
+	// by a later transition.
+	c = at(t, Done)
+	if err := c.SourceRemoved(epoch.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	c.Retain(retention)
+	if !c.RecordUntil.IsZero() {
+		t.Errorf("an old one goes at %s", c.RecordUntil)
+	}
+
+	for name, again := range map[string]func(*Conversion) error{
+		"retried":       func(c *Conversion) error { return c.Retry(window, epoch) },
+		"uploaded late": func(c *Conversion) error { return c.Uploaded(uploaded(c), epoch) },
+	} {
+		c := at(t, Expired)
+		c.Retain(retention)
+		if err := again(c); err != nil || !c.RecordUntil.IsZero() {
+			t.Errorf("%s: %v, goes at %s", name, err, c.RecordUntil)
+		}
+	}
+}
+
 func TestStopSurvivesRetry(t *testing.T) {
 	c := at(t, Canceled)
 	if err := c.Retry(window, epoch); err != nil {

@@ -51,7 +51,7 @@ func (c *Conversion) Uploaded(o Object, now time.Time) error {
 	c.found(o)
 	c.Upload = nil
 	c.Error = nil
-	c.FinishedAt, c.CleanAt = time.Time{}, time.Time{}
+	c.FinishedAt, c.CleanAt, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}
 	c.QueuedAt = stamp(now)
 	c.enqueue(now, time.Time{})
 	return nil

@@ -46,6 +46,8 @@ type walk struct {
 	mp3ID string
 	taken map[string]int // successes by name of the move, over all walks
 
+	retention time.Duration // of records, 0 in every other walk
+
 	claimed  int // highest attempt that was claimed
 	results  int
 	outcomes int // done and failed
@@ -75,6 +77,7 @@ func (w *walk) start(seed uint64) {
 		}
 	}
 	w.c, w.mp3ID = c, c.MP3.ID
+	w.retention = time.Duration(seed%2) * 24 * time.Hour
 	checkRecord(w.T, &w.c, w.now)
 }
 
@@ -315,6 +318,7 @@ func (w *walk) step() {
 		}
 		return
 	}
+	w.c.Retain(w.retention)
 	w.taken[m.name]++
 	w.check(m.name, before)
 }
@@ -374,6 +378,7 @@ func (w *walk) rest() {
 		}
 		before := clone(w.c)
 		err := w.due()
+		w.c.Retain(w.retention)
 		if w.settle(); err != nil {
 			w.Errorf("due at %s: %v", w.now, err)
 			return
@@ -412,6 +417,8 @@ func (w *walk) due() error {
 		}
 		w.mails++
 		return c.NoticeDelivered(c.Notice.Attempt, w.now)
+	case c.Outlived(w.now):
+		return c.Delete(w.now)
 	case past(c.CleanAt):
 		return c.Cleaned(time.Time{}, w.now)
 	case past(c.SourceUntil):

@@ -17,13 +17,23 @@ type Outbox struct {
 	Queue   Queue
 	Log     *slog.Logger
 	Now     func() time.Time
+
+	// RecordRetention is how long after its end a conversion that ends here is
+	// deleted; 0 keeps it.
+	RecordRetention time.Duration
 }
 
 // Update applies one transition and publishes what it causes. An error is
 // returned only if the transition was not written: a queue that cannot be
 // reached delays the messages and loses none.
 func (o *Outbox) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
-	c, err := o.Records.Update(ctx, id, change)
+	c, err := o.Records.Update(ctx, id, func(c *conversion.Conversion) error {
+		if err := change(c); err != nil {
+			return err
+		}
+		c.Retain(o.RecordRetention)
+		return nil
+	})
 	if err != nil {
 		return c, err
 	}

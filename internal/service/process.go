@@ -62,9 +62,15 @@ func (p *Process) Add(name string, run func(ctx context.Context) error) {
 }
 
 // Await makes the parts added later start only once try has succeeded, however
-// long that takes.
+// often it has to be called. A call has 10 s.
 func (p *Process) Await(name string, try func(ctx context.Context) error) {
-	p.parts = append(p.parts, part{name: name, try: try})
+	p.parts = append(p.parts, part{name: name, try: limited(try)})
+}
+
+// Prepare is Await for work that may take long, such as building indexes: a try
+// has no limit but the stop of the process. It bounds its own waits for servers.
+func (p *Process) Prepare(name string, prepare func(ctx context.Context) error) {
+	p.parts = append(p.parts, part{name: name, try: prepare})
 }
 
 // Run starts all parts and stops them once ctx is canceled or one of them has
@@ -81,7 +87,7 @@ func (p *Process) Run(ctx context.Context) error {
 			break
 		}
 		if part.try != nil {
-			if Await(starting, p.log, part.name, part.try) != nil {
+			if await(starting, p.log, part.name, part.try) != nil {
 				break
 			}
 			continue
@@ -173,14 +179,24 @@ func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.L
 	}
 }
 
-// Await calls try until it succeeds or ctx is done, pausing longer each time up
-// to 5 s, and says in the log what it waits for.
+// Await calls try, for at most 10 s each time, until it succeeds or ctx is done,
+// pausing longer each time up to 5 s, and says in the log what it waits for.
 func Await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
+	return await(ctx, log, what, limited(try))
+}
+
+func limited(try func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		return try(ctx)
+	}
+}
+
+func await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
 	pause := 100 * time.Millisecond
 	for waited := false; ; waited = true {
-		tryCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := try(tryCtx)
-		cancel()
+		err := try(ctx)
 		if err == nil {
 			if waited {
 				log.Info("available", "what", what)

@@ -197,6 +197,36 @@ func TestAwait(t *testing.T) {
 	})
 }
 
+// A preparation has all the time it needs, and ends with the process.
+func TestPrepare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		p := service.NewProcess(quiet)
+		tries := 0
+		p.Prepare("indexes", func(ctx context.Context) error {
+			if tries++; tries == 1 {
+				return errors.New("down")
+			}
+			service.Wait(ctx, time.Hour)
+			d.note("prepared")
+			return ctx.Err()
+		})
+		p.Add("a", d.part("a"))
+		p.Prepare("more indexes", func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := run(ctx, p)
+		time.Sleep(2 * time.Hour)
+		equal(t, "after two hours", d.wrote(), []string{"prepared", "start a"})
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("an orderly stop returned %v", err)
+		}
+	})
+}
+
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

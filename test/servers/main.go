@@ -13,6 +13,9 @@
 //
 //	TONEARM_TEST_REDIS     host:port
 //	TONEARM_TEST_MYSQL     DSN without a database; its user may create some
+//	TONEARM_TEST_MYSQL_CERTIFICATES
+//	                       folder with ca.pem, which signed the server's certificate,
+//	                       and with client.pem and client-key.pem
 //	TONEARM_TEST_S3        URL of MinIO; keys tonearm and tonearm-secret
 //	TONEARM_TEST_S3_ARN    notification target of every bucket
 //	TONEARM_TEST_S3_RELAY  URL where receivers of its notifications register; see relay

@@ -55,7 +55,12 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err := os.WriteFile(first, []byte(statements), 0o644); err != nil { //nolint:gosec // see open
 		return nil, err
 	}
+	if err := certificates(dir, s.host); err != nil {
+		return nil, fmt.Errorf("make certificates for MariaDB: %w", err)
+	}
+	pem := func(name string) string { return filepath.Join(dir, name+".pem") }
 	cmd := lasting(ctx, serve, append(common, "--init-file="+first,
+		"--ssl-ca="+pem("ca"), "--ssl-cert="+pem("server"), "--ssl-key="+pem("server-key"),
 		"--bind-address="+s.host, "--port="+port,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
@@ -76,7 +81,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err := p.answers(ctx, db.PingContext); err != nil {
 		return nil, err
 	}
-	return []string{"TONEARM_TEST_MYSQL=" + dsn}, nil
+	return []string{"TONEARM_TEST_MYSQL=" + dsn, "TONEARM_TEST_MYSQL_CERTIFICATES=" + dir}, nil
 }
 
 // owner gives dir to a user, and returns what a process of that user's is

@@ -3,6 +3,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -79,6 +81,7 @@ func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
 type Stores struct {
 	Records, Database string
 	Users             string
+	UsersTLS          UsersTLS
 	Queue, Prefix     string
 	S3                s3blob.Options
 
@@ -97,13 +100,14 @@ type Opened struct {
 func (s *Stores) BindRecords(f *pflag.FlagSet) {
 	f.StringVar(&s.Records, "records", "", "MongoDB URI of the conversions")
 	f.StringVar(&s.Database, "records-database", "tonearm", "MongoDB database")
-	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Records, err = s.OpenRecords(); return err })
+	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Records, err = s.OpenRecords(log); return err })
 }
 
-// BindUsers adds the flag of the users' store.
+// BindUsers adds the flags of the users' store.
 func (s *Stores) BindUsers(f *pflag.FlagSet) {
 	f.StringVar(&s.Users, "users", "", "MySQL DSN of the users, such as user:password@tcp(host:3306)/tonearm")
-	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Users, err = s.OpenUsers(); return err })
+	s.UsersTLS.Bind(f)
+	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Users, err = s.OpenUsers(log); return err })
 }
 
 // BindQueue adds the flags of the queue.
@@ -158,11 +162,11 @@ func (o *Opened) Close() {
 func (o *Opened) Attach(p *service.Process) {
 	if o.Records != nil {
 		p.Health.Check("records", o.Records.Ping)
-		p.Await("records", o.Records.Prepare)
+		p.Prepare("records", o.Records.Prepare)
 	}
 	if o.Users != nil {
 		p.Health.Check("users", o.Users.Ping)
-		p.Await("users", o.Users.Prepare)
+		p.Prepare("users", o.Users.Prepare)
 	}
 	if o.Queue != nil {
 		p.Health.Check("queue", o.Queue.Ping)
@@ -174,19 +178,62 @@ func (o *Opened) Attach(p *service.Process) {
 
 // OpenRecords opens the conversions' store, which has to be configured, without
 // contacting it.
-func (s *Stores) OpenRecords() (*mongoconversion.Store, error) {
+func (s *Stores) OpenRecords(log *slog.Logger) (*mongoconversion.Store, error) {
 	if s.Records == "" {
 		return nil, missing("records")
 	}
-	return mongoconversion.Open(s.Records, s.Database)
+	return mongoconversion.Open(s.Records, s.Database, log)
 }
 
 // OpenUsers does the same with the users' store.
-func (s *Stores) OpenUsers() (*sqlaccount.Store, error) {
+func (s *Stores) OpenUsers(log *slog.Logger) (*sqlaccount.Store, error) {
 	if s.Users == "" {
 		return nil, missing("users")
 	}
-	return sqlaccount.OpenMySQL(s.Users)
+	tlsConfig, err := s.UsersTLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	return sqlaccount.OpenMySQL(s.Users, tlsConfig, log)
+}
+
+// UsersTLS are the files for TLS with the users' MySQL server.
+type UsersTLS struct{ CA, Cert, Key string }
+
+// Bind adds the flags.
+func (t *UsersTLS) Bind(f *pflag.FlagSet) {
+	f.StringVar(&t.CA, "users-ca", "", "PEM file with the certificates that may have signed the MySQL server's; asks for TLS")
+	f.StringVar(&t.Cert, "users-cert", "", "PEM file with the client's certificate for MySQL; asks for TLS")
+	f.StringVar(&t.Key, "users-key", "", "PEM file with its key")
+}
+
+// Config reads the files; nil where none is given and the DSN decides.
+func (t *UsersTLS) Config() (*tls.Config, error) {
+	if *t == (UsersTLS{}) {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		pem, err := os.ReadFile(filepath.Clean(t.CA))
+		if err != nil {
+			return nil, fmt.Errorf("--users-ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--users-ca: %s has no certificate in PEM form", t.CA)
+		}
+	}
+	if (t.Cert == "") != (t.Key == "") {
+		return nil, errors.New("--users-cert and --users-key are needed together")
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("--users-cert and --users-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
 }
 
 // OpenQueue does the same with the queue.
@@ -219,8 +266,15 @@ func Policy(f *pflag.FlagSet) *conversion.Policy {
 	f.IntVar(&p.MaxLaunches, "max-launches", p.MaxLaunches, "attempts in all, lost ones included")
 	f.DurationVar(&p.Backoff, "retry-backoff", p.Backoff, "pause before a second attempt; doubles each time")
 	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "uploads are removed this long after they were converted; 0 keeps them")
+	RecordRetention(f, &p.RecordRetention)
 	f.DurationVar(&p.URLExpiry, "attempt-url-expiry", p.URLExpiry, "validity of the URLs that transcoders get")
 	return &p
+}
+
+// RecordRetention binds the flag that gateway and dispatcher share: a conversion
+// may end in either.
+func RecordRetention(f *pflag.FlagSet, d *time.Duration) {
+	f.DurationVar(d, "record-retention", 0, "a conversion that has ended is deleted this long after, with its MP3; 0 keeps it")
 }
 
 // AttemptKey reads the key of attempt tokens, in hex.

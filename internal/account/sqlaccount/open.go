@@ -2,9 +2,11 @@ package sqlaccount
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -102,11 +104,18 @@ func begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
 	}
 }
 
+// mysqlConns is how many connections a process has at most. MySQL takes 151 by
+// default: enough for ten gateways and some dispatchers, also while a rollout
+// starts more of them.
+const mysqlConns = 8
+
 // OpenMySQL returns a handle on a MySQL or MariaDB database. The DSN is that of
 // github.com/go-sql-driver/mysql and must name the database, such as
 // "tonearm:password@tcp(mysql:3306)/tonearm"; time-outs that it does not set
-// are set, strict mode and utf8mb4 always are.
-func OpenMySQL(dsn string) (*Store, error) {
+// are set, strict mode and utf8mb4 always are. With a TLS configuration every
+// connection is encrypted, and the server's certificate must be valid for the
+// DSN's host; with nil the DSN decides. log gets what the driver reports.
+func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("MySQL DSN: %w", err)
@@ -114,6 +123,10 @@ func OpenMySQL(dsn string) (*Store, error) {
 	if cfg.DBName == "" {
 		return nil, errors.New("MySQL DSN: it names no database")
 	}
+	if tlsConfig != nil {
+		cfg.TLS, cfg.AllowFallbackToPlaintext = tlsConfig, false
+	}
+	cfg.Logger = driverLog{log}
 	cfg.ParseTime = true
 	cfg.InterpolateParams = true // one round trip a query
 	cfg.Collation = "utf8mb4_bin"
@@ -130,8 +143,14 @@ func OpenMySQL(dsn string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("MySQL DSN: %w", err)
 	}
+	patient := cfg.Clone() // a change to a large table takes its time
+	patient.ReadTimeout, patient.WriteTimeout = 0, 0
+	migrating, err := mysql.NewConnector(patient)
+	if err != nil {
+		return nil, fmt.Errorf("MySQL DSN: %w", err)
+	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(16)
+	db.SetMaxOpenConns(mysqlConns)
 	db.SetMaxIdleConns(4)
 	db.SetConnMaxIdleTime(time.Minute)
 	db.SetConnMaxLifetime(3 * time.Minute) // below the server's and any proxy's idle limit; follows a failover
@@ -140,10 +159,20 @@ func OpenMySQL(dsn string) (*Store, error) {
 			var e *mysql.MySQLError
 			return errors.As(err, &e) && e.Number == 1062
 		},
-		exclusively: underNamedLock,
-		create:      func() error { return nil },
+		exclusively: func(ctx context.Context, _ *sql.DB, do func(execer) error) error {
+			db := sql.OpenDB(migrating)
+			defer func() { _ = db.Close() }()
+			return underNamedLock(ctx, db, do)
+		},
+		create: func() error { return nil },
 	}), nil
 }
+
+// driverLog passes on what the driver reports.
+type driverLog struct{ log *slog.Logger }
+
+// Print implements mysql.Logger.
+func (d driverLog) Print(v ...any) { d.log.Warn("MySQL driver", "message", fmt.Sprint(v...)) }
 
 // underNamedLock holds a lock named for the database, since DDL commits by
 // itself in MySQL. The lock ends with its connection.
@@ -154,7 +183,7 @@ func underNamedLock(ctx context.Context, db *sql.DB, do func(execer) error) erro
 	}
 	defer func() { _ = conn.Close() }()
 	const name = `CONCAT('tonearm.account.', MD5(DATABASE()))`
-	for held := false; !held; { // in turns shorter than the read time-out
+	for held := false; !held; { // in short turns, so that a stop is heeded
 		var got sql.NullInt64
 		if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 2)`).Scan(&got); err != nil {
 			return err

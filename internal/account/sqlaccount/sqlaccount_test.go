@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"tonearm/internal/account"
 	"tonearm/internal/account/accounttest"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // databases returns, for each kind of server at hand, a function that makes an
 // empty database and returns how to open handles on it.
@@ -55,7 +58,7 @@ func databases(t *testing.T, test func(t *testing.T, fresh func(t *testing.T) (o
 				}
 				server.Close()
 			})
-			return func() (*Store, error) { return OpenMySQL(cfg.FormatDSN()) }
+			return func() (*Store, error) { return OpenMySQL(cfg.FormatDSN(), nil, quiet) }
 		})
 	})
 }
@@ -210,7 +213,7 @@ func TestDamagedHashes(t *testing.T) {
 }
 
 func TestOpenContactsNobody(t *testing.T) {
-	s, err := OpenMySQL("u:p@tcp(127.0.0.1:1)/tonearm")
+	s, err := OpenMySQL("u:p@tcp(127.0.0.1:1)/tonearm", nil, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +237,7 @@ func TestOpenContactsNobody(t *testing.T) {
 		t.Errorf("the file: %v, %v; want mode 0600", info, err)
 	}
 	for _, dsn := range []string{"", "u:p@tcp(127.0.0.1:1)/", "no slash"} {
-		if _, err := OpenMySQL(dsn); err == nil {
+		if _, err := OpenMySQL(dsn, nil, quiet); err == nil {
 			t.Errorf("DSN %q was accepted", dsn)
 		}
 	}

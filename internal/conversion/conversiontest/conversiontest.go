@@ -15,9 +15,18 @@ import (
 	"tonearm/internal/conversion"
 )
 
+// Raw reaches the records of a store from beside it, as another version of
+// Tonearm does. A path names a field as JSON does, such as "options.tags".
+type Raw struct {
+	// Set writes one field.
+	Set func(ctx context.Context, id, path string, value any) error
+	// Text reads a field that holds a string, '' where it is missing.
+	Text func(ctx context.Context, id, path string) (string, error)
+}
+
 // Run runs the suite. open returns an empty store, ready for use, and sees to
 // its end by t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) conversion.Store) {
+func Run(t *testing.T, open func(t *testing.T) (conversion.Store, Raw)) {
 	for _, tt := range []struct {
 		name string
 		test func(*suite)
@@ -36,9 +45,14 @@ func Run(t *testing.T, open func(t *testing.T) conversion.Store) {
 		{"Owing", (*suite).owing},
 		{"Purge", (*suite).purge},
 		{"Canceled", (*suite).canceled},
+		{"UnknownFields", (*suite).unknownFields},
+		{"SettledMeanwhile", (*suite).settledMeanwhile},
+		{"NewerFormat", (*suite).newerFormat},
+		{"OwingPages", (*suite).owingPages},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &suite{T: t, store: open(t)}
+			s := &suite{T: t}
+			s.store, s.raw = open(t)
 			if err := s.store.Ping(t.Context()); err != nil {
 				t.Fatalf("ping: %v", err)
 			}
@@ -52,6 +66,7 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 type suite struct {
 	*testing.T
 	store conversion.Store
+	raw   Raw
 	made  int
 }
 

@@ -2,21 +2,27 @@
 // the collection "conversions".
 //
 // The user of the URI needs find, insert, update and remove on that
-// collection, and for [Store.Prepare] createIndex too; the role readWrite on
+// collection, and for [Store.Prepare] listIndexes, createIndex and
+// dropIndex too; the role readWrite on
 // the database has all of them. The store relies only on what MongoDB promises
-// for single documents: a conditional replace and unique indexes. Writes are
-// acknowledged by a majority.
+// for single documents: a conditional update and unique indexes. Writes are
+// acknowledged by a majority, and what is read was.
 package mongoconversion
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
@@ -25,71 +31,99 @@ import (
 
 const (
 	// selectionTimeout bounds the search for a server that can be written to;
-	// long enough for an election.
-	selectionTimeout = 5 * time.Second
+	// longer than an election, which takes up to 12 s.
+	selectionTimeout = 20 * time.Second
 	// operationTimeout bounds every operation whose context has no deadline.
 	operationTimeout = 30 * time.Second
+	closeTimeout     = 5 * time.Second
 )
 
 // Store is a conversion.Store in a MongoDB database.
 type Store struct {
-	client      *mongo.Client
-	conversions *mongo.Collection
+	uri      string
+	database string
+	log      *slog.Logger
+
+	mu         sync.Mutex
+	connection *connection // nil before the first use
+}
+
+// connection is a try to make a client.
+type connection struct {
+	done   chan struct{} // closed once the others are set
+	client *mongo.Client
+	err    error
 }
 
 var _ conversion.Store = (*Store)(nil)
 
 // Open returns a store in the database, which it does not contact yet: a
-// server that is down makes later calls fail, within 5 s. uri is a MongoDB
-// connection string; its read preference, write concern and time-outs are
-// overridden.
-func Open(uri, database string) (*Store, error) {
-	client, err := mongo.Connect(options.Client().ApplyURI(uri).
+// server that is down makes later calls fail, within 20 s. uri is a MongoDB
+// connection string; its read preference, read and write concern and time-outs
+// are overridden. The name in a mongodb+srv one is looked up by the first call
+// that needs it, and again by later ones until that works.
+func Open(uri, database string, log *slog.Logger) (*Store, error) {
+	s := &Store{uri: uri, database: database, log: log}
+	if !strings.HasPrefix(uri, "mongodb+srv://") {
+		if err := options.Client().ApplyURI(uri).Validate(); err != nil {
+			return nil, fmt.Errorf("open MongoDB database %s: %w", database, err)
+		}
+	}
+	return s, nil
+}
+
+// collection returns the conversions' collection, over the one client.
+func (s *Store) collection(ctx context.Context) (*mongo.Collection, error) {
+	s.mu.Lock()
+	c := s.connection
+	if c == nil || c.failed() {
+		c = &connection{done: make(chan struct{})}
+		s.connection = c
+		go func() { // looking a name up heeds no context
+			defer close(c.done)
+			c.client, c.err = connect(s.uri)
+		}()
+	}
+	s.mu.Unlock()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if c.err != nil {
+		return nil, fmt.Errorf("connect to MongoDB: %w", c.err)
+	}
+	return c.client.Database(s.database).Collection("conversions"), nil
+}
+
+// failed reports whether the try is over without a client.
+func (c *connection) failed() bool {
+	select {
+	case <-c.done:
+		return c.err != nil
+	default:
+		return false
+	}
+}
+
+// connect makes a client. Of the network it uses DNS at most.
+func connect(uri string) (*mongo.Client, error) {
+	return mongo.Connect(options.Client().ApplyURI(uri).
 		SetAppName("tonearm").
 		SetServerSelectionTimeout(selectionTimeout).
 		SetTimeout(operationTimeout).
 		SetReadPreference(readpref.Primary()).
+		SetReadConcern(readconcern.Majority()).
 		SetWriteConcern(writeconcern.Majority()))
-	if err != nil {
-		return nil, fmt.Errorf("open MongoDB database %s: %w", database, err)
-	}
-	return &Store{client: client, conversions: client.Database(database).Collection("conversions")}, nil
-}
-
-// indexes: every field under a unique one is always present, because MongoDB
-// counts a missing field as null and two of them as equal.
-var indexes = []struct {
-	name   string
-	unique bool
-	keys   bson.D
-}{
-	{"idempotency_key", true, bson.D{{Key: "owner_id", Value: 1}, {Key: "idempotency_key", Value: 1}}},
-	{"object", true, bson.D{{Key: "object.key", Value: 1}, {Key: "object.version", Value: 1}}},
-	{"mp3_id", true, bson.D{{Key: "mp3.id", Value: 1}}},
-	{"owner", false, bson.D{{Key: "owner_id", Value: 1}, {Key: "_id", Value: -1}}},
-	{"wake_at", false, bson.D{{Key: "wake_at", Value: 1}}},
-	{"state", false, bson.D{{Key: "state", Value: 1}, {Key: "_id", Value: 1}}},
-	{"notice", false, bson.D{{Key: "notice.state", Value: 1}, {Key: "_id", Value: 1}}},
-}
-
-// Prepare makes the indexes. It may be called again, and by several processes
-// at once.
-func (s *Store) Prepare(ctx context.Context) error {
-	for _, index := range indexes { // one by one: FerretDB fails on a list of existing ones
-		model := mongo.IndexModel{Keys: index.keys, Options: options.Index().SetName(index.name)}
-		if index.unique {
-			model.Options.SetUnique(true)
-		}
-		if _, err := s.conversions.Indexes().CreateOne(ctx, model); err != nil {
-			return fmt.Errorf("make index %s of %s: %w", index.name, s.conversions.Name(), err)
-		}
-	}
-	return nil
 }
 
 // Ping reports whether the server answers.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.client.Ping(ctx, nil); err != nil {
+	conversions, err := s.collection(ctx)
+	if err == nil {
+		err = conversions.Database().Client().Ping(ctx, nil)
+	}
+	if err != nil {
 		return fmt.Errorf("ping MongoDB: %w", err)
 	}
 	return nil
@@ -97,9 +131,19 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close ends all connections.
 func (s *Store) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), selectionTimeout)
+	s.mu.Lock()
+	c := s.connection
+	s.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	<-c.done
+	if c.err != nil {
+		return nil // there is no client
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if err := s.client.Disconnect(ctx); err != nil {
+	if err := c.client.Disconnect(ctx); err != nil {
 		return fmt.Errorf("close MongoDB connections: %w", err)
 	}
 	return nil
@@ -107,14 +151,18 @@ func (s *Store) Close() error {
 
 // Create adds c.
 func (s *Store) Create(ctx context.Context, c conversion.Conversion) error {
-	if _, err := s.conversions.InsertOne(ctx, c); err != nil {
-		return fmt.Errorf("create conversion %s: %w", c.ID, known(err))
+	conversions, err := s.collection(ctx)
+	if err == nil {
+		_, err = conversions.InsertOne(ctx, c)
+	}
+	if err != nil {
+		return fmt.Errorf("create conversion %s: %w", c.ID, contractError(err))
 	}
 	return nil
 }
 
-// known turns the driver's errors into those of the contract.
-func known(err error) error {
+// contractError turns the driver's errors into those of the contract.
+func contractError(err error) error {
 	switch {
 	case errors.Is(err, mongo.ErrNoDocuments):
 		return conversion.ErrNotFound
@@ -126,15 +174,15 @@ func known(err error) error {
 }
 
 // duplicateOnFerretDB: FerretDB v1 has the code of duplicate keys for inserts
-// only; a replace fails with the text of the SQLite beneath it.
+// only; an update fails with the text of the SQLite beneath it.
 func duplicateOnFerretDB(err error) bool {
-	var command mongo.CommandError
-	return errors.As(err, &command) && command.HasErrorMessage("UNIQUE constraint failed")
+	var answer mongo.ServerError
+	return errors.As(err, &answer) && answer.HasErrorMessage("UNIQUE constraint failed")
 }
 
 // ByID returns the conversion with this id.
 func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, bson.D{{Key: "_id", Value: id}}))
+	c, err := s.oneDecoded(ctx, byID(id))
 	if err != nil {
 		return c, fmt.Errorf("conversion %s: %w", id, err)
 	}
@@ -143,7 +191,7 @@ func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, err
 
 // ByIdempotencyKey returns the conversion that the owner made under key.
 func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, bson.D{{Key: "owner_id", Value: ownerID}, {Key: "idempotency_key", Value: key}}))
+	c, err := s.oneDecoded(ctx, byIdempotencyKey(ownerID, key))
 	if err != nil {
 		return c, fmt.Errorf("conversion of %s by idempotency key: %w", ownerID, err)
 	}
@@ -152,7 +200,7 @@ func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conv
 
 // ByObject returns the conversion of one version of a source.
 func (s *Store) ByObject(ctx context.Context, key, version string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, bson.D{{Key: "object.key", Value: key}, {Key: "object.version", Value: version}}))
+	c, err := s.oneDecoded(ctx, byObject(key, version))
 	if err != nil {
 		return c, fmt.Errorf("conversion by object: %w", err) // an inbox key holds an address
 	}
@@ -161,7 +209,7 @@ func (s *Store) ByObject(ctx context.Context, key, version string) (conversion.C
 
 // ByMP3 returns the conversion with this MP3.
 func (s *Store) ByMP3(ctx context.Context, mp3ID string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, bson.D{{Key: "mp3.id", Value: mp3ID}}))
+	c, err := s.oneDecoded(ctx, byMP3(mp3ID))
 	if err != nil {
 		return c, fmt.Errorf("conversion of MP3 %s: %w", mp3ID, err)
 	}
@@ -169,63 +217,52 @@ func (s *Store) ByMP3(ctx context.Context, mp3ID string) (conversion.Conversion,
 }
 
 // one returns the document that filter selects.
-func (s *Store) one(ctx context.Context, filter bson.D) (bson.Raw, error) {
-	document, err := s.conversions.FindOne(ctx, filter).Raw()
+func (s *Store) one(ctx context.Context, filter bson.D) (document, error) {
+	conversions, err := s.collection(ctx)
 	if err != nil {
-		return nil, known(err)
+		return nil, err
 	}
-	return document, nil
+	raw, err := conversions.FindOne(ctx, filter).Raw()
+	return document(raw), contractError(err)
 }
 
-// decode passes err on.
-func decode(document bson.Raw, err error) (conversion.Conversion, error) {
-	var c conversion.Conversion
+func (s *Store) oneDecoded(ctx context.Context, filter bson.D) (conversion.Conversion, error) {
+	d, err := s.one(ctx, filter)
 	if err != nil {
-		return c, err
+		return conversion.Conversion{}, err
 	}
-	if err := bson.Unmarshal(document, &c); err != nil {
-		return conversion.Conversion{}, fmt.Errorf("decode document: %w", err)
-	}
-	return c, nil
+	return d.Decode()
 }
 
-// Update replaces the conversion with what change makes of it.
+// Update writes what change makes of the conversion.
 func (s *Store) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
-	for {
-		document, err := s.one(ctx, bson.D{{Key: "_id", Value: id}})
-		c, err := decode(document, err)
-		if err != nil {
-			return c, fmt.Errorf("conversion %s: %w", id, err)
-		}
-		revision := c.Revision
-		if refusal := change(&c); refusal != nil {
-			asRead, err := decode(document, nil) // change may have written to c
-			if errors.Is(refusal, conversion.ErrUnchanged) {
-				return asRead, err
+	return conversion.UpdateDocument(id, change,
+		func() (document, error) { return s.one(ctx, byID(id)) },
+		func(stored document, before, after conversion.Conversion) (bool, error) {
+			update, err := updateOf(stored, before, after)
+			if err != nil {
+				return false, err
 			}
-			return asRead, refusal
-		}
-		c.Revision = revision + 1
-		result, err := s.conversions.ReplaceOne(ctx, at(id, revision), c)
-		if err != nil {
-			return c, fmt.Errorf("update conversion %s: %w", id, known(err))
-		}
-		if result.MatchedCount == 1 {
-			return c, nil
-		}
-	}
-}
-
-// at selects the conversion at this revision.
-func at(id string, revision int64) bson.D {
-	return bson.D{{Key: "_id", Value: id}, {Key: "revision", Value: revision}}
+			conversions, err := s.collection(ctx)
+			if err != nil {
+				return false, err
+			}
+			result, err := conversions.UpdateOne(ctx, at(id, before.Revision), update)
+			if err != nil {
+				return false, contractError(err)
+			}
+			return result.MatchedCount == 1, nil
+		})
 }
 
 // Settle empties the outbox of this revision.
 func (s *Store) Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error {
-	_, err := s.conversions.UpdateOne(ctx, at(id, revision), bson.D{{Key: "$set", Value: bson.D{
-		{Key: "outbox", Value: bson.A{}}, {Key: "wake_at", Value: wakeAt},
-	}}})
+	conversions, err := s.collection(ctx)
+	if err == nil {
+		_, err = conversions.UpdateOne(ctx, append(at(id, revision), knownFormat), bson.D{{Key: "$set", Value: bson.D{
+			{Key: "outbox", Value: bson.A{}}, {Key: "wake_at", Value: wakeAt},
+		}}})
+	}
 	if err != nil {
 		return fmt.Errorf("settle conversion %s: %w", id, err)
 	}
@@ -234,15 +271,7 @@ func (s *Store) Settle(ctx context.Context, id string, revision int64, wakeAt ti
 
 // List returns a page of an owner's conversions.
 func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conversion, error) {
-	states := bson.D{{Key: "$ne", Value: conversion.Deleted}}
-	if len(q.States) > 0 {
-		states = append(states, bson.E{Key: "$in", Value: q.States})
-	}
-	filter := bson.D{{Key: "owner_id", Value: q.OwnerID}, {Key: "state", Value: states}}
-	if q.Before != "" {
-		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$lt", Value: q.Before}}})
-	}
-	found, err := s.many(ctx, filter, bson.D{{Key: "_id", Value: -1}}, q.Limit)
+	found, err := s.many(ctx, list(q), q.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list conversions of %s: %w", q.OwnerID, err)
 	}
@@ -251,8 +280,7 @@ func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conv
 
 // Due returns the conversions that somebody has to look at.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
-	filter := bson.D{{Key: "wake_at", Value: bson.D{{Key: "$gt", Value: time.Time{}}, {Key: "$lte", Value: now}}}}
-	found, err := s.many(ctx, filter, bson.D{{Key: "wake_at", Value: 1}}, limit)
+	found, err := s.many(ctx, due(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("due conversions: %w", err)
 	}
@@ -261,23 +289,26 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion
 
 // Owing returns the conversions that owe work or a notice.
 func (s *Store) Owing(ctx context.Context, after string, limit int) ([]conversion.Conversion, error) {
-	filter := bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$gt", Value: after}}},
-		{Key: "$or", Value: bson.A{
-			bson.D{{Key: "state", Value: conversion.Queued}},
-			bson.D{{Key: "notice.state", Value: conversion.NoticeOwed}},
-			bson.D{{Key: "notice.state", Value: conversion.NoticeSending}},
-		}},
-	}
-	found, err := s.many(ctx, filter, bson.D{{Key: "_id", Value: 1}}, limit)
+	queued, err := s.many(ctx, owingWork(after), limit)
 	if err != nil {
-		return nil, fmt.Errorf("owing conversions: %w", err)
+		return nil, fmt.Errorf("conversions owing work: %w", err)
 	}
-	return found, nil
+	noticed, err := s.many(ctx, owingNotice(after), limit)
+	if err != nil {
+		return nil, fmt.Errorf("conversions owing a notice: %w", err)
+	}
+	found := append(queued, noticed...)
+	slices.SortFunc(found, func(a, b conversion.Conversion) int { return strings.Compare(a.ID, b.ID) })
+	found = slices.CompactFunc(found, func(a, b conversion.Conversion) bool { return a.ID == b.ID })
+	return found[:min(limit, len(found))], nil
 }
 
-func (s *Store) many(ctx context.Context, filter, sort bson.D, limit int) ([]conversion.Conversion, error) {
-	cursor, err := s.conversions.Find(ctx, filter, options.Find().SetSort(sort).SetLimit(int64(limit)))
+func (s *Store) many(ctx context.Context, q query, limit int) ([]conversion.Conversion, error) {
+	conversions, err := s.collection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := conversions.Find(ctx, q.filter, options.Find().SetSort(q.sort).SetLimit(int64(limit)))
 	if err != nil {
 		return nil, err
 	}
@@ -290,8 +321,11 @@ func (s *Store) many(ctx context.Context, filter, sort bson.D, limit int) ([]con
 
 // Purge removes a tombstone.
 func (s *Store) Purge(ctx context.Context, id string) error {
-	filter := bson.D{{Key: "_id", Value: id}, {Key: "state", Value: conversion.Deleted}}
-	if _, err := s.conversions.DeleteOne(ctx, filter); err != nil {
+	conversions, err := s.collection(ctx)
+	if err == nil {
+		_, err = conversions.DeleteOne(ctx, append(byID(id), bson.E{Key: "state", Value: conversion.Deleted}, knownFormat))
+	}
+	if err != nil {
 		return fmt.Errorf("purge conversion %s: %w", id, err)
 	}
 	return nil

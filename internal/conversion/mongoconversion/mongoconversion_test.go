@@ -3,13 +3,18 @@ package mongoconversion_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
@@ -40,35 +45,157 @@ func TestMongoDB(t *testing.T) {
 }
 
 func run(t *testing.T, uri string) {
-	conversiontest.Run(t, func(t *testing.T) conversion.Store {
-		database := "tonearm_test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-		s, err := mongoconversion.Open(uri, database)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := errors.Join(drop(uri, database), s.Close()); err != nil {
-				t.Error(err)
-			}
-		})
+	conversiontest.Run(t, func(t *testing.T) (conversion.Store, conversiontest.Raw) {
+		database := emptyDatabase(t, uri)
+		s := open(t, uri, database.Name())
 		for range 2 { // the second time changes nothing
 			if err := s.Prepare(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return s
+		return s, raw(database.Collection("conversions"))
 	})
+	t.Run("Upgrade", func(t *testing.T) { testUpgrade(t, uri) })
+	t.Run("PrepareAtOnce", func(t *testing.T) { testPrepareAtOnce(t, uri) })
 }
 
-// drop removes a test's database; the test's context is over by then.
-func drop(uri, database string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+func open(t *testing.T, uri, database string) *mongoconversion.Store {
+	t.Helper()
+	s, err := mongoconversion.Open(uri, database, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// emptyDatabase is one of its own for a test, reached without the store.
+func emptyDatabase(t *testing.T, uri string) *mongo.Database {
+	t.Helper()
 	client, err := mongo.Connect(options.Client().ApplyURI(uri))
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	return errors.Join(client.Database(database).Drop(ctx), client.Disconnect(ctx))
+	database := client.Database("tonearm_test_" + strings.ReplaceAll(uuid.NewString(), "-", ""))
+	t.Cleanup(func() { // the test's context is over by then
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		defer cancel()
+		if err := errors.Join(database.Drop(ctx), client.Disconnect(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	return database
+}
+
+func raw(conversions *mongo.Collection) conversiontest.Raw {
+	byID := func(id string) bson.D { return bson.D{{Key: "_id", Value: id}} }
+	return conversiontest.Raw{
+		Set: func(ctx context.Context, id, path string, value any) error {
+			_, err := conversions.UpdateOne(ctx, byID(id), bson.D{{Key: "$set", Value: bson.D{{Key: path, Value: value}}}})
+			return err
+		},
+		Text: func(ctx context.Context, id, path string) (string, error) {
+			document, err := conversions.FindOne(ctx, byID(id)).Raw()
+			text, _ := document.Lookup(strings.Split(path, ".")...).StringValueOK()
+			return text, err
+		},
+	}
+}
+
+// before are the indexes of the version that had no format number, as its
+// Prepare makes them.
+var before = []mongo.IndexModel{
+	{Keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "idempotency_key", Value: 1}}, Options: options.Index().SetName("idempotency_key").SetUnique(true)},
+	{Keys: bson.D{{Key: "object.key", Value: 1}, {Key: "object.version", Value: 1}}, Options: options.Index().SetName("object").SetUnique(true)},
+	{Keys: bson.D{{Key: "mp3.id", Value: 1}}, Options: options.Index().SetName("mp3_id").SetUnique(true)},
+	{Keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "_id", Value: -1}}, Options: options.Index().SetName("owner")},
+	{Keys: bson.D{{Key: "wake_at", Value: 1}}, Options: options.Index().SetName("wake_at")},
+	{Keys: bson.D{{Key: "state", Value: 1}, {Key: "_id", Value: 1}}, Options: options.Index().SetName("state")},
+	{Keys: bson.D{{Key: "notice.state", Value: 1}, {Key: "_id", Value: 1}}, Options: options.Index().SetName("notice")},
+}
+
+// testUpgrade prepares a database of the version before, lets that version
+// start once more, and prepares it again.
+func testUpgrade(t *testing.T, uri string) {
+	database := emptyDatabase(t, uri)
+	conversions := database.Collection("conversions")
+	prepareBefore := func() {
+		t.Helper()
+		for _, model := range before {
+			if _, err := conversions.Indexes().CreateOne(t.Context(), model); err != nil {
+				t.Fatalf("the version before cannot start: %v", err)
+			}
+		}
+	}
+	prepareBefore()
+	old, err := conversion.New(conversion.Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Format = 0
+	if _, err := conversions.InsertOne(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, uri, database.Name())
+	for range 2 {
+		if err := s.Prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := indexNames(t, conversions)
+		want := []string{
+			"_id_", "due", "idempotency_key", "mp3_owner", "object_owner", "owed_notice",
+			"owner_id_state", "owner_mp3", "owner_object", "queued",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("indexes %q, want %q", got, want)
+		}
+		if got, err := s.ByID(t.Context(), old.ID); err != nil || !reflect.DeepEqual(got, old) {
+			t.Errorf("an old record is %+v, %v; want %+v", got, err, old)
+		}
+		prepareBefore()
+	}
+}
+
+func indexNames(t *testing.T, conversions *mongo.Collection) []string {
+	t.Helper()
+	list, err := conversions.Indexes().ListSpecifications(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, i := range list {
+		names = append(names, i.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// testPrepareAtOnce starts ten replicas on a database of the version before.
+func testPrepareAtOnce(t *testing.T, uri string) {
+	database := emptyDatabase(t, uri)
+	conversions := database.Collection("conversions")
+	for _, model := range before {
+		if _, err := conversions.Indexes().CreateOne(t.Context(), model); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for range 10 {
+		s := open(t, uri, database.Name())
+		wg.Go(func() {
+			if err := s.Prepare(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := indexNames(t, conversions); len(got) != 10 || slices.Contains(got, "owner") {
+		t.Errorf("indexes %q", got)
+	}
 }
 
 func TestServerDown(t *testing.T) {
@@ -80,7 +207,7 @@ func TestServerDown(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := mongoconversion.Open("mongodb://"+address+"/", "tonearm")
+	s, err := mongoconversion.Open("mongodb://"+address+"/", "tonearm", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("open while the server is down: %v", err)
 	}
@@ -90,7 +217,7 @@ func TestServerDown(t *testing.T) {
 	if err := s.Ping(ctx); err == nil {
 		t.Error("ping of a server that is down: no error")
 	}
-	if _, err := mongoconversion.Open("http://"+address, "tonearm"); err == nil {
+	if _, err := mongoconversion.Open("http://"+address, "tonearm", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("open of another scheme: no error")
 	}
 }

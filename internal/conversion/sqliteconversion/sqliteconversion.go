@@ -81,14 +81,14 @@ const (
 		WHERE id = ?1 AND revision = ?12`
 )
 
-func row(c conversion.Conversion) ([]any, error) {
-	document, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
+// row returns the columns of c, which d says.
+func row(c conversion.Conversion, d document) []any {
 	return []any{c.ID, c.Revision, c.OwnerID, c.IdempotencyKey, c.Object.Key, c.Object.Version,
-		c.MP3.ID, c.State, len(c.Owed()) > 0, milliseconds(c.WakeAt), string(document)}, nil
+		c.MP3.ID, c.State, len(c.Owed()) > 0, milliseconds(c.WakeAt), string(d)}
 }
+
+// knownFormat holds for what this version may change; a missing format is 1.
+var knownFormat = fmt.Sprintf(`coalesce(document ->> '$.format', 1) <= %d`, conversion.Format)
 
 // milliseconds is the column of a time, NULL for the zero time.
 func milliseconds(t time.Time) any {
@@ -100,12 +100,12 @@ func milliseconds(t time.Time) any {
 
 // Create adds c.
 func (s *Store) Create(ctx context.Context, c conversion.Conversion) error {
-	args, err := row(c)
+	d, err := json.Marshal(c)
 	if err == nil {
-		_, err = s.exec(ctx, insert, args...)
+		_, err = s.exec(ctx, insert, row(c, d)...)
 	}
 	if err != nil {
-		return fmt.Errorf("create conversion %s: %w", c.ID, known(err))
+		return fmt.Errorf("create conversion %s: %w", c.ID, contractError(err))
 	}
 	return nil
 }
@@ -122,8 +122,8 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (sql.Result
 	}
 }
 
-// known turns a violated unique index into conversion.ErrExists.
-func known(err error) error {
+// contractError turns a violated unique index into conversion.ErrExists.
+func contractError(err error) error {
 	var sqliteErr *sqlite.Error
 	if errors.As(err, &sqliteErr) {
 		switch sqliteErr.Code() {
@@ -136,7 +136,7 @@ func known(err error) error {
 
 // ByID returns the conversion with this id.
 func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, `id = ?`, id))
+	c, err := s.oneDecoded(ctx, `id = ?`, id)
 	if err != nil {
 		return c, fmt.Errorf("conversion %s: %w", id, err)
 	}
@@ -145,7 +145,7 @@ func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, err
 
 // ByIdempotencyKey returns the conversion that the owner made under key.
 func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, `owner_id = ? AND idempotency_key = ?`, ownerID, key))
+	c, err := s.oneDecoded(ctx, `owner_id = ? AND idempotency_key = ?`, ownerID, key)
 	if err != nil {
 		return c, fmt.Errorf("conversion of %s by idempotency key: %w", ownerID, err)
 	}
@@ -154,7 +154,7 @@ func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conv
 
 // ByObject returns the conversion of one version of a source.
 func (s *Store) ByObject(ctx context.Context, key, version string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, `object_key = ? AND object_version = ?`, key, version))
+	c, err := s.oneDecoded(ctx, `object_key = ? AND object_version = ?`, key, version)
 	if err != nil {
 		return c, fmt.Errorf("conversion by object: %w", err) // an inbox key holds an address
 	}
@@ -163,7 +163,7 @@ func (s *Store) ByObject(ctx context.Context, key, version string) (conversion.C
 
 // ByMP3 returns the conversion with this MP3.
 func (s *Store) ByMP3(ctx context.Context, mp3ID string) (conversion.Conversion, error) {
-	c, err := decode(s.one(ctx, `mp3_id = ?`, mp3ID))
+	c, err := s.oneDecoded(ctx, `mp3_id = ?`, mp3ID)
 	if err != nil {
 		return c, fmt.Errorf("conversion of MP3 %s: %w", mp3ID, err)
 	}
@@ -171,55 +171,38 @@ func (s *Store) ByMP3(ctx context.Context, mp3ID string) (conversion.Conversion,
 }
 
 // one returns the document of the row where condition holds.
-func (s *Store) one(ctx context.Context, condition string, args ...any) (document []byte, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT document FROM conversion WHERE `+condition, args...).Scan(&document)
+func (s *Store) one(ctx context.Context, condition string, args ...any) (d document, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT document FROM conversion WHERE `+condition, args...).Scan((*[]byte)(&d))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, conversion.ErrNotFound
 	}
-	return document, err
+	return d, err
 }
 
-// decode passes err on.
-func decode(document []byte, err error) (conversion.Conversion, error) {
-	var c conversion.Conversion
+func (s *Store) oneDecoded(ctx context.Context, condition string, args ...any) (conversion.Conversion, error) {
+	d, err := s.one(ctx, condition, args...)
 	if err != nil {
-		return c, err
+		return conversion.Conversion{}, err
 	}
-	if err := json.Unmarshal(document, &c); err != nil {
-		return conversion.Conversion{}, fmt.Errorf("decode document: %w", err)
-	}
-	return c, nil
+	return d.Decode()
 }
 
-// Update replaces the conversion with what change makes of it.
+// Update writes what change makes of the conversion.
 func (s *Store) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
-	for {
-		document, err := s.one(ctx, `id = ?`, id)
-		c, err := decode(document, err)
-		if err != nil {
-			return c, fmt.Errorf("conversion %s: %w", id, err)
-		}
-		revision := c.Revision
-		if refusal := change(&c); refusal != nil {
-			asRead, err := decode(document, nil) // change may have written to c
-			if errors.Is(refusal, conversion.ErrUnchanged) {
-				return asRead, err
+	return conversion.UpdateDocument(id, change,
+		func() (document, error) { return s.one(ctx, `id = ?`, id) },
+		func(stored document, before, after conversion.Conversion) (bool, error) {
+			d, err := rewritten(stored, before, after)
+			if err != nil {
+				return false, err
 			}
-			return asRead, refusal
-		}
-		c.Revision = revision + 1
-		args, err := row(c)
-		if err != nil {
-			return c, fmt.Errorf("update conversion %s: %w", id, err)
-		}
-		result, err := s.exec(ctx, replace, append(args, revision)...)
-		if err != nil {
-			return c, fmt.Errorf("update conversion %s: %w", id, known(err))
-		}
-		if n, err := result.RowsAffected(); err != nil || n == 1 {
-			return c, err
-		}
-	}
+			result, err := s.exec(ctx, replace, append(row(after, d), before.Revision)...)
+			if err != nil {
+				return false, contractError(err)
+			}
+			n, err := result.RowsAffected()
+			return n == 1, err
+		})
 }
 
 // Settle empties the outbox of this revision.
@@ -228,7 +211,7 @@ func (s *Store) Settle(ctx context.Context, id string, revision int64, wakeAt ti
 	if err == nil {
 		_, err = s.exec(ctx, `UPDATE conversion
 			SET wake_at = ?, document = json_set(document, '$.outbox', json('[]'), '$.wake_at', json(?))
-			WHERE id = ? AND revision = ?`, milliseconds(wakeAt), string(encoded), id, revision)
+			WHERE id = ? AND revision = ? AND `+knownFormat, milliseconds(wakeAt), string(encoded), id, revision)
 	}
 	if err != nil {
 		return fmt.Errorf("settle conversion %s: %w", id, err)
@@ -257,7 +240,7 @@ func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conv
 
 // Due returns the conversions that somebody has to look at.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
-	found, err := s.many(ctx, `wake_at <= ? ORDER BY wake_at`, []any{now.UnixMilli()}, limit)
+	found, err := s.many(ctx, `wake_at <= ? AND `+knownFormat+` ORDER BY wake_at`, []any{now.UnixMilli()}, limit)
 	if err != nil {
 		return nil, fmt.Errorf("due conversions: %w", err)
 	}
@@ -266,7 +249,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion
 
 // Owing returns the conversions that owe work or a notice.
 func (s *Store) Owing(ctx context.Context, after string, limit int) ([]conversion.Conversion, error) {
-	found, err := s.many(ctx, `owing = 1 AND id > ? ORDER BY id`, []any{after}, limit)
+	found, err := s.many(ctx, `owing = 1 AND id > ? AND `+knownFormat+` ORDER BY id`, []any{after}, limit)
 	if err != nil {
 		return nil, fmt.Errorf("owing conversions: %w", err)
 	}
@@ -284,9 +267,11 @@ func (s *Store) many(ctx context.Context, condition string, args []any, limit in
 	defer func() { _ = rows.Close() }()
 	var found []conversion.Conversion
 	for rows.Next() {
-		var document []byte
-		err := rows.Scan(&document)
-		c, err := decode(document, err)
+		var d document
+		if err := rows.Scan((*[]byte)(&d)); err != nil {
+			return nil, err
+		}
+		c, err := d.Decode()
 		if err != nil {
 			return nil, err
 		}
@@ -297,7 +282,7 @@ func (s *Store) many(ctx context.Context, condition string, args []any, limit in
 
 // Purge removes a tombstone.
 func (s *Store) Purge(ctx context.Context, id string) error {
-	_, err := s.exec(ctx, `DELETE FROM conversion WHERE id = ? AND state = ?`, id, conversion.Deleted)
+	_, err := s.exec(ctx, `DELETE FROM conversion WHERE id = ? AND state = ? AND `+knownFormat, id, conversion.Deleted)
 	if err != nil {
 		return fmt.Errorf("purge conversion %s: %w", id, err)
 	}

@@ -1,6 +1,7 @@
 package sqliteconversion_test
 
 import (
+	"context"
 	"database/sql"
 	"path/filepath"
 	"strings"
@@ -37,9 +38,31 @@ func prepared(t *testing.T, path string) *sqliteconversion.Store {
 }
 
 func TestSuite(t *testing.T) {
-	conversiontest.Run(t, func(t *testing.T) conversion.Store {
-		return prepared(t, filepath.Join(t.TempDir(), "records.db"))
+	conversiontest.Run(t, func(t *testing.T) (conversion.Store, conversiontest.Raw) {
+		path := filepath.Join(t.TempDir(), "records.db")
+		return prepared(t, path), raw(t, path)
 	})
+}
+
+// raw reads and writes documents with SQL of its own.
+func raw(t *testing.T, path string) conversiontest.Raw {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return conversiontest.Raw{
+		Set: func(ctx context.Context, id, path string, value any) error {
+			_, err := db.ExecContext(ctx, `UPDATE conversion SET document = json_set(document, ?, ?) WHERE id = ?`, "$."+path, value, id)
+			return err
+		},
+		Text: func(ctx context.Context, id, path string) (string, error) {
+			var text sql.NullString
+			err := db.QueryRowContext(ctx, `SELECT document ->> ? FROM conversion WHERE id = ?`, "$."+path, id).Scan(&text)
+			return text.String, err
+		},
+	}
 }
 
 // newConversion returns one that awaits its upload.

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestUsersTLS(t *testing.T) {
+	dir := t.TempDir()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	signed, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cert := write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}))
+	keyFile := write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	empty := write("empty.pem", nil)
+
+	for name, tt := range map[string]struct {
+		files UsersTLS
+		want  string // in the error; '' for none
+	}{
+		"none":            {UsersTLS{}, ""},
+		"all":             {UsersTLS{CA: cert, Cert: cert, Key: keyFile}, ""},
+		"authority alone": {UsersTLS{CA: cert}, ""},
+		"missing file":    {UsersTLS{CA: filepath.Join(dir, "none.pem")}, "--users-ca: open"},
+		"not PEM":         {UsersTLS{CA: empty}, "has no certificate"},
+		"without a key":   {UsersTLS{Cert: cert}, "needed together"},
+		"key alone":       {UsersTLS{CA: cert, Key: keyFile}, "needed together"},
+		"key is another":  {UsersTLS{Cert: cert, Key: cert}, "--users-cert and --users-key:"},
+	} {
+		config, err := tt.files.Config()
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+		if asked := tt.files != (UsersTLS{}); err == nil && (config != nil) != asked {
+			t.Errorf("%s: TLS is %t, want %t", name, config != nil, asked)
+		}
+		if err == nil && config != nil && (config.InsecureSkipVerify || (config.RootCAs != nil) != (tt.files.CA != "") ||
+			len(config.Certificates) > 0 != (tt.files.Cert != "")) {
+			t.Errorf("%s: %+v", name, config)
+		}
+	}
+}
