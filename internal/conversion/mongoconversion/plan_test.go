@@ -46,10 +46,10 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.State, c.WakeAt, c.Notice.State = conversion.Done, time.Time{}, conversion.NoticeSent
-		switch {
-		case i%100 == 0:
+		switch i % 100 {
+		case 0:
 			c.State, c.WakeAt = conversion.Queued, time.Now()
-		case i%100 == 1:
+		case 1:
 			c.Notice.State, c.WakeAt = conversion.NoticeOwed, time.Now()
 		}
 		documents = append(documents, c)
