@@ -36,22 +36,11 @@ func TestClosed(t *testing.T) {
 		if path == domain || strings.HasSuffix(path, "test") {
 			continue
 		}
-		writes := m.writes(t, path)
-		if slices.Contains(temporary, path) && len(writes) == 1 {
-			continue
-		}
-		for _, w := range writes {
+		for _, w := range m.writes(t, path) {
 			t.Error(w)
-		}
-		if slices.Contains(temporary, path) {
-			t.Errorf("%s writes to conversions in %d places, not 1: see temporary", path, len(writes))
 		}
 	}
 }
-
-// temporary are packages that write one field, Revision, until the loop of
-// Store.Update is here. Then this list goes.
-var temporary = []string{domain + "/mongoconversion", domain + "/sqliteconversion"}
 
 // testCheck holds that check sees each way to write, and lets reading pass.
 func testCheck(t *testing.T, m *module) {

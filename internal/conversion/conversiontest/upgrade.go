@@ -35,6 +35,8 @@ func (s *suite) unknownFields() {
 	}
 	claimNotice := func(c c) error { return c.ClaimNotice(3, time.Minute, now) }
 	converted := []step{
+		{"PlanParts", func(c c) error { return c.PlanParts("multipart", 50, now) }},
+		{"RestartUpload", func(c c) error { return c.RestartUpload("multipart", "another", now) }},
 		{"Look", func(c c) error { return c.Look(now) }},
 		{"Uploaded", uploaded},
 		{"FallBack", func(c c) error { return c.FallBack(conversion.FallbackOff, now) }},
@@ -76,10 +78,15 @@ func (s *suite) unknownFields() {
 		retry,
 		{"Reject", func(c c) error { return c.Reject(failure, now) }},
 	}
+	refused := []step{
+		{"RejectUpload", func(c c) error {
+			return c.RejectUpload(conversion.Object{Version: "etag", ETag: "etag", Size: 100}, failure, now)
+		}},
+	}
 	walked := map[string]bool{}
-	for _, steps := range [][]step{converted, ended} {
+	for _, steps := range [][]step{converted, ended, refused} {
 		c := s.add("u1", func(c *conversion.Conversion) {
-			c.Upload = &conversion.Upload{ID: "multipart", PartSize: 50, Parts: 2}
+			c.Object.Size = 100
 			c.Class, c.Options.Cover = conversion.GPU, conversion.CoverPoster
 			c.Options.Loudness = &conversion.Loudness{TargetLUFS: -16}
 			c.Options.Tags = &conversion.Tags{Title: "A title"}
