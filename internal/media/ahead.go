@@ -18,22 +18,22 @@ import (
 // guess what ffmpeg will find, the run of ffmpeg that looks encodes as well: to
 // start another takes a fifteenth of a second. found is told what the file turned
 // out to be, all but its tags.
-func (t Tool) Convert(ctx context.Context, path string, spec EncodeSpec, found func(Info), progress func(seconds float64)) (Encoded, error) {
-	l, err := t.look(path)
+func (ff FFmpeg) Convert(ctx context.Context, path string, spec EncodeSpec, found func(Info), progress func(seconds float64)) (Encoded, error) {
+	l, err := ff.look(path)
 	if err != nil {
 		return Encoded{}, fmt.Errorf("convert: %w", err)
 	}
 	if spec, err = spec.complete(); err != nil {
 		return Encoded{}, fmt.Errorf("convert: %w", err)
 	}
-	if spec.ahead = t.goAhead(ctx, l, spec, progress); spec.ahead != nil {
+	if spec.ahead = ff.goAhead(ctx, l, spec, progress); spec.ahead != nil {
 		defer spec.ahead.stop()
 		spec.Source = spec.ahead.info
-	} else if spec.Source, err = t.probe(ctx, l); err != nil {
+	} else if spec.Source, err = ff.probe(ctx, l); err != nil {
 		return Encoded{}, err
 	}
 	found(spec.Source)
-	return t.Encode(ctx, spec, progress)
+	return ff.Encode(ctx, spec, progress)
 }
 
 // ahead is an encoding that was begun on a guess, which was right.
@@ -48,7 +48,7 @@ type ahead struct {
 
 // goAhead begins to encode on a guess. It returns nil where there is none, and
 // where ffmpeg finds something else or nothing at all.
-func (t Tool) goAhead(ctx context.Context, l looked, spec EncodeSpec, progress func(float64)) *ahead {
+func (ff FFmpeg) goAhead(ctx context.Context, l looked, spec EncodeSpec, progress func(float64)) *ahead {
 	spec.Source = l.guess()
 	if len(spec.Source.Tracks) == 0 {
 		return nil
@@ -73,7 +73,7 @@ func (t Tool) goAhead(ctx context.Context, l looked, spec EncodeSpec, progress f
 	c.described = say
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.ended.Go(func() {
-		a.o, a.err = t.runFrames(ctx, spec, p, c, a.raw, progress)
+		a.o, a.err = ff.runFrames(ctx, spec, p, c, a.raw, progress)
 		say("")
 	})
 	if a.info, err = l.info(outcome{stderr: <-said}); err == nil && p.fits(a.info, spec) {

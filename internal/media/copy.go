@@ -49,11 +49,11 @@ func (p plan) needsEncoding(o conversion.Options) string {
 
 // copy makes the MP3 of the source's own frames. It returns a notCopied where
 // only an encoding will do.
-func (t Tool) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
 	if option := p.needsEncoding(spec.Options); option != "" {
 		return sound{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
 	}
-	stream, err := t.extract(ctx, spec, p, frames)
+	stream, err := ff.extract(ctx, spec, p, frames)
 	if err != nil {
 		return sound{}, err
 	}
@@ -68,10 +68,10 @@ func (t Tool) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, 
 		return sound{}, err
 	}
 	s := sound{copied: true, kbps: stream.kbps}
-	if s.length, err = t.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
+	if s.length, err = ff.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
 		return sound{}, err
 	}
-	if s.levels, err = t.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
+	if s.levels, err = ff.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
 		return sound{}, err
 	}
 	s.note(conversion.NoteCopied, "The source's MP3 frames were passed through; nothing was encoded.")
@@ -81,7 +81,7 @@ func (t Tool) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, 
 // extract writes the source's frames to a file of their own: those of an MP3
 // file with the information frame they have, those out of another container
 // behind one that says what the container does.
-func (t Tool) extract(ctx context.Context, spec EncodeSpec, p plan, frames string) (frameStream, error) {
+func (ff FFmpeg) extract(ctx context.Context, spec EncodeSpec, p plan, frames string) (frameStream, error) {
 	if spec.Source.Container == "mp3" {
 		source, err := os.Open(spec.Source.Path)
 		if err != nil {
@@ -100,7 +100,7 @@ func (t Tool) extract(ctx context.Context, spec EncodeSpec, p plan, frames strin
 		return frameStream{}, err
 	}
 	defer os.Remove(raw)
-	if err := t.demuxFrames(ctx, spec, p, raw); err != nil {
+	if err := ff.demuxFrames(ctx, spec, p, raw); err != nil {
 		return frameStream{}, err
 	}
 	in, err := os.Open(raw)
@@ -121,7 +121,7 @@ func (t Tool) extract(ctx context.Context, spec EncodeSpec, p plan, frames strin
 
 // demuxFrames has ffmpeg take the packets out of their container, those before
 // the first edit included.
-func (t Tool) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw string) error {
+func (ff FFmpeg) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw string) error {
 	c := command{
 		path: spec.Source.Path,
 		args: []string{
@@ -135,7 +135,7 @@ func (t Tool) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw stri
 	if p.track.Exact {
 		c.input = []string{"-ignore_editlist", "1"}
 	}
-	o, err := t.run(ctx, c)
+	o, err := ff.run(ctx, c)
 	if err != nil {
 		return err
 	}

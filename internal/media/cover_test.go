@@ -98,13 +98,13 @@ func TestCoverAtTime(t *testing.T) {
 			t.Parallel()
 			source := filepath.Join(dir, tt.name)
 			ffmpeg(t, dir, append(append(append([]string{}, threeColours...), strings.Fields(tt.args)...), source)...)
-			tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-			info, err := tool.Probe(t.Context(), source)
+			ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+			info, err := ff.Probe(t.Context(), source)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for at, want := range tt.want {
-				b, err := tool.cover(t.Context(), EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.Cover(at)}})
+				b, err := ff.cover(t.Context(), EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.Cover(at)}})
 				var none coverError
 				if errors.As(err, &none) != (want == "") {
 					t.Errorf("at %s s: %v", at, err)
@@ -364,8 +364,8 @@ func TestSameBytesTwice(t *testing.T) {
 func TestWithoutGPU(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
 	ffmpeg(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", source)...)
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), source)
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +374,7 @@ func TestWithoutGPU(t *testing.T) {
 	if err != nil || len(shots) != 2 || !shots[0].gpu || shots[1].gpu || !strings.Contains(strings.Join(shots[0].input, " "), "-hwaccel cuda") {
 		t.Errorf("got %+v, %v", shots, err)
 	}
-	b, err := tool.cover(t.Context(), spec)
+	b, err := ff.cover(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

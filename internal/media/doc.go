@@ -9,7 +9,7 @@
 // and decoders listed in formats.go, and runs within limits on time, CPU,
 // memory and output. No video decoder is opened for sound. That is why ffprobe
 // is not used: it opens a decoder for every stream and gives up where it may not.
-// [Tool.Probe] has ffmpeg itself describe the file instead.
+// [FFmpeg.Probe] has ffmpeg itself describe the file instead.
 //
 // A cover takes a run of its own, which may open the decoder of that one
 // picture's codec and none of sound, a minute of time, and as much memory as
@@ -24,7 +24,7 @@
 //
 // # What counts as whole
 //
-// ffmpeg ends with success on half a file. [Tool.Encode] therefore compares the
+// ffmpeg ends with success on half a file. [FFmpeg.Encode] therefore compares the
 // seconds that a decoder plays of the MP3 with those that the source promised:
 //
 //   - An MP4 or MOV that is not fragmented promises the length of each track,
@@ -70,7 +70,7 @@
 // # One run for both
 //
 // What an MP4 or a Matroska file says of its sound is usually what ffmpeg finds.
-// [Tool.Convert] goes by it: the run that looks begins to encode as well, and its
+// [FFmpeg.Convert] goes by it: the run that looks begins to encode as well, and its
 // work is kept where the plan for what was found is the one it was begun with.
 // Otherwise it is thrown away, and Probe and Encode follow each other.
 //

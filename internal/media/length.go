@@ -29,14 +29,14 @@ type length struct {
 // checkLength compares the seconds that a decoder plays of the MP3 with those
 // that the source promised within the trim. It returns an *Error where sound is
 // missing.
-func (t Tool) checkLength(ctx context.Context, info Info, p plan, played float64) (length, error) {
+func (ff FFmpeg) checkLength(ctx context.Context, info Info, p plan, played float64) (length, error) {
 	if p.track.Seconds == 0 {
 		return length{}, nil
 	}
 	if played >= p.promised()-exactly {
 		return length{checked: true, promised: p.track.Seconds}, nil
 	}
-	d, err := t.demux(ctx, info, p)
+	d, err := ff.demux(ctx, info, p)
 	if err != nil {
 		return length{}, fmt.Errorf("check the length: %w", err)
 	}
@@ -77,8 +77,8 @@ func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 
 // judgeNothing says why there is no sound at all within a trim: the track ends
 // before, or it cannot be decoded.
-func (t Tool) judgeNothing(ctx context.Context, info Info, p plan, o outcome) error {
-	d, err := t.demux(ctx, info, p)
+func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o outcome) error {
+	d, err := ff.demux(ctx, info, p)
 	if err != nil {
 		return fmt.Errorf("look for the sound: %w", err)
 	}
@@ -151,24 +151,24 @@ func (d *demuxed) sound() *packets {
 // demux lists the packets of the chosen track, and of all others where only the
 // container promises a length. ffmpeg refuses video whose size is known to the
 // decoder alone.
-func (t Tool) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
+func (ff FFmpeg) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
 	only := []string{"-map", p.stream()}
 	if p.track.Exact {
 		d := &demuxed{clock: p.clock, from: p.start, to: p.until()}
-		_, err := d.run(ctx, t, info, only)
+		_, err := d.run(ctx, ff, info, only)
 		return d, err
 	}
 	d := &demuxed{clock: p.clock, from: p.start, to: p.until(), index: p.index}
-	if done, err := d.run(ctx, t, info, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
+	if done, err := d.run(ctx, ff, info, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
 		return d, err
 	}
 	d = &demuxed{clock: p.clock, from: p.start, to: p.until(), soundOnly: info.streams > 1}
-	_, err := d.run(ctx, t, info, only)
+	_, err := d.run(ctx, ff, info, only)
 	return d, err
 }
 
 // run reports whether ffmpeg could read the streams.
-func (d *demuxed) run(ctx context.Context, t Tool, info Info, streams []string) (bool, error) {
+func (d *demuxed) run(ctx context.Context, t FFmpeg, info Info, streams []string) (bool, error) {
 	pr, pw := io.Pipe()
 	read := make(chan error, 1)
 	go func() {

@@ -37,13 +37,13 @@ type parallel struct {
 // encodeParallel encodes on several cores. The outcome is the decoder's, whose
 // failure leaves at the target what there was until then. The error is an
 // *Error where the MP3 would become too large.
-func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
+func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
 	e.workers = cmp.Or(e.workers, runtime.GOMAXPROCS(0))
 	target, err := os.Create(e.target)
 	if err != nil {
 		return outcome{}, mp3.Cost{}, err
 	}
-	o, cost, err := t.encodeTo(ctx, e, target)
+	o, cost, err := ff.encodeTo(ctx, e, target)
 	if closeErr := target.Close(); err == nil {
 		err = closeErr
 	}
@@ -52,7 +52,7 @@ func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost
 
 // encodeTo starts the decoder, the splitter and the encoders, and joins what
 // they make. The first of them that fails ends the others.
-func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
+func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	sound, decoded, err := os.Pipe()
@@ -64,7 +64,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 	wg.Go(func() {
 		defer decoded.Close()
 		var err error
-		if o, err = t.run(ctx, e.decoder(decoded)); err != nil {
+		if o, err = ff.run(ctx, e.decoder(decoded)); err != nil {
 			fail(err)
 		}
 	})
@@ -73,7 +73,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 	for range e.workers {
 		wg.Go(func() {
 			for c := range begun { // the oldest first: the others wait for its slot
-				c.run, c.err = t.encodeChunk(ctx, e, c)
+				c.run, c.err = ff.encodeChunk(ctx, e, c)
 				close(c.done)
 			}
 		})
@@ -91,7 +91,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 		}
 	})
 
-	j := joining{t: t, e: e, w: mp3.NewWriter(target, e.plan.kbps)}
+	j := joining{t: ff, e: e, w: mp3.NewWriter(target, e.plan.kbps)}
 	j.joiner = mp3.NewJoiner(j.w)
 	for c := range chunks {
 		if err := j.add(ctx, c); err != nil {
@@ -124,7 +124,7 @@ func (e parallel) sampleBytes() int64 { return 4 * int64(e.plan.channels) }
 func (e parallel) frameBytes() int64 { return int64(mp3.FrameSamples(e.plan.rate)) * e.sampleBytes() }
 
 // encodeChunk encodes one chunk.
-func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...string) ([]mp3.Frame, error) {
+func (ff FFmpeg) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...string) ([]mp3.Frame, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 		return nil, err
 	}
 	var out bytes.Buffer
-	o, err := t.start(ctx, command{ // however long the source takes
+	o, err := ff.start(ctx, command{ // however long the source takes
 		path: e.target, stdin: sound.pipe, formats: "f32le", decoders: "pcm_f32le",
 		input:   []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
 		args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
@@ -162,7 +162,7 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 
 // joining puts the chunks' frames together, in order.
 type joining struct {
-	t      Tool
+	t      FFmpeg
 	e      parallel
 	w      *mp3.Writer
 	joiner *mp3.Joiner

@@ -41,13 +41,13 @@ type parts struct {
 
 // fetchParts begins to fetch them beside the sound. nil means that the source has
 // the pictures, or that none are wanted.
-func (t Tool) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
+func (ff FFmpeg) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
 	if spec.Pictures == nil || !spec.Options.Cover.Decodes() {
 		return nil
 	}
 	p := &parts{}
 	ctx, p.cancel = context.WithCancel(ctx)
-	p.fetched.Go(func() { p.source, p.err = t.showFirst(ctx, spec) })
+	p.fetched.Go(func() { p.source, p.err = ff.showFirst(ctx, spec) })
 	return p
 }
 
@@ -59,13 +59,13 @@ func (p *parts) stop() {
 
 // showFirst fetches what the first shot needs. That the samples beyond the heads
 // are holes does not matter to Probe: it takes nothing but what the index tells.
-func (t Tool) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
+func (ff FFmpeg) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 	path, err := spec.Pictures.Heads(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("fetch the heads: %w", err)
 	}
-	t.Source = nil
-	if spec.Source, err = t.Probe(ctx, path); err != nil {
+	ff.Source = nil
+	if spec.Source, err = ff.Probe(ctx, path); err != nil {
 		return Info{}, err
 	}
 	from, shots, err := spec.shots()
@@ -83,7 +83,7 @@ func (t Tool) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 
 // coverOfParts shoots the picture that a first shot of the whole file would give.
 // It is nil where that is in doubt: there is none, or ffmpeg complains.
-func (t Tool) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, error) {
+func (ff FFmpeg) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, error) {
 	spec.parts.fetched.Wait()
 	var why mp4.Reason
 	var unfit *Error
@@ -102,7 +102,7 @@ func (t Tool) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, e
 		if s.window != shots[0].window {
 			break
 		}
-		img, said, err := t.shoot(ctx, spec.Source.Path, from, s)
+		img, said, err := ff.shoot(ctx, spec.Source.Path, from, s)
 		switch {
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
@@ -131,13 +131,13 @@ func complains(warnings string) bool {
 }
 
 // wholePictures has all of the file fetched, and returns it.
-func (t Tool) wholePictures(ctx context.Context, spec EncodeSpec) (Info, error) {
+func (ff FFmpeg) wholePictures(ctx context.Context, spec EncodeSpec) (Info, error) {
 	path, err := spec.Pictures.Whole(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("cover: %w", err)
 	}
-	t.Source = nil
-	info, err := t.Probe(ctx, path)
+	ff.Source = nil
+	info, err := ff.Probe(ctx, path)
 	if unfit := (*Error)(nil); errors.As(err, &unfit) {
 		return Info{}, coverError(unfit.Message)
 	}

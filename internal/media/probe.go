@@ -70,12 +70,12 @@ type Track struct {
 
 // Probe looks at the local file. It returns an *Error for a file that can
 // never become an MP3, whatever the options.
-func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
-	l, err := t.look(path)
+func (ff FFmpeg) Probe(ctx context.Context, path string) (Info, error) {
+	l, err := ff.look(path)
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
-	return t.probe(ctx, l)
+	return ff.probe(ctx, l)
 }
 
 // looked is a local file whose outermost layer is known.
@@ -89,7 +89,7 @@ type looked struct {
 }
 
 // look reads the outermost layer of a file.
-func (t Tool) look(path string) (looked, error) {
+func (ff FFmpeg) look(path string) (looked, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return looked{}, err
@@ -101,15 +101,15 @@ func (t Tool) look(path string) (looked, error) {
 	}
 	var source io.ReaderAt = f
 	l := looked{path: path, bytes: stat.Size()}
-	if t.Source != nil {
-		source, l.bytes = t.Source, t.Source.Size()
-		l.among, l.index = t.Source.Among()
+	if ff.Source != nil {
+		source, l.bytes = ff.Source, ff.Source.Size()
+		l.among, l.index = ff.Source.Among()
 	}
 	if l.bytes == 0 {
 		return looked{}, refuse(conversion.CodeEmpty, "The file is empty.")
 	}
 	l.structure, err = inspect(source, l.bytes)
-	l.stream = l.streams && t.Source != nil && !t.Source.Seek()
+	l.stream = l.streams && ff.Source != nil && !ff.Source.Seek()
 	return l, err
 }
 
@@ -123,9 +123,9 @@ func describing(streams, target string, options ...string) []string {
 // probe has ffmpeg look at a file. Nothing is read beyond the head (-t 0); tags
 // and chapters come out on stdout. Behind the source, -t would cut the chapters
 // too.
-func (t Tool) probe(ctx context.Context, l looked) (Info, error) {
+func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 	meta := head{limit: maxMetadata}
-	o, err := t.run(ctx, command{
+	o, err := ff.run(ctx, command{
 		path:    l.path,
 		stream:  l.stream,
 		input:   []string{"-t", "0"},

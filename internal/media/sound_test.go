@@ -395,13 +395,13 @@ func TestSameBytes(t *testing.T) {
 			if err := os.WriteFile(copied, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			tool := media.Tool{FFmpeg: ffmpeg}
-			info, err := tool.Probe(t.Context(), copied)
+			ff := media.FFmpeg{Path: ffmpeg}
+			info, err := ff.Probe(t.Context(), copied)
 			if err != nil {
 				t.Fatal(err)
 			}
 			target := filepath.Join(t.TempDir(), "out")
-			if _, err := tool.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "a.mp4"}, nil); err != nil {
+			if _, err := ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "a.mp4"}, nil); err != nil {
 				t.Fatal(err)
 			}
 			got, err := os.ReadFile(target)

@@ -25,10 +25,10 @@ type tagged struct {
 
 // tag makes the tag of the MP3. It fails only where ctx ends, or ffmpeg cannot
 // be run: what cannot be had is left out, with a note.
-func (t Tool) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
+func (ff FFmpeg) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
 	var out tagged
 	tag := texts(spec, p)
-	jpeg, err := t.cover(ctx, spec)
+	jpeg, err := ff.cover(ctx, spec)
 	var none coverError
 	switch {
 	case errors.As(err, &none):
@@ -41,7 +41,7 @@ func (t Tool) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) 
 			out.cover = conversion.CoverAttached
 		}
 	}
-	if tag.Chapters, err = t.chapters(ctx, spec, p); err != nil {
+	if tag.Chapters, err = ff.chapters(ctx, spec, p); err != nil {
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	}
 	out.chapters = len(tag.Chapters)
@@ -70,12 +70,12 @@ func texts(spec EncodeSpec, p plan) id3.Tag {
 }
 
 // chapters are those of the source on the clock of the MP3.
-func (t Tool) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.Chapter, error) {
+func (ff FFmpeg) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.Chapter, error) {
 	all := spec.Source.meta.chapters
 	if len(all) == 0 || spec.Options.Chapters == conversion.ChaptersDrop {
 		return nil, nil
 	}
-	begins, err := t.soundBegins(ctx, spec.Source, p)
+	begins, err := ff.soundBegins(ctx, spec.Source, p)
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +115,12 @@ func milliseconds(seconds float64) time.Duration {
 
 // soundBegins is when the first sound is heard, in seconds on a player's clock.
 // The MP3 begins with it: silence before it is not added.
-func (t Tool) soundBegins(ctx context.Context, info Info, p plan) (float64, error) {
+func (ff FFmpeg) soundBegins(ctx context.Context, info Info, p plan) (float64, error) {
 	if p.track.Exact {
 		return p.track.Start, nil
 	}
 	d := &demuxed{}
-	if _, err := d.run(ctx, t, info, []string{"-map", p.stream(), "-frames:a", "1"}); err != nil {
+	if _, err := d.run(ctx, ff, info, []string{"-map", p.stream(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
 	return max(0, d.sound().start-p.clock), nil

@@ -18,10 +18,10 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// Tool runs ffmpeg. The zero value finds it in $PATH and uses the default
+// FFmpeg runs ffmpeg. The zero value finds it in $PATH and uses the default
 // limits; it may be used by several goroutines.
-type Tool struct {
-	FFmpeg      string     // path or name; "ffmpeg" where empty
+type FFmpeg struct {
+	Path        string     // path or name; "ffmpeg" where empty
 	MemoryLimit int64      // bytes of address space; 1 GiB where 0; not enforced on macOS
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
 	Source      Growing    // the source of Probe and Encode while its file grows; nil where that is whole
@@ -66,25 +66,25 @@ type outcome struct {
 
 // run runs ffmpeg on one local file or pipe. The error says that ffmpeg could not be
 // run to its end; a failure of ffmpeg itself is in the outcome.
-func (t Tool) run(ctx context.Context, c command) (outcome, error) {
-	if t.Source == nil || c.stdin != nil || c.path != t.Source.Path() {
+func (ff FFmpeg) run(ctx context.Context, c command) (outcome, error) {
+	if ff.Source == nil || c.stdin != nil || c.path != ff.Source.Path() {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
-		return t.start(ctx, c)
+		return ff.start(ctx, c)
 	}
 	if !c.stream {
-		if err := t.Source.Whole(ctx); err != nil {
+		if err := ff.Source.Whole(ctx); err != nil {
 			return outcome{}, fmt.Errorf("read the source: %w", err)
 		}
-		t.Source = nil
-		return t.run(ctx, c)
+		ff.Source = nil
+		return ff.run(ctx, c)
 	}
-	f, err := newFeed(t.Source.Follow()) // however long the source takes
+	f, err := newFeed(ff.Source.Follow()) // however long the source takes
 	if err != nil {
 		return outcome{}, err
 	}
 	c.stdin = f.pipe
-	o, err := t.start(ctx, c)
+	o, err := ff.start(ctx, c)
 	if failed := f.close(); failed != nil && ctx.Err() == nil {
 		return o, fmt.Errorf("read the source: %w", failed)
 	}
@@ -92,16 +92,16 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 }
 
 // start starts ffmpeg and waits for its end.
-func (t Tool) start(ctx context.Context, c command) (outcome, error) {
+func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	path, err := filepath.Abs(c.path)
 	if err != nil {
 		return outcome{}, fmt.Errorf("source path: %w", err)
 	}
-	ffmpeg, err := exec.LookPath(orDefault(t.FFmpeg, "ffmpeg"))
+	ffmpeg, err := exec.LookPath(orDefault(ff.Path, "ffmpeg"))
 	if err != nil {
 		return outcome{}, fmt.Errorf("find ffmpeg: %w", err)
 	}
-	memory := t.MemoryLimit
+	memory := ff.MemoryLimit
 	if memory <= 0 {
 		memory = defaultMemory
 	}
@@ -141,7 +141,7 @@ func (t Tool) start(ctx context.Context, c command) (outcome, error) {
 	if c.stdin != nil {
 		cmd.Stdin = c.stdin
 	}
-	cmd.ExtraFiles = t.ExtraFiles
+	cmd.ExtraFiles = ff.ExtraFiles
 	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = 5 * time.Second
 	runtime.LockOSThread() // the child ends with the thread that started it
