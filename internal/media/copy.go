@@ -116,7 +116,7 @@ func (ff FFmpeg) extract(ctx context.Context, spec EncodeSpec, p plan, frames st
 	if err != nil {
 		return frameStream{}, err
 	}
-	return stream, seal(raw, frames, stream.kbps, info)
+	return stream, addInfoFrame(raw, frames, stream.kbps, info)
 }
 
 // demuxFrames has ffmpeg take the packets out of their container, those before

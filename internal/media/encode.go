@@ -204,7 +204,7 @@ func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, f
 	if s.length, err = ff.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
 		return sound{}, err
 	}
-	if err := seal(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
+	if err := addInfoFrame(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return sound{}, err
 	}
 	levels, ok := o.levels()
