@@ -26,9 +26,10 @@ type Pictures interface {
 	Whole(ctx context.Context) (path string, err error)
 }
 
-// startled are the codecs whose decoders complain of zeros: where ffmpeg reads
-// more than was thought it is seen. That of mpeg2video, for one, says nothing.
-var startled = []string{"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd"}
+// reportHoles are the codecs whose decoders report an error when they read zeros.
+// So it shows when ffmpeg reads a hole. The decoder of mpeg2video, for one, reports
+// nothing.
+var reportHoles = []string{"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd"}
 
 // parts are what of Pictures a cover is likely made of.
 type parts struct {
@@ -72,7 +73,7 @@ func (ff FFmpeg) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 	if err != nil { // there can be no cover
 		return spec.Source, nil //nolint:nilerr // shots will say so again
 	}
-	if !slices.Contains(startled, from.codec) {
+	if !slices.Contains(reportHoles, from.codec) {
 		return Info{}, mp4.Silent
 	}
 	if err := spec.Pictures.Show(ctx, from.track, shots[0].window); err != nil {
