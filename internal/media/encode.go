@@ -31,8 +31,8 @@ type EncodeSpec struct {
 	// them.
 	Pictures Pictures
 
-	ahead *ahead // that is at work on it already; nil for none
-	parts *parts // that are fetched of Pictures; nil for none
+	speculation *speculation // that has begun already; nil for none
+	parts       *parts       // that are fetched of Pictures; nil for none
 }
 
 // complete returns the spec with its defaults.
@@ -96,8 +96,8 @@ func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seco
 	if spec.Source, err = again(); err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	if spec.ahead != nil && !spec.Source.late {
-		if spec.Source, err = spec.ahead.tells(spec.Source); err != nil {
+	if spec.speculation != nil && !spec.Source.late {
+		if spec.Source, err = spec.speculation.withTags(spec.Source); err != nil {
 			return Encoded{}, fmt.Errorf("encode: %w", err)
 		}
 	}
@@ -255,8 +255,8 @@ func (p plan) limits(spec EncodeSpec) []string {
 // makeFrames makes the frames behind an information frame that tells how many
 // samples there are.
 func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
-	if spec.ahead != nil {
-		return spec.ahead.take(raw)
+	if spec.speculation != nil {
+		return spec.speculation.take(raw)
 	}
 	return ff.runFrames(ctx, spec, p, p.command(spec, l), raw, progress)
 }

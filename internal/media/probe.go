@@ -113,8 +113,8 @@ func (ff FFmpeg) look(path string) (looked, error) {
 	return l, err
 }
 
-// describing are the arguments that have ffmpeg write down what a source tells
-// of itself. Of the streams it keeps nothing.
+// describing are the arguments with which ffmpeg writes the source's tags and
+// chapters, and nothing of its streams.
 func describing(streams, target string, options ...string) []string {
 	args := append([]string{"-map", streams, "-map_metadata", "0", "-map_chapters", "0", "-c", "copy"}, options...)
 	return append(args, "-f", "ffmetadata", target)
@@ -140,11 +140,11 @@ func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info.tell(string(meta.bytes))
+	info.readTags(string(meta.bytes))
 	return info, nil
 }
 
-// info is what ffmpeg said of the file, but for what the source tells of itself.
+// info is what ffmpeg said of the file, without the tags and chapters.
 func (l looked) info(o outcome) (Info, error) {
 	info := parseDump(o.stderr)
 	info.Path, info.Size, info.last, info.stream = l.path, l.bytes, l.last, l.stream
@@ -182,8 +182,8 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 	}
 }
 
-// tell takes over what the source tells of itself, as ffmpeg wrote it down.
-func (i *Info) tell(metadata string) {
+// readTags takes over the source's tags and chapters as ffmpeg wrote them.
+func (i *Info) readTags(metadata string) {
 	i.meta = parseMetadata(metadata)
 	if i.Container == "mp3" || i.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
 		i.meta.shift(i.Start)

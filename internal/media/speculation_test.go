@@ -138,7 +138,7 @@ func TestConvertRefuses(t *testing.T) {
 	}
 }
 
-// TestConvertLimits: what an encoding ahead makes is held to the limits too.
+// TestConvertLimits: the limits hold for a speculative encoding too.
 func TestConvertLimits(t *testing.T) {
 	video := filepath.Join(t.TempDir(), "in.mkv")
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg4", "-c:a", "aac")

@@ -14,10 +14,10 @@ import (
 )
 
 // Convert makes the MP3 of a local file, as Probe and then Encode do, with their
-// errors; spec.Source is not looked at. Where the file's outermost layer lets one
-// guess what ffmpeg will find, the run of ffmpeg that looks encodes as well: to
-// start another takes a fifteenth of a second. found is told what the file turned
-// out to be, all but its tags.
+// errors; spec.Source is ignored. It speculates: if the file's outermost layer
+// shows what ffmpeg will probably find, the run of ffmpeg that probes encodes as
+// well, since starting another one takes a fifteenth of a second. found gets what
+// the file turned out to be, all but its tags.
 func (ff FFmpeg) Convert(ctx context.Context, path string, spec EncodeSpec, found func(Info), progress func(seconds float64)) (Encoded, error) {
 	l, err := ff.look(path)
 	if err != nil {
@@ -26,9 +26,9 @@ func (ff FFmpeg) Convert(ctx context.Context, path string, spec EncodeSpec, foun
 	if spec, err = spec.complete(); err != nil {
 		return Encoded{}, fmt.Errorf("convert: %w", err)
 	}
-	if spec.ahead = ff.goAhead(ctx, l, spec, progress); spec.ahead != nil {
-		defer spec.ahead.stop()
-		spec.Source = spec.ahead.info
+	if spec.speculation = ff.speculate(ctx, l, spec, progress); spec.speculation != nil {
+		defer spec.speculation.stop()
+		spec.Source = spec.speculation.info
 	} else if spec.Source, err = ff.probe(ctx, l); err != nil {
 		return Encoded{}, err
 	}
@@ -36,19 +36,19 @@ func (ff FFmpeg) Convert(ctx context.Context, path string, spec EncodeSpec, foun
 	return ff.Encode(ctx, spec, progress)
 }
 
-// ahead is an encoding that was begun on a guess, which was right.
-type ahead struct {
-	info      Info   // what there is, but for what the source tells of itself
-	raw, told string // files of the frames, and of that
-	cancel    context.CancelFunc
-	ended     sync.WaitGroup
-	o         outcome
-	err       error
+// speculation is an encoding that was begun on a guess, which was right.
+type speculation struct {
+	info         Info   // all but the source's tags and chapters
+	frames, tags string // files of the frames, and of the tags and chapters
+	cancel       context.CancelFunc
+	ended        sync.WaitGroup
+	o            outcome
+	err          error
 }
 
-// goAhead begins to encode on a guess. It returns nil where there is none, and
-// where ffmpeg finds something else or nothing at all.
-func (ff FFmpeg) goAhead(ctx context.Context, l looked, spec EncodeSpec, progress func(float64)) *ahead {
+// speculate begins to encode on a guess. It returns nil if nothing can be guessed,
+// and if ffmpeg finds something else or nothing at all.
+func (ff FFmpeg) speculate(ctx context.Context, l looked, spec EncodeSpec, progress func(float64)) *speculation {
 	spec.Source = l.guess()
 	if len(spec.Source.Tracks) == 0 {
 		return nil
@@ -57,8 +57,8 @@ func (ff FFmpeg) goAhead(ctx context.Context, l looked, spec EncodeSpec, progres
 	if err != nil || p.withinLimits(spec) != nil || spec.Options.Loudness != nil {
 		return nil
 	}
-	a := &ahead{raw: spec.Target + ".ahead", told: spec.Target + ".told"}
-	if err := errors.Join(remove(a.raw), remove(a.told)); err != nil {
+	s := &speculation{frames: spec.Target + ".ahead", tags: spec.Target + ".told"}
+	if err := errors.Join(remove(s.frames), remove(s.tags)); err != nil {
 		return nil
 	}
 	said := make(chan string, 1)
@@ -69,17 +69,17 @@ func (ff FFmpeg) goAhead(ctx context.Context, l looked, spec EncodeSpec, progres
 		}
 	}
 	c := p.command(spec, level{})
-	c.args = append(describing(p.stream(), "file:"+a.told, p.limits(spec)...), c.args...)
+	c.args = append(describing(p.stream(), "file:"+s.tags, p.limits(spec)...), c.args...)
 	c.described = say
-	ctx, a.cancel = context.WithCancel(ctx)
-	a.ended.Go(func() {
-		a.o, a.err = ff.runFrames(ctx, spec, p, c, a.raw, progress)
+	ctx, s.cancel = context.WithCancel(ctx)
+	s.ended.Go(func() {
+		s.o, s.err = ff.runFrames(ctx, spec, p, c, s.frames, progress)
 		say("")
 	})
-	if a.info, err = l.info(outcome{stderr: <-said}); err == nil && p.fits(a.info, spec) {
-		return a
+	if s.info, err = l.info(outcome{stderr: <-said}); err == nil && p.fits(s.info, spec) {
+		return s
 	}
-	a.stop()
+	s.stop()
 	return nil
 }
 
@@ -94,20 +94,20 @@ func (p plan) fits(info Info, spec EncodeSpec) bool {
 }
 
 // take waits for the frames and moves them to a file.
-func (a *ahead) take(raw string) (outcome, error) {
-	a.ended.Wait()
-	if a.err != nil {
-		return a.o, a.err
+func (s *speculation) take(raw string) (outcome, error) {
+	s.ended.Wait()
+	if s.err != nil {
+		return s.o, s.err
 	}
-	if err := os.Rename(a.raw, raw); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return a.o, err
+	if err := os.Rename(s.frames, raw); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s.o, err
 	}
-	return a.o, nil
+	return s.o, nil
 }
 
-// tells returns the source with what it tells of itself.
-func (a *ahead) tells(source Info) (Info, error) {
-	f, err := os.Open(a.told)
+// withTags returns the source with its tags and chapters.
+func (s *speculation) withTags(source Info) (Info, error) {
+	f, err := os.Open(s.tags)
 	if err != nil {
 		return source, fmt.Errorf("read the tags: %w", err)
 	}
@@ -116,15 +116,15 @@ func (a *ahead) tells(source Info) (Info, error) {
 	if err != nil {
 		return source, fmt.Errorf("read the tags: %w", err)
 	}
-	source.tell(string(text))
+	source.readTags(string(text))
 	return source, nil
 }
 
 // stop ends what is still at work and removes what it made.
-func (a *ahead) stop() {
-	a.cancel()
-	a.ended.Wait()
-	_, _ = remove(a.raw), remove(a.told)
+func (s *speculation) stop() {
+	s.cancel()
+	s.ended.Wait()
+	_, _ = remove(s.frames), remove(s.tags)
 }
 
 // guess is what ffmpeg will probably find, as far as a plan needs that: no tracks
