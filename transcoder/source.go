@@ -19,7 +19,7 @@ import (
 type fetched struct {
 	*spooled
 	object *source.Object
-	tracks []media.Track // of sound in the object; nil where all of it is fetched
+	tracks []media.Track // of audio in the object; nil where all of it is fetched
 	index  int           // of the chosen one
 	// pictures are where a cover comes from where only a track is fetched; nil
 	// where none is to be decoded.
@@ -88,16 +88,16 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 	if movie == nil || decodes && !pay(movie) {
 		return f.object.Whole(ctx), nil
 	}
-	sounds := movie.Sounds()
-	tracks := make([]media.Track, len(sounds))
-	for i, t := range sounds {
+	audio := movie.AudioTracks()
+	tracks := make([]media.Track, len(audio))
+	for i, t := range audio {
 		tracks[i] = media.Track{Language: t.Language, Default: t.Enabled}
 	}
 	index, err := media.ChooseTrack(tracks, w.Options.Track)
 	if err != nil || len(tracks) == 0 {
 		return f.object.Whole(ctx), nil //nolint:nilerr // ffmpeg may see more
 	}
-	stream, err := f.object.Sound(ctx, sounds[index])
+	stream, err := f.object.Audio(ctx, audio[index])
 	var why mp4.Reason
 	if errors.As(err, &why) {
 		return f.object.Whole(ctx), nil

@@ -31,7 +31,7 @@ func TestSameAsFile(t *testing.T) {
 	}
 	var sources []file
 	for _, m := range mediatest.Movies(t, 1) {
-		sources = append(sources, file{m.Path, m.Sounds})
+		sources = append(sources, file{m.Path, m.AudioTracks})
 	}
 	dir := t.TempDir()
 	for name, args := range map[string][]string{

@@ -164,7 +164,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	if m := cv.MP3; m != nil {
 		row("mp3", "%s", m.ID)
 		row("mp3 name", "%s (%s, %s)", m.Name, clock(m.Duration), byteSize(m.Size))
-		printSound(row, *m)
+		printAudio(row, *m)
 	}
 	if f := cv.Error; f != nil {
 		row("error", "%s (%s)", f.Message, f.Code)
@@ -173,7 +173,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 }
 
 // printSound says what is in an MP3.
-func printSound(row func(name, format string, a ...any), m api.MP3) {
+func printAudio(row func(name, format string, a ...any), m api.MP3) {
 	rate := "variable bit rate"
 	switch {
 	case m.Encoder == conversion.CopyEncoder:

@@ -49,30 +49,30 @@ func (p plan) needsEncoding(o conversion.Options) string {
 
 // copy makes the MP3 of the source's own frames. It returns a notCopied where
 // only an encoding will do.
-func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	if option := p.needsEncoding(spec.Options); option != "" {
-		return sound{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
+		return audio{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
 	}
 	stream, err := ff.extract(ctx, spec, p, frames)
 	if err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	made, err := readMP3(frames)
 	switch {
 	case errors.Is(err, mp3.ErrFormat): // an information frame that counts other frames than there are
-		return sound{}, notCopied("The source is MP3 already, but not whole; it was encoded anew.")
+		return audio{}, notCopied("The source is MP3 already, but not whole; it was encoded anew.")
 	case err != nil:
-		return sound{}, fmt.Errorf("read the frames: %w", err)
+		return audio{}, fmt.Errorf("read the frames: %w", err)
 	}
 	if err := spec.allows(made); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
-	s := sound{copied: true, kbps: stream.kbps}
+	s := audio{copied: true, kbps: stream.kbps}
 	if s.length, err = ff.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	if s.levels, err = ff.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	s.note(conversion.NoteCopied, "The source's MP3 frames were passed through; nothing was encoded.")
 	return s, nil
@@ -88,12 +88,12 @@ func (ff FFmpeg) extract(ctx context.Context, spec EncodeSpec, p plan, frames st
 			return frameStream{}, err
 		}
 		defer source.Close()
-		sound := io.NewSectionReader(source, 0, soundEnds(source, spec.Source.Size))
-		stream, err := survey(sound)
+		audio := io.NewSectionReader(source, 0, audioEnd(source, spec.Source.Size))
+		stream, err := survey(audio)
 		if err != nil {
 			return frameStream{}, err
 		}
-		return stream, writeFrames(sound, frames)
+		return stream, writeFrames(audio, frames)
 	}
 	raw := frames + ".raw"
 	if err := remove(raw); err != nil {
@@ -203,7 +203,7 @@ func writeFrames(r io.Reader, path string) error {
 
 // soundEnds is where the tags at the end of an MP3 file begin: ID3v1, and APE
 // before it.
-func soundEnds(r io.ReaderAt, size int64) int64 {
+func audioEnd(r io.ReaderAt, size int64) int64 {
 	const id3v1, footer = 128, 32
 	var b [footer]byte
 	if readAt(r, b[:3], size-id3v1, size) == nil && string(b[:3]) == "TAG" {

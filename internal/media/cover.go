@@ -139,7 +139,7 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 }
 
 // lookShortly bounds for how long ffmpeg looks at the streams of an MP4, whose
-// index tells what they are. Since no decoder of sound may be opened it would
+// index tells what they are. Since no decoder of audio may be opened it would
 // read on for 30 s of the file in the hope of more. What it reads is in mp4.Heads.
 var lookShortly = []string{"-analyzeduration", "1M"}
 
@@ -217,7 +217,7 @@ func posters(from, until float64, info Info) []shot {
 	return []shot{s, frameAt(from+length/2, info.Start, info.Container), frameAt(from, info.Start, info.Container)}
 }
 
-// from and until are the part of the source that becomes sound, in seconds;
+// from and until are the part of the source that becomes audio, in seconds;
 // until is 0 where the end is not known.
 func (spec EncodeSpec) from() float64 { return spec.Options.Start }
 

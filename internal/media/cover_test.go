@@ -82,7 +82,7 @@ func TestCoverAtTime(t *testing.T) {
 	exact := map[string]string{
 		"0": "red", "0.95": "red", "0.999": "red", "1": "green", "1.05": "green", "1.99": "green", "2.01": "blue", "2.95": "blue", "3.5": "", "1e6": "",
 	}
-	// Sound may begin before the pictures, as its encoder wants, by a frame or less.
+	// Audio may begin before the pictures, as its encoder wants, by a frame or less.
 	roughly := map[string]string{"0": "red", "0.95": "red", "1.15": "green", "2.15": "blue", "3.5": ""}
 	for _, tt := range []struct {
 		name, args string
@@ -256,16 +256,16 @@ func TestAttachedPicture(t *testing.T) {
 
 func TestNoPicture(t *testing.T) {
 	dir := t.TempDir()
-	video, sound := filepath.Join(dir, "video.mp4"), filepath.Join(dir, "sound.m4a")
+	video, audio := filepath.Join(dir, "video.mp4"), filepath.Join(dir, "sound.m4a")
 	ffmpeg(t, dir, append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", video)...)
-	ffmpeg(t, dir, "-f", "lavfi", "-i", "sine=d=1", sound)
+	ffmpeg(t, dir, "-f", "lavfi", "-i", "sine=d=1", audio)
 	for _, tt := range []struct {
 		source string
 		cover  conversion.Cover
 		notes  int
 	}{
 		{video, "", 0}, {video, conversion.CoverNone, 0}, {video, conversion.CoverAttached, 1},
-		{sound, "", 0}, {sound, conversion.CoverPoster, 1}, {sound, "0", 1},
+		{audio, "", 0}, {audio, conversion.CoverPoster, 1}, {audio, "0", 1},
 	} {
 		made, target := makeTag(t, tt.source, conversion.Options{Cover: tt.cover})
 		if img, _ := coverOf(t, target); img != nil || len(made.notes) != tt.notes || made.cover != "" {

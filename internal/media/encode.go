@@ -24,7 +24,7 @@ type EncodeSpec struct {
 	Options    conversion.Options
 	Filename   string           // the video's name, for the title
 	Class      conversion.Class // of the machine; a GPU helps with covers
-	MaxSeconds float64          // of sound; 24 h where 0
+	MaxSeconds float64          // of audio; 24 h where 0
 	MaxBytes   int64            // of the MP3; 4 GiB where 0
 
 	// Pictures are where a cover comes from that is decoded; nil where Source has
@@ -54,7 +54,7 @@ type Encoded struct {
 	MD5    []byte
 }
 
-// DefaultMaxSeconds is the longest sound that is converted unless told
+// DefaultMaxSeconds is the longest audio that is converted unless told
 // otherwise.
 const DefaultMaxSeconds = 24 * 3600
 
@@ -87,7 +87,7 @@ func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seco
 		defer spec.parts.stop()
 	}
 	again := ff.lookAgain(ctx, spec.Source)
-	s, err := ff.sound(ctx, spec, p, frames, progress)
+	s, err := ff.makeAudio(ctx, spec, p, frames, progress)
 	if err != nil {
 		cancel()
 		_, _ = again()
@@ -118,7 +118,7 @@ func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seco
 	return p.encoded(spec, result, s, tag), nil
 }
 
-// lookAgain takes what may stand behind the sound, as soon as all of the source
+// lookAgain takes what may stand behind the audio, as soon as all of the source
 // is there. wait returns the source with that.
 func (ff FFmpeg) lookAgain(ctx context.Context, source Info) (wait func() (Info, error)) {
 	if !source.late {
@@ -142,8 +142,8 @@ func (ff FFmpeg) lookAgain(ctx context.Context, source Info) (wait func() (Info,
 	}
 }
 
-// sound is an MP3 without its tag, and what was done to make it.
-type sound struct {
+// audio is an MP3 without its tag, and what was done to make it.
+type audio struct {
 	length length
 	levels *conversion.Levels
 	gain   float64 // dB
@@ -152,12 +152,12 @@ type sound struct {
 	notes  []conversion.Note
 }
 
-func (s *sound) note(code conversion.NoteCode, format string, a ...any) {
+func (s *audio) note(code conversion.NoteCode, format string, a ...any) {
 	s.notes = append(s.notes, conversion.Note{Code: code, Message: fmt.Sprintf(format, a...)})
 }
 
-// sound makes the MP3 without its tag.
-func (ff FFmpeg) sound(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+// makeAudio makes the MP3 without its tag.
+func (ff FFmpeg) makeAudio(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	var not notCopied
 	if p.track.Codec == "mp3" && spec.Options.Copy != conversion.CopyNever {
 		s, err := ff.copy(ctx, spec, p, frames, progress)
@@ -177,35 +177,35 @@ func (ff FFmpeg) sound(ctx context.Context, spec EncodeSpec, p plan, frames stri
 }
 
 // encodePlainly makes the MP3 as loud as the source.
-func (ff FFmpeg) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	return ff.encode(ctx, spec, p, level{}, frames, progress)
 }
 
 // encode runs the encoder once and checks what it made.
-func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (audio, error) {
 	raw := frames + ".raw"
 	if err := remove(raw); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	defer os.Remove(raw)
 	o, err := ff.makeFrames(ctx, spec, p, l, raw, progress)
 	if err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	made, err := readMP3(raw)
 	if err != nil || made.Frames == 0 || o.err != nil {
-		return sound{}, ff.judgeFailure(ctx, spec, p, o, made, err)
+		return audio{}, ff.judgeFailure(ctx, spec, p, o, made, err)
 	}
 	if err := spec.allows(made); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	samples := p.playable(made.Samples)
-	var s sound
+	var s audio
 	if s.length, err = ff.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	if err := addInfoFrame(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	levels, ok := o.levels()
 	if s.levels = levels; !ok {
@@ -264,12 +264,12 @@ func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l leve
 // command decodes the source and applies the filters. Its args end before the
 // encoder.
 func (p plan) command(spec EncodeSpec, l level) command {
-	return command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
+	return command{path: spec.Source.Path, args: p.audioArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
 		stream: spec.Source.stream}
 }
 
 // runFrames makes the frames of what c decodes: with one encoder, or with several
-// where the source promises enough sound. That depends on nothing but the source
+// where the source promises enough audio. That depends on nothing but the source
 // and the options, so that the MP3 does not either.
 func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command, raw string, progress func(float64)) (outcome, error) {
 	if frames := chunkFrames(p.promised(), p.rate); frames > 0 {
@@ -286,8 +286,8 @@ func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c comma
 	return ff.run(ctx, c)
 }
 
-// soundArgs are ffmpeg's arguments behind the source for the sound to encode.
-func (p plan) soundArgs(spec EncodeSpec, l level) []string {
+// audioArgs are ffmpeg's arguments behind the source for the audio to encode.
+func (p plan) audioArgs(spec EncodeSpec, l level) []string {
 	return append([]string{
 		"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
 		"-filter_threads", "1", "-af", p.filters(l, samplePeaks),
@@ -341,7 +341,7 @@ func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o ou
 }
 
 // encoded puts together what is known of the result and its source.
-func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s sound, tag tagged) Encoded {
+func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s audio, tag tagged) Encoded {
 	e := Encoded{
 		MP3: conversion.MP3{
 			ETag: hex.EncodeToString(result.MD5[:]), Size: result.Size, Duration: result.Seconds(),

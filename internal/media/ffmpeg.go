@@ -47,7 +47,7 @@ type command struct {
 	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
 	formats  string   // that may be tried; those of formats.go where ''
-	decoders string   // that may be opened; those of sound where ''
+	decoders string   // that may be opened; those of audio where ''
 	gpu      bool     // with no limit on address space, of which CUDA maps far more than it uses
 	stdout   io.Writer
 	timeout  time.Duration // of wall clock and of CPU time
@@ -124,7 +124,7 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	args = append(args, sameInstructions()...)
 	args = append(args,
 		"-threads", "1",
-		"-probesize", "32M", "-analyzeduration", "30M", // sound may start late in a transport stream
+		"-probesize", "32M", "-analyzeduration", "30M", // audio may start late in a transport stream
 		"-protocol_whitelist", protocol,
 		"-format_whitelist", orDefault(c.formats, formatWhitelist()),
 		"-codec_whitelist", whitelist)

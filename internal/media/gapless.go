@@ -12,7 +12,7 @@ import (
 const decoderDelay = 529
 
 // playable is how many of the encoded samples are the source's. Coders that
-// work in blocks fill the last one up; an MP4 tells where the sound ends, and
+// work in blocks fill the last one up; an MP4 tells where the audio ends, and
 // ffmpeg decodes on. Where more than a block would have to go the MP4's tables
 // are wrong, and all of it stays.
 func (p plan) playable(encoded int64) int64 {

@@ -17,7 +17,7 @@ type Growing interface {
 	Size() int64 // once it is whole
 	// Seek: whoever plays it goes back in it, so that it has to be whole first.
 	Seek() bool
-	// Among: it was made of a source with these sound tracks, and holds but the
+	// Among: it was made of a source with these audio tracks, and holds but the
 	// one with that index. There are none where it holds all that the source does.
 	Among() (tracks []Track, index int)
 	// Follow reads it from its beginning, as fast as it grows. Close ends a Read

@@ -57,7 +57,7 @@ func (o outcome) levels() (l *conversion.Levels, ok bool) {
 	return l, true
 }
 
-// measure decodes a sound track through filters that end in a meter. It returns
+// measure decodes an audio track through filters that end in a meter. It returns
 // nil for silence, and where the meter fails.
 func (ff FFmpeg) measure(ctx context.Context, c command, stream, filters string) (*conversion.Levels, error) {
 	c.args = append([]string{"-map", stream, "-filter_threads", "1", "-af", filters}, c.args...)
@@ -83,17 +83,17 @@ const (
 	encodings = 4 // tries
 )
 
-// normalise encodes the sound as loud as it is asked for: it measures, applies a
+// normalise encodes the audio as loud as it is asked for: it measures, applies a
 // constant gain, holds peaks below the ceiling where the gain would lift them
 // above, measures the MP3, and tries again with what that tells.
-func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	work := steps{report: progress}
 	want := newTarget(*spec.Options.Loudness)
 	source, err := ff.measure(ctx, command{
 		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), stream: spec.Source.stream,
 	}, p.stream(), p.filters(level{}, truePeaks))
 	if err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	if source == nil {
 		s, err := ff.encode(ctx, spec, p, level{}, frames, work.next(0.7))
@@ -104,10 +104,10 @@ func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames 
 	for try := 1; ; try++ {
 		s, err := ff.encode(ctx, spec, p, l, frames, work.next(0.5))
 		if err != nil {
-			return sound{}, err
+			return audio{}, err
 		}
 		if s.levels, err = ff.measureFrames(ctx, frames, truePeaks, spec.timeout(p), work.next(0.2)); err != nil {
-			return sound{}, err
+			return audio{}, err
 		}
 		s.gain = l.gain
 		now := trial{l, s.levels}

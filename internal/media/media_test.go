@@ -204,7 +204,7 @@ func TestTitle(t *testing.T) {
 }
 
 // TestPauses: a track that stops for two seconds is whole, and so is one whose
-// clock and sound drift apart.
+// clock and audio drift apart.
 func TestPauses(t *testing.T) {
 	for _, name := range []string{"pause.mkv", "pause.mp4", "pause.mov", "pause.avi"} {
 		video := filepath.Join(t.TempDir(), name)

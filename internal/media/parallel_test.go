@@ -24,13 +24,13 @@ import (
 // testFrames is a chunk of the tests: five seconds at 44.1 kHz.
 const testFrames = 196
 
-// wave writes sound as mediatest.Music has it into a file.
-func wave(t testing.TB, sound []byte, rate, channels int) string {
+// wave writes PCM, as mediatest.Music makes it, into a file.
+func wave(t testing.TB, pcm []byte, rate, channels int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sound.wav")
 	cmd := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), "-v", "error", "-f", "f32le", "-ar", strconv.Itoa(rate),
 		"-ac", strconv.Itoa(channels), "-i", "pipe:0", "-c:a", "pcm_f32le", path)
-	cmd.Stdin = bytes.NewReader(sound)
+	cmd.Stdin = bytes.NewReader(pcm)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -131,15 +131,15 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// TestParallelLengths: the sound is as long as its source to the sample, and as
+// TestParallelLengths: the audio is as long as its source to the sample, and as
 // long as it is one chunk its frames are those of an encoder that gets it from
 // the decoder.
 func TestParallelLengths(t *testing.T) {
 	const frame, rate = 576, 16000
 	edge := (testFrames + tailFrames) * frame
-	sound := mediatest.Music(rate, 1, float64(2*edge)/rate)
+	pcm := mediatest.Music(rate, 1, float64(2*edge)/rate)
 	for _, samples := range []int{1, 575, 576, 577, 5000, edge - 1, edge, edge + 1, testFrames*2*frame - 1, edge + testFrames*frame + 1} {
-		source := wave(t, sound[:samples*4], rate, 1)
+		source := wave(t, pcm[:samples*4], rate, 1)
 		e := toEncode(t, source, plan{rate: rate, channels: 1, kbps: 32})
 		b, seams := encodeAll(t, e)
 		if s, err := mp3.Read(bytes.NewReader(b)); err != nil || s.Samples != int64(samples) {
@@ -162,7 +162,7 @@ func TestParallelLengths(t *testing.T) {
 	}
 }
 
-// TestParallelNothing: a source without a sample of sound makes an empty file,
+// TestParallelNothing: a source without a sample of audio makes an empty file,
 // and the decoder says why.
 func TestParallelNothing(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "text.wav")
@@ -269,7 +269,7 @@ func TestParallelWithoutSeam(t *testing.T) {
 func TestEncodeLong(t *testing.T) {
 	const rate, samples = 16000, 8000001 // more than six chunks
 	source := filepath.Join(t.TempDir(), "long.wav")
-	mediatest.Sound(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
+	mediatest.Audio(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
 	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
 	info, err := ff.Probe(t.Context(), source)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// Pictures brings the pictures of an MP4 or MOV file whose sound alone is the
+// Pictures brings the pictures of an MP4 or MOV file whose audio alone is the
 // source. An error that is an mp4.Reason says that parts of the file cannot be
 // told or do not pay, so that the whole is needed. Its methods are not called
 // side by side.
@@ -40,7 +40,7 @@ type parts struct {
 	cancel  context.CancelFunc
 }
 
-// fetchParts begins to fetch them beside the sound. nil means that the source has
+// fetchParts begins to fetch them beside the audio. nil means that the source has
 // the pictures, or that none are wanted.
 func (ff FFmpeg) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
 	if spec.Pictures == nil || !spec.Options.Cover.Decodes() {

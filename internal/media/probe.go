@@ -26,13 +26,13 @@ type Info struct {
 	Seconds   float64 // that the container promises for all streams together; 0 for nothing
 	Start     float64 // seconds, the container's smallest time stamp
 	Title     string  // '' for none
-	Tracks    []Track // sound tracks, at least one
+	Tracks    []Track // audio tracks, at least one
 	FFmpeg    string  // version of the ffmpeg that looked
 
 	streams  int     // of any kind
 	stream   bool    // it may be played from a pipe while it grows
 	late     bool    // tags may have come since
-	single   bool    // the file holds no other sound track than the one that is chosen
+	single   bool    // the file holds no other audio track than the one that is chosen
 	cut      bool    // a box of the MP4 is longer than the file
 	last     float64 // see structure
 	video    picture // the first moving picture
@@ -40,7 +40,7 @@ type Info struct {
 	meta     metadata
 }
 
-// alone says that the file was made of a source with these sound tracks, and
+// alone says that the file was made of a source with these audio tracks, and
 // holds but the one with an index.
 func (i Info) alone(all []Track, index int) Info {
 	all = slices.Clone(all)
@@ -49,7 +49,7 @@ func (i Info) alone(all []Track, index int) Info {
 	return i
 }
 
-// Track is one sound track.
+// Track is one audio track.
 type Track struct {
 	Codec      string  // ffmpeg's name, such as "aac"
 	SampleRate int     // Hz, 0 where it could not be told

@@ -89,7 +89,7 @@ func (p plan) fits(info Info, spec EncodeSpec) bool {
 	right, err := newPlan(info, spec.Options)
 	return err == nil && right.track.Codec == p.track.Codec && right.rate == p.rate && right.channels == p.channels &&
 		chunkFrames(right.promised(), right.rate) == chunkFrames(p.promised(), p.rate) &&
-		slices.Equal(right.soundArgs(spec, level{}), p.soundArgs(spec, level{})) &&
+		slices.Equal(right.audioArgs(spec, level{}), p.audioArgs(spec, level{})) &&
 		slices.Equal(right.encoderArgs(), p.encoderArgs())
 }
 
@@ -132,7 +132,7 @@ func (s *speculation) stop() {
 func (l looked) guess() Info {
 	info := Info{Path: l.path, Size: l.bytes, Tracks: slices.Clone(l.tracks), stream: l.stream}
 	if l.mp4 != nil && !l.mp4.Fragmented {
-		for _, t := range l.mp4.Sounds() {
+		for _, t := range l.mp4.AudioTracks() {
 			tr := Track{Codec: mp4Codec(t), SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Enabled, id: t.ID}
 			tr.promise(l.mp4, 0)
 			info.Tracks = append(info.Tracks, tr)
@@ -144,7 +144,7 @@ func (l looked) guess() Info {
 	return info
 }
 
-// mp4Codec is ffmpeg's name of the most frequent codecs of sound, else ”.
+// mp4Codec is ffmpeg's name of the most frequent codecs of audio, else ”.
 func mp4Codec(t *mp4.Track) string {
 	switch t.Codec {
 	case "mp4a":

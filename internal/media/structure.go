@@ -17,12 +17,12 @@ type structure struct {
 	known  bool       // some container's signature was found
 	size   int64      // bytes that the file ought to have; 0 where it does not say
 	mp4    *mp4.Movie // of MP4, MOV and their kin
-	tracks []Track    // of sound in a Matroska file, as far as it tells
+	tracks []Track    // of audio in a Matroska file, as far as it tells
 	open   bool       // an Ogg file without its last page: its length is only what is there
 	last   float64    // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 
 	streams bool // it can be played from a pipe and sounds the same
-	late    bool // what is told beside the sound, such as tags, may stand behind it
+	late    bool // what is told beside the audio, such as tags, may stand behind it
 }
 
 // inspect reads the outermost layer of the size bytes in r.

@@ -75,7 +75,7 @@ func (ff FFmpeg) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.C
 	if len(all) == 0 || spec.Options.Chapters == conversion.ChaptersDrop {
 		return nil, nil
 	}
-	begins, err := ff.soundBegins(ctx, spec.Source, p)
+	begins, err := ff.audioStart(ctx, spec.Source, p)
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +113,9 @@ func milliseconds(seconds float64) time.Duration {
 	return time.Duration(math.Round(min(seconds, maxTime)*1000)) * time.Millisecond
 }
 
-// soundBegins is when the first sound is heard, in seconds on a player's clock.
+// audioStart is when the first audio is heard, in seconds on a player's clock.
 // The MP3 begins with it: silence before it is not added.
-func (ff FFmpeg) soundBegins(ctx context.Context, info Info, p plan) (float64, error) {
+func (ff FFmpeg) audioStart(ctx context.Context, info Info, p plan) (float64, error) {
 	if p.track.Exact {
 		return p.track.Start, nil
 	}
@@ -123,7 +123,7 @@ func (ff FFmpeg) soundBegins(ctx context.Context, info Info, p plan) (float64, e
 	if _, err := d.run(ctx, ff, info, []string{"-map", p.stream(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
-	return max(0, d.sound().start-p.clock), nil
+	return max(0, d.track().start-p.clock), nil
 }
 
 // assemble writes the target anew: the tag, then what the file of frames holds.

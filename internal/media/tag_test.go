@@ -234,7 +234,7 @@ func TestChapters(t *testing.T) {
 				args = append(args, strings.Fields(tt.args)...)
 			}
 			ffmpeg(t, dir, append(args, source)...)
-			if tt.name == "list alone.mp4" { // the sound does not refer to the text track any more
+			if tt.name == "list alone.mp4" { // the audio does not refer to the text track any more
 				replace(t, source, "tref", "skip")
 			}
 			made, target := makeTag(t, source, tt.options)

@@ -111,16 +111,16 @@ func (b *simulatedBody) Close() error {
 	return nil
 }
 
-// video is the plan of so many seconds with sound of 128 kbit/s and pictures of
-// so many Mbit/s, a run of sound each every seconds.
+// video is the plan of so many seconds with audio of 128 kbit/s and pictures of
+// so many Mbit/s, a run of audio each every seconds.
 func video(seconds, mbit, every float64) (mp4.Plan, int64) {
 	var p mp4.Plan
 	offset := int64(1000)
-	sound, picture := int64(16000*every), int64(mbit*1e6/8*every)
+	audio, picture := int64(16000*every), int64(mbit*1e6/8*every)
 	for range int(seconds / every) {
-		p.Extents = append(p.Extents, mp4.Extent{Offset: offset, Size: sound})
-		p.Bytes += sound
-		offset += sound + picture
+		p.Extents = append(p.Extents, mp4.Extent{Offset: offset, Size: audio})
+		p.Bytes += audio
+		offset += audio + picture
 	}
 	return p, offset
 }
@@ -176,7 +176,7 @@ func TestPlanner(t *testing.T) {
 					sparse, fs := simulate(t, s, p, Sparse)
 					plain, _ := simulate(t, s, p, Plain)
 					auto, f := simulate(t, s, p, Auto)
-					t.Logf("sparse %.3f s (%d requests), plain %.3f s, auto %.3f s (%s, %s, %d requests, %.2f × sound)", sparse, fs.Requests, plain, auto, f.Path, f.Reason, f.Requests, float64(f.Bytes)/float64(p.Bytes))
+					t.Logf("sparse %.3f s (%d requests), plain %.3f s, auto %.3f s (%s, %s, %d requests, %.2f × audio)", sparse, fs.Requests, plain, auto, f.Path, f.Reason, f.Requests, float64(f.Bytes)/float64(p.Bytes))
 					learning := 0.0 // what it costs to find out that requests are dear
 					if name == "slow requests" {
 						learning = 0.12

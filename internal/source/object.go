@@ -41,7 +41,7 @@ type Options struct {
 	Retrying func(err error)   // called before a further try; may be nil
 }
 
-// Mode is how a track's sound is read.
+// Mode is how a track's audio is read.
 type Mode int
 
 // Modes.
@@ -56,8 +56,8 @@ const (
 	defaultConnections = 32
 	maxConnections     = 64
 	maxRange           = 1 << 20   // bytes of one request
-	maxSound           = 512 << 10 // of them the sound's
-	maxAhead           = 32 << 20  // bytes of sound asked for or held that nobody has taken
+	maxWanted          = 512 << 10 // of them that are wanted
+	maxAhead           = 32 << 20  // bytes of audio asked for or held that nobody has taken
 	maxParts           = 1024      // in which they come
 )
 
@@ -168,7 +168,7 @@ type Figures struct {
 	Bytes    int64  // of answers' bodies
 	Requests int64
 	Retries  int64
-	Sound    int64 // bytes of the track; 0 for a whole object
+	Audio    int64 // bytes of the track; 0 for a whole object
 	Index    int64 // bytes of the moov box; 0 without one
 }
 
@@ -177,7 +177,7 @@ type Path string
 
 // Paths.
 const (
-	PathSparse Path = "sparse" // only the sound, and small gaps within a twentieth of it
+	PathSparse Path = "sparse" // only the audio, and small gaps within a twentieth of it
 	PathMixed  Path = "mixed"  // partly plain, or with larger gaps
 	PathPlain  Path = "plain"  // one long answer
 	PathWhole  Path = "whole"  // all of the object, to be handed on
@@ -186,7 +186,7 @@ const (
 // Reasons why a path was taken, beside those of package mp4.
 const (
 	ReasonForced = "forced"     // by Options.Mode
-	ReasonBytes  = "less_bytes" // the sound alone comes sooner
+	ReasonBytes  = "less_bytes" // the audio alone comes sooner
 	ReasonDense  = "dense"      // one long answer comes sooner
 	ReasonMixed  = "in_between"
 	ReasonHeld   = "held"  // it came with the index
@@ -199,7 +199,7 @@ type counters struct {
 	mu     sync.Mutex
 	path   Path
 	reason string
-	sound  int64
+	audio  int64
 }
 
 // Figures tells what was read so far.
@@ -208,7 +208,7 @@ func (s *Object) Figures() Figures {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return Figures{
-		Path: f.path, Reason: f.reason, Sound: f.sound, Index: s.found.moov.End - s.found.moov.Start,
+		Path: f.path, Reason: f.reason, Audio: f.audio, Index: s.found.moov.End - s.found.moov.Start,
 		Bytes: f.bytes.Load(), Requests: f.requests.Load(), Retries: f.retries.Load(),
 	}
 }

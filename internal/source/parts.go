@@ -13,7 +13,7 @@ import (
 )
 
 // partConnections is how many requests for parts run beside those for the
-// sound. What they hold is at most as many times maxSound.
+// audio. What they hold is at most as many times maxWanted.
 const partConnections = 8
 
 // Parts is a local file of the object's size that has parts of it at their own
@@ -83,7 +83,7 @@ func (p *Parts) Fetch(ctx context.Context, extents []mp4.Extent) error {
 }
 
 func (p *Parts) fetch(ctx context.Context, part group) error {
-	b := make([]byte, part.sound)
+	b := make([]byte, part.wanted)
 	if err := p.s.gather(ctx, b, part.extents); err != nil {
 		return err
 	}

@@ -36,9 +36,9 @@ type part struct {
 	cost  int64 // of the budget
 }
 
-// Sound streams a sound track as a file of its own. The error is an
+// Audio streams an audio track as a file of its own. The error is an
 // mp4.Reason where the object has to be read as a whole; see Whole.
-func (s *Object) Sound(ctx context.Context, t *mp4.Track) (*Stream, error) {
+func (s *Object) Audio(ctx context.Context, t *mp4.Track) (*Stream, error) {
 	chapters, err := s.chapters(ctx)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (s *Object) Sound(ctx context.Context, t *mp4.Track) (*Stream, error) {
 		return nil, err
 	}
 	s.figures.mu.Lock()
-	s.figures.sound = p.Bytes
+	s.figures.audio = p.Bytes
 	s.figures.mu.Unlock()
 	return s.start(ctx, s.held(p), s.o.Mode), nil
 }

@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// seeds adds whole files without their pictures and sound.
+// seeds adds whole files without their pictures and audio.
 func seeds(f *testing.F) {
 	dir := f.TempDir()
 	for name, args := range map[string][]string{
@@ -76,7 +76,7 @@ func FuzzPlan(f *testing.F) {
 				break
 			}
 		}
-		for i, track := range m.Sounds() {
+		for i, track := range m.AudioTracks() {
 			if track.Seconds < 0 || i > 3 {
 				break
 			}
@@ -121,10 +121,10 @@ func again(t *testing.T, p mp4.Plan) {
 	t.Helper()
 	size := int64(len(p.Header)) + p.Bytes
 	m, err := mp4.Read(padded(p.Header), size)
-	if err != nil || m.End != size || len(m.Sounds()) != 1 {
-		t.Fatalf("own file: %v, ends at %d of %d, %d tracks", err, m.End, size, len(m.Sounds()))
+	if err != nil || m.End != size || len(m.AudioTracks()) != 1 {
+		t.Fatalf("own file: %v, ends at %d of %d, %d tracks", err, m.End, size, len(m.AudioTracks()))
 	}
-	q, err := m.Plan(m.Sounds()[0], nil)
+	q, err := m.Plan(m.AudioTracks()[0], nil)
 	if err != nil {
 		t.Fatalf("own file: %v", err)
 	}

@@ -80,16 +80,16 @@ func Parse(r io.ReaderAt, size int64, ftyp, moov Box) (*Movie, error) {
 	return m, nil
 }
 
-// Sounds returns the sound tracks in the order of the file, as a demuxer
+// AudioTracks returns the audio tracks in the order of the file, as a demuxer
 // numbers them.
-func (m *Movie) Sounds() []*Track {
-	var sounds []*Track
+func (m *Movie) AudioTracks() []*Track {
+	var audio []*Track
 	for _, t := range m.Tracks {
 		if t.Handler == "soun" {
-			sounds = append(sounds, t)
+			audio = append(audio, t)
 		}
 	}
-	return sounds
+	return audio
 }
 
 // Streams reports whether the file can be played without going back in it.
