@@ -33,7 +33,7 @@ type fetched struct {
 func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	object, err := source.Open(ctx, source.Options{
 		Request: w.sourceRequest, Size: w.SourceSize, ETag: w.SourceETag, HTTP: w.http, Patience: w.patience,
-		Moved: func(n int64) {
+		Received: func(n int64) {
 			w.reports.update(func(p *conversion.Progress) { p.BytesRead += n })
 		},
 		Retrying: func(err error) {

@@ -33,11 +33,11 @@ type Options struct {
 	Mode    Mode
 	// Connections is how many requests run side by side, 1–64; 32 where 0.
 	Connections int
-	// Patience is for how long nothing may move; 5 min where 0.
+	// Patience is for how long no byte may come in; 5 min where 0.
 	Patience time.Duration
-	// Stall is how long one connection may move no byte; 1 min where 0.
+	// Stall is for how long no byte may come in on one connection; 1 min where 0.
 	Stall    time.Duration
-	Moved    func(bytes int64) // called for all that is read; may be nil
+	Received func(bytes int64) // called for all that is read; may be nil
 	Retrying func(err error)   // called before a further try; may be nil
 }
 
@@ -69,8 +69,8 @@ type Object struct {
 	request *http.Request
 	renewed int // how often
 
-	etag  atomic.Pointer[string] // with quotes; nil until known
-	moved atomic.Int64           // when a byte last came in, in ns since 1970
+	etag     atomic.Pointer[string] // with quotes; nil until known
+	lastByte atomic.Int64           // when a byte last came in, in ns since 1970
 
 	index   pieces
 	found   found
@@ -91,8 +91,8 @@ func newObject(o Options) (*Object, error) {
 	if o.Stall <= 0 {
 		o.Stall = time.Minute
 	}
-	if o.Moved == nil {
-		o.Moved = func(int64) {}
+	if o.Received == nil {
+		o.Received = func(int64) {}
 	}
 	if o.Retrying == nil {
 		o.Retrying = func(error) {}

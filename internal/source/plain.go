@@ -16,7 +16,7 @@ const (
 // plain reads one long answer with all of the rest, throwing away what is
 // between, until many small ones are better.
 func (r *reader) plain(ctx context.Context) error {
-	return r.s.persist(ctx, func() (bool, error) {
+	return r.s.retry(ctx, func() (bool, error) {
 		if len(r.rest.extents) == 0 {
 			return false, nil
 		}
