@@ -123,9 +123,9 @@ func (w *worker) sourceRequest(ctx context.Context, refused bool) (*http.Request
 	return newRequest(ctx, r, nil)
 }
 
-// figures adds how the source was read to what is known of it.
-func (f *fetched) figures(s *conversion.Source) {
-	g := f.object.Figures()
+// addStats adds how the source was read.
+func (f *fetched) addStats(s *conversion.Source) {
+	g := f.object.Stats()
 	s.Read, s.ReadReason, s.ReadBytes, s.Requests = string(g.Path), g.Reason, g.Bytes, g.Requests
 }
 

@@ -204,7 +204,7 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 		return media.Encoded{}, err
 	}
 	encoded.Source.Size = w.SourceSize
-	f.figures(&encoded.Source)
+	f.addStats(&encoded.Source)
 	phase(conversion.PhaseStoring)
 	if err := w.upload(ctx, target, encoded.MP3.Size, encoded.MD5); err != nil {
 		return media.Encoded{}, err

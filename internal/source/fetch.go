@@ -41,7 +41,7 @@ func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
 	if etag := s.etag.Load(); etag != nil {
 		req.Header.Set("If-Match", *etag)
 	}
-	s.figures.requests.Add(1)
+	s.stats.requests.Add(1)
 	sent := time.Now()
 	resp, err := s.o.HTTP.Do(req) //nolint:bodyclose // answer.Close does
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
 		a.Close()
 		return nil, err
 	}
-	s.link.answered(time.Since(sent))
+	s.link.noteLatency(time.Since(sent))
 	a.idle.Reset(s.o.Stall)
 	return a, nil
 }
@@ -103,7 +103,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	a.left -= int64(n)
 	if n > 0 {
 		a.s.lastByte.Store(time.Now().UnixNano())
-		a.s.figures.bytes.Add(int64(n))
+		a.s.stats.bytes.Add(int64(n))
 		a.s.o.Received(int64(n))
 	}
 	if errors.Is(err, io.EOF) && a.left > 0 {
@@ -181,7 +181,7 @@ func (s *Object) retry(ctx context.Context, try func() (progressed bool, err err
 		if time.Since(since) > s.o.Patience {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		s.figures.retries.Add(1)
+		s.stats.retries.Add(1)
 		s.o.Retrying(err)
 		t := time.NewTimer(pause/2 + rand.N(pause))
 		select {

@@ -72,10 +72,10 @@ type Object struct {
 	etag     atomic.Pointer[string] // with quotes; nil until known
 	lastByte atomic.Int64           // when a byte last came in, in ns since 1970
 
-	index   pieces
-	found   found
-	figures counters
-	link    link
+	index pieces
+	found found
+	stats counters
+	link  link
 }
 
 func newObject(o Options) (*Object, error) {
@@ -161,8 +161,8 @@ type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }
 
-// Figures tell what was read.
-type Figures struct {
+// Stats are the figures of what was read.
+type Stats struct {
 	Path     Path
 	Reason   string // why that path, a stable word
 	Bytes    int64  // of answers' bodies
@@ -202,12 +202,12 @@ type counters struct {
 	audio  int64
 }
 
-// Figures tells what was read so far.
-func (s *Object) Figures() Figures {
-	f := &s.figures
+// Stats returns the figures of what was read so far.
+func (s *Object) Stats() Stats {
+	f := &s.stats
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return Figures{
+	return Stats{
 		Path: f.path, Reason: f.reason, Audio: f.audio, Index: s.found.moov.End - s.found.moov.Start,
 		Bytes: f.bytes.Load(), Requests: f.requests.Load(), Retries: f.retries.Load(),
 	}

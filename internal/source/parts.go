@@ -47,7 +47,7 @@ func (s *Object) Parts(ctx context.Context, file *os.File) (*Parts, error) {
 // are there if they are small.
 func (p *Parts) data(ctx context.Context) error {
 	at, size := p.s.found.moov.End, p.s.o.Size
-	for range maxHops {
+	for range maxBoxes {
 		if at >= size {
 			return nil
 		}

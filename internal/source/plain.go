@@ -111,7 +111,7 @@ func (l *long) measured() bool {
 		return m.bytes >= longBytes && m.seconds >= longTime
 	})
 	if ends && !m.spoilt {
-		l.r.s.link.long(m)
+		l.r.s.link.noteLong(m)
 	}
 	return ends
 }

@@ -76,7 +76,7 @@ const (
 
 // choose finds the quickest way for what is left. Where it makes little
 // difference few bytes are read, and if not that, few requests are made.
-func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
+func (r *rest) choose(e estimate, mode Mode, current *choice) choice {
 	const (
 		readGaps  = 1.1   // how much quicker than without has to be what reads gaps
 		readAll   = 1.25  // what reads more of them than of anything else
@@ -88,7 +88,7 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 	var best choice
 	least := math.Inf(1)
 	consider := func(c choice, seconds, worth float64) {
-		if under != nil && c.plain != under.plain {
+		if current != nil && c.plain != current.plain {
 			seconds += restart + restarts*e.latency
 		}
 		if seconds*worth < least {
@@ -102,11 +102,11 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 		return best
 	}
 	requests, bytes := r.requests(), r.wanted
-	leaving := under != nil && under.plain
+	leaving := current != nil && current.plain
 	for c := range len(r.gaps.count) {
 		requests -= r.gaps.count[c]
 		bytes += r.gaps.bytes[c]
-		side := e.side
+		parallel := e.parallel
 		now := choice{gap: 1 << min(c, 62), frugal: bytes-r.wanted <= r.wanted/smallPart}
 		worth := 1.0
 		switch {
@@ -115,7 +115,7 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 		case bytes > r.span()/2:
 			worth = readAll
 			if leaving && best.plain && !e.tried && e.latency > near && r.span() > largeRest {
-				side = fastestRate // worth a try
+				parallel = fastestRate // worth a try
 			}
 		case !now.frugal:
 			worth = readGaps
@@ -124,7 +124,7 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 			worth *= leaveLong
 		}
 		n := max(requests, bytes/maxRange+1)
-		consider(now, float64(n)*e.request+float64(bytes)/side, worth)
+		consider(now, float64(n)*e.request+float64(bytes)/parallel, worth)
 	}
 	return best
 }

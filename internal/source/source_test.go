@@ -89,7 +89,7 @@ func (s *store) options(mode source.Mode) source.Options {
 }
 
 // audio reads the audio track with a number.
-func audio(t *testing.T, o source.Options, track int) (b []byte, st *source.Stream, f source.Figures, err error) {
+func audio(t *testing.T, o source.Options, track int) (b []byte, st *source.Stream, f source.Stats, err error) {
 	t.Helper()
 	object, err := source.Open(t.Context(), o)
 	if err != nil {
@@ -105,7 +105,7 @@ func audio(t *testing.T, o source.Options, track int) (b []byte, st *source.Stre
 	}
 	defer st.Close()
 	b, err = io.ReadAll(st)
-	return b, st, object.Figures(), err
+	return b, st, object.Stats(), err
 }
 
 func load(t *testing.T, path string) []byte {
@@ -343,7 +343,7 @@ func TestWhole(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(s.content))
 		}
 		st.Close()
-		if f := o.Figures(); f.Path != source.PathWhole || f.Reason != reason {
+		if f := o.Stats(); f.Path != source.PathWhole || f.Reason != reason {
 			t.Errorf("%s: %+v, want the reason %q", name, f, reason)
 		}
 	}
@@ -395,9 +395,9 @@ func TestParts(t *testing.T) {
 				t.Errorf("%s: other bytes at %+v", name, e)
 			}
 		}
-		figures := o.Figures()
-		if n := s.bytes.Load(); figures.Bytes != n || n > size/2 || figures.Requests != s.requests.Load() {
-			t.Errorf("%s: says %d bytes in %d requests, the store %d in %d of %d", name, figures.Bytes, figures.Requests, n, s.requests.Load(), size)
+		stats := o.Stats()
+		if n := s.bytes.Load(); stats.Bytes != n || n > size/2 || stats.Requests != s.requests.Load() {
+			t.Errorf("%s: says %d bytes in %d requests, the store %d in %d of %d", name, stats.Bytes, stats.Requests, n, s.requests.Load(), size)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (r *reader) sparse(ctx context.Context) error {
 			}
 			r.widen(2 * r.flight)
 		}
-		g := r.rest.next(r.under.gap)
+		g := r.rest.next(r.current.gap)
 		select {
 		case r.slots <- struct{}{}:
 		case <-ctx.Done():
@@ -92,7 +92,7 @@ func (r *reader) measured() bool {
 		return m.requests >= 2*r.flight || m.bytes >= manyBytes
 	})
 	if ends && !m.spoilt {
-		r.s.link.many(m, r.flight)
+		r.s.link.noteParallel(m, r.flight)
 	}
 	return ends
 }
