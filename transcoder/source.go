@@ -68,7 +68,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 }
 
 // Among implements media.Growing.
-func (f *fetched) Among() (tracks []media.Track, index int) { return f.tracks, f.index }
+func (f *fetched) SourceTracks() (tracks []media.Track, index int) { return f.tracks, f.index }
 
 // close ends the fetching and waits for it.
 func (f *fetched) close() {

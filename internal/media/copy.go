@@ -125,7 +125,7 @@ func (ff FFmpeg) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw s
 	c := command{
 		path: spec.Source.Path,
 		args: []string{
-			"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
+			"-map", p.streamSpecifier(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
 			"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
 			"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "0", "-f", "mp3", "file:" + raw,
 		},

@@ -265,7 +265,7 @@ func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l leve
 // encoder.
 func (p plan) command(spec EncodeSpec, l level) command {
 	return command{path: spec.Source.Path, args: p.audioArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
-		stream: spec.Source.stream}
+		mayPipe: spec.Source.mayPipe}
 }
 
 // runFrames makes the frames of what c decodes: with one encoder, or with several
@@ -289,7 +289,7 @@ func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c comma
 // audioArgs are ffmpeg's arguments behind the source for the audio to encode.
 func (p plan) audioArgs(spec EncodeSpec, l level) []string {
 	return append([]string{
-		"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
+		"-map", p.streamSpecifier(), "-map_metadata", "-1", "-map_chapters", "-1",
 		"-filter_threads", "1", "-af", p.filters(l, samplePeaks),
 	}, p.limits(spec)...)
 }

@@ -43,7 +43,7 @@ const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/
 type command struct {
 	path     string   // the source; where stdin is, any file in the folder to work in
 	stdin    *os.File // the source where not nil
-	stream   bool     // the source may come through a pipe while it grows
+	mayPipe  bool     // the source may come through a pipe while it grows
 	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
 	formats  string   // that may be tried; those of formats.go where ''
@@ -72,7 +72,7 @@ func (ff FFmpeg) run(ctx context.Context, c command) (outcome, error) {
 		defer cancel()
 		return ff.start(ctx, c)
 	}
-	if !c.stream {
+	if !c.mayPipe {
 		if err := ff.Source.Whole(ctx); err != nil {
 			return outcome{}, fmt.Errorf("read the source: %w", err)
 		}

@@ -152,7 +152,7 @@ func (d *demuxed) track() *packets {
 // container promises a length. ffmpeg refuses video whose size is known to the
 // decoder alone.
 func (ff FFmpeg) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
-	only := []string{"-map", p.stream()}
+	only := []string{"-map", p.streamSpecifier()}
 	if p.track.Exact {
 		d := &demuxed{clock: p.clock, from: p.start, to: p.until()}
 		_, err := d.run(ctx, ff, info, only)

@@ -90,8 +90,8 @@ func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames 
 	work := steps{report: progress}
 	want := newTarget(*spec.Options.Loudness)
 	source, err := ff.measure(ctx, command{
-		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), stream: spec.Source.stream,
-	}, p.stream(), p.filters(level{}, truePeaks))
+		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), mayPipe: spec.Source.mayPipe,
+	}, p.streamSpecifier(), p.filters(level{}, truePeaks))
 	if err != nil {
 		return audio{}, err
 	}

@@ -36,8 +36,8 @@ type plan struct {
 	notes    []conversion.Note
 }
 
-// stream names the track to ffmpeg.
-func (p plan) stream() string {
+// streamSpecifier names the track to ffmpeg.
+func (p plan) streamSpecifier() string {
 	if p.alone {
 		return "0:a:0"
 	}

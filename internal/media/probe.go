@@ -30,7 +30,7 @@ type Info struct {
 	FFmpeg    string  // version of the ffmpeg that looked
 
 	streams  int     // of any kind
-	stream   bool    // it may be played from a pipe while it grows
+	mayPipe  bool    // it may be played from a pipe while it grows
 	late     bool    // tags may have come since
 	single   bool    // the file holds no other audio track than the one that is chosen
 	cut      bool    // a box of the MP4 is longer than the file
@@ -40,9 +40,9 @@ type Info struct {
 	meta     metadata
 }
 
-// alone says that the file was made of a source with these audio tracks, and
-// holds but the one with an index.
-func (i Info) alone(all []Track, index int) Info {
+// extracted returns what is known of a file that holds only the track with the
+// index: it lists all tracks of the source that the file was extracted from.
+func (i Info) extracted(all []Track, index int) Info {
 	all = slices.Clone(all)
 	all[index] = i.Tracks[0]
 	i.Tracks, i.single = all, true
@@ -81,11 +81,11 @@ func (ff FFmpeg) Probe(ctx context.Context, path string) (Info, error) {
 // looked is a local file whose outermost layer is known.
 type looked struct {
 	structure
-	path   string
-	bytes  int64 // it has, or will have
-	stream bool  // it may be played from a pipe while it grows
-	among  []Track
-	index  int // of its track among those; see Growing
+	path         string
+	bytes        int64 // it has, or will have
+	mayPipe      bool  // it may be played from a pipe while it grows
+	sourceTracks []Track
+	index        int // of its track in them; see Growing
 }
 
 // look reads the outermost layer of a file.
@@ -103,13 +103,13 @@ func (ff FFmpeg) look(path string) (looked, error) {
 	l := looked{path: path, bytes: stat.Size()}
 	if ff.Source != nil {
 		source, l.bytes = ff.Source, ff.Source.Size()
-		l.among, l.index = ff.Source.Among()
+		l.sourceTracks, l.index = ff.Source.SourceTracks()
 	}
 	if l.bytes == 0 {
 		return looked{}, refuse(conversion.CodeEmpty, "The file is empty.")
 	}
 	l.structure, err = inspect(source, l.bytes)
-	l.stream = l.streams && ff.Source != nil && !ff.Source.Seek()
+	l.mayPipe = l.streamable && ff.Source != nil && !ff.Source.Seek()
 	return l, err
 }
 
@@ -127,7 +127,7 @@ func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 	meta := head{limit: maxMetadata}
 	o, err := ff.run(ctx, command{
 		path:    l.path,
-		stream:  l.stream,
+		mayPipe: l.mayPipe,
 		input:   []string{"-t", "0"},
 		args:    describing("0:a?", "pipe:1"),
 		stdout:  &meta,
@@ -147,8 +147,8 @@ func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 // info is what ffmpeg said of the file, without the tags and chapters.
 func (l looked) info(o outcome) (Info, error) {
 	info := parseDump(o.stderr)
-	info.Path, info.Size, info.last, info.stream = l.path, l.bytes, l.last, l.stream
-	info.late = l.stream && l.late
+	info.Path, info.Size, info.last, info.mayPipe = l.path, l.bytes, l.last, l.mayPipe
+	info.late = l.mayPipe && l.late
 	info.cut = l.mp4 != nil && l.mp4.End > info.Size
 	if l.open {
 		info.Seconds = 0
@@ -163,8 +163,8 @@ func (l looked) info(o outcome) (Info, error) {
 			tr.promise(l.mp4, info.Start)
 		}
 	}
-	if l.among != nil {
-		info = info.alone(l.among, l.index)
+	if l.sourceTracks != nil {
+		info = info.extracted(l.sourceTracks, l.index)
 	}
 	return info, nil
 }

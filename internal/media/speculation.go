@@ -69,7 +69,7 @@ func (ff FFmpeg) speculate(ctx context.Context, l looked, spec EncodeSpec, progr
 		}
 	}
 	c := p.command(spec, level{})
-	c.args = append(describing(p.stream(), "file:"+s.tags, p.limits(spec)...), c.args...)
+	c.args = append(describing(p.streamSpecifier(), "file:"+s.tags, p.limits(spec)...), c.args...)
 	c.described = say
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.ended.Go(func() {
@@ -130,7 +130,7 @@ func (s *speculation) stop() {
 // guess is what ffmpeg will probably find, as far as a plan needs that: no tracks
 // where there is nothing to go by.
 func (l looked) guess() Info {
-	info := Info{Path: l.path, Size: l.bytes, Tracks: slices.Clone(l.tracks), stream: l.stream}
+	info := Info{Path: l.path, Size: l.bytes, Tracks: slices.Clone(l.tracks), mayPipe: l.mayPipe}
 	if l.mp4 != nil && !l.mp4.Fragmented {
 		for _, t := range l.mp4.AudioTracks() {
 			tr := Track{Codec: mp4Codec(t), SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Enabled, id: t.ID}
@@ -138,8 +138,8 @@ func (l looked) guess() Info {
 			info.Tracks = append(info.Tracks, tr)
 		}
 	}
-	if l.among != nil && len(info.Tracks) == 1 {
-		info = info.alone(l.among, l.index)
+	if l.sourceTracks != nil && len(info.Tracks) == 1 {
+		info = info.extracted(l.sourceTracks, l.index)
 	}
 	return info
 }

@@ -120,7 +120,7 @@ func (ff FFmpeg) audioStart(ctx context.Context, info Info, p plan) (float64, er
 		return p.track.Start, nil
 	}
 	d := &demuxed{}
-	if _, err := d.run(ctx, ff, info, []string{"-map", p.stream(), "-frames:a", "1"}); err != nil {
+	if _, err := d.run(ctx, ff, info, []string{"-map", p.streamSpecifier(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
 	return max(0, d.track().start-p.clock), nil
