@@ -122,11 +122,11 @@ func newGetCommand() *cobra.Command {
 			if cv.MP3 == nil {
 				return fmt.Errorf("the conversion is %s: there is no MP3", cv.State)
 			}
-			s, err := openShelf(out)
+			d, err := openOutputDir(out)
 			if err != nil {
 				return err
 			}
-			path, err := s.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
+			path, err := d.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
 			if err == nil {
 				cmd.PrintErrln("Saved as " + path)
 			}
