@@ -15,7 +15,7 @@
 // track is not the first to begin, a second track, one byte of no known codec,
 // holds that moment.
 //
-// # Strangers
+// # Untrusted files
 //
 // A source is whatever somebody uploaded. Every table is checked against the
 // size of its box, nothing is allocated on the word of a count, and whatever is

@@ -51,7 +51,7 @@ func (p padded) ReadAt(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
-// FuzzPlan reads indexes by strangers. A plan stays within the file, and the
+// FuzzPlan reads untrusted indexes. A plan stays within the file, and the
 // track's own file has a plan of the same bytes.
 func FuzzPlan(f *testing.F) {
 	seeds(f)
