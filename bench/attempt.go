@@ -35,7 +35,7 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 		return 0, conversion.Source{}, err
 	}
 	base := "http://" + listener.Addr().String()
-	d := newDesk(attempt.Assignment{
+	d := newStubDispatcher(attempt.Assignment{
 		ConversionID: "bench", Attempt: 1, Class: conversion.CPU, Filename: "bench.mp4",
 		Source:     attempt.Request{Method: http.MethodGet, URL: s.url},
 		SourceETag: s.etag, SourceSize: s.size,

@@ -129,9 +129,9 @@ func TestComputed(t *testing.T) {
 }
 
 // The stand-in speaks what transcoders speak.
-func TestDesk(t *testing.T) {
+func TestStubDispatcher(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.mp3")
-	d := newDesk(attempt.Assignment{ConversionID: "bench", SourceSize: 7}, path)
+	d := newStubDispatcher(attempt.Assignment{ConversionID: "bench", SourceSize: 7}, path)
 	server := httptest.NewServer(d)
 	defer server.Close()
 	c := attempt.Client{BaseURL: server.URL, ConversionID: "bench", Token: "t"}

@@ -64,11 +64,11 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// free is what a reader may take beyond the sound and the index.
+// free is what a reader may take beyond the audio and the index.
 const free = 128 << 10
 
-// bytesOverAudio returns how many times the sound's bytes are read, at worst,
-// of the MP4s whose sound is read alone. The others, which come sooner another
+// bytesOverAudio returns how many times the audio's bytes are read, at worst,
+// of the MP4s whose audio is read alone. The others, which come sooner another
 // way, are named. Behind a slow link they are few.
 func bytesOverAudio(ctx context.Context, l *lab) (results.Figure, error) {
 	where, err := l.place("200m")

@@ -7,12 +7,12 @@ import (
 	"tonearm/bench/results"
 )
 
-// oneHour measures an hour of sound on two workers against one. The source
+// oneHour measures an hour of audio on two workers against one. The source
 // takes next to no time to read.
 func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
 	const hour = 3600
 	where, s, err := l.stored(ctx, "loopback", video{"one hour", hour,
-		func(ctx context.Context, l *lab, seconds int) (string, error) { return l.inputs.Sound(ctx, seconds) }})
+		func(ctx context.Context, l *lab, seconds int) (string, error) { return l.inputs.Audio(ctx, seconds) }})
 	if err != nil {
 		return results.Figure{}, err
 	}

@@ -30,7 +30,7 @@ func videos() []video {
 	return all
 }
 
-// others are videos in containers that keep no index of their sound.
+// others are videos in containers that keep no index of their audio.
 func others() []video {
 	return []video{
 		{"8m_webm", 120, func(ctx context.Context, l *lab, seconds int) (string, error) { return l.inputs.WebM(ctx, seconds, 8) }},

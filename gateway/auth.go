@@ -63,8 +63,8 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 	return user, err
 }
 
-// either accepts both, for the plain forms.
-func (g *Gateway) either(r *http.Request) (account.User, error) {
+// bearerOrBasic accepts both, for the plain forms.
+func (g *Gateway) bearerOrBasic(r *http.Request) (account.User, error) {
 	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		return g.bearer(r)
 	}

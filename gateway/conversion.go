@@ -44,41 +44,41 @@ func describe(c conversion.Conversion) api.Conversion {
 	return a
 }
 
-// mine returns conversion.ErrNotFound for what is not the user's, so that it
+// checkOwner returns conversion.ErrNotFound for what is not the user's, so that it
 // cannot be told from what does not exist.
-func mine(c conversion.Conversion, user account.User) error {
+func checkOwner(c conversion.Conversion, user account.User) error {
 	if c.OwnerID != user.ID || c.State == conversion.Deleted {
 		return conversion.ErrNotFound
 	}
 	return nil
 }
 
-// known reports whether s can be an id at all; anything else need not reach a
+// isID reports whether s can be an id at all; anything else need not reach a
 // store.
-func known(s string) bool {
+func isID(s string) bool {
 	return len(s) == 36 && uuid.Validate(s) == nil
 }
 
 // owned returns the user's conversion.
 func (g *Gateway) owned(ctx context.Context, user account.User, id string) (conversion.Conversion, error) {
-	if !known(id) {
+	if !isID(id) {
 		return conversion.Conversion{}, conversion.ErrNotFound
 	}
 	c, err := g.o.Records.ByID(ctx, id)
 	if err != nil {
 		return c, err
 	}
-	return c, mine(c, user)
+	return c, checkOwner(c, user)
 }
 
 // transition applies change to the user's conversion.
 func (g *Gateway) transition(ctx context.Context, user account.User, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
-	if !known(id) {
+	if !isID(id) {
 		return conversion.Conversion{}, conversion.ErrNotFound
 	}
 	var before conversion.State
 	c, err := g.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
-		if err := mine(*c, user); err != nil {
+		if err := checkOwner(*c, user); err != nil {
 			return err
 		}
 		before = c.State
@@ -138,7 +138,7 @@ func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*co
 // behind a wake-up that is lost stands a slow poll.
 func (g *Gateway) await(ctx context.Context, user account.User, id string, enough func(conversion.Conversion) bool, wait time.Duration) (conversion.Conversion, error) {
 	var changed <-chan struct{}
-	if wait > 0 && known(id) {
+	if wait > 0 && isID(id) {
 		var cancel func()
 		if changed, cancel = g.subscribe(ctx, id); cancel != nil {
 			defer cancel()
@@ -213,7 +213,7 @@ func (g *Gateway) list(ctx context.Context, user account.User, in *listInput) (*
 // page returns one page of the user's conversions and the cursor of the next.
 func (g *Gateway) page(ctx context.Context, user account.User, in PageInput, states []conversion.State) ([]conversion.Conversion, string, error) {
 	before, err := base64.RawURLEncoding.DecodeString(in.Cursor)
-	if err != nil || len(before) > 0 && !known(string(before)) {
+	if err != nil || len(before) > 0 && !isID(string(before)) {
 		return nil, "", invalid("query.cursor", "this cursor is not one of an answer's next")
 	}
 	page, err := g.o.Records.List(ctx, conversion.Query{

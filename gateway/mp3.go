@@ -35,7 +35,7 @@ type redirectOutput struct {
 
 // result returns the conversion whose finished MP3 has this id.
 func (g *Gateway) result(ctx context.Context, id string) (conversion.Conversion, error) {
-	if !known(id) {
+	if !isID(id) {
 		return conversion.Conversion{}, conversion.ErrNotFound
 	}
 	c, err := g.o.Records.ByMP3(ctx, id)
@@ -50,7 +50,7 @@ func (g *Gateway) ownResult(ctx context.Context, user account.User, id string) (
 	if err != nil {
 		return c, err
 	}
-	return c, mine(c, user)
+	return c, checkOwner(c, user)
 }
 
 func (g *Gateway) mp3(ctx context.Context, user account.User, in *mp3Input) (*mp3Output, error) {
@@ -94,7 +94,7 @@ func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	find := g.result
 	if token := query.Get("token"); token == "" {
-		user, err := g.either(r)
+		user, err := g.bearerOrBasic(r)
 		if err != nil {
 			return err
 		}

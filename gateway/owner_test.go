@@ -99,7 +99,7 @@ func TestOwnersOnly(t *testing.T) {
 	}
 	ids["malformed"] = conversion.Conversion{ID: "x", MP3: conversion.MP3{ID: "1' OR 1=1"}}
 	unknown := conversion.Conversion{ID: conversion.NewID(), MP3: conversion.MP3{ID: "5f8e1c1e-8d5c-4a0f-9c2d-0d6f0f4c2b11"}}
-	mine := bob.announce(3, false)
+	own := bob.announce(3, false)
 
 	before := s.everything(alice)
 	for _, route := range s.described() {
@@ -143,8 +143,8 @@ func TestOwnersOnly(t *testing.T) {
 	if after := s.everything(alice); !reflect.DeepEqual(after, before) {
 		t.Errorf("bob changed what is alice's:\n%+v\n%+v", before, after)
 	}
-	if got := decode[api.Conversions](bob.call("GET", "/v1/conversions", nil).want(200)); len(got.Conversions) != 1 || got.Conversions[0].ID != mine.ID {
-		t.Errorf("bob sees %+v, want %s alone", got, mine.ID)
+	if got := decode[api.Conversions](bob.call("GET", "/v1/conversions", nil).want(200)); len(got.Conversions) != 1 || got.Conversions[0].ID != own.ID {
+		t.Errorf("bob sees %+v, want %s alone", got, own.ID)
 	}
 }
 

@@ -39,7 +39,7 @@ type video struct {
 // upload is the plain form: one video, in a form or as the whole body, is
 // passed on to the store as it comes.
 func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
-	user, err := g.either(r)
+	user, err := g.bearerOrBasic(r)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@
 //
 // It claims its assignment from the dispatcher with a token that is good for
 // that attempt alone, reads the source into a private directory (package source:
-// of an MP4 the chosen track's sound alone, and for a cover the part of the pictures
+// of an MP4 the chosen track's audio alone, and for a cover the part of the pictures
 // that it is made of), has ffmpeg make the MP3 meanwhile
 // (package media), checks its length, stores it and reports. It is told nothing but two presigned URLs: one object to read, one to write. It
 // holds no key of the object store, no database password and no Kubernetes

@@ -20,7 +20,7 @@ const (
 // fetched: what a poster is chosen from would be half of it.
 const shortVideo = 40
 
-// pictures are what covers are made of where only the sound of the object is
+// pictures are what covers are made of where only the audio of the object is
 // fetched. They are a media.Pictures.
 type pictures struct {
 	w     *worker

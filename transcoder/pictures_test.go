@@ -112,7 +112,7 @@ func TestCoverFromParts(t *testing.T) {
 			most := size / 2
 			if f.Read == string(source.PathSparse) {
 				alone++
-			} else { // all came by with the sound
+			} else { // all came by with the audio
 				most += size
 			}
 			if f.ReadBytes > most && !tt.whole {
@@ -218,7 +218,7 @@ func TestPicturesFail(t *testing.T) {
 }
 
 // keyFrame reports whether a request is for a key frame in the middle of a film,
-// which is smaller than ten seconds of sound.
+// which is smaller than ten seconds of audio.
 func (b *bench) keyFrame(r *http.Request) bool {
 	var from, to int
 	fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to)

@@ -19,7 +19,7 @@ import (
 type fetched struct {
 	*spooled
 	object *source.Object
-	tracks []media.Track // of sound in the object; nil where all of it is fetched
+	tracks []media.Track // of audio in the object; nil where all of it is fetched
 	index  int           // of the chosen one
 	// pictures are where a cover comes from where only a track is fetched; nil
 	// where none is to be decoded.
@@ -33,7 +33,7 @@ type fetched struct {
 func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	object, err := source.Open(ctx, source.Options{
 		Request: w.sourceRequest, Size: w.SourceSize, ETag: w.SourceETag, HTTP: w.http, Patience: w.patience,
-		Moved: func(n int64) {
+		Received: func(n int64) {
 			w.reports.update(func(p *conversion.Progress) { p.BytesRead += n })
 		},
 		Retrying: func(err error) {
@@ -68,7 +68,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 }
 
 // Among implements media.Growing.
-func (f *fetched) Among() (tracks []media.Track, index int) { return f.tracks, f.index }
+func (f *fetched) SourceTracks() (tracks []media.Track, index int) { return f.tracks, f.index }
 
 // close ends the fetching and waits for it.
 func (f *fetched) close() {
@@ -88,16 +88,16 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 	if movie == nil || decodes && !pay(movie) {
 		return f.object.Whole(ctx), nil
 	}
-	sounds := movie.Sounds()
-	tracks := make([]media.Track, len(sounds))
-	for i, t := range sounds {
+	audio := movie.AudioTracks()
+	tracks := make([]media.Track, len(audio))
+	for i, t := range audio {
 		tracks[i] = media.Track{Language: t.Language, Default: t.Enabled}
 	}
 	index, err := media.ChooseTrack(tracks, w.Options.Track)
 	if err != nil || len(tracks) == 0 {
 		return f.object.Whole(ctx), nil //nolint:nilerr // ffmpeg may see more
 	}
-	stream, err := f.object.Sound(ctx, sounds[index])
+	stream, err := f.object.Audio(ctx, audio[index])
 	var why mp4.Reason
 	if errors.As(err, &why) {
 		return f.object.Whole(ctx), nil
@@ -123,9 +123,9 @@ func (w *worker) sourceRequest(ctx context.Context, refused bool) (*http.Request
 	return newRequest(ctx, r, nil)
 }
 
-// figures adds how the source was read to what is known of it.
-func (f *fetched) figures(s *conversion.Source) {
-	g := f.object.Figures()
+// addStats adds how the source was read.
+func (f *fetched) addStats(s *conversion.Source) {
+	g := f.object.Stats()
 	s.Read, s.ReadReason, s.ReadBytes, s.Requests = string(g.Path), g.Reason, g.Bytes, g.Requests
 }
 

@@ -31,7 +31,7 @@ func TestSameAsFile(t *testing.T) {
 	}
 	var sources []file
 	for _, m := range mediatest.Movies(t, 1) {
-		sources = append(sources, file{m.Path, m.Sounds})
+		sources = append(sources, file{m.Path, m.AudioTracks})
 	}
 	dir := t.TempDir()
 	for name, args := range map[string][]string{
@@ -95,11 +95,11 @@ func TestSameAsFile(t *testing.T) {
 // encodeFile converts a local file as it is, or returns why it is refused.
 func encodeFile(t *testing.T, path string, o conversion.Options) ([]byte, *media.Error) {
 	t.Helper()
-	tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
+	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
 	target := filepath.Join(t.TempDir(), "file.mp3")
-	info, err := tool.Probe(t.Context(), path)
+	info, err := ff.Probe(t.Context(), path)
 	if err == nil {
-		_, err = tool.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "My video.mp4"}, nil)
+		_, err = ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "My video.mp4"}, nil)
 	}
 	var refused *media.Error
 	if errors.As(err, &refused) {

@@ -37,7 +37,7 @@ type worker struct {
 	nonce    string // that claimed the attempt
 	carried  bool   // it follows another one in this process
 	dir      string
-	tool     media.Tool
+	ffmpeg   media.FFmpeg
 	http     *http.Client
 	reports  *reporter
 	patience time.Duration
@@ -109,7 +109,7 @@ func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	w := &worker{
 		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
 		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
-		tool:    media.Tool{FFmpeg: o.FFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
+		ffmpeg:  media.FFmpeg{Path: o.FFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
 		reports: newReporter(client, nonce, every, a),
 	}
 	if w.patience <= 0 {
@@ -184,7 +184,7 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 		return media.Encoded{}, err
 	}
 	defer f.close()
-	w.tool.Source = f
+	w.ffmpeg.Source = f
 	spec := media.EncodeSpec{
 		Target: target, Options: w.Options, Filename: w.Filename, Class: w.Class,
 		MaxSeconds: w.Limits.MaxDurationSeconds, MaxBytes: w.Limits.MaxMP3Bytes,
@@ -192,7 +192,7 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	if f.pictures != nil {
 		spec.Pictures = f.pictures
 	}
-	encoded, err := w.tool.Convert(ctx, f.Path(), spec, func(info media.Info) {
+	encoded, err := w.ffmpeg.Convert(ctx, f.Path(), spec, func(info media.Info) {
 		if seconds, err := info.Length(w.Options); err == nil {
 			w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
 		}
@@ -204,7 +204,7 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 		return media.Encoded{}, err
 	}
 	encoded.Source.Size = w.SourceSize
-	f.figures(&encoded.Source)
+	f.addStats(&encoded.Source)
 	phase(conversion.PhaseStoring)
 	if err := w.upload(ctx, target, encoded.MP3.Size, encoded.MD5); err != nil {
 		return media.Encoded{}, err

@@ -1,9 +1,9 @@
 // Package input makes the videos that are measured, and keeps them in a cache.
 //
 // What a picture shows costs nobody here anything, since nobody decodes it: its
-// size does, and where the sound lies between the pictures. So a small video is
+// size does, and where the audio lies between the pictures. So a small video is
 // made by ffmpeg, and its pictures are filled up to the size that a bit rate
-// asks for. The sound is real: noise and tones that an encoder has to work for.
+// asks for. The audio is real: noise and tones that an encoder has to work for.
 package input
 
 import "os"
@@ -12,7 +12,7 @@ import "os"
 type Facts struct {
 	Size  int64 // of the file
 	Index int64 // of its moov
-	Audio int64 // of the samples of its sound tracks
+	Audio int64 // of the samples of its audio tracks
 }
 
 // Measure reads the index of an MP4.

@@ -31,7 +31,7 @@ func open(t *testing.T) Folder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.sound = 5
+	f.audio = 5
 	return f
 }
 
@@ -42,15 +42,15 @@ func TestMP4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantSound, wantPictures := hash(t, small, "-map", "0:a"), hash(t, small, "-map", "0:v")
+	wantAudio, wantPictures := hash(t, small, "-map", "0:a"), hash(t, small, "-map", "0:v")
 	chunks := map[bool]int{}
 	for _, camera := range []bool{true, false} {
 		path, err := f.MP4(t.Context(), 12, 4, camera)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := hash(t, path, "-map", "0:a"); got != wantSound {
-			t.Errorf("camera %v: the sound is another one", camera)
+		if got := hash(t, path, "-map", "0:a"); got != wantAudio {
+			t.Errorf("camera %v: the audio is another one", camera)
 		}
 		if got := hash(t, path, "-map", "0:v"); got != wantPictures {
 			t.Errorf("camera %v: the pictures are others", camera)
@@ -62,15 +62,15 @@ func TestMP4(t *testing.T) {
 		if pictures := facts.Size - facts.Audio - facts.Index; pictures < 12*4e6/8 || pictures > 12*4.4e6/8 {
 			t.Errorf("camera %v: 12 s of 4 Mbit/s take %d bytes", camera, pictures)
 		}
-		chunks[camera] = soundChunks(t, path)
+		chunks[camera] = audioChunks(t, path)
 	}
 	if chunks[true] < 24 || chunks[true] > 25 || chunks[false] < 100 {
-		t.Errorf("the sound is in %d pieces as of a camera, in %d as of ffmpeg", chunks[true], chunks[false])
+		t.Errorf("the audio is in %d pieces as of a camera, in %d as of ffmpeg", chunks[true], chunks[false])
 	}
 }
 
-// soundChunks counts the runs of sound in a file.
-func soundChunks(t *testing.T, path string) (n int) {
+// audioChunks counts the runs of audio in a file.
+func audioChunks(t *testing.T, path string) (n int) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -113,7 +113,7 @@ func TestHugeTakesNoDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if hash(t, path, "-map", "0:a") != hash(t, small, "-map", "0:a") {
-		t.Error("the sound is another one")
+		t.Error("the audio is another one")
 	}
 }
 
@@ -121,7 +121,7 @@ func TestOtherContainers(t *testing.T) {
 	f := open(t)
 	for name, build := range map[string]func(context.Context, int, int) (string, error){
 		"ts": f.TS, "webm": f.WebM,
-		"sound": func(ctx context.Context, seconds, _ int) (string, error) { return f.Sound(ctx, seconds) },
+		"sound": func(ctx context.Context, seconds, _ int) (string, error) { return f.Audio(ctx, seconds) },
 	} {
 		path, err := build(t.Context(), 12, 2)
 		if err != nil {

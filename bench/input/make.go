@@ -24,7 +24,7 @@ const (
 // Folder keeps what was made, below the cache's folder.
 type Folder struct {
 	dir   string
-	sound int // seconds of sound that are made; a longer file has them again and again
+	audio int // seconds of audio that are made; a longer file has them again and again
 }
 
 // Open returns the folder, made if need be.
@@ -36,7 +36,7 @@ func Open(cache string) (Folder, error) {
 	return Folder{dir, 300}, os.MkdirAll(dir, 0o750)
 }
 
-// MP4 returns a video of so many bits a second, sound not counted, with the
+// MP4 returns a video of so many bits a second, audio not counted, with the
 // index first. Tracks alternate every half second as cameras write them, or, if
 // not camera, as finely as ffmpeg does.
 func (f Folder) MP4(ctx context.Context, seconds, mbit int, camera bool) (string, error) {
@@ -75,16 +75,16 @@ func (f Folder) WebM(ctx context.Context, seconds, mbit int) (string, error) {
 		if err != nil {
 			return err
 		}
-		sound, err := f.hum(ctx, "sound.webm", "-c:a libopus -b:a 128k")
+		audio, err := f.hum(ctx, "sound.webm", "-c:a libopus -b:a 128k")
 		if err != nil {
 			return err
 		}
-		return loop(ctx, pictures, sound, seconds, path)
+		return loop(ctx, pictures, audio, seconds, path)
 	})
 }
 
-// Sound returns an MP4 with nothing but sound.
-func (f Folder) Sound(ctx context.Context, seconds int) (string, error) {
+// Audio returns an MP4 with nothing but audio.
+func (f Folder) Audio(ctx context.Context, seconds int) (string, error) {
 	return f.made(fmt.Sprintf("%ds-sound.mp4", seconds), func(path string) error {
 		from, err := f.hum(ctx, "sound.mp4", "-c:a aac -b:a 128k")
 		if err != nil {
@@ -132,29 +132,29 @@ func (f Folder) small(ctx context.Context, seconds int) (string, error) {
 		if err != nil {
 			return err
 		}
-		sound, err := f.hum(ctx, "sound.mp4", "-c:a aac -b:a 128k")
+		audio, err := f.hum(ctx, "sound.mp4", "-c:a aac -b:a 128k")
 		if err != nil {
 			return err
 		}
-		return loop(ctx, pictures, sound, seconds, path)
+		return loop(ctx, pictures, audio, seconds, path)
 	})
 }
 
-// hum returns sound that costs an encoder about as much as music does: tones that
+// hum returns audio that costs an encoder about as much as music does: tones that
 // swell over noise, in two channels that differ.
 func (f Folder) hum(ctx context.Context, name, codec string) (string, error) {
 	const graph = "anoisesrc=color=pink:amplitude=0.25:sample_rate=48000:seed=1[noise];" +
 		"sine=frequency=220:beep_factor=4:sample_rate=48000,tremolo=f=0.5:d=0.8[low];" +
 		"sine=frequency=1330:sample_rate=48000,tremolo=f=3:d=0.9[high];" +
 		"[noise]asplit[n1][n2];[n1][low]amix[left];[n2][high]amix[right];[left][right]join=inputs=2:channel_layout=stereo"
-	return f.made(fmt.Sprintf("%ds-%s", f.sound, name), func(path string) error {
-		return ffmpeg(ctx, "-f lavfi -i", graph, codec, "-t", fmt.Sprint(f.sound), path)
+	return f.made(fmt.Sprintf("%ds-%s", f.audio, name), func(path string) error {
+		return ffmpeg(ctx, "-f lavfi -i", graph, codec, "-t", fmt.Sprint(f.audio), path)
 	})
 }
 
-// loop repeats pictures and sound until they are long enough.
-func loop(ctx context.Context, pictures, sound string, seconds int, path string) error {
-	return ffmpeg(ctx, "-stream_loop -1 -i", pictures, "-stream_loop -1 -i", sound,
+// loop repeats pictures and audio until they are long enough.
+func loop(ctx context.Context, pictures, audio string, seconds int, path string) error {
+	return ffmpeg(ctx, "-stream_loop -1 -i", pictures, "-stream_loop -1 -i", audio,
 		"-map 0:v -map 1:a -c copy -t", fmt.Sprint(seconds), path)
 }
 

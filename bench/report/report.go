@@ -63,7 +63,7 @@ type reason string
 
 // The reasons, the first that applies first.
 const (
-	noIndex    reason = "no index" // of the sound in the container
+	noIndex    reason = "no index" // of the audio in the container
 	noWire     reason = "no wire"  // reading costs nothing
 	lowRate    reason = "low rate" // most of the file is worth reading
 	unexpected reason = "unexpected"

@@ -122,11 +122,11 @@ func newGetCommand() *cobra.Command {
 			if cv.MP3 == nil {
 				return fmt.Errorf("the conversion is %s: there is no MP3", cv.State)
 			}
-			s, err := openShelf(out)
+			d, err := openOutputDir(out)
 			if err != nil {
 				return err
 			}
-			path, err := s.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
+			path, err := d.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
 			if err == nil {
 				cmd.PrintErrln("Saved as " + path)
 			}
@@ -164,7 +164,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	if m := cv.MP3; m != nil {
 		row("mp3", "%s", m.ID)
 		row("mp3 name", "%s (%s, %s)", m.Name, clock(m.Duration), byteSize(m.Size))
-		printSound(row, *m)
+		printAudio(row, *m)
 	}
 	if f := cv.Error; f != nil {
 		row("error", "%s (%s)", f.Message, f.Code)
@@ -173,7 +173,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 }
 
 // printSound says what is in an MP3.
-func printSound(row func(name, format string, a ...any), m api.MP3) {
+func printAudio(row func(name, format string, a ...any), m api.MP3) {
 	rate := "variable bit rate"
 	switch {
 	case m.Encoder == conversion.CopyEncoder:

@@ -99,11 +99,11 @@ const (
 // converter converts the files of one command.
 type converter struct {
 	*convertFlags
-	cmd     *cobra.Command
-	client  *client.Client
-	shelf   *shelf // nil where nothing is waited for
-	journal journal
-	display display
+	cmd       *cobra.Command
+	client    *client.Client
+	outputDir *outputDir // nil where nothing is waited for
+	journal   journal
+	display   display
 
 	mu       sync.Mutex
 	outcomes []outcome
@@ -116,7 +116,7 @@ func (fl *convertFlags) run(cmd *cobra.Command, files []string) error {
 		return err
 	}
 	if !fl.noWait {
-		if c.shelf, err = openShelf(fl.out); err != nil {
+		if c.outputDir, err = openOutputDir(fl.out); err != nil {
 			return err
 		}
 	}
@@ -257,8 +257,8 @@ func (c *converter) convert(ctx context.Context, file string, copy int) (outcome
 		return fail(*cv.Error)
 	}
 	o.MP3ID = &cv.MP3.ID
-	if c.shelf != nil {
-		path, err := c.shelf.fetch(ctx, c.client, *cv.MP3, file, func(done int64) { status.set("downloading", done, cv.MP3.Size) })
+	if c.outputDir != nil {
+		path, err := c.outputDir.fetch(ctx, c.client, *cv.MP3, file, func(done int64) { status.set("downloading", done, cv.MP3.Size) })
 		if err != nil {
 			return fail(err)
 		}

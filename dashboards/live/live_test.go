@@ -37,7 +37,7 @@ func TestDashboards(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no dashboards: %v", err)
 	}
-	k := known(t, s)
+	k := collectMetrics(t, s)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) { check(t, file, p, k, end) })
 	}
@@ -61,7 +61,8 @@ type metrics struct {
 	documented map[string]bool // in the runbook
 }
 
-func known(t *testing.T, s *tonearm) metrics {
+// collectMetrics reads the names where they are found.
+func collectMetrics(t *testing.T, s *tonearm) metrics {
 	t.Helper()
 	m := metrics{kubernetes: map[string]bool{}, documented: map[string]bool{}}
 	m.exposed, _ = s.exposed()

@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/media/spool"
 )
 
-// Chunks are counted in frames of the MP3, so that they follow from the sound
+// Chunks are counted in frames of the MP3, so that they follow from the audio
 // alone. The frames of a constant bit rate at 44.1 kHz and its fractions are
 // padded in a pattern that repeats every 49 frames: chunks begin at multiples.
 const (
@@ -23,9 +23,9 @@ const (
 	tailFrames = mp3.Lookahead + 2 // for the seam; the last two hear the end of the chunk
 )
 
-// chunkFrames is how many frames a chunk has of a sound that is promised to have
+// chunkFrames is how many frames a chunk has of audio that is promised to have
 // so many seconds: an even number of chunks, all about as long, and the last one
-// so much shorter that none is begun behind it. 0 means that the sound is too
+// so much shorter that none is begun behind it. 0 means that the audio is too
 // short for two.
 func chunkFrames(seconds float64, rate int) int {
 	frames := int(seconds * float64(rate) / float64(mp3.FrameSamples(rate)))
@@ -36,27 +36,27 @@ func chunkFrames(seconds float64, rate int) int {
 	return ((frames+leadFrames)/(chunks*period) + 1) * period
 }
 
-// chunk is a stretch of sound for an encoder of its own, which may read it while
+// chunk is a stretch of PCM for an encoder of its own, which may read it while
 // it grows.
 type chunk struct {
-	sound *spool.File // 32-bit floats, channels in turn; has no name any more
-	lead  int         // frames at its beginning that the chunk before has, too
+	pcm  *spool.File // 32-bit floats, channels in turn; has no name any more
+	lead int         // frames at its beginning that the chunk before has, too
 
-	// Set before its sound ends.
+	// Set before its PCM ends.
 	last bool
-	none atomic.Bool // it was begun for sound that did not come
+	none atomic.Bool // it was begun for PCM that did not come
 
 	done chan struct{} // closed when run and err are set
 	run  []mp3.Frame
 	err  error
 }
 
-// input is the chunk's sound for an encoder: by a pipe while it grows.
+// input is the chunk's PCM for an encoder: by a pipe while it grows.
 func (c *chunk) input() (*feed, error) {
-	if c.sound.Ended() {
-		return fileFeed(c.sound.File)
+	if c.pcm.Ended() {
+		return fileFeed(c.pcm.File)
 	}
-	return newFeed(c.sound.Follow())
+	return newFeed(c.pcm.Follow())
 }
 
 // slots bound how many chunks there are at a time. Each is a file to write over,
@@ -80,21 +80,21 @@ func (s slots) close() {
 	}
 }
 
-// splitter cuts sound into chunks that overlap. A chunk reaches from leadFrames
+// splitter cuts PCM into chunks that overlap. A chunk reaches from leadFrames
 // before its first frame to tailFrames behind its last.
 type splitter struct {
 	dir    string
-	frame  int64        // bytes of sound in a frame
+	frame  int64        // bytes of PCM in a frame
 	length int64        // frames of a chunk
 	slots  slots        // one is taken for each chunk
 	emit   func(*chunk) // is given the chunks as they begin, in order
 
 	at     int64    // bytes that came
 	opened int64    // chunks begun
-	open   []*chunk // those that the sound at hand belongs to: one or two
+	open   []*chunk // those that the PCM at hand belongs to: one or two
 }
 
-// split reads sound to its end and returns how many bytes there were. It waits
+// split reads PCM to its end and returns how many bytes there were. It waits
 // for a free slot before it begins a chunk; the first one it begins at once, so
 // that the encoder starts beside the decoder.
 func (s *splitter) split(ctx context.Context, r io.Reader) (int64, error) {
@@ -105,7 +105,7 @@ func (s *splitter) split(ctx context.Context, r io.Reader) (int64, error) {
 	for i, c := range s.open {
 		c.last = i == 0
 		c.none.Store(i > 0 || s.at == 0)
-		c.sound.End(err)
+		c.pcm.End(err)
 	}
 	return s.at, err
 }
@@ -121,7 +121,7 @@ func (s *splitter) take(ctx context.Context, r io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("read sound: %w", err)
+			return fmt.Errorf("read PCM: %w", err)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (s *splitter) end() int64 {
 func (s *splitter) write(ctx context.Context, b []byte) error {
 	for len(b) > 0 {
 		if len(s.open) > 0 && s.at == s.end() {
-			s.open[0].sound.End(nil)
+			s.open[0].pcm.End(nil)
 			s.open = s.open[1:]
 		}
 		if s.at == s.begin() {
@@ -148,8 +148,8 @@ func (s *splitter) write(ctx context.Context, b []byte) error {
 		next := min(s.end(), s.begin(), s.at+int64(len(b)))
 		piece := b[:next-s.at]
 		for _, c := range s.open {
-			if _, err := c.sound.Write(piece); err != nil {
-				return fmt.Errorf("keep sound: %w", err)
+			if _, err := c.pcm.Write(piece); err != nil {
+				return fmt.Errorf("store PCM: %w", err)
 			}
 		}
 		s.at, b = next, b[len(piece):]
@@ -168,9 +168,9 @@ func (s *splitter) begins(ctx context.Context) error {
 	f, err := s.file(f)
 	if err != nil {
 		s.slots <- nil
-		return fmt.Errorf("keep sound: %w", err)
+		return fmt.Errorf("store PCM: %w", err)
 	}
-	c := &chunk{sound: spool.New(f), lead: int(min(leadFrames, s.opened*s.length)), done: make(chan struct{})}
+	c := &chunk{pcm: spool.New(f), lead: int(min(leadFrames, s.opened*s.length)), done: make(chan struct{})}
 	s.open = append(s.open, c)
 	s.opened++
 	s.emit(c)

@@ -31,7 +31,7 @@ func (s slowReader) Read(p []byte) (int, error) {
 	return s.r.Read(p[:1+s.rng.IntN(min(len(p), 5000))])
 }
 
-// TestSplit: chunks hold their stretch of the sound and what they share with
+// TestSplit: chunks hold their stretch of the PCM and what they share with
 // their neighbours, whatever the length and however it comes.
 func TestSplit(t *testing.T) {
 	const frame, length = 16, 400
@@ -40,10 +40,10 @@ func TestSplit(t *testing.T) {
 		0, 4, frame, chunkBytes, chunkBytes + tail - 4, chunkBytes + tail, chunkBytes + tail + 4,
 		2 * chunkBytes, 2*chunkBytes + tail, 2*chunkBytes + tail + 4, 5*chunkBytes + 12345,
 	} {
-		sound := counted(size)
+		pcm := counted(size)
 		var got []*chunk
 		s := splitter{dir: t.TempDir(), frame: frame, length: length, slots: newSlots(99), emit: func(c *chunk) { got = append(got, c) }}
-		n, err := s.split(t.Context(), slowReader{bytes.NewReader(sound), rand.New(rand.NewPCG(1, 1))})
+		n, err := s.split(t.Context(), slowReader{bytes.NewReader(pcm), rand.New(rand.NewPCG(1, 1))})
 		if err != nil || n != int64(size) {
 			t.Fatalf("%d bytes: %d, %v", size, n, err)
 		}
@@ -52,7 +52,7 @@ func TestSplit(t *testing.T) {
 			want++
 		}
 		if last := len(got) - 1; last >= 0 && got[last].none.Load() {
-			got[last].sound.Close()
+			got[last].pcm.Close()
 			got = got[:last]
 		}
 		if len(got) != want {
@@ -64,7 +64,7 @@ func TestSplit(t *testing.T) {
 			if c.last != (i == want-1) || c.lead != lead {
 				t.Errorf("%d bytes: chunk %d: last %v, lead %d", size, i, c.last, c.lead)
 			}
-			if content := contentOf(t, c); !bytes.Equal(content, sound[from:to]) {
+			if content := contentOf(t, c); !bytes.Equal(content, pcm[from:to]) {
 				t.Errorf("%d bytes: chunk %d has %d bytes, want %d from %d on", size, i, len(content), to-from, from)
 			}
 		}
@@ -73,8 +73,8 @@ func TestSplit(t *testing.T) {
 
 func contentOf(t *testing.T, c *chunk) []byte {
 	t.Helper()
-	defer c.sound.Close()
-	b, err := io.ReadAll(c.sound.Follow())
+	defer c.pcm.Close()
+	b, err := io.ReadAll(c.pcm.Follow())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func contentOf(t *testing.T, c *chunk) []byte {
 }
 
 // TestChunkFrames: chunks are even in number, about equal, and bounded; a short
-// sound has none.
+// audio has none.
 func TestChunkFrames(t *testing.T) {
 	for _, rate := range []int{8000, 24000, 32000, 44100, 48000} {
 		frame := float64(mp3.FrameSamples(rate)) / float64(rate) // seconds
@@ -113,11 +113,11 @@ func TestSplitFails(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d chunks", len(got))
 	}
-	if b, err := io.ReadAll(got[0].sound.Follow()); len(b) != 1000 || !errors.Is(err, broken) {
+	if b, err := io.ReadAll(got[0].pcm.Follow()); len(b) != 1000 || !errors.Is(err, broken) {
 		t.Errorf("whoever reads the chunk gets %d bytes, %v", len(b), err)
 	}
 	s = splitter{dir: t.TempDir() + "/none", frame: 16, length: 400, slots: newSlots(9)}
 	if _, err := s.split(t.Context(), bytes.NewReader(counted(1000))); err == nil {
-		t.Error("kept sound in a folder that is not there")
+		t.Error("stored PCM in a folder that is not there")
 	}
 }

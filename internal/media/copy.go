@@ -49,30 +49,30 @@ func (p plan) needsEncoding(o conversion.Options) string {
 
 // copy makes the MP3 of the source's own frames. It returns a notCopied where
 // only an encoding will do.
-func (t Tool) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	if option := p.needsEncoding(spec.Options); option != "" {
-		return sound{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
+		return audio{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
 	}
-	stream, err := t.extract(ctx, spec, p, frames)
+	stream, err := ff.extract(ctx, spec, p, frames)
 	if err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	made, err := readMP3(frames)
 	switch {
 	case errors.Is(err, mp3.ErrFormat): // an information frame that counts other frames than there are
-		return sound{}, notCopied("The source is MP3 already, but not whole; it was encoded anew.")
+		return audio{}, notCopied("The source is MP3 already, but not whole; it was encoded anew.")
 	case err != nil:
-		return sound{}, fmt.Errorf("read the frames: %w", err)
+		return audio{}, fmt.Errorf("read the frames: %w", err)
 	}
 	if err := spec.allows(made); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
-	s := sound{copied: true, kbps: stream.kbps}
-	if s.length, err = t.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
-		return sound{}, err
+	s := audio{copied: true, kbps: stream.kbps}
+	if s.length, err = ff.checkLength(ctx, spec.Source, p, made.Seconds()); err != nil {
+		return audio{}, err
 	}
-	if s.levels, err = t.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
-		return sound{}, err
+	if s.levels, err = ff.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
+		return audio{}, err
 	}
 	s.note(conversion.NoteCopied, "The source's MP3 frames were passed through; nothing was encoded.")
 	return s, nil
@@ -81,26 +81,26 @@ func (t Tool) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, 
 // extract writes the source's frames to a file of their own: those of an MP3
 // file with the information frame they have, those out of another container
 // behind one that says what the container does.
-func (t Tool) extract(ctx context.Context, spec EncodeSpec, p plan, frames string) (frameStream, error) {
+func (ff FFmpeg) extract(ctx context.Context, spec EncodeSpec, p plan, frames string) (frameStream, error) {
 	if spec.Source.Container == "mp3" {
 		source, err := os.Open(spec.Source.Path)
 		if err != nil {
 			return frameStream{}, err
 		}
 		defer source.Close()
-		sound := io.NewSectionReader(source, 0, soundEnds(source, spec.Source.Size))
-		stream, err := survey(sound)
+		audio := io.NewSectionReader(source, 0, audioEnd(source, spec.Source.Size))
+		stream, err := survey(audio)
 		if err != nil {
 			return frameStream{}, err
 		}
-		return stream, writeFrames(sound, frames)
+		return stream, writeFrames(audio, frames)
 	}
 	raw := frames + ".raw"
 	if err := remove(raw); err != nil {
 		return frameStream{}, err
 	}
 	defer os.Remove(raw)
-	if err := t.demuxFrames(ctx, spec, p, raw); err != nil {
+	if err := ff.demuxFrames(ctx, spec, p, raw); err != nil {
 		return frameStream{}, err
 	}
 	in, err := os.Open(raw)
@@ -116,16 +116,16 @@ func (t Tool) extract(ctx context.Context, spec EncodeSpec, p plan, frames strin
 	if err != nil {
 		return frameStream{}, err
 	}
-	return stream, seal(raw, frames, stream.kbps, info)
+	return stream, addInfoFrame(raw, frames, stream.kbps, info)
 }
 
 // demuxFrames has ffmpeg take the packets out of their container, those before
 // the first edit included.
-func (t Tool) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw string) error {
+func (ff FFmpeg) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw string) error {
 	c := command{
 		path: spec.Source.Path,
 		args: []string{
-			"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
+			"-map", p.streamSpecifier(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
 			"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
 			"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "0", "-f", "mp3", "file:" + raw,
 		},
@@ -135,7 +135,7 @@ func (t Tool) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw stri
 	if p.track.Exact {
 		c.input = []string{"-ignore_editlist", "1"}
 	}
-	o, err := t.run(ctx, c)
+	o, err := ff.run(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func writeFrames(r io.Reader, path string) error {
 
 // soundEnds is where the tags at the end of an MP3 file begin: ID3v1, and APE
 // before it.
-func soundEnds(r io.ReaderAt, size int64) int64 {
+func audioEnd(r io.ReaderAt, size int64) int64 {
 	const id3v1, footer = 128, 32
 	var b [footer]byte
 	if readAt(r, b[:3], size-id3v1, size) == nil && string(b[:3]) == "TAG" {

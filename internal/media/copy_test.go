@@ -17,7 +17,7 @@ import (
 func mp3In(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	mediatest.Sound(t, path, rough+"|0.5*sin(2*PI*300*t)", 44100, 2*44100+345, append([]string{"-c:a", "libmp3lame"}, args...)...)
+	mediatest.Audio(t, path, rough+"|0.5*sin(2*PI*300*t)", 44100, 2*44100+345, append([]string{"-c:a", "libmp3lame"}, args...)...)
 	return path
 }
 
@@ -96,13 +96,13 @@ func TestCopyOut(t *testing.T) {
 					want = cut(want, 0, len(want[0])/1152*1152)
 					target = trimmed(t, target, len(want[0]))
 				}
-				wantSound(t, target, want)
+				wantAudio(t, target, want)
 			})
 		}
 	}
 }
 
-// trimmed is a WAV of the first samples of a sound file.
+// trimmed is a WAV of the first samples of an audio file.
 func trimmed(t *testing.T, path string, samples int) string {
 	t.Helper()
 	wav := filepath.Join(t.TempDir(), "trimmed.wav")

@@ -78,16 +78,16 @@ func (e coverError) Error() string { return string(e) }
 // cover makes the picture that the options ask for: a JPEG without metadata, at
 // most coverSide pixels wide and high. It is nil where neither is one asked for
 // nor does the source bring one. The error is a coverError, or ctx's.
-func (t Tool) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
+func (ff FFmpeg) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
 	if spec.parts != nil {
-		img, err := t.coverOfParts(ctx, spec)
+		img, err := ff.coverOfParts(ctx, spec)
 		if err != nil {
 			return nil, err
 		}
 		if img != nil {
 			return encodeJPEG(img)
 		}
-		if spec.Source, err = t.wholePictures(ctx, spec); err != nil {
+		if spec.Source, err = ff.wholePictures(ctx, spec); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +100,7 @@ func (t Tool) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
 		return nil, coverError(fmt.Sprintf("The picture is coded as %q, which is not supported.", from.codec))
 	}
 	for _, s := range shots {
-		img, _, err := t.shoot(ctx, spec.Source.Path, from, s)
+		img, _, err := ff.shoot(ctx, spec.Source.Path, from, s)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
 		}
@@ -139,7 +139,7 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 }
 
 // lookShortly bounds for how long ffmpeg looks at the streams of an MP4, whose
-// index tells what they are. Since no decoder of sound may be opened it would
+// index tells what they are. Since no decoder of audio may be opened it would
 // read on for 30 s of the file in the hope of more. What it reads is in mp4.Heads.
 var lookShortly = []string{"-analyzeduration", "1M"}
 
@@ -217,7 +217,7 @@ func posters(from, until float64, info Info) []shot {
 	return []shot{s, frameAt(from+length/2, info.Start, info.Container), frameAt(from, info.Start, info.Container)}
 }
 
-// from and until are the part of the source that becomes sound, in seconds;
+// from and until are the part of the source that becomes audio, in seconds;
 // until is 0 where the end is not known.
 func (spec EncodeSpec) from() float64 { return spec.Options.Start }
 
@@ -240,9 +240,9 @@ var fitted = func() string {
 
 // shoot has ffmpeg decode and scale one picture. It also returns what ffmpeg
 // warned of.
-func (t Tool) shoot(ctx context.Context, path string, from picture, s shot) (img image.Image, warnings string, err error) {
+func (ff FFmpeg) shoot(ctx context.Context, path string, from picture, s shot) (img image.Image, warnings string, err error) {
 	out := head{limit: coverSide*coverSide*4 + 1<<10}
-	o, err := t.run(ctx, command{
+	o, err := ff.run(ctx, command{
 		path:     path,
 		input:    append([]string{"-v", "warning", "-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
 		decoders: pictureDecoders[from.codec],

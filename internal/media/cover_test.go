@@ -82,7 +82,7 @@ func TestCoverAtTime(t *testing.T) {
 	exact := map[string]string{
 		"0": "red", "0.95": "red", "0.999": "red", "1": "green", "1.05": "green", "1.99": "green", "2.01": "blue", "2.95": "blue", "3.5": "", "1e6": "",
 	}
-	// Sound may begin before the pictures, as its encoder wants, by a frame or less.
+	// Audio may begin before the pictures, as its encoder wants, by a frame or less.
 	roughly := map[string]string{"0": "red", "0.95": "red", "1.15": "green", "2.15": "blue", "3.5": ""}
 	for _, tt := range []struct {
 		name, args string
@@ -98,13 +98,13 @@ func TestCoverAtTime(t *testing.T) {
 			t.Parallel()
 			source := filepath.Join(dir, tt.name)
 			ffmpeg(t, dir, append(append(append([]string{}, threeColours...), strings.Fields(tt.args)...), source)...)
-			tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-			info, err := tool.Probe(t.Context(), source)
+			ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+			info, err := ff.Probe(t.Context(), source)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for at, want := range tt.want {
-				b, err := tool.cover(t.Context(), EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.Cover(at)}})
+				b, err := ff.cover(t.Context(), EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.Cover(at)}})
 				var none coverError
 				if errors.As(err, &none) != (want == "") {
 					t.Errorf("at %s s: %v", at, err)
@@ -256,16 +256,16 @@ func TestAttachedPicture(t *testing.T) {
 
 func TestNoPicture(t *testing.T) {
 	dir := t.TempDir()
-	video, sound := filepath.Join(dir, "video.mp4"), filepath.Join(dir, "sound.m4a")
+	video, audio := filepath.Join(dir, "video.mp4"), filepath.Join(dir, "sound.m4a")
 	ffmpeg(t, dir, append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", video)...)
-	ffmpeg(t, dir, "-f", "lavfi", "-i", "sine=d=1", sound)
+	ffmpeg(t, dir, "-f", "lavfi", "-i", "sine=d=1", audio)
 	for _, tt := range []struct {
 		source string
 		cover  conversion.Cover
 		notes  int
 	}{
 		{video, "", 0}, {video, conversion.CoverNone, 0}, {video, conversion.CoverAttached, 1},
-		{sound, "", 0}, {sound, conversion.CoverPoster, 1}, {sound, "0", 1},
+		{audio, "", 0}, {audio, conversion.CoverPoster, 1}, {audio, "0", 1},
 	} {
 		made, target := makeTag(t, tt.source, conversion.Options{Cover: tt.cover})
 		if img, _ := coverOf(t, target); img != nil || len(made.notes) != tt.notes || made.cover != "" {
@@ -364,8 +364,8 @@ func TestSameBytesTwice(t *testing.T) {
 func TestWithoutGPU(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
 	ffmpeg(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", source)...)
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), source)
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +374,7 @@ func TestWithoutGPU(t *testing.T) {
 	if err != nil || len(shots) != 2 || !shots[0].gpu || shots[1].gpu || !strings.Contains(strings.Join(shots[0].input, " "), "-hwaccel cuda") {
 		t.Errorf("got %+v, %v", shots, err)
 	}
-	b, err := tool.cover(t.Context(), spec)
+	b, err := ff.cover(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package media turns a video's sound into an MP3 with ffmpeg and checks that
+// Package media turns a video's audio into an MP3 with ffmpeg and checks that
 // nothing of it went missing. It knows neither stores nor HTTP.
 //
 // # Hostile files
@@ -7,31 +7,31 @@
 // private directory, or as a pipe while that file grows, may open nothing but
 // local files, or nothing at all, tries only the formats
 // and decoders listed in formats.go, and runs within limits on time, CPU,
-// memory and output. No video decoder is opened for sound. That is why ffprobe
+// memory and output. No video decoder is opened for audio. That is why ffprobe
 // is not used: it opens a decoder for every stream and gives up where it may not.
-// [Tool.Probe] has ffmpeg itself describe the file instead.
+// [FFmpeg.Probe] has ffmpeg itself describe the file instead.
 //
 // A cover takes a run of its own, which may open the decoder of that one
-// picture's codec and none of sound, a minute of time, and as much memory as
+// picture's codec and none of audio, a minute of time, and as much memory as
 // any other; only on a GPU is memory left to the container's limit, since CUDA
 // maps far more than it uses. What comes out are bare pixels: the JPEG is made
 // of those, so that nothing the picture says about itself gets into the MP3. A
 // cover that cannot be had is a note in the result, never a failure. Where the
-// source is the sound alone, the pictures come from elsewhere ([Pictures]).
+// source is the audio alone, the pictures come from elsewhere ([Pictures]).
 //
 // Of the source's own texts the MP3 repeats title, artist, album, date, genre,
 // comment, number and chapters. Places, devices and all else stay behind.
 //
 // # What counts as whole
 //
-// ffmpeg ends with success on half a file. [Tool.Encode] therefore compares the
+// ffmpeg ends with success on half a file. [FFmpeg.Encode] therefore compares the
 // seconds that a decoder plays of the MP3 with those that the source promised:
 //
 //   - An MP4 or MOV that is not fragmented promises the length of each track,
 //     in its sample tables and edit list.
 //   - Elsewhere the container promises a length for all its streams together.
-//     Sound may end before the picture: the promise is kept if any stream
-//     reaches the end, and all packets of the sound were decoded.
+//     Audio may end before the picture: the promise is kept if any stream
+//     reaches the end, and all packets of the audio were decoded.
 //   - A Matroska segment, a RIFF file, an ASF file and a fragmented MP4 say how
 //     many bytes they have; fewer mean [conversion.CodeTruncated].
 //   - MPEG-TS, MPEG-PS, WebM as browsers record it, an Ogg file without its last
@@ -41,10 +41,10 @@
 // missing the source is truncated; where they are there but more than 250 ms of
 // them could not be decoded it is damaged. A click here and there in a whole
 // file is played over, as any player does. Pauses in the source's own timeline
-// are not filled, and silence before the first sound is not added. Where start
+// are not filled, and silence before the first audio is not added. Where start
 // and end are given, only what is promised between them has to be there.
 //
-// # Sound
+// # Audio
 //
 // Decoder, filters and encoder run in one ffmpeg, in floating point; see
 // plan.filters. A meter (EBU R128) runs along for every MP3. A loudness that is
@@ -69,14 +69,14 @@
 //
 // # One run for both
 //
-// What an MP4 or a Matroska file says of its sound is usually what ffmpeg finds.
-// [Tool.Convert] goes by it: the run that looks begins to encode as well, and its
+// What an MP4 or a Matroska file says of its audio is usually what ffmpeg finds.
+// [FFmpeg.Convert] goes by it: the run that looks begins to encode as well, and its
 // work is kept where the plan for what was found is the one it was begun with.
 // Otherwise it is thrown away, and Probe and Encode follow each other.
 //
 // # All cores
 //
-// A source that promises two chunks of sound or more (chunk.go) is decoded once
+// A source that promises two chunks of audio or more (chunk.go) is decoded once
 // and encoded chunk by chunk, as many at a time as there are CPUs; package mp3
 // joins the frames. The bytes are the same whatever the number of CPUs. A
 // decoder plays what it plays of a single encoder's frames, but for a few where

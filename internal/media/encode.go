@@ -24,15 +24,15 @@ type EncodeSpec struct {
 	Options    conversion.Options
 	Filename   string           // the video's name, for the title
 	Class      conversion.Class // of the machine; a GPU helps with covers
-	MaxSeconds float64          // of sound; 24 h where 0
+	MaxSeconds float64          // of audio; 24 h where 0
 	MaxBytes   int64            // of the MP3; 4 GiB where 0
 
 	// Pictures are where a cover comes from that is decoded; nil where Source has
 	// them.
 	Pictures Pictures
 
-	ahead *ahead // that is at work on it already; nil for none
-	parts *parts // that are fetched of Pictures; nil for none
+	speculation *speculation // that has begun already; nil for none
+	parts       *parts       // that are fetched of Pictures; nil for none
 }
 
 // complete returns the spec with its defaults.
@@ -54,7 +54,7 @@ type Encoded struct {
 	MD5    []byte
 }
 
-// DefaultMaxSeconds is the longest sound that is converted unless told
+// DefaultMaxSeconds is the longest audio that is converted unless told
 // otherwise.
 const DefaultMaxSeconds = 24 * 3600
 
@@ -64,7 +64,7 @@ const defaultMaxBytes = 4 << 30
 // progress is called a few times a second with the seconds done so far, on
 // goroutines of its own but never on two at a time; it may be nil. The error is an *Error where no
 // further try can heal it. What is left at Target then is worthless.
-func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds float64)) (Encoded, error) {
+func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds float64)) (Encoded, error) {
 	spec, err := spec.complete()
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
@@ -83,11 +83,11 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	defer os.Remove(frames)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if spec.parts = t.fetchParts(ctx, spec); spec.parts != nil {
+	if spec.parts = ff.fetchParts(ctx, spec); spec.parts != nil {
 		defer spec.parts.stop()
 	}
-	again := t.lookAgain(ctx, spec.Source)
-	s, err := t.sound(ctx, spec, p, frames, progress)
+	again := ff.lookAgain(ctx, spec.Source)
+	s, err := ff.makeAudio(ctx, spec, p, frames, progress)
 	if err != nil {
 		cancel()
 		_, _ = again()
@@ -96,12 +96,12 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	if spec.Source, err = again(); err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	if spec.ahead != nil && !spec.Source.late {
-		if spec.Source, err = spec.ahead.tells(spec.Source); err != nil {
+	if spec.speculation != nil && !spec.Source.late {
+		if spec.Source, err = spec.speculation.withTags(spec.Source); err != nil {
 			return Encoded{}, fmt.Errorf("encode: %w", err)
 		}
 	}
-	tag, err := t.tag(ctx, spec, p)
+	tag, err := ff.tag(ctx, spec, p)
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
@@ -118,9 +118,9 @@ func (t Tool) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds
 	return p.encoded(spec, result, s, tag), nil
 }
 
-// lookAgain takes what may stand behind the sound, as soon as all of the source
+// lookAgain takes what may stand behind the audio, as soon as all of the source
 // is there. wait returns the source with that.
-func (t Tool) lookAgain(ctx context.Context, source Info) (wait func() (Info, error)) {
+func (ff FFmpeg) lookAgain(ctx context.Context, source Info) (wait func() (Info, error)) {
 	if !source.late {
 		return func() (Info, error) { return source, nil }
 	}
@@ -128,12 +128,12 @@ func (t Tool) lookAgain(ctx context.Context, source Info) (wait func() (Info, er
 	var again Info
 	var err error
 	looking.Go(func() {
-		if err = t.Source.Whole(ctx); err != nil {
+		if err = ff.Source.Whole(ctx); err != nil {
 			err = fmt.Errorf("read the source: %w", err)
 			return
 		}
-		t.Source = nil
-		again, err = t.Probe(ctx, source.Path)
+		ff.Source = nil
+		again, err = ff.Probe(ctx, source.Path)
 	})
 	return func() (Info, error) {
 		looking.Wait()
@@ -142,8 +142,8 @@ func (t Tool) lookAgain(ctx context.Context, source Info) (wait func() (Info, er
 	}
 }
 
-// sound is an MP3 without its tag, and what was done to make it.
-type sound struct {
+// audio is an MP3 without its tag, and what was done to make it.
+type audio struct {
 	length length
 	levels *conversion.Levels
 	gain   float64 // dB
@@ -152,22 +152,22 @@ type sound struct {
 	notes  []conversion.Note
 }
 
-func (s *sound) note(code conversion.NoteCode, format string, a ...any) {
+func (s *audio) note(code conversion.NoteCode, format string, a ...any) {
 	s.notes = append(s.notes, conversion.Note{Code: code, Message: fmt.Sprintf(format, a...)})
 }
 
-// sound makes the MP3 without its tag.
-func (t Tool) sound(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+// makeAudio makes the MP3 without its tag.
+func (ff FFmpeg) makeAudio(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	var not notCopied
 	if p.track.Codec == "mp3" && spec.Options.Copy != conversion.CopyNever {
-		s, err := t.copy(ctx, spec, p, frames, progress)
+		s, err := ff.copy(ctx, spec, p, frames, progress)
 		if !errors.As(err, &not) {
 			return s, err
 		}
 	}
-	make := t.encodePlainly
+	make := ff.encodePlainly
 	if spec.Options.Loudness != nil {
-		make = t.normalise
+		make = ff.normalise
 	}
 	s, err := make(ctx, spec, p, frames, progress)
 	if not != "" {
@@ -177,39 +177,39 @@ func (t Tool) sound(ctx context.Context, spec EncodeSpec, p plan, frames string,
 }
 
 // encodePlainly makes the MP3 as loud as the source.
-func (t Tool) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
-	return t.encode(ctx, spec, p, level{}, frames, progress)
+func (ff FFmpeg) encodePlainly(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
+	return ff.encode(ctx, spec, p, level{}, frames, progress)
 }
 
 // encode runs the encoder once and checks what it made.
-func (t Tool) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, frames string, progress func(float64)) (audio, error) {
 	raw := frames + ".raw"
 	if err := remove(raw); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	defer os.Remove(raw)
-	o, err := t.makeFrames(ctx, spec, p, l, raw, progress)
+	o, err := ff.makeFrames(ctx, spec, p, l, raw, progress)
 	if err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	made, err := readMP3(raw)
 	if err != nil || made.Frames == 0 || o.err != nil {
-		return sound{}, t.judgeFailure(ctx, spec, p, o, made, err)
+		return audio{}, ff.judgeFailure(ctx, spec, p, o, made, err)
 	}
 	if err := spec.allows(made); err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	samples := p.playable(made.Samples)
-	var s sound
-	if s.length, err = t.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
-		return sound{}, err
+	var s audio
+	if s.length, err = ff.checkLength(ctx, spec.Source, p, float64(samples)/float64(p.rate)); err != nil {
+		return audio{}, err
 	}
-	if err := seal(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
-		return sound{}, err
+	if err := addInfoFrame(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
+		return audio{}, err
 	}
 	levels, ok := o.levels()
 	if s.levels = levels; !ok {
-		s.levels, err = t.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), nil)
+		s.levels, err = ff.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), nil)
 	}
 	return s, err
 }
@@ -254,26 +254,26 @@ func (p plan) limits(spec EncodeSpec) []string {
 
 // makeFrames makes the frames behind an information frame that tells how many
 // samples there are.
-func (t Tool) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
-	if spec.ahead != nil {
-		return spec.ahead.take(raw)
+func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
+	if spec.speculation != nil {
+		return spec.speculation.take(raw)
 	}
-	return t.runFrames(ctx, spec, p, p.command(spec, l), raw, progress)
+	return ff.runFrames(ctx, spec, p, p.command(spec, l), raw, progress)
 }
 
 // command decodes the source and applies the filters. Its args end before the
 // encoder.
 func (p plan) command(spec EncodeSpec, l level) command {
-	return command{path: spec.Source.Path, args: p.soundArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
-		stream: spec.Source.stream}
+	return command{path: spec.Source.Path, args: p.audioArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
+		mayPipe: spec.Source.mayPipe}
 }
 
 // runFrames makes the frames of what c decodes: with one encoder, or with several
-// where the source promises enough sound. That depends on nothing but the source
+// where the source promises enough audio. That depends on nothing but the source
 // and the options, so that the MP3 does not either.
-func (t Tool) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command, raw string, progress func(float64)) (outcome, error) {
+func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command, raw string, progress func(float64)) (outcome, error) {
 	if frames := chunkFrames(p.promised(), p.rate); frames > 0 {
-		o, _, err := t.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
+		o, _, err := ff.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
 		return o, err
 	}
 	c.args = append(append(c.args, p.encoderArgs()...),
@@ -283,13 +283,13 @@ func (t Tool) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command,
 		"-stats_period", "0.25", "-progress", "pipe:1",
 		"-f", "mp3", "file:"+raw)
 	c.stdout = &progressReader{report: progress}
-	return t.run(ctx, c)
+	return ff.run(ctx, c)
 }
 
-// soundArgs are ffmpeg's arguments behind the source for the sound to encode.
-func (p plan) soundArgs(spec EncodeSpec, l level) []string {
+// audioArgs are ffmpeg's arguments behind the source for the audio to encode.
+func (p plan) audioArgs(spec EncodeSpec, l level) []string {
 	return append([]string{
-		"-map", p.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
+		"-map", p.streamSpecifier(), "-map_metadata", "-1", "-map_chapters", "-1",
 		"-filter_threads", "1", "-af", p.filters(l, samplePeaks),
 	}, p.limits(spec)...)
 }
@@ -321,7 +321,7 @@ func remove(path string) error {
 }
 
 // judgeFailure says why there is no whole MP3. readErr is what reading it gave.
-func (t Tool) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outcome, made mp3.Stream, readErr error) error {
+func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outcome, made mp3.Stream, readErr error) error {
 	if err := o.failure(); err != nil {
 		return err
 	}
@@ -331,7 +331,7 @@ func (t Tool) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outco
 	case o.err != nil && o.err.ExitCode() == tooManyErrors:
 		return refuse(conversion.CodeDamaged, "Most of the sound track is damaged.").because(o.tail())
 	case nothing && (p.start > 0 || p.end > 0):
-		return t.judgeNothing(ctx, spec.Source, p, o)
+		return ff.judgeNothing(ctx, spec.Source, p, o)
 	case nothing:
 		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
 	case readErr != nil:
@@ -341,7 +341,7 @@ func (t Tool) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outco
 }
 
 // encoded puts together what is known of the result and its source.
-func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s sound, tag tagged) Encoded {
+func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s audio, tag tagged) Encoded {
 	e := Encoded{
 		MP3: conversion.MP3{
 			ETag: hex.EncodeToString(result.MD5[:]), Size: result.Size, Duration: result.Seconds(),

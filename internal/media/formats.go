@@ -14,7 +14,7 @@ var formats = []string{
 }
 
 // decoders maps each codec that is accepted to the decoders that ffmpeg takes
-// for it. All of them decode sound.
+// for it. All of them decode audio.
 var decoders = map[string]string{
 	"aac": "aac", "aac_latm": "aac_latm",
 	"mp1": "mp1,mp1float", "mp2": "mp2,mp2float", "mp3": "mp3float,mp3",

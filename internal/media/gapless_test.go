@@ -21,12 +21,12 @@ func TestGapless(t *testing.T) {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
 						path := filepath.Join(dir, name+".wav")
-						mediatest.Sound(t, path, []string{rough, rough + "|" + rough}[channels-1], rate, samples)
+						mediatest.Audio(t, path, []string{rough, rough + "|" + rough}[channels-1], rate, samples)
 						_, target, err := convert(t, path, o)
 						if err != nil {
 							t.Fatal(err)
 						}
-						wantSound(t, target, mediatest.Samples(t, path))
+						wantAudio(t, target, mediatest.Samples(t, path))
 					})
 				}
 			}
@@ -62,7 +62,7 @@ func TestGaplessSources(t *testing.T) {
 			t.Parallel()
 			samples := tt.rate + 333
 			wav, path := filepath.Join(dir, tt.name+".wav"), filepath.Join(dir, tt.name)
-			mediatest.Sound(t, wav, rough+"|"+rough, tt.rate, samples)
+			mediatest.Audio(t, wav, rough+"|"+rough, tt.rate, samples)
 			if err := mediatest.Make(t.Context(), dir, append(append([]string{"-i", wav}, tt.args...), path)...); err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestGaplessSources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantSound(t, target, mediatest.Samples(t, wav))
+			wantAudio(t, target, mediatest.Samples(t, wav))
 		})
 	}
 }
@@ -79,7 +79,7 @@ func TestGaplessSources(t *testing.T) {
 func TestEditedEnd(t *testing.T) {
 	dir := t.TempDir()
 	wav, whole, cut := filepath.Join(dir, "in.wav"), filepath.Join(dir, "whole.mov"), filepath.Join(dir, "cut.mov")
-	mediatest.Sound(t, wav, rough, 48000, 3*48000)
+	mediatest.Audio(t, wav, rough, 48000, 3*48000)
 	for _, args := range [][]string{{"-i", wav, "-c:a", "aac", "-b:a", "192k", whole}, {"-i", whole, "-c", "copy", cut}} {
 		if err := mediatest.Make(t.Context(), dir, args...); err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestEditedEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantSound(t, target, [][]float64{mediatest.Samples(t, wav)[0][:72000]})
+	wantAudio(t, target, [][]float64{mediatest.Samples(t, wav)[0][:72000]})
 }
 
 // TestHour: delay and padding hold over an hour, and so does the length.

@@ -15,11 +15,11 @@ type Growing interface {
 	Path() string
 	io.ReaderAt  // waits for what is not there yet
 	Size() int64 // once it is whole
-	// Seek: whoever plays it goes back in it, so that it has to be whole first.
+	// Seek reports that a player goes back in it, so that it has to be whole first.
 	Seek() bool
-	// Among: it was made of a source with these sound tracks, and holds but the
-	// one with that index. There are none where it holds all that the source does.
-	Among() (tracks []Track, index int)
+	// SourceTracks returns the audio tracks of the video that it was extracted from,
+	// and the index of the one that it holds. There are none if it is the video.
+	SourceTracks() (tracks []Track, index int)
 	// Follow reads it from its beginning, as fast as it grows. Close ends a Read
 	// that waits.
 	Follow() io.ReadCloser

@@ -17,7 +17,7 @@ import (
 const (
 	exactly   = 0.05 // of a track's own promise
 	roughly   = 0.5  // of a container's: the picture's last frame may have no duration
-	concealed = 0.25 // of packets that gave no sound: priming, padding, a click
+	concealed = 0.25 // of packets that gave no audio: priming, padding, a click
 )
 
 // length is what became of the promise.
@@ -27,16 +27,16 @@ type length struct {
 }
 
 // checkLength compares the seconds that a decoder plays of the MP3 with those
-// that the source promised within the trim. It returns an *Error where sound is
+// that the source promised within the trim. It returns an *Error where audio is
 // missing.
-func (t Tool) checkLength(ctx context.Context, info Info, p plan, played float64) (length, error) {
+func (ff FFmpeg) checkLength(ctx context.Context, info Info, p plan, played float64) (length, error) {
 	if p.track.Seconds == 0 {
 		return length{}, nil
 	}
 	if played >= p.promised()-exactly {
 		return length{checked: true, promised: p.track.Seconds}, nil
 	}
-	d, err := t.demux(ctx, info, p)
+	d, err := ff.demux(ctx, info, p)
 	if err != nil {
 		return length{}, fmt.Errorf("check the length: %w", err)
 	}
@@ -46,7 +46,7 @@ func (t Tool) checkLength(ctx context.Context, info Info, p plan, played float64
 // judge says whether the packets are there that the source promised within the
 // trim, and whether they were decoded.
 func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
-	sound, code := d.sound(), conversion.CodeTruncated
+	track, code := d.track(), conversion.CodeTruncated
 	promised := p.track.Seconds
 	ends := promised
 	if p.end > 0 {
@@ -54,42 +54,42 @@ func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 	}
 	whole := math.Max(info.last, d.end+math.Max(0, info.Start)) >= ends-roughly
 	if p.track.Exact {
-		whole = sound.end-sound.start >= p.promised()-exactly
+		whole = track.end-track.start >= p.promised()-exactly
 		if !info.cut {
 			code = conversion.CodeDamaged
 		}
 	}
 	switch {
-	case !whole && d.soundOnly && info.Container != "flv":
+	case !whole && d.audioOnly && info.Container != "flv":
 		return length{}, nil // nobody can tell where the other streams end
 	case !whole:
 		return length{}, refuse(code, "The sound ends after %s, but the file promises %s; it was cut off or is damaged.",
 			human(p.start+played), human(promised))
 	}
-	if decodable := sound.decodable(); played < decodable-math.Max(concealed, 4*sound.usual()) {
+	if decodable := track.decodable(); played < decodable-math.Max(concealed, 4*track.usual()) {
 		return length{}, refuse(conversion.CodeDamaged, "Only %s of %s of sound can be decoded.", human(played), human(decodable))
 	}
-	if !p.track.Exact && p.untrimmed() { // of the sound's own length we know only what is there
-		promised = sound.end - sound.start
+	if !p.track.Exact && p.untrimmed() { // of the audio's own length we know only what is there
+		promised = track.end - track.start
 	}
 	return length{checked: true, promised: promised}, nil
 }
 
-// judgeNothing says why there is no sound at all within a trim: the track ends
+// judgeNothing says why there is no audio at all within a trim: the track ends
 // before, or it cannot be decoded.
-func (t Tool) judgeNothing(ctx context.Context, info Info, p plan, o outcome) error {
-	d, err := t.demux(ctx, info, p)
+func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o outcome) error {
+	d, err := ff.demux(ctx, info, p)
 	if err != nil {
-		return fmt.Errorf("look for the sound: %w", err)
+		return fmt.Errorf("look for the audio: %w", err)
 	}
 	if _, err := d.judge(info, p, 0); err != nil && p.track.Seconds > 0 {
 		return err
 	}
-	switch sound := d.sound(); {
-	case sound.seconds > concealed:
+	switch track := d.track(); {
+	case track.seconds > concealed:
 		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
-	case sound.last <= p.start+exactly:
-		return p.beyondEnd(sound.last)
+	case track.last <= p.start+exactly:
+		return p.beyondEnd(track.last)
 	}
 	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s.", exact(p.start), exact(p.end))
 }
@@ -118,7 +118,7 @@ func (p *packets) usual() float64 {
 	return float64(best) * p.tick
 }
 
-// decodable is how much sound the packets hold. Where the time stamps leave
+// decodable is how much audio the packets hold. Where the time stamps leave
 // pauses a packet lasts longer than what is in it.
 func (p *packets) decodable() float64 {
 	return math.Min(p.seconds, p.count*p.usual())
@@ -129,13 +129,13 @@ type demuxed struct {
 	clock     float64 // seconds on ffmpeg's clock where a player's begins
 	from, to  float64 // seconds on a player's clock; only packets between them count. to is 0 for no limits
 	streams   []*packets
-	index     int     // of the chosen track among the sound tracks
+	index     int     // of the chosen track among the audio tracks
 	end       float64 // of the stream that ends last
-	soundOnly bool    // though there are other streams
+	audioOnly bool    // though there are other streams
 }
 
-// sound returns the chosen track.
-func (d *demuxed) sound() *packets {
+// track returns the packets of the chosen track.
+func (d *demuxed) track() *packets {
 	n := 0
 	for _, p := range d.streams {
 		if p.audio {
@@ -151,24 +151,24 @@ func (d *demuxed) sound() *packets {
 // demux lists the packets of the chosen track, and of all others where only the
 // container promises a length. ffmpeg refuses video whose size is known to the
 // decoder alone.
-func (t Tool) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
-	only := []string{"-map", p.stream()}
+func (ff FFmpeg) demux(ctx context.Context, info Info, p plan) (*demuxed, error) {
+	only := []string{"-map", p.streamSpecifier()}
 	if p.track.Exact {
 		d := &demuxed{clock: p.clock, from: p.start, to: p.until()}
-		_, err := d.run(ctx, t, info, only)
+		_, err := d.run(ctx, ff, info, only)
 		return d, err
 	}
 	d := &demuxed{clock: p.clock, from: p.start, to: p.until(), index: p.index}
-	if done, err := d.run(ctx, t, info, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
+	if done, err := d.run(ctx, ff, info, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
 		return d, err
 	}
-	d = &demuxed{clock: p.clock, from: p.start, to: p.until(), soundOnly: info.streams > 1}
-	_, err := d.run(ctx, t, info, only)
+	d = &demuxed{clock: p.clock, from: p.start, to: p.until(), audioOnly: info.streams > 1}
+	_, err := d.run(ctx, ff, info, only)
 	return d, err
 }
 
 // run reports whether ffmpeg could read the streams.
-func (d *demuxed) run(ctx context.Context, t Tool, info Info, streams []string) (bool, error) {
+func (d *demuxed) run(ctx context.Context, t FFmpeg, info Info, streams []string) (bool, error) {
 	pr, pw := io.Pipe()
 	read := make(chan error, 1)
 	go func() {

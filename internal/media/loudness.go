@@ -57,12 +57,12 @@ func (o outcome) levels() (l *conversion.Levels, ok bool) {
 	return l, true
 }
 
-// measure decodes a sound track through filters that end in a meter. It returns
+// measure decodes an audio track through filters that end in a meter. It returns
 // nil for silence, and where the meter fails.
-func (t Tool) measure(ctx context.Context, c command, stream, filters string) (*conversion.Levels, error) {
+func (ff FFmpeg) measure(ctx context.Context, c command, stream, filters string) (*conversion.Levels, error) {
 	c.args = append([]string{"-map", stream, "-filter_threads", "1", "-af", filters}, c.args...)
 	c.args = append(c.args, "-stats_period", "0.25", "-progress", "pipe:1", "-f", "null", "pipe:2")
-	o, err := t.run(ctx, c)
+	o, err := ff.run(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("measure the loudness: %w", err)
 	}
@@ -71,8 +71,8 @@ func (t Tool) measure(ctx context.Context, c command, stream, filters string) (*
 }
 
 // measureFrames measures an MP3 that was made here.
-func (t Tool) measureFrames(ctx context.Context, path string, m meter, timeout time.Duration, progress func(float64)) (*conversion.Levels, error) {
-	return t.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, "0:a:0", string(m))
+func (ff FFmpeg) measureFrames(ctx context.Context, path string, m meter, timeout time.Duration, progress func(float64)) (*conversion.Levels, error) {
+	return ff.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, "0:a:0", string(m))
 }
 
 // How near a target has to be reached. The meter shows tenths; ceilings are
@@ -83,31 +83,31 @@ const (
 	encodings = 4 // tries
 )
 
-// normalise encodes the sound as loud as it is asked for: it measures, applies a
+// normalise encodes the audio as loud as it is asked for: it measures, applies a
 // constant gain, holds peaks below the ceiling where the gain would lift them
 // above, measures the MP3, and tries again with what that tells.
-func (t Tool) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (sound, error) {
+func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	work := steps{report: progress}
 	want := newTarget(*spec.Options.Loudness)
-	source, err := t.measure(ctx, command{
-		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), stream: spec.Source.stream,
-	}, p.stream(), p.filters(level{}, truePeaks))
+	source, err := ff.measure(ctx, command{
+		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), mayPipe: spec.Source.mayPipe,
+	}, p.streamSpecifier(), p.filters(level{}, truePeaks))
 	if err != nil {
-		return sound{}, err
+		return audio{}, err
 	}
 	if source == nil {
-		s, err := t.encode(ctx, spec, p, level{}, frames, work.next(0.7))
+		s, err := ff.encode(ctx, spec, p, level{}, frames, work.next(0.7))
 		s.note(conversion.NoteLoudnessOff, "Silence, and sound shorter than 0.4 s, has no loudness that could be changed.")
 		return s, err
 	}
 	before, l := trial{got: source}, want.first(source)
 	for try := 1; ; try++ {
-		s, err := t.encode(ctx, spec, p, l, frames, work.next(0.5))
+		s, err := ff.encode(ctx, spec, p, l, frames, work.next(0.5))
 		if err != nil {
-			return sound{}, err
+			return audio{}, err
 		}
-		if s.levels, err = t.measureFrames(ctx, frames, truePeaks, spec.timeout(p), work.next(0.2)); err != nil {
-			return sound{}, err
+		if s.levels, err = ff.measureFrames(ctx, frames, truePeaks, spec.timeout(p), work.next(0.2)); err != nil {
+			return audio{}, err
 		}
 		s.gain = l.gain
 		now := trial{l, s.levels}

@@ -10,7 +10,7 @@ import (
 	"tonearm/internal/media/mediatest"
 )
 
-// Waves for mediatest.Sound.
+// Waves for mediatest.Audio.
 const (
 	hiss   = "0.1*(random(0)*2-1)"
 	speech = "0.4*(random(0)*2-1)*(0.5+0.5*sin(2*PI*4*t))*lt(mod(t,3),2.2)*sin(2*PI*180*t)"
@@ -74,7 +74,7 @@ func TestLoudness(t *testing.T) {
 			if args == nil {
 				args = []string{"-c:a", "pcm_s16le"}
 			}
-			mediatest.Sound(t, path, s.wave, rate, int(seconds*float64(rate)), args...)
+			mediatest.Audio(t, path, s.wave, rate, int(seconds*float64(rate)), args...)
 			want, ceiling := s.lufs, s.peak
 			if want == 0 {
 				want = -16
@@ -128,7 +128,7 @@ func TestLoudnessMissed(t *testing.T) {
 				samples = 13230
 			}
 			path := filepath.Join(dir, name)
-			mediatest.Sound(t, path, wave, 44100, samples)
+			mediatest.Audio(t, path, wave, 44100, samples)
 			e, target, err := convert(t, path, conversion.Options{Loudness: &conversion.Loudness{TargetLUFS: -8, TruePeakDB: &ceiling}})
 			if err != nil {
 				t.Fatal(err)
@@ -152,7 +152,7 @@ func TestLoudnessMissed(t *testing.T) {
 func TestLevels(t *testing.T) {
 	for name, args := range map[string][]string{"plain.wav": {"-ac", "2"}, "5.1.ac3": {"-ac", "6"}, "tone.m4a": {"-c:a", "aac"}} {
 		path := filepath.Join(t.TempDir(), name)
-		mediatest.Sound(t, path, music, 44100, 5*44100, args...)
+		mediatest.Audio(t, path, music, 44100, 5*44100, args...)
 		e, target, err := convert(t, path, conversion.Options{})
 		if err != nil {
 			t.Fatal(err)

@@ -42,7 +42,7 @@ const (
 type matroska struct {
 	end    int64   // where the first segment ends; 0 where its size is unknown, as of a recording that was streamed
 	late   bool    // a demuxer looks for something behind the clusters
-	tracks []Track // of sound
+	tracks []Track // of audio
 }
 
 func readMatroska(r io.ReaderAt) matroska {
@@ -75,7 +75,7 @@ func readSegment(r io.ReaderAt, segment element) matroska {
 			}
 			ticks = e.child(r, mkvDuration).float(r)
 		case e.id == mkvTracks:
-			m.tracks = append(m.tracks, e.sounds(r)...)
+			m.tracks = append(m.tracks, e.audioTracks(r)...)
 		case e.id == mkvCluster:
 			m.late = slices.ContainsFunc(elsewhere, func(there int64) bool { return there >= at })
 			for i := range m.tracks {
@@ -98,12 +98,12 @@ func (e element) listed(r io.ReaderAt) []int64 {
 	return there
 }
 
-// sounds are the tracks of sound among the element's children.
-func (e element) sounds(r io.ReaderAt) []Track {
-	const sound = 2
+// audioTracks are the audio tracks among the element's children.
+func (e element) audioTracks(r io.ReaderAt) []Track {
+	const audioType = 2
 	var tracks []Track
 	for t := range e.children(r, mkvTrack) {
-		if t.child(r, mkvTrackType).uint(r) != sound {
+		if t.child(r, mkvTrackType).uint(r) != audioType {
 			continue
 		}
 		audio := t.child(r, mkvAudio)

@@ -23,13 +23,13 @@ import (
 // convert probes and encodes one file.
 func convert(t *testing.T, path string, o conversion.Options) (media.Encoded, string, error) {
 	t.Helper()
-	tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
+	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
 	target := filepath.Join(t.TempDir(), "out.mp3")
-	info, err := tool.Probe(t.Context(), path)
+	info, err := ff.Probe(t.Context(), path)
 	if err != nil {
 		return media.Encoded{}, "", err
 	}
-	e, err := tool.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: filepath.Base(path)}, nil)
+	e, err := ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: filepath.Base(path)}, nil)
 	return e, target, err
 }
 
@@ -193,7 +193,7 @@ func TestTitle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := media.Tool{}.Probe(t.Context(), target)
+		info, err := media.FFmpeg{}.Probe(t.Context(), target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestTitle(t *testing.T) {
 }
 
 // TestPauses: a track that stops for two seconds is whole, and so is one whose
-// clock and sound drift apart.
+// clock and audio drift apart.
 func TestPauses(t *testing.T) {
 	for _, name := range []string{"pause.mkv", "pause.mp4", "pause.mov", "pause.avi"} {
 		video := filepath.Join(t.TempDir(), name)
@@ -243,8 +243,8 @@ func TestCutOgg(t *testing.T) {
 func TestLimits(t *testing.T) {
 	video := filepath.Join(t.TempDir(), "in.ts") // promises no length
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg2video", "-c:a", "aac")
-	tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), video)
+	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), video)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,11 +253,11 @@ func TestLimits(t *testing.T) {
 		"seconds": {Source: info, Target: target, MaxSeconds: 2},
 		"bytes":   {Source: info, Target: target, MaxBytes: 10000},
 	} {
-		if _, err := tool.Encode(t.Context(), spec, nil); codeOf(err) != conversion.CodeLimitExceeded {
+		if _, err := ff.Encode(t.Context(), spec, nil); codeOf(err) != conversion.CodeLimitExceeded {
 			t.Errorf("%s: got %v, want %s", name, err, conversion.CodeLimitExceeded)
 		}
 	}
-	small := tool
+	small := ff
 	small.MemoryLimit = 16 << 20
 	if _, err := small.Probe(t.Context(), video); err == nil || codeOf(err) != "" {
 		t.Logf("16 MiB: %v", err)
@@ -265,7 +265,7 @@ func TestLimits(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := tool.Encode(ctx, media.EncodeSpec{Source: info, Target: target}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := ff.Encode(ctx, media.EncodeSpec{Source: info, Target: target}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: got %v", err)
 	}
 }
@@ -275,8 +275,8 @@ func TestProgressAndStop(t *testing.T) {
 	if err := mediatest.Make(t.Context(), filepath.Dir(video), "-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=36000", "-c:a", "aac", "-b:a", "8k", "-t", "3600", video); err != nil {
 		t.Fatal(err)
 	}
-	tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), video)
+	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), video)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func TestProgressAndStop(t *testing.T) {
 	defer cancel()
 	var last float64
 	spec := media.EncodeSpec{Source: info, Target: filepath.Join(t.TempDir(), "out.mp3"), Options: conversion.Options{SampleRateHz: 48000}}
-	_, err = tool.Encode(ctx, spec, func(seconds float64) {
+	_, err = ff.Encode(ctx, spec, func(seconds float64) {
 		if last = seconds; seconds > 0 {
 			cancel()
 		}

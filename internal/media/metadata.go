@@ -27,7 +27,7 @@ const (
 // Places, devices, programs and all else a source may tell stay behind.
 type metadata struct {
 	file     conversion.Tags
-	sounds   []conversion.Tags // of each sound track
+	tracks   []conversion.Tags // of each audio track
 	chapters []chapter         // by their beginnings
 }
 
@@ -38,11 +38,11 @@ type chapter struct {
 	title      string // may be ''
 }
 
-// tags are those of the file, or of sound track i in a format that has them for
+// tags are those of the file, or of audio track i in a format that has them for
 // tracks alone.
 func (m metadata) tags(container string, i int) conversion.Tags {
-	if container == "ogg" && i < len(m.sounds) {
-		return m.sounds[i]
+	if container == "ogg" && i < len(m.tracks) {
+		return m.tracks[i]
 	}
 	return m.file
 }
@@ -70,8 +70,8 @@ func parseMetadata(text string) metadata {
 		case "":
 			m.file = tagsOf(keys)
 		case "[STREAM]":
-			if len(m.sounds) < maxTracks {
-				m.sounds = append(m.sounds, tagsOf(keys))
+			if len(m.tracks) < maxTracks {
+				m.tracks = append(m.tracks, tagsOf(keys))
 			}
 		case "[CHAPTER]":
 			if c, ok := chapterOf(keys); ok && len(m.chapters) < maxChapters {

@@ -95,7 +95,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add("[CHAPTER]\ntimebase=1e300/1e-300\nstart=NaN\nend=-Inf")
 	f.Fuzz(func(t *testing.T, text string) {
 		m := parseMetadata(text)
-		for _, tags := range append(m.sounds, m.file) {
+		for _, tags := range append(m.tracks, m.file) {
 			if err := (conversion.Options{Tags: &tags}).Validate(); err != nil {
 				t.Errorf("%v: %+v", err, tags)
 			}

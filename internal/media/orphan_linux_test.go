@@ -15,8 +15,8 @@ import (
 // TestMain lets the test binary stand in for a transcoder that is killed.
 func TestMain(m *testing.M) {
 	if ffmpeg := os.Getenv("MEDIA_TEST_FFMPEG"); ffmpeg != "" {
-		tool := media.Tool{FFmpeg: ffmpeg, ExtraFiles: []*os.File{os.NewFile(3, "inherited")}}
-		_, err := tool.Probe(context.Background(), os.Args[0])
+		ff := media.FFmpeg{Path: ffmpeg, ExtraFiles: []*os.File{os.NewFile(3, "inherited")}}
+		_, err := ff.Probe(context.Background(), os.Args[0])
 		panic(err) // not reached: the fake never ends
 	}
 	os.Exit(m.Run())

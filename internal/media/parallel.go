@@ -16,13 +16,13 @@ import (
 	"tonearm/internal/media/mp3"
 )
 
-// parallel is one sound to encode on several cores. One ffmpeg decodes it and
-// applies its filters; the sound is cut into chunks, each of which an ffmpeg of
+// parallel is one track to encode on several cores. One ffmpeg decodes it and
+// applies its filters; the PCM is cut into chunks, each of which an ffmpeg of
 // its own encodes; their frames are joined. What comes out follows from the
-// sound alone, never from the number of workers, and is as long as the sound to
+// PCM alone, never from the number of workers, and is as long as the PCM to
 // the sample.
 //
-// The folder of the target holds the sound of workers + 2 chunks meanwhile, in
+// The folder of the target holds the PCM of workers + 2 chunks meanwhile, in
 // files without a name: 36 MB each at most.
 type parallel struct {
 	decode   command               // its args end before the format of what it writes to
@@ -37,13 +37,13 @@ type parallel struct {
 // encodeParallel encodes on several cores. The outcome is the decoder's, whose
 // failure leaves at the target what there was until then. The error is an
 // *Error where the MP3 would become too large.
-func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
+func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
 	e.workers = cmp.Or(e.workers, runtime.GOMAXPROCS(0))
 	target, err := os.Create(e.target)
 	if err != nil {
 		return outcome{}, mp3.Cost{}, err
 	}
-	o, cost, err := t.encodeTo(ctx, e, target)
+	o, cost, err := ff.encodeTo(ctx, e, target)
 	if closeErr := target.Close(); err == nil {
 		err = closeErr
 	}
@@ -52,10 +52,10 @@ func (t Tool) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost
 
 // encodeTo starts the decoder, the splitter and the encoders, and joins what
 // they make. The first of them that fails ends the others.
-func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
+func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	sound, decoded, err := os.Pipe()
+	pcm, decoded, err := os.Pipe()
 	if err != nil {
 		return outcome{}, mp3.Cost{}, err
 	}
@@ -64,7 +64,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 	wg.Go(func() {
 		defer decoded.Close()
 		var err error
-		if o, err = t.run(ctx, e.decoder(decoded)); err != nil {
+		if o, err = ff.run(ctx, e.decoder(decoded)); err != nil {
 			fail(err)
 		}
 	})
@@ -73,7 +73,7 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 	for range e.workers {
 		wg.Go(func() {
 			for c := range begun { // the oldest first: the others wait for its slot
-				c.run, c.err = t.encodeChunk(ctx, e, c)
+				c.run, c.err = ff.encodeChunk(ctx, e, c)
 				close(c.done)
 			}
 		})
@@ -82,22 +82,22 @@ func (t Tool) encodeTo(ctx context.Context, e parallel, target *os.File) (outcom
 	s.emit = func(c *chunk) { begun <- c; chunks <- c } // have room: a chunk needs a slot
 	var size int64
 	wg.Go(func() {
-		defer sound.Close() // where the decoder is not done, it ends
+		defer pcm.Close() // where the decoder is not done, it ends
 		defer close(begun)
 		defer close(chunks)
 		var err error
-		if size, err = s.split(ctx, sound); err != nil {
+		if size, err = s.split(ctx, pcm); err != nil {
 			fail(err)
 		}
 	})
 
-	j := joining{t: t, e: e, w: mp3.NewWriter(target, e.plan.kbps)}
+	j := joining{t: ff, e: e, w: mp3.NewWriter(target, e.plan.kbps)}
 	j.joiner = mp3.NewJoiner(j.w)
 	for c := range chunks {
 		if err := j.add(ctx, c); err != nil {
 			fail(err)
 		}
-		slots <- c.sound.File
+		slots <- c.pcm.File
 	}
 	wg.Wait()
 	slots.close()
@@ -120,27 +120,27 @@ func (e parallel) decoder(to *os.File) command {
 // sampleBytes is the size of a sample of all channels.
 func (e parallel) sampleBytes() int64 { return 4 * int64(e.plan.channels) }
 
-// frameBytes is the size of the sound in one frame of the MP3.
+// frameBytes is the size of the PCM in one frame of the MP3.
 func (e parallel) frameBytes() int64 { return int64(mp3.FrameSamples(e.plan.rate)) * e.sampleBytes() }
 
 // encodeChunk encodes one chunk.
-func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...string) ([]mp3.Frame, error) {
+func (ff FFmpeg) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...string) ([]mp3.Frame, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	sound, err := c.input()
+	pcm, err := c.input()
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	o, err := t.start(ctx, command{ // however long the source takes
-		path: e.target, stdin: sound.pipe, formats: "f32le", decoders: "pcm_f32le",
+	o, err := ff.start(ctx, command{ // however long the source takes
+		path: e.target, stdin: pcm.pipe, formats: "f32le", decoders: "pcm_f32le",
 		input:   []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
 		args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
 		stdout:  &out,
 		timeout: e.decode.timeout,
 	})
-	failed := sound.close()
+	failed := pcm.close()
 	if c.none.Load() {
 		return nil, nil
 	}
@@ -162,7 +162,7 @@ func (t Tool) encodeChunk(ctx context.Context, e parallel, c *chunk, options ...
 
 // joining puts the chunks' frames together, in order.
 type joining struct {
-	t      Tool
+	t      FFmpeg
 	e      parallel
 	w      *mp3.Writer
 	joiner *mp3.Joiner

@@ -24,13 +24,13 @@ import (
 // testFrames is a chunk of the tests: five seconds at 44.1 kHz.
 const testFrames = 196
 
-// wave writes sound as mediatest.Music has it into a file.
-func wave(t testing.TB, sound []byte, rate, channels int) string {
+// wave writes PCM, as mediatest.Music makes it, into a file.
+func wave(t testing.TB, pcm []byte, rate, channels int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sound.wav")
 	cmd := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), "-v", "error", "-f", "f32le", "-ar", strconv.Itoa(rate),
 		"-ac", strconv.Itoa(channels), "-i", "pipe:0", "-c:a", "pcm_f32le", path)
-	cmd.Stdin = bytes.NewReader(sound)
+	cmd.Stdin = bytes.NewReader(pcm)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -50,7 +50,7 @@ func toEncode(t testing.TB, source string, p plan) parallel {
 // encodeAll returns the bytes that e makes, and how many seams are in them.
 func encodeAll(t testing.TB, e parallel) ([]byte, int) {
 	t.Helper()
-	o, cost, err := Tool{FFmpeg: mediatest.FFmpeg(t)}.encodeParallel(t.Context(), e)
+	o, cost, err := FFmpeg{Path: mediatest.FFmpeg(t)}.encodeParallel(t.Context(), e)
 	if err != nil || o.err != nil {
 		t.Fatalf("encode: %v, %v: %s", err, o.err, o.tail())
 	}
@@ -131,15 +131,15 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// TestParallelLengths: the sound is as long as its source to the sample, and as
+// TestParallelLengths: the audio is as long as its source to the sample, and as
 // long as it is one chunk its frames are those of an encoder that gets it from
 // the decoder.
 func TestParallelLengths(t *testing.T) {
 	const frame, rate = 576, 16000
 	edge := (testFrames + tailFrames) * frame
-	sound := mediatest.Music(rate, 1, float64(2*edge)/rate)
+	pcm := mediatest.Music(rate, 1, float64(2*edge)/rate)
 	for _, samples := range []int{1, 575, 576, 577, 5000, edge - 1, edge, edge + 1, testFrames*2*frame - 1, edge + testFrames*frame + 1} {
-		source := wave(t, sound[:samples*4], rate, 1)
+		source := wave(t, pcm[:samples*4], rate, 1)
 		e := toEncode(t, source, plan{rate: rate, channels: 1, kbps: 32})
 		b, seams := encodeAll(t, e)
 		if s, err := mp3.Read(bytes.NewReader(b)); err != nil || s.Samples != int64(samples) {
@@ -162,7 +162,7 @@ func TestParallelLengths(t *testing.T) {
 	}
 }
 
-// TestParallelNothing: a source without a sample of sound makes an empty file,
+// TestParallelNothing: a source without a sample of audio makes an empty file,
 // and the decoder says why.
 func TestParallelNothing(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "text.wav")
@@ -170,7 +170,7 @@ func TestParallelNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := toEncode(t, source, plan{rate: 44100, channels: 2, quality: 2})
-	o, _, err := Tool{FFmpeg: mediatest.FFmpeg(t)}.encodeParallel(t.Context(), e)
+	o, _, err := FFmpeg{Path: mediatest.FFmpeg(t)}.encodeParallel(t.Context(), e)
 	if err != nil || o.err == nil {
 		t.Errorf("got %v, %v", o.err, err)
 	}
@@ -181,13 +181,13 @@ func TestParallelNothing(t *testing.T) {
 
 func TestParallelFails(t *testing.T) {
 	source := wave(t, mediatest.Music(16000, 1, 30), 16000, 1)
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
 	p := plan{rate: 16000, channels: 1, kbps: 64}
 
 	e := toEncode(t, source, p)
 	e.maxBytes = 10000
 	var refused *Error
-	if _, _, err := tool.encodeParallel(t.Context(), e); !errors.As(err, &refused) || refused.Code != conversion.CodeLimitExceeded {
+	if _, _, err := ff.encodeParallel(t.Context(), e); !errors.As(err, &refused) || refused.Code != conversion.CodeLimitExceeded {
 		t.Errorf("too large: got %v", err)
 	}
 
@@ -195,23 +195,23 @@ func TestParallelFails(t *testing.T) {
 	defer cancel()
 	e = toEncode(t, source, p)
 	e.progress = func(float64) { cancel() }
-	if _, _, err := tool.encodeParallel(ctx, e); !errors.Is(err, context.Canceled) {
+	if _, _, err := ff.encodeParallel(ctx, e); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: got %v", err)
 	}
 
 	e = toEncode(t, source, p)
 	e.target = filepath.Join(t.TempDir(), "none", "x")
-	if _, _, err := tool.encodeParallel(t.Context(), e); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := ff.encodeParallel(t.Context(), e); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: got %v", err)
 	}
 
 	broken := filepath.Join(t.TempDir(), "ffmpeg") // decodes, but encodes nothing
-	script := "#!/bin/sh\ncase \"$*\" in *libmp3lame*) exit 3;; esac\nexec " + tool.FFmpeg + ` "$@"` + "\n"
+	script := "#!/bin/sh\ncase \"$*\" in *libmp3lame*) exit 3;; esac\nexec " + ff.Path + ` "$@"` + "\n"
 	if err := os.WriteFile(broken, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	e = toEncode(t, source, p)
-	if _, _, err := (Tool{FFmpeg: broken}).encodeParallel(t.Context(), e); err == nil {
+	if _, _, err := (FFmpeg{Path: broken}).encodeParallel(t.Context(), e); err == nil {
 		t.Error("nobody missed the encoder")
 	}
 }
@@ -225,7 +225,7 @@ func TestParallelWithoutSeam(t *testing.T) {
 		noise = binary.LittleEndian.AppendUint32(noise, math.Float32bits(rng.Float32()*2-1))
 	}
 	e := toEncode(t, wave(t, noise, 48000, 2), plan{rate: 48000, channels: 2, kbps: 320})
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
 	var chunks []*chunk
 	s := splitter{dir: t.TempDir(), frame: e.frameBytes(), length: testFrames, slots: newSlots(9), emit: func(c *chunk) { chunks = append(chunks, c) }}
 	if _, err := s.split(t.Context(), bytes.NewReader(noise)); err != nil || len(chunks) != 3 || !chunks[2].none.Load() {
@@ -237,10 +237,10 @@ func TestParallelWithoutSeam(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	j := joining{t: tool, e: e, w: mp3.NewWriter(f, 320)}
+	j := joining{t: ff, e: e, w: mp3.NewWriter(f, 320)}
 	j.joiner = mp3.NewJoiner(j.w)
 	for i, c := range chunks {
-		if c.run, c.err = tool.encodeChunk(t.Context(), e, c); c.err != nil {
+		if c.run, c.err = ff.encodeChunk(t.Context(), e, c); c.err != nil {
 			t.Fatal(c.err)
 		}
 		for _, frame := range c.run[c.lead:] {
@@ -269,15 +269,15 @@ func TestParallelWithoutSeam(t *testing.T) {
 func TestEncodeLong(t *testing.T) {
 	const rate, samples = 16000, 8000001 // more than six chunks
 	source := filepath.Join(t.TempDir(), "long.wav")
-	mediatest.Sound(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), source)
+	mediatest.Audio(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var reports []float64
 	spec := EncodeSpec{Source: info, Target: filepath.Join(t.TempDir(), "out.mp3"), Options: conversion.Options{BitrateKbps: 16}}
-	e, err := tool.Encode(t.Context(), spec, func(seconds float64) { reports = append(reports, seconds) })
+	e, err := ff.Encode(t.Context(), spec, func(seconds float64) { reports = append(reports, seconds) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestEncodeLong(t *testing.T) {
 	}
 	small := spec
 	small.MaxBytes = 200000
-	if _, err := tool.Encode(t.Context(), small, nil); !errors.As(err, new(*Error)) {
+	if _, err := ff.Encode(t.Context(), small, nil); !errors.As(err, new(*Error)) {
 		t.Errorf("too large: %v", err)
 	}
 }

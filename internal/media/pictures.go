@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// Pictures brings the pictures of an MP4 or MOV file whose sound alone is the
+// Pictures brings the pictures of an MP4 or MOV file whose audio alone is the
 // source. An error that is an mp4.Reason says that parts of the file cannot be
 // told or do not pay, so that the whole is needed. Its methods are not called
 // side by side.
@@ -26,9 +26,10 @@ type Pictures interface {
 	Whole(ctx context.Context) (path string, err error)
 }
 
-// startled are the codecs whose decoders complain of zeros: where ffmpeg reads
-// more than was thought it is seen. That of mpeg2video, for one, says nothing.
-var startled = []string{"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd"}
+// reportHoles are the codecs whose decoders report an error when they read zeros.
+// So it shows when ffmpeg reads a hole. The decoder of mpeg2video, for one, reports
+// nothing.
+var reportHoles = []string{"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd"}
 
 // parts are what of Pictures a cover is likely made of.
 type parts struct {
@@ -39,15 +40,15 @@ type parts struct {
 	cancel  context.CancelFunc
 }
 
-// fetchParts begins to fetch them beside the sound. nil means that the source has
+// fetchParts begins to fetch them beside the audio. nil means that the source has
 // the pictures, or that none are wanted.
-func (t Tool) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
+func (ff FFmpeg) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
 	if spec.Pictures == nil || !spec.Options.Cover.Decodes() {
 		return nil
 	}
 	p := &parts{}
 	ctx, p.cancel = context.WithCancel(ctx)
-	p.fetched.Go(func() { p.source, p.err = t.showFirst(ctx, spec) })
+	p.fetched.Go(func() { p.source, p.err = ff.showFirst(ctx, spec) })
 	return p
 }
 
@@ -59,20 +60,20 @@ func (p *parts) stop() {
 
 // showFirst fetches what the first shot needs. That the samples beyond the heads
 // are holes does not matter to Probe: it takes nothing but what the index tells.
-func (t Tool) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
+func (ff FFmpeg) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 	path, err := spec.Pictures.Heads(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("fetch the heads: %w", err)
 	}
-	t.Source = nil
-	if spec.Source, err = t.Probe(ctx, path); err != nil {
+	ff.Source = nil
+	if spec.Source, err = ff.Probe(ctx, path); err != nil {
 		return Info{}, err
 	}
 	from, shots, err := spec.shots()
 	if err != nil { // there can be no cover
 		return spec.Source, nil //nolint:nilerr // shots will say so again
 	}
-	if !slices.Contains(startled, from.codec) {
+	if !slices.Contains(reportHoles, from.codec) {
 		return Info{}, mp4.Silent
 	}
 	if err := spec.Pictures.Show(ctx, from.track, shots[0].window); err != nil {
@@ -83,7 +84,7 @@ func (t Tool) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 
 // coverOfParts shoots the picture that a first shot of the whole file would give.
 // It is nil where that is in doubt: there is none, or ffmpeg complains.
-func (t Tool) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, error) {
+func (ff FFmpeg) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, error) {
 	spec.parts.fetched.Wait()
 	var why mp4.Reason
 	var unfit *Error
@@ -102,7 +103,7 @@ func (t Tool) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, e
 		if s.window != shots[0].window {
 			break
 		}
-		img, said, err := t.shoot(ctx, spec.Source.Path, from, s)
+		img, said, err := ff.shoot(ctx, spec.Source.Path, from, s)
 		switch {
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
@@ -131,13 +132,13 @@ func complains(warnings string) bool {
 }
 
 // wholePictures has all of the file fetched, and returns it.
-func (t Tool) wholePictures(ctx context.Context, spec EncodeSpec) (Info, error) {
+func (ff FFmpeg) wholePictures(ctx context.Context, spec EncodeSpec) (Info, error) {
 	path, err := spec.Pictures.Whole(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("cover: %w", err)
 	}
-	t.Source = nil
-	info, err := t.Probe(ctx, path)
+	ff.Source = nil
+	info, err := ff.Probe(ctx, path)
 	if unfit := (*Error)(nil); errors.As(err, &unfit) {
 		return Info{}, coverError(unfit.Message)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Limits of what is decoded at all. Beyond them are no recordings but bombs: a
-// megabyte of WAV at 1 Hz is six days of sound.
+// megabyte of WAV at 1 Hz is six days of audio.
 const (
 	minSampleRate = 8000
 	maxSampleRate = 192000
@@ -22,10 +22,10 @@ const excess = 2
 
 // plan is how one track becomes an MP3.
 type plan struct {
-	index    int // of the track among the sound tracks
+	index    int // of the track among the audio tracks
 	track    Track
 	clock    float64 // seconds on ffmpeg's clock where a player's begins
-	start    float64 // seconds on a player's clock, the first sound that is wanted
+	start    float64 // seconds on a player's clock, the first audio that is wanted
 	end      float64 // the first that is not; 0 for none
 	rate     int     // Hz
 	channels int
@@ -35,8 +35,8 @@ type plan struct {
 	notes    []conversion.Note
 }
 
-// stream names the track to ffmpeg.
-func (p plan) stream() string {
+// streamSpecifier names the track to ffmpeg.
+func (p plan) streamSpecifier() string {
 	if p.alone {
 		return "0:a:0"
 	}
@@ -111,7 +111,7 @@ func (p plan) beyondEnd(end float64) error {
 	return refuse(conversion.CodeStartBeyondEnd, "The sound ends after %s, before the start that was asked for, %s.", exact(end), exact(p.start))
 }
 
-// promised is how many seconds of sound the source promises within the trim; 0
+// promised is how many seconds of audio the source promises within the trim; 0
 // where it promises nothing.
 func (p plan) promised() float64 {
 	if p.track.Seconds == 0 {
@@ -150,7 +150,7 @@ func (p plan) samples() int64 {
 	return int64(math.Round((to - from) * float64(p.rate) / rate))
 }
 
-// Length is how many seconds of sound the options ask for, 0 where the source
+// Length is how many seconds of audio the options ask for, 0 where the source
 // does not tell.
 func (i Info) Length(o conversion.Options) (float64, error) {
 	p, err := newPlan(i, o)

@@ -26,13 +26,13 @@ type Info struct {
 	Seconds   float64 // that the container promises for all streams together; 0 for nothing
 	Start     float64 // seconds, the container's smallest time stamp
 	Title     string  // '' for none
-	Tracks    []Track // sound tracks, at least one
+	Tracks    []Track // audio tracks, at least one
 	FFmpeg    string  // version of the ffmpeg that looked
 
 	streams  int     // of any kind
-	stream   bool    // it may be played from a pipe while it grows
+	mayPipe  bool    // it may be played from a pipe while it grows
 	late     bool    // tags may have come since
-	single   bool    // the file holds no other sound track than the one that is chosen
+	single   bool    // the file holds no other audio track than the one that is chosen
 	cut      bool    // a box of the MP4 is longer than the file
 	last     float64 // see structure
 	video    picture // the first moving picture
@@ -40,16 +40,16 @@ type Info struct {
 	meta     metadata
 }
 
-// alone says that the file was made of a source with these sound tracks, and
-// holds but the one with an index.
-func (i Info) alone(all []Track, index int) Info {
+// extracted returns what is known of a file that holds only the track with the
+// index: it lists all tracks of the source that the file was extracted from.
+func (i Info) extracted(all []Track, index int) Info {
 	all = slices.Clone(all)
 	all[index] = i.Tracks[0]
 	i.Tracks, i.single = all, true
 	return i
 }
 
-// Track is one sound track.
+// Track is one audio track.
 type Track struct {
 	Codec      string  // ffmpeg's name, such as "aac"
 	SampleRate int     // Hz, 0 where it could not be told
@@ -70,26 +70,26 @@ type Track struct {
 
 // Probe looks at the local file. It returns an *Error for a file that can
 // never become an MP3, whatever the options.
-func (t Tool) Probe(ctx context.Context, path string) (Info, error) {
-	l, err := t.look(path)
+func (ff FFmpeg) Probe(ctx context.Context, path string) (Info, error) {
+	l, err := ff.look(path)
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
 	}
-	return t.probe(ctx, l)
+	return ff.probe(ctx, l)
 }
 
 // looked is a local file whose outermost layer is known.
 type looked struct {
 	structure
-	path   string
-	bytes  int64 // it has, or will have
-	stream bool  // it may be played from a pipe while it grows
-	among  []Track
-	index  int // of its track among those; see Growing
+	path         string
+	bytes        int64 // it has, or will have
+	mayPipe      bool  // it may be played from a pipe while it grows
+	sourceTracks []Track
+	index        int // of its track in them; see Growing
 }
 
 // look reads the outermost layer of a file.
-func (t Tool) look(path string) (looked, error) {
+func (ff FFmpeg) look(path string) (looked, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return looked{}, err
@@ -101,20 +101,20 @@ func (t Tool) look(path string) (looked, error) {
 	}
 	var source io.ReaderAt = f
 	l := looked{path: path, bytes: stat.Size()}
-	if t.Source != nil {
-		source, l.bytes = t.Source, t.Source.Size()
-		l.among, l.index = t.Source.Among()
+	if ff.Source != nil {
+		source, l.bytes = ff.Source, ff.Source.Size()
+		l.sourceTracks, l.index = ff.Source.SourceTracks()
 	}
 	if l.bytes == 0 {
 		return looked{}, refuse(conversion.CodeEmpty, "The file is empty.")
 	}
 	l.structure, err = inspect(source, l.bytes)
-	l.stream = l.streams && t.Source != nil && !t.Source.Seek()
+	l.mayPipe = l.streamable && ff.Source != nil && !ff.Source.Seek()
 	return l, err
 }
 
-// describing are the arguments that have ffmpeg write down what a source tells
-// of itself. Of the streams it keeps nothing.
+// describing are the arguments with which ffmpeg writes the source's tags and
+// chapters, and nothing of its streams.
 func describing(streams, target string, options ...string) []string {
 	args := append([]string{"-map", streams, "-map_metadata", "0", "-map_chapters", "0", "-c", "copy"}, options...)
 	return append(args, "-f", "ffmetadata", target)
@@ -123,11 +123,11 @@ func describing(streams, target string, options ...string) []string {
 // probe has ffmpeg look at a file. Nothing is read beyond the head (-t 0); tags
 // and chapters come out on stdout. Behind the source, -t would cut the chapters
 // too.
-func (t Tool) probe(ctx context.Context, l looked) (Info, error) {
+func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 	meta := head{limit: maxMetadata}
-	o, err := t.run(ctx, command{
+	o, err := ff.run(ctx, command{
 		path:    l.path,
-		stream:  l.stream,
+		mayPipe: l.mayPipe,
 		input:   []string{"-t", "0"},
 		args:    describing("0:a?", "pipe:1"),
 		stdout:  &meta,
@@ -140,15 +140,15 @@ func (t Tool) probe(ctx context.Context, l looked) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info.tell(string(meta.bytes))
+	info.readTags(string(meta.bytes))
 	return info, nil
 }
 
-// info is what ffmpeg said of the file, but for what the source tells of itself.
+// info is what ffmpeg said of the file, without the tags and chapters.
 func (l looked) info(o outcome) (Info, error) {
 	info := parseDump(o.stderr)
-	info.Path, info.Size, info.last, info.stream = l.path, l.bytes, l.last, l.stream
-	info.late = l.stream && l.late
+	info.Path, info.Size, info.last, info.mayPipe = l.path, l.bytes, l.last, l.mayPipe
+	info.late = l.mayPipe && l.late
 	info.cut = l.mp4 != nil && l.mp4.End > info.Size
 	if l.open {
 		info.Seconds = 0
@@ -163,8 +163,8 @@ func (l looked) info(o outcome) (Info, error) {
 			tr.promise(l.mp4, info.Start)
 		}
 	}
-	if l.among != nil {
-		info = info.alone(l.among, l.index)
+	if l.sourceTracks != nil {
+		info = info.extracted(l.sourceTracks, l.index)
 	}
 	return info, nil
 }
@@ -182,8 +182,8 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 	}
 }
 
-// tell takes over what the source tells of itself, as ffmpeg wrote it down.
-func (i *Info) tell(metadata string) {
+// readTags takes over the source's tags and chapters as ffmpeg wrote them.
+func (i *Info) readTags(metadata string) {
 	i.meta = parseMetadata(metadata)
 	if i.Container == "mp3" || i.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
 		i.meta.shift(i.Start)

@@ -33,8 +33,8 @@ func (p *progressReader) Write(b []byte) (int, error) {
 	}
 }
 
-// steps joins the progress of several runs over the same sound to one that only
-// grows, up to the sound's length.
+// steps joins the progress of several runs over the same audio to one that only
+// grows, up to the audio's length.
 type steps struct {
 	report func(seconds float64) // nil for nobody
 

@@ -2,8 +2,8 @@ package media
 
 import "testing"
 
-// TestSteps: several runs over the same sound are told as one that grows to the
-// sound's length and no further.
+// TestSteps: several runs over the same audio report as one that grows to the
+// audio's length and no further.
 func TestSteps(t *testing.T) {
 	var told []float64
 	work := steps{report: func(seconds float64) { told = append(told, seconds) }}

@@ -17,12 +17,12 @@ type structure struct {
 	known  bool       // some container's signature was found
 	size   int64      // bytes that the file ought to have; 0 where it does not say
 	mp4    *mp4.Movie // of MP4, MOV and their kin
-	tracks []Track    // of sound in a Matroska file, as far as it tells
+	tracks []Track    // of audio in a Matroska file, as far as it tells
 	open   bool       // an Ogg file without its last page: its length is only what is there
 	last   float64    // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 
-	streams bool // it can be played from a pipe and sounds the same
-	late    bool // what is told beside the sound, such as tags, may stand behind it
+	streamable bool // it can be played from a pipe and sounds the same
+	late       bool // what is told beside the audio, such as tags, may stand behind it
 }
 
 // inspect reads the outermost layer of the size bytes in r.
@@ -37,14 +37,14 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 	switch {
 	case has("\x1a\x45\xdf\xa3"):
 		m := readMatroska(r)
-		return structure{known: true, size: m.end, streams: true, late: m.late, tracks: m.tracks}, nil
+		return structure{known: true, size: m.end, streamable: true, late: m.late, tracks: m.tracks}, nil
 	case has("RIFF"):
 		wave := len(head) >= 12 && string(head[8:12]) == "WAVE"
-		return structure{known: true, size: riffSize(r, size), streams: wave, late: wave}, nil
+		return structure{known: true, size: riffSize(r, size), streamable: wave, late: wave}, nil
 	case has("fLaC"):
-		return structure{known: true, streams: true}, nil
+		return structure{known: true, streamable: true}, nil
 	case len(head) > 2*tsPacket && head[0] == tsSync && head[tsPacket] == tsSync && head[2*tsPacket] == tsSync:
-		return structure{streams: true}, nil
+		return structure{streamable: true}, nil
 	case has(asfHeader):
 		return structure{known: true, size: asfSize(r)}, nil
 	case has("FLV\x01"):
@@ -56,7 +56,7 @@ func inspect(r io.ReaderAt, size int64) (structure, error) {
 		if err != nil {
 			return structure{}, err
 		}
-		s := structure{known: true, mp4: m, streams: m.Streams()}
+		s := structure{known: true, mp4: m, streamable: m.Streamable()}
 		if m.Fragmented || !m.Found {
 			s.size = m.End // else the sample tables tell more exactly
 		}

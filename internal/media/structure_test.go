@@ -65,10 +65,10 @@ func TestMovieTracks(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := inspect(bytes.NewReader(b), int64(len(b)))
-		if err != nil || s.mp4 == nil || !s.mp4.Found || len(s.mp4.Sounds()) != 1 {
+		if err != nil || s.mp4 == nil || !s.mp4.Found || len(s.mp4.AudioTracks()) != 1 {
 			t.Fatalf("%s: %+v, %v", name, s.mp4, err)
 		}
-		if got := s.mp4.Sounds()[0]; math.Abs(got.Seconds-2) > 0.03 || got.Encrypted || s.mp4.Track(got.ID) != got {
+		if got := s.mp4.AudioTracks()[0]; math.Abs(got.Seconds-2) > 0.03 || got.Encrypted || s.mp4.Track(got.ID) != got {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

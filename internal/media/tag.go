@@ -25,10 +25,10 @@ type tagged struct {
 
 // tag makes the tag of the MP3. It fails only where ctx ends, or ffmpeg cannot
 // be run: what cannot be had is left out, with a note.
-func (t Tool) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
+func (ff FFmpeg) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
 	var out tagged
 	tag := texts(spec, p)
-	jpeg, err := t.cover(ctx, spec)
+	jpeg, err := ff.cover(ctx, spec)
 	var none coverError
 	switch {
 	case errors.As(err, &none):
@@ -41,7 +41,7 @@ func (t Tool) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) 
 			out.cover = conversion.CoverAttached
 		}
 	}
-	if tag.Chapters, err = t.chapters(ctx, spec, p); err != nil {
+	if tag.Chapters, err = ff.chapters(ctx, spec, p); err != nil {
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	}
 	out.chapters = len(tag.Chapters)
@@ -70,12 +70,12 @@ func texts(spec EncodeSpec, p plan) id3.Tag {
 }
 
 // chapters are those of the source on the clock of the MP3.
-func (t Tool) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.Chapter, error) {
+func (ff FFmpeg) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.Chapter, error) {
 	all := spec.Source.meta.chapters
 	if len(all) == 0 || spec.Options.Chapters == conversion.ChaptersDrop {
 		return nil, nil
 	}
-	begins, err := t.soundBegins(ctx, spec.Source, p)
+	begins, err := ff.audioStart(ctx, spec.Source, p)
 	if err != nil {
 		return nil, err
 	}
@@ -113,17 +113,17 @@ func milliseconds(seconds float64) time.Duration {
 	return time.Duration(math.Round(min(seconds, maxTime)*1000)) * time.Millisecond
 }
 
-// soundBegins is when the first sound is heard, in seconds on a player's clock.
+// audioStart is when the first audio is heard, in seconds on a player's clock.
 // The MP3 begins with it: silence before it is not added.
-func (t Tool) soundBegins(ctx context.Context, info Info, p plan) (float64, error) {
+func (ff FFmpeg) audioStart(ctx context.Context, info Info, p plan) (float64, error) {
 	if p.track.Exact {
 		return p.track.Start, nil
 	}
 	d := &demuxed{}
-	if _, err := d.run(ctx, t, info, []string{"-map", p.stream(), "-frames:a", "1"}); err != nil {
+	if _, err := d.run(ctx, ff, info, []string{"-map", p.streamSpecifier(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
-	return max(0, d.sound().start-p.clock), nil
+	return max(0, d.track().start-p.clock), nil
 }
 
 // assemble writes the target anew: the tag, then what the file of frames holds.

@@ -23,8 +23,8 @@ import (
 // makeTag makes the tag for a source, and an MP3 that begins with it.
 func makeTag(t *testing.T, source string, o conversion.Options) (tagged, string) {
 	t.Helper()
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), source)
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatalf("probe %s: %v", filepath.Base(source), err)
 	}
@@ -32,7 +32,7 @@ func makeTag(t *testing.T, source string, o conversion.Options) (tagged, string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := tool.tag(t.Context(), EncodeSpec{Source: info, Options: o, Filename: "holiday video.final.mp4"}, p)
+	made, err := ff.tag(t.Context(), EncodeSpec{Source: info, Options: o, Filename: "holiday video.final.mp4"}, p)
 	if err != nil {
 		t.Fatalf("tag %s: %v", filepath.Base(source), err)
 	}
@@ -234,7 +234,7 @@ func TestChapters(t *testing.T) {
 				args = append(args, strings.Fields(tt.args)...)
 			}
 			ffmpeg(t, dir, append(args, source)...)
-			if tt.name == "list alone.mp4" { // the sound does not refer to the text track any more
+			if tt.name == "list alone.mp4" { // the audio does not refer to the text track any more
 				replace(t, source, "tref", "skip")
 			}
 			made, target := makeTag(t, source, tt.options)
@@ -277,15 +277,15 @@ func TestCut(t *testing.T) {
 func TestTagStops(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
 	mediatest.Video(t, source, 1, 440, "-c:v", "mpeg4", "-c:a", "aac")
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), source)
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	spec := EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.CoverPoster}}
-	if _, err := tool.tag(ctx, spec, plan{track: info.Tracks[0]}); !errors.Is(err, context.Canceled) {
+	if _, err := ff.tag(ctx, spec, plan{track: info.Tracks[0]}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -299,8 +299,8 @@ func TestTagInResult(t *testing.T) {
 	source, target := filepath.Join(dir, "in.mp4"), filepath.Join(dir, "out.mp3")
 	ffmpeg(t, dir, append(append([]string{}, threeColours...), "-f", "ffmetadata", "-i", "chapters", "-map", "0", "-map", "1",
 		"-map_chapters", "2", "-pix_fmt", "yuv420p", source)...)
-	tool := Tool{FFmpeg: mediatest.FFmpeg(t)}
-	info, err := tool.Probe(t.Context(), source)
+	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestTagInResult(t *testing.T) {
 		{conversion.Options{Cover: "1.5", Start: 0.5, End: 2}, "1.5", "0.000-0.500 one, 0.500-1.500 two = zwei 二", false},
 		{conversion.Options{Cover: "99", Chapters: conversion.ChaptersDrop}, "", "", true},
 	} {
-		e, err := tool.Encode(t.Context(), EncodeSpec{Source: info, Target: target, Options: tt.options, Filename: "in.mp4"}, nil)
+		e, err := ff.Encode(t.Context(), EncodeSpec{Source: info, Target: target, Options: tt.options, Filename: "in.mp4"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

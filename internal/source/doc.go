@@ -1,14 +1,14 @@
 // Package source reads an uploaded video from an object store: of an MP4 or MOV
-// file only one track's sound, of anything else all of it.
+// file only one track's audio, of anything else all of it.
 //
-// [Open] finds the index with a few ranged requests. [Object.Sound] then streams
+// [Open] finds the index with a few ranged requests. [Object.Audio] then streams
 // the track as a file of its own (see package mp4), [Object.Whole] the object as
 // it is. Both give the same bytes however they are read. [Object.Parts] are
 // extents at their own places in a local file, for pictures.
 //
 // # Two ways to read
 //
-// Sparse: many small requests side by side, each for one run of sound and
+// Sparse: many small requests side by side, each for one run of audio and
 // perhaps the small gap to the next. Plain: one long answer, of which the
 // pictures are thrown away. The first costs requests, the second bytes. A
 // planner measures both while it reads, chooses by what the rest of the file
@@ -23,6 +23,6 @@
 // Broken connections and answers that may heal are tried again for as long as
 // Patience allows. Presigned URLs run out; a refused one is replaced.
 //
-// Memory: the index, the plan, and at most 32 MiB of sound that was read
+// Memory: the index, the plan, and at most 32 MiB of audio that was read
 // ahead, and 4 MiB of parts. Gaps are never held.
 package source

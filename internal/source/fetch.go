@@ -41,7 +41,7 @@ func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
 	if etag := s.etag.Load(); etag != nil {
 		req.Header.Set("If-Match", *etag)
 	}
-	s.figures.requests.Add(1)
+	s.stats.requests.Add(1)
 	sent := time.Now()
 	resp, err := s.o.HTTP.Do(req) //nolint:bodyclose // answer.Close does
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
 		a.Close()
 		return nil, err
 	}
-	s.link.answered(time.Since(sent))
+	s.link.noteLatency(time.Since(sent))
 	a.idle.Reset(s.o.Stall)
 	return a, nil
 }
@@ -102,9 +102,9 @@ func (a *answer) Read(p []byte) (int, error) {
 	a.idle.Stop() // whoever reads may take its time
 	a.left -= int64(n)
 	if n > 0 {
-		a.s.moved.Store(time.Now().UnixNano())
-		a.s.figures.bytes.Add(int64(n))
-		a.s.o.Moved(int64(n))
+		a.s.lastByte.Store(time.Now().UnixNano())
+		a.s.stats.bytes.Add(int64(n))
+		a.s.o.Received(int64(n))
 	}
 	if errors.Is(err, io.EOF) && a.left > 0 {
 		err = io.ErrUnexpectedEOF
@@ -135,7 +135,7 @@ func (s *Object) fill(ctx context.Context, p []byte, from int64) error {
 // what lies between.
 func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) error {
 	at, to := extents[0].Offset, extents[len(extents)-1].End()
-	return s.persist(ctx, func() (bool, error) {
+	return s.retry(ctx, func() (bool, error) {
 		from := at
 		a, err := s.get(ctx, from, to)
 		if err != nil {
@@ -158,13 +158,13 @@ func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) err
 	})
 }
 
-// persist tries until it succeeds, fails for good, or Patience has passed since
-// something last moved on any connection.
-func (s *Object) persist(ctx context.Context, try func() (moved bool, err error)) error {
+// retry tries until it succeeds, fails for good, or Patience has passed since the
+// last byte came in on any connection.
+func (s *Object) retry(ctx context.Context, try func() (progressed bool, err error)) error {
 	const shortest, longest = 100 * time.Millisecond, 10 * time.Second
 	since, pause := time.Now(), shortest
 	for {
-		moved, err := try()
+		progressed, err := try()
 		var final *finalError
 		switch {
 		case err == nil, errors.As(err, &final):
@@ -172,16 +172,16 @@ func (s *Object) persist(ctx context.Context, try func() (moved bool, err error)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		if moved { // perhaps long ago: whoever takes the bytes may be slow
+		if progressed { // perhaps long ago: whoever takes the bytes may be slow
 			since, pause = time.Now(), shortest
 		}
-		if last := time.Unix(0, s.moved.Load()); last.After(since) {
+		if last := time.Unix(0, s.lastByte.Load()); last.After(since) {
 			since = last
 		}
 		if time.Since(since) > s.o.Patience {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		s.figures.retries.Add(1)
+		s.stats.retries.Add(1)
 		s.o.Retrying(err)
 		t := time.NewTimer(pause/2 + rand.N(pause))
 		select {

@@ -15,7 +15,7 @@ import (
 const (
 	headBytes = 64 << 10 // of the first request, and of each look at a box
 	tailBytes = 2 << 20  // so near to the end, all of the rest is asked for: it will be the index
-	maxHops   = 64       // boxes before the index
+	maxBoxes  = 64       // boxes before the index
 )
 
 // found is what Open found.
@@ -99,7 +99,7 @@ func (s *Object) Movie() (*mp4.Movie, mp4.Reason) { return s.found.movie, s.foun
 
 var starts = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true}
 
-// find hops over the boxes at the top to the index.
+// find walks the top-level boxes to the index.
 func (s *Object) find(ctx context.Context) error {
 	size := s.o.Size
 	if err := s.load(ctx, 0, min(headBytes, size)); err != nil {
@@ -107,7 +107,7 @@ func (s *Object) find(ctx context.Context) error {
 	}
 	var ftyp mp4.Box
 	at := int64(0)
-	for range maxHops {
+	for range maxBoxes {
 		if at >= size {
 			return mp4.NoIndex
 		}

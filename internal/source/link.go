@@ -6,36 +6,36 @@ import (
 	"time"
 )
 
-// What is supposed of a store before it was measured.
+// What is assumed of a store before it was measured.
 const (
 	likelyRequest = 600e-6  // seconds that a request costs MinIO and us
 	fastestRate   = 1.25e9  // bytes per second: 10 Gbit/s
 	likelyWindow  = 2 << 20 // bytes that one connection lets through within its latency
 )
 
-// link is what was learnt about the way to the store. It has no clock of its
-// own.
+// link is what was measured of the connection to the store. It has no clock of
+// its own.
 type link struct {
 	connections int
 
-	mu      sync.Mutex
-	latency float64 // seconds until an answer begins, the smallest seen
-	cost    float64 // seconds for one more request while all connections are busy, 0 while unknown
-	rate    float64 // bytes per second of one long answer, 0 while unknown
-	side    float64 // of answers side by side, 0 while unknown
+	mu       sync.Mutex
+	latency  float64 // seconds until an answer begins, the smallest seen
+	cost     float64 // seconds for one more request while all connections are busy, 0 while unknown
+	rate     float64 // bytes per second of one long answer, 0 while unknown
+	parallel float64 // of answers side by side, 0 while unknown
 }
 
-// estimate is what the planner reckons with.
+// estimate is what the planner calculates with.
 type estimate struct {
-	latency float64 // seconds until an answer begins
-	request float64 // seconds per request
-	rate    float64 // bytes per second of one long answer
-	side    float64 // of answers side by side
-	tried   bool    // side was measured
+	latency  float64 // seconds until an answer begins
+	request  float64 // seconds per request
+	rate     float64 // bytes per second of one long answer
+	parallel float64 // of answers side by side
+	tried    bool    // parallel was measured
 }
 
-// answered notes after how long an answer began.
-func (l *link) answered(d time.Duration) {
+// noteLatency notes after how long an answer began.
+func (l *link) noteLatency(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.latency == 0 || d.Seconds() < l.latency {
@@ -43,22 +43,22 @@ func (l *link) answered(d time.Duration) {
 	}
 }
 
-// long notes how one long answer came in.
-func (l *link) long(m measurement) {
+// noteLong notes how one long answer came in.
+func (l *link) noteLong(m measurement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rate = mean(l.rate, float64(m.bytes)/m.seconds)
 }
 
-// many notes how answers side by side came in, flight of them at any time. What
-// takes most of the time is what they tell of: the bytes or the requests.
-func (l *link) many(m measurement, flight int) {
+// noteParallel notes how answers side by side came in, flight of them at any time.
+// They measure what takes most of the time: the bytes or the requests.
+func (l *link) noteParallel(m measurement, flight int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.reckon()
-	requests, bytes := float64(m.requests)*e.request, float64(m.bytes)/e.side
+	e := l.estimateLocked()
+	requests, bytes := float64(m.requests)*e.request, float64(m.bytes)/e.parallel
 	if bytes > requests {
-		l.side = mean(l.side, float64(m.bytes)/max(m.seconds-requests, m.seconds/2))
+		l.parallel = mean(l.parallel, float64(m.bytes)/max(m.seconds-requests, m.seconds/2))
 		return
 	}
 	cost := max(m.seconds-bytes, m.seconds/2) / float64(m.requests)
@@ -79,13 +79,13 @@ func mean(old, measured float64) float64 {
 func (l *link) estimate() estimate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.reckon()
+	return l.estimateLocked()
 }
 
-// reckon supposes what is not known; of bytes that come side by side, that they
-// are as fast as in one long answer.
-func (l *link) reckon() estimate {
-	e := estimate{latency: l.latency, request: l.cost, rate: l.rate, side: l.side, tried: l.side > 0}
+// estimateLocked is estimate with mu held. It assumes what is not known: bytes
+// side by side come as fast as those of one long answer.
+func (l *link) estimateLocked() estimate {
+	e := estimate{latency: l.latency, request: l.cost, rate: l.rate, parallel: l.parallel, tried: l.parallel > 0}
 	if e.request == 0 {
 		e.request = max(likelyRequest, l.latency/float64(l.connections))
 	}
@@ -93,7 +93,7 @@ func (l *link) reckon() estimate {
 		e.rate = min(fastestRate, likelyWindow/l.latency)
 	}
 	if !e.tried {
-		e.side = e.rate
+		e.parallel = e.rate
 	}
 	return e
 }

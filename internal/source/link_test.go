@@ -111,33 +111,33 @@ func (b *simulatedBody) Close() error {
 	return nil
 }
 
-// video is the plan of so many seconds with sound of 128 kbit/s and pictures of
-// so many Mbit/s, a run of sound each every seconds.
+// video is the plan of so many seconds with audio of 128 kbit/s and pictures of
+// so many Mbit/s, a run of audio each every seconds.
 func video(seconds, mbit, every float64) (mp4.Plan, int64) {
 	var p mp4.Plan
 	offset := int64(1000)
-	sound, picture := int64(16000*every), int64(mbit*1e6/8*every)
+	audio, picture := int64(16000*every), int64(mbit*1e6/8*every)
 	for range int(seconds / every) {
-		p.Extents = append(p.Extents, mp4.Extent{Offset: offset, Size: sound})
-		p.Bytes += sound
-		offset += sound + picture
+		p.Extents = append(p.Extents, mp4.Extent{Offset: offset, Size: audio})
+		p.Bytes += audio
+		offset += audio + picture
 	}
 	return p, offset
 }
 
 // simulate reads a plan and returns how long it took.
-func simulate(t *testing.T, c conditions, p mp4.Plan, mode Mode) (seconds float64, f Figures) {
+func simulate(t *testing.T, c conditions, p mp4.Plan, mode Mode) (seconds float64, f Stats) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := newSimulated(t, &simulated{conditions: c}, Options{Mode: mode})
-		o.link.answered(c.cost + c.latency) // with the index
+		o.link.noteLatency(c.cost + c.latency) // with the index
 		began := time.Now()
 		st := o.start(t.Context(), clone(p), mode)
 		n, err := io.Copy(io.Discard, st)
 		if err != nil || n != p.Bytes {
 			t.Errorf("%d bytes, %v; want %d", n, err, p.Bytes)
 		}
-		seconds, f = time.Since(began).Seconds(), o.Figures()
+		seconds, f = time.Since(began).Seconds(), o.Stats()
 		st.Close()
 	})
 	return seconds, f
@@ -176,7 +176,7 @@ func TestPlanner(t *testing.T) {
 					sparse, fs := simulate(t, s, p, Sparse)
 					plain, _ := simulate(t, s, p, Plain)
 					auto, f := simulate(t, s, p, Auto)
-					t.Logf("sparse %.3f s (%d requests), plain %.3f s, auto %.3f s (%s, %s, %d requests, %.2f × sound)", sparse, fs.Requests, plain, auto, f.Path, f.Reason, f.Requests, float64(f.Bytes)/float64(p.Bytes))
+					t.Logf("sparse %.3f s (%d requests), plain %.3f s, auto %.3f s (%s, %s, %d requests, %.2f × audio)", sparse, fs.Requests, plain, auto, f.Path, f.Reason, f.Requests, float64(f.Bytes)/float64(p.Bytes))
 					learning := 0.0 // what it costs to find out that requests are dear
 					if name == "slow requests" {
 						learning = 0.12
@@ -215,11 +215,11 @@ func TestGapsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, size := video(120, 20, 0.043)
 		o := newSimulated(t, &simulated{conditions: conditions{size: size, latency: time.Millisecond, rate: 1e9, blank: true}}, Options{})
-		o.link.rate, o.link.side = 1e8, 1e9
+		o.link.rate, o.link.parallel = 1e8, 1e9
 		st := o.start(t.Context(), p, Auto)
 		defer st.Close()
 		time.Sleep(time.Minute)
-		if f := o.Figures(); f.Reason != ReasonMixed || f.Bytes < size*9/10 {
+		if f := o.Stats(); f.Reason != ReasonMixed || f.Bytes < size*9/10 {
 			t.Errorf("read %+v of %d bytes", f, size)
 		}
 	})
@@ -257,7 +257,7 @@ func TestChangingLink(t *testing.T) {
 		if _, err := io.CopyN(io.Discard, st, p.Bytes/4); err != nil {
 			t.Fatal(err)
 		}
-		if f := o.Figures(); f.Path != PathPlain || f.Reason != ReasonDense {
+		if f := o.Stats(); f.Path != PathPlain || f.Reason != ReasonDense {
 			t.Fatalf("fast link: %+v", f)
 		}
 		s.mu.Lock()
@@ -267,7 +267,7 @@ func TestChangingLink(t *testing.T) {
 			t.Fatal(err)
 		}
 		st.Close()
-		if f := o.Figures(); f.Path != PathMixed || f.Bytes > size*3/4 {
+		if f := o.Stats(); f.Path != PathMixed || f.Bytes > size*3/4 {
 			t.Errorf("slow link: %+v of %d bytes", f, size)
 		}
 	})
@@ -321,7 +321,7 @@ func TestReadAhead(t *testing.T) {
 			st := o.start(t.Context(), p, mode)
 			synctest.Wait()
 			time.Sleep(time.Hour)
-			if got := o.Figures().Bytes; got > maxAhead+80<<20 || mode == Sparse && got > maxAhead {
+			if got := o.Stats().Bytes; got > maxAhead+80<<20 || mode == Sparse && got > maxAhead {
 				t.Errorf("mode %d: %d bytes read ahead", mode, got)
 			}
 			st.Close() // ends although much is under way

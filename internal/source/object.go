@@ -33,15 +33,15 @@ type Options struct {
 	Mode    Mode
 	// Connections is how many requests run side by side, 1–64; 32 where 0.
 	Connections int
-	// Patience is for how long nothing may move; 5 min where 0.
+	// Patience is for how long no byte may come in; 5 min where 0.
 	Patience time.Duration
-	// Stall is how long one connection may move no byte; 1 min where 0.
+	// Stall is for how long no byte may come in on one connection; 1 min where 0.
 	Stall    time.Duration
-	Moved    func(bytes int64) // called for all that is read; may be nil
+	Received func(bytes int64) // called for all that is read; may be nil
 	Retrying func(err error)   // called before a further try; may be nil
 }
 
-// Mode is how a track's sound is read.
+// Mode is how a track's audio is read.
 type Mode int
 
 // Modes.
@@ -56,8 +56,8 @@ const (
 	defaultConnections = 32
 	maxConnections     = 64
 	maxRange           = 1 << 20   // bytes of one request
-	maxSound           = 512 << 10 // of them the sound's
-	maxAhead           = 32 << 20  // bytes of sound asked for or held that nobody has taken
+	maxWanted          = 512 << 10 // of them that are wanted
+	maxAhead           = 32 << 20  // bytes of audio asked for or held that nobody has taken
 	maxParts           = 1024      // in which they come
 )
 
@@ -69,13 +69,13 @@ type Object struct {
 	request *http.Request
 	renewed int // how often
 
-	etag  atomic.Pointer[string] // with quotes; nil until known
-	moved atomic.Int64           // when a byte last came in, in ns since 1970
+	etag     atomic.Pointer[string] // with quotes; nil until known
+	lastByte atomic.Int64           // when a byte last came in, in ns since 1970
 
-	index   pieces
-	found   found
-	figures counters
-	link    link
+	index pieces
+	found found
+	stats counters
+	link  link
 }
 
 func newObject(o Options) (*Object, error) {
@@ -91,8 +91,8 @@ func newObject(o Options) (*Object, error) {
 	if o.Stall <= 0 {
 		o.Stall = time.Minute
 	}
-	if o.Moved == nil {
-		o.Moved = func(int64) {}
+	if o.Received == nil {
+		o.Received = func(int64) {}
 	}
 	if o.Retrying == nil {
 		o.Retrying = func(error) {}
@@ -161,14 +161,14 @@ type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }
 
-// Figures tell what was read.
-type Figures struct {
+// Stats are the figures of what was read.
+type Stats struct {
 	Path     Path
 	Reason   string // why that path, a stable word
 	Bytes    int64  // of answers' bodies
 	Requests int64
 	Retries  int64
-	Sound    int64 // bytes of the track; 0 for a whole object
+	Audio    int64 // bytes of the track; 0 for a whole object
 	Index    int64 // bytes of the moov box; 0 without one
 }
 
@@ -177,7 +177,7 @@ type Path string
 
 // Paths.
 const (
-	PathSparse Path = "sparse" // only the sound, and small gaps within a twentieth of it
+	PathSparse Path = "sparse" // only the audio, and small gaps within a twentieth of it
 	PathMixed  Path = "mixed"  // partly plain, or with larger gaps
 	PathPlain  Path = "plain"  // one long answer
 	PathWhole  Path = "whole"  // all of the object, to be handed on
@@ -186,7 +186,7 @@ const (
 // Reasons why a path was taken, beside those of package mp4.
 const (
 	ReasonForced = "forced"     // by Options.Mode
-	ReasonBytes  = "less_bytes" // the sound alone comes sooner
+	ReasonBytes  = "less_bytes" // the audio alone comes sooner
 	ReasonDense  = "dense"      // one long answer comes sooner
 	ReasonMixed  = "in_between"
 	ReasonHeld   = "held"  // it came with the index
@@ -199,16 +199,16 @@ type counters struct {
 	mu     sync.Mutex
 	path   Path
 	reason string
-	sound  int64
+	audio  int64
 }
 
-// Figures tells what was read so far.
-func (s *Object) Figures() Figures {
-	f := &s.figures
+// Stats returns the figures of what was read so far.
+func (s *Object) Stats() Stats {
+	f := &s.stats
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return Figures{
-		Path: f.path, Reason: f.reason, Sound: f.sound, Index: s.found.moov.End - s.found.moov.Start,
+	return Stats{
+		Path: f.path, Reason: f.reason, Audio: f.audio, Index: s.found.moov.End - s.found.moov.Start,
 		Bytes: f.bytes.Load(), Requests: f.requests.Load(), Retries: f.retries.Load(),
 	}
 }

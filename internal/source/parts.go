@@ -13,7 +13,7 @@ import (
 )
 
 // partConnections is how many requests for parts run beside those for the
-// sound. What they hold is at most as many times maxSound.
+// audio. What they hold is at most as many times maxWanted.
 const partConnections = 8
 
 // Parts is a local file of the object's size that has parts of it at their own
@@ -47,7 +47,7 @@ func (s *Object) Parts(ctx context.Context, file *os.File) (*Parts, error) {
 // are there if they are small.
 func (p *Parts) data(ctx context.Context) error {
 	at, size := p.s.found.moov.End, p.s.o.Size
-	for range maxHops {
+	for range maxBoxes {
 		if at >= size {
 			return nil
 		}
@@ -83,7 +83,7 @@ func (p *Parts) Fetch(ctx context.Context, extents []mp4.Extent) error {
 }
 
 func (p *Parts) fetch(ctx context.Context, part group) error {
-	b := make([]byte, part.sound)
+	b := make([]byte, part.wanted)
 	if err := p.s.gather(ctx, b, part.extents); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const (
 // plain reads one long answer with all of the rest, throwing away what is
 // between, until many small ones are better.
 func (r *reader) plain(ctx context.Context) error {
-	return r.s.persist(ctx, func() (bool, error) {
+	return r.s.retry(ctx, func() (bool, error) {
 		if len(r.rest.extents) == 0 {
 			return false, nil
 		}
@@ -37,7 +37,7 @@ type long struct {
 	r     *reader
 	a     *answer
 	at    int64  // offset of the byte that comes next
-	out   []byte // sound that was not handed on yet
+	out   []byte // wanted bytes that were not handed on yet
 	begin int64  // offset from which the rate is measured, 0 once it is
 }
 
@@ -64,7 +64,7 @@ func (l *long) read(ctx context.Context) error {
 	}
 }
 
-// keep takes the sound from what came in.
+// keep takes the wanted bytes from what came in.
 func (l *long) keep(b []byte) {
 	rest := l.r.rest
 	for len(b) > 0 && len(rest.extents) > 0 {
@@ -111,7 +111,7 @@ func (l *long) measured() bool {
 		return m.bytes >= longBytes && m.seconds >= longTime
 	})
 	if ends && !m.spoilt {
-		l.r.s.link.long(m)
+		l.r.s.link.noteLong(m)
 	}
 	return ends
 }

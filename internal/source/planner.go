@@ -18,14 +18,14 @@ func class(gap int64) int { return bits.Len64(uint64(gap)) }
 // rest is what of a plan is still to be asked for.
 type rest struct {
 	extents []mp4.Extent // the first one perhaps shortened
-	sound   int64        // bytes of them
+	wanted  int64        // bytes of them
 	gaps    gaps         // between them
 }
 
 func newRest(extents []mp4.Extent) *rest {
 	r := &rest{extents: extents}
 	for i, e := range extents {
-		r.sound += e.Size
+		r.wanted += e.Size
 		if i > 0 {
 			gap := e.Offset - extents[i-1].End()
 			r.gaps.count[class(gap)]++
@@ -43,11 +43,11 @@ func (r *rest) span() int64 {
 	return r.extents[len(r.extents)-1].End() - r.extents[0].Offset
 }
 
-// take removes the first n bytes of the sound's, which lie within the first
+// take removes the first n wanted bytes, which lie within the first
 // extent.
 func (r *rest) take(n int64) {
 	first := r.extents[0]
-	r.sound -= n
+	r.wanted -= n
 	if n < first.Size {
 		r.extents[0] = mp4.Extent{Offset: first.Offset + n, Size: first.Size - n}
 		return
@@ -69,14 +69,14 @@ type choice struct {
 }
 
 const (
-	smallPart = 20        // which part of the sound the gaps may be where only the sound is wanted
+	smallPart = 20        // frugal: the gaps are at most 1/smallPart of the wanted bytes
 	near      = 10e-3     // seconds until an answer begins, at most, where one connection's window bounds nothing
 	largeRest = 256 << 20 // bytes of which trying what comes side by side is a small part
 )
 
 // choose finds the quickest way for what is left. Where it makes little
 // difference few bytes are read, and if not that, few requests are made.
-func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
+func (r *rest) choose(e estimate, mode Mode, current *choice) choice {
 	const (
 		readGaps  = 1.1   // how much quicker than without has to be what reads gaps
 		readAll   = 1.25  // what reads more of them than of anything else
@@ -88,7 +88,7 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 	var best choice
 	least := math.Inf(1)
 	consider := func(c choice, seconds, worth float64) {
-		if under != nil && c.plain != under.plain {
+		if current != nil && c.plain != current.plain {
 			seconds += restart + restarts*e.latency
 		}
 		if seconds*worth < least {
@@ -101,13 +101,13 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 	if mode == Plain {
 		return best
 	}
-	requests, bytes := r.requests(), r.sound
-	leaving := under != nil && under.plain
+	requests, bytes := r.requests(), r.wanted
+	leaving := current != nil && current.plain
 	for c := range len(r.gaps.count) {
 		requests -= r.gaps.count[c]
 		bytes += r.gaps.bytes[c]
-		side := e.side
-		now := choice{gap: 1 << min(c, 62), frugal: bytes-r.sound <= r.sound/smallPart}
+		parallel := e.parallel
+		now := choice{gap: 1 << min(c, 62), frugal: bytes-r.wanted <= r.wanted/smallPart}
 		worth := 1.0
 		switch {
 		case mode == Sparse && !now.frugal:
@@ -115,7 +115,7 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 		case bytes > r.span()/2:
 			worth = readAll
 			if leaving && best.plain && !e.tried && e.latency > near && r.span() > largeRest {
-				side = fastestRate // worth a try
+				parallel = fastestRate // worth a try
 			}
 		case !now.frugal:
 			worth = readGaps
@@ -124,14 +124,14 @@ func (r *rest) choose(e estimate, mode Mode, under *choice) choice {
 			worth *= leaveLong
 		}
 		n := max(requests, bytes/maxRange+1)
-		consider(now, float64(n)*e.request+float64(bytes)/side, worth)
+		consider(now, float64(n)*e.request+float64(bytes)/parallel, worth)
 	}
 	return best
 }
 
 // requests is how many there are if no gap is read.
 func (r *rest) requests() int64 {
-	n := int64(1) + r.sound/maxSound
+	n := int64(1) + r.wanted/maxWanted
 	for _, c := range r.gaps.count {
 		n += c
 	}

@@ -88,8 +88,8 @@ func (s *store) options(mode source.Mode) source.Options {
 	}
 }
 
-// sound reads the sound track with a number.
-func sound(t *testing.T, o source.Options, track int) (b []byte, st *source.Stream, f source.Figures, err error) {
+// audio reads the audio track with a number.
+func audio(t *testing.T, o source.Options, track int) (b []byte, st *source.Stream, f source.Stats, err error) {
 	t.Helper()
 	object, err := source.Open(t.Context(), o)
 	if err != nil {
@@ -99,13 +99,13 @@ func sound(t *testing.T, o source.Options, track int) (b []byte, st *source.Stre
 	if m == nil {
 		return nil, nil, f, why
 	}
-	st, err = object.Sound(t.Context(), m.Sounds()[track])
+	st, err = object.Audio(t.Context(), m.AudioTracks()[track])
 	if err != nil {
 		return nil, nil, f, err
 	}
 	defer st.Close()
 	b, err = io.ReadAll(st)
-	return b, st, object.Figures(), err
+	return b, st, object.Stats(), err
 }
 
 func load(t *testing.T, path string) []byte {
@@ -123,8 +123,8 @@ func TestMovies(t *testing.T) {
 	for _, movie := range mediatest.Movies(t, 1) {
 		t.Run(movie.Name, func(t *testing.T) {
 			s := newStore(t, load(t, movie.Path))
-			for track := range movie.Sounds {
-				want, _, _, err := sound(t, s.options(source.Sparse), track)
+			for track := range movie.AudioTracks {
+				want, _, _, err := audio(t, s.options(source.Sparse), track)
 				if movie.Whole != "" {
 					if !errors.Is(err, mp4.Reason(movie.Whole)) {
 						t.Errorf("got %v, want %q", err, movie.Whole)
@@ -135,14 +135,14 @@ func TestMovies(t *testing.T) {
 					t.Fatal(err)
 				}
 				m, err := mp4.Read(bytes.NewReader(want), int64(len(want)))
-				if err != nil || len(m.Sounds()) != 1 || m.End != int64(len(want)) {
+				if err != nil || len(m.AudioTracks()) != 1 || m.End != int64(len(want)) {
 					t.Errorf("track %d: own file %+v, %v", track, m, err)
 				}
 				if chapters := bytes.Contains(want, []byte("Kapitel 3 – ü")); strings.HasPrefix(movie.Name, "chapter") && !chapters {
 					t.Error("no chapters")
 				}
 				for _, mode := range []source.Mode{source.Auto, source.Plain} {
-					got, st, f, err := sound(t, s.options(mode), track)
+					got, st, f, err := audio(t, s.options(mode), track)
 					if err != nil || !bytes.Equal(got, want) || st.Size != int64(len(want)) {
 						t.Errorf("track %d, mode %d: %d bytes, %v, want %d as in the sparse mode (%+v)", track, mode, len(got), err, len(want), f)
 					}
@@ -152,7 +152,7 @@ func TestMovies(t *testing.T) {
 	}
 }
 
-// TestBytes: of a longer file little more is read than the sound and the index,
+// TestBytes: of a longer file little more is read than the audio and the index,
 // and a decoder hears the same.
 func TestBytes(t *testing.T) {
 	dir := t.TempDir()
@@ -172,12 +172,12 @@ func TestBytes(t *testing.T) {
 	for _, name := range []string{"aac.mp4", "first.mp4", "sowt.mov", "camera.mp4", "camera first.mp4"} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t, load(t, dir+"/"+name))
-			b, _, f, err := sound(t, s.options(source.Sparse), 0)
+			b, _, f, err := audio(t, s.options(source.Sparse), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			over := float64(f.Bytes-f.Index-128<<10) / float64(f.Sound)
-			t.Logf("%d bytes, sound %d, index %d, read %d in %d requests: %.3f", len(s.content), f.Sound, f.Index, f.Bytes, f.Requests, over)
+			over := float64(f.Bytes-f.Index-128<<10) / float64(f.Audio)
+			t.Logf("%d bytes, audio %d, index %d, read %d in %d requests: %.3f", len(s.content), f.Audio, f.Index, f.Bytes, f.Requests, over)
 			if over > 1.10 || f.Path != source.PathSparse || f.Reason != source.ReasonForced {
 				t.Errorf("read %+v", f)
 			}
@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 	mediatest.Video(t, path, 6, 440, "-c:v", "mpeg4", "-c:a", "aac")
 	mediatest.Remux(t, path, path, mediatest.Layout{ChunkSeconds: 0.25})
 	content := load(t, path)
-	whole, _, _, err := sound(t, newStore(t, content).options(source.Sparse), 0)
+	whole, _, _, err := audio(t, newStore(t, content).options(source.Sparse), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestFaults(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, mode %d", name, mode), func(t *testing.T) {
 				s := newStore(t, content)
 				s.spoil = tt.spoil(s)
-				got, _, f, err := sound(t, s.options(mode), 0)
+				got, _, f, err := audio(t, s.options(mode), 0)
 				switch {
 				case !errors.Is(err, tt.want):
 					t.Fatalf("got %v, want %v (%+v)", err, tt.want, f)
@@ -343,7 +343,7 @@ func TestWhole(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(s.content))
 		}
 		st.Close()
-		if f := o.Figures(); f.Path != source.PathWhole || f.Reason != reason {
+		if f := o.Stats(); f.Path != source.PathWhole || f.Reason != reason {
 			t.Errorf("%s: %+v, want the reason %q", name, f, reason)
 		}
 	}
@@ -395,9 +395,9 @@ func TestParts(t *testing.T) {
 				t.Errorf("%s: other bytes at %+v", name, e)
 			}
 		}
-		figures := o.Figures()
-		if n := s.bytes.Load(); figures.Bytes != n || n > size/2 || figures.Requests != s.requests.Load() {
-			t.Errorf("%s: says %d bytes in %d requests, the store %d in %d of %d", name, figures.Bytes, figures.Requests, n, s.requests.Load(), size)
+		stats := o.Stats()
+		if n := s.bytes.Load(); stats.Bytes != n || n > size/2 || stats.Requests != s.requests.Load() {
+			t.Errorf("%s: says %d bytes in %d requests, the store %d in %d of %d", name, stats.Bytes, stats.Requests, n, s.requests.Load(), size)
 		}
 	}
 }

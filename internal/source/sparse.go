@@ -9,7 +9,7 @@ import (
 // group is one request: some extents and the gaps between them.
 type group struct {
 	extents []mp4.Extent
-	sound   int64 // bytes of them
+	wanted  int64 // bytes of them
 }
 
 func (g group) from() int64 { return g.extents[0].Offset }
@@ -21,18 +21,18 @@ func (r *rest) next(gap int64) group {
 	g := group{extents: make([]mp4.Extent, 0, 1)}
 	for len(r.extents) > 0 {
 		e := r.extents[0]
-		room := int64(maxSound)
+		left := int64(maxWanted)
 		if len(g.extents) > 0 {
 			if e.Offset-g.to() >= gap {
 				return g
 			}
-			room = min(room-g.sound, maxRange-(e.Offset-g.from()))
+			left = min(left-g.wanted, maxRange-(e.Offset-g.from()))
 		}
-		if room <= 0 {
+		if left <= 0 {
 			return g
 		}
-		e.Size = min(e.Size, room)
-		g.extents, g.sound = append(g.extents, e), g.sound+e.Size
+		e.Size = min(e.Size, left)
+		g.extents, g.wanted = append(g.extents, e), g.wanted+e.Size
 		r.take(e.Size)
 	}
 	return g
@@ -49,19 +49,19 @@ func (r *reader) sparse(ctx context.Context) error {
 			}
 			r.widen(2 * r.flight)
 		}
-		g := r.rest.next(r.under.gap)
+		g := r.rest.next(r.current.gap)
 		select {
 		case r.slots <- struct{}{}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		p := &part{ready: make(chan struct{}), cost: g.sound}
+		p := &part{ready: make(chan struct{}), cost: g.wanted}
 		if err := r.push(ctx, p); err != nil {
 			return err
 		}
 		r.fetching.Go(func() {
 			defer func() { <-r.slots }()
-			p.data = make([]byte, g.sound)
+			p.data = make([]byte, g.wanted)
 			if err := r.s.gather(ctx, p.data, g.extents); err != nil {
 				r.out.cancel(err)
 			}
@@ -92,7 +92,7 @@ func (r *reader) measured() bool {
 		return m.requests >= 2*r.flight || m.bytes >= manyBytes
 	})
 	if ends && !m.spoilt {
-		r.s.link.many(m, r.flight)
+		r.s.link.noteParallel(m, r.flight)
 	}
 	return ends
 }

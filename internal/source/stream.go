@@ -36,9 +36,9 @@ type part struct {
 	cost  int64 // of the budget
 }
 
-// Sound streams a sound track as a file of its own. The error is an
+// Audio streams an audio track as a file of its own. The error is an
 // mp4.Reason where the object has to be read as a whole; see Whole.
-func (s *Object) Sound(ctx context.Context, t *mp4.Track) (*Stream, error) {
+func (s *Object) Audio(ctx context.Context, t *mp4.Track) (*Stream, error) {
 	chapters, err := s.chapters(ctx)
 	if err != nil {
 		return nil, err
@@ -47,9 +47,9 @@ func (s *Object) Sound(ctx context.Context, t *mp4.Track) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.figures.mu.Lock()
-	s.figures.sound = p.Bytes
-	s.figures.mu.Unlock()
+	s.stats.mu.Lock()
+	s.stats.audio = p.Bytes
+	s.stats.mu.Unlock()
 	return s.start(ctx, s.held(p), s.o.Mode), nil
 }
 
@@ -64,7 +64,7 @@ func (s *Object) held(p mp4.Plan) mp4.Plan {
 		}
 		whole = append(whole, b...)
 	}
-	s.figures.take(PathSparse, ReasonHeld)
+	s.stats.take(PathSparse, ReasonHeld)
 	return mp4.Plan{Header: whole, Seek: p.Seek}
 }
 
@@ -80,7 +80,7 @@ func (s *Object) Whole(ctx context.Context) *Stream {
 	if reason == "" {
 		reason = ReasonAsked
 	}
-	s.figures.take(PathWhole, reason)
+	s.stats.take(PathWhole, reason)
 	return s.start(ctx, p, Plain)
 }
 
@@ -93,7 +93,7 @@ func (s *Object) start(ctx context.Context, p mp4.Plan, mode Mode) *Stream {
 		now: &part{}, left: p.Header,
 	}
 	r := &reader{s: s, out: st, rest: newRest(p.Extents), mode: mode, slots: make(chan struct{}, s.o.Connections)}
-	r.window.total = &s.figures.bytes
+	r.window.total = &s.stats.bytes
 	r.flight = min(firstFlight, s.o.Connections)
 	for range s.o.Connections - r.flight {
 		r.slots <- struct{}{}
@@ -150,11 +150,11 @@ func (st *Stream) Close() error {
 
 // reader brings the rest of a plan into a stream's queue.
 type reader struct {
-	s     *Object
-	out   *Stream
-	rest  *rest
-	mode  Mode
-	under *choice
+	s       *Object
+	out     *Stream
+	rest    *rest
+	mode    Mode
+	current *choice
 
 	slots    chan struct{} // full while as many requests are under way as may be
 	flight   int           // how many that are
@@ -165,9 +165,9 @@ type reader struct {
 // run reads in turns: sparse until plain is better, and the other way round.
 func (r *reader) run(ctx context.Context) error {
 	for len(r.rest.extents) > 0 {
-		c := r.rest.choose(r.s.link.estimate(), r.mode, r.under)
-		r.under = &c
-		r.s.figures.chosen(c, r.mode)
+		c := r.rest.choose(r.s.link.estimate(), r.mode, r.current)
+		r.current = &c
+		r.s.stats.chosen(c, r.mode)
 		var err error
 		if c.plain {
 			err = r.plain(ctx)
@@ -187,13 +187,13 @@ func (r *reader) better() bool {
 	if len(r.rest.extents) == 0 {
 		return false
 	}
-	c := r.rest.choose(r.s.link.estimate(), r.mode, r.under)
-	if c.plain != r.under.plain {
+	c := r.rest.choose(r.s.link.estimate(), r.mode, r.current)
+	if c.plain != r.current.plain {
 		return true
 	}
-	if c != *r.under {
-		r.under = &c
-		r.s.figures.chosen(c, r.mode)
+	if c != *r.current {
+		r.current = &c
+		r.s.stats.chosen(c, r.mode)
 	}
 	return false
 }

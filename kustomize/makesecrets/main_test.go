@@ -36,12 +36,12 @@ func TestFill(t *testing.T) {
 	if again, err := fill(template, first); err != nil || len(again) != 0 {
 		t.Errorf("a second time: %d changed, %v", len(again), err)
 	}
-	moved, err := fill(strings.ReplaceAll(template, "mysql:3306", "db:3307"), first)
+	changed, err := fill(strings.ReplaceAll(template, "mysql:3306", "db:3307"), first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(moved["users"]), "tonearm:"+string(first["mysql-password"])+"@tcp(db:3307)/tonearm"; got != want || len(moved) != 1 {
-		t.Errorf("moved: got %q and %d keys, want %q alone", got, len(moved), want)
+	if got, want := string(changed["users"]), "tonearm:"+string(first["mysql-password"])+"@tcp(db:3307)/tonearm"; got != want || len(changed) != 1 {
+		t.Errorf("changed: got %q and %d keys, want %q alone", got, len(changed), want)
 	}
 	for _, bad := range []string{"no value", "users=$(mysql-password)"} {
 		if _, err := fill(bad, nil); err == nil {

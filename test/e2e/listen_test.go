@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// sound is what a decoder hears in a file.
-type sound struct {
+// audio is what a decoder hears in a file.
+type audio struct {
 	seconds float64
 	hz      float64 // of the dominant tone; 0 for silence
 }
 
 // listen decodes a file to mono and measures it.
-func listen(t *testing.T, path string) sound {
+func listen(t *testing.T, path string) audio {
 	t.Helper()
 	const rate = 44100
 	pcm, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-nostdin", "-i", path,
@@ -23,7 +23,7 @@ func listen(t *testing.T, path string) sound {
 		t.Fatalf("decode %s: %v", path, err)
 	}
 	n := len(pcm) / 2
-	s := sound{seconds: float64(n) / rate}
+	s := audio{seconds: float64(n) / rate}
 	sample := func(i int) float64 { return float64(int16(binary.LittleEndian.Uint16(pcm[2*i:]))) }
 
 	// The tone's frequency is the rate of its upward zero crossings.

@@ -14,7 +14,7 @@ func TestRelay(t *testing.T) {
 	defer relay.Close()
 	heard := 0
 	answer := http.StatusOK
-	mine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		heard++
 		body, _ := io.ReadAll(r.Body)
 		if r.Method != http.MethodPost || string(body) != event || r.Header.Get("Authorization") != "Bearer secret" {
@@ -22,7 +22,7 @@ func TestRelay(t *testing.T) {
 		}
 		w.WriteHeader(answer)
 	}))
-	defer mine.Close()
+	defer receiver.Close()
 
 	request := func(method, path, body string) int {
 		t.Helper()
@@ -37,7 +37,7 @@ func TestRelay(t *testing.T) {
 		response.Body.Close()
 		return response.StatusCode
 	}
-	registration := `{"url":"` + mine.URL + `","token":"secret"}`
+	registration := `{"url":"` + receiver.URL + `","token":"secret"}`
 	gone := `{"url":"http://127.0.0.1:1","token":"secret"}`
 	for _, step := range []struct {
 		method, path, body string

@@ -117,9 +117,9 @@ func forge(t *testing.T, method jwt.SigningMethod, key any, header, claims map[s
 }
 
 func TestForgeries(t *testing.T) {
-	mine, other := draw(t), draw(t)
-	s := tokens(t, Options{Keys: []Key{mine}})
-	public := mine.private.Public().(ed25519.PublicKey)
+	own, other := draw(t), draw(t)
+	s := tokens(t, Options{Keys: []Key{own}})
+	public := own.private.Public().(ed25519.PublicKey)
 	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		t.Fatal(err)
@@ -144,16 +144,16 @@ func TestForgeries(t *testing.T) {
 		return out
 	}
 	good := map[string]any{"iss": issuer, "aud": "tonearm", "sub": "the-id", "typ": "access", "iat": now, "nbf": now, "exp": now + 60}
-	head := map[string]any{"kid": mine.id, "typ": "access"}
+	head := map[string]any{"kid": own.id, "typ": "access"}
 	signed := func(claims map[string]any) string {
-		return forge(t, jwt.SigningMethodEdDSA, mine.private, head, claims)
+		return forge(t, jwt.SigningMethodEdDSA, own.private, head, claims)
 	}
 	if id, err := s.VerifyAccess(signed(good)); err != nil || id != "the-id" {
 		t.Fatalf("the pattern of all forgeries is refused: %v", err)
 	}
 	whole := signed(good)
 	parts := strings.Split(whole, ".")
-	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"access","kid":"` + mine.id + `"}`))
+	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"access","kid":"` + own.id + `"}`))
 	embedded := map[string]any{"kid": "", "typ": "access", "jwk": thumbprinted(other.private.Public()), "jku": "http://127.0.0.1:1/jwks.json"}
 	for name, token := range map[string]string{
 		"empty":              "",
@@ -171,12 +171,12 @@ func TestForgeries(t *testing.T) {
 		"another key":        forge(t, jwt.SigningMethodEdDSA, other.private, head, good),
 		"another key's id":   forge(t, jwt.SigningMethodEdDSA, other.private, with(head, "kid", other.id), good),
 		"a key it brings":    forge(t, jwt.SigningMethodEdDSA, other.private, embedded, good),
-		"no kid":             forge(t, jwt.SigningMethodEdDSA, mine.private, map[string]any{"typ": "access"}, good),
-		"kid not a string":   forge(t, jwt.SigningMethodEdDSA, mine.private, with(head, "kid", 7), good),
+		"no kid":             forge(t, jwt.SigningMethodEdDSA, own.private, map[string]any{"typ": "access"}, good),
+		"kid not a string":   forge(t, jwt.SigningMethodEdDSA, own.private, with(head, "kid", 7), good),
 		"no typ":             signed(with(good, "typ", nil)),
 		"other typ":          signed(with(good, "typ", "download")),
-		"no header typ":      forge(t, jwt.SigningMethodEdDSA, mine.private, map[string]any{"kid": mine.id, "typ": nil}, good),
-		"header typ JWT":     forge(t, jwt.SigningMethodEdDSA, mine.private, with(head, "typ", "JWT"), good),
+		"no header typ":      forge(t, jwt.SigningMethodEdDSA, own.private, map[string]any{"kid": own.id, "typ": nil}, good),
+		"header typ JWT":     forge(t, jwt.SigningMethodEdDSA, own.private, with(head, "typ", "JWT"), good),
 		"expired":            signed(with(good, "exp", now-60)),
 		"no expiry":          signed(with(good, "exp", nil)),
 		"not yet":            signed(with(good, "nbf", now+60)),

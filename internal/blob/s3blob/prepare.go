@@ -22,13 +22,13 @@ const ruleID = "tonearm"
 // taken as it is.
 func (s *Store) Prepare(ctx context.Context) error {
 	if err := s.makeBucket(ctx); err != nil {
-		return fmt.Errorf("make bucket %s: %w", s.bucket, known(err, ""))
+		return fmt.Errorf("make bucket %s: %w", s.bucket, translate(err, ""))
 	}
 	if err := s.allowOrigins(ctx); err != nil {
-		return fmt.Errorf("set CORS rules of bucket %s: %w", s.bucket, known(err, ""))
+		return fmt.Errorf("set CORS rules of bucket %s: %w", s.bucket, translate(err, ""))
 	}
 	if err := s.notify(ctx); err != nil {
-		return fmt.Errorf("set notification of bucket %s: %w", s.bucket, known(err, ""))
+		return fmt.Errorf("set notification of bucket %s: %w", s.bucket, translate(err, ""))
 	}
 	return nil
 }

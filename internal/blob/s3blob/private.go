@@ -27,7 +27,7 @@ func fail(operation, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s %s: %w", operation, public(key, key), known(err, key))
+	return fmt.Errorf("%s %s: %w", operation, public(key, key), translate(err, key))
 }
 
 // public returns text without what is private in it, and without key where that
@@ -39,9 +39,9 @@ func public(text, key string) string {
 	return addresses.ReplaceAllString(urls.ReplaceAllString(text, "…"), "…@…")
 }
 
-// known returns the store's error without what is private in it, and with the
+// translate returns the store's error without what is private in it, and with the
 // contract's error where there is one.
-func known(err error, key string) error {
+func translate(err error, key string) error {
 	var r minio.ErrorResponse
 	if !errors.As(err, &r) {
 		return hide(err, key)

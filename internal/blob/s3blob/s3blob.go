@@ -155,7 +155,7 @@ func (s *Store) client(o Options, endpoint string) (*minio.Client, error) {
 // need not exist.
 func (s *Store) Ping(ctx context.Context) error {
 	if _, err := s.core.BucketExists(ctx, s.bucket); err != nil {
-		return fmt.Errorf("reach object store: %w", known(err, ""))
+		return fmt.Errorf("reach object store: %w", translate(err, ""))
 	}
 	return nil
 }

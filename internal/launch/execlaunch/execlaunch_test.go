@@ -256,8 +256,8 @@ func TestRecovery(t *testing.T) {
 			if err := syscall.Kill(p.PID, 0); err != nil {
 				t.Fatalf("the attempt did not outlive its launcher, so nothing is tested: %v", err)
 			}
-			stranger := filepath.Join(dir, "not-an-attempt")
-			if err := os.WriteFile(stranger, nil, 0o600); err != nil {
+			foreign := filepath.Join(dir, "not-an-attempt")
+			if err := os.WriteFile(foreign, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			l := open(t, options(dir, c.URL()))
@@ -266,7 +266,7 @@ func TestRecovery(t *testing.T) {
 			if running, err := l.Running(t.Context()); err != nil || len(running) > 0 {
 				t.Errorf("Running after recovery: got %v, %v", running, err)
 			}
-			if err := os.Remove(stranger); err != nil {
+			if err := os.Remove(foreign); err != nil {
 				t.Errorf("a file that is no attempt's was touched: %v", err)
 			}
 			wantEmpty(t, dir)

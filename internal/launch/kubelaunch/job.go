@@ -34,8 +34,8 @@ const (
 	workMount = "/work"
 	user      = 65532 // as the images have it
 
-	diskSlack = 256 << 20 // bytes beside source and MP3: sound between decoder and encoders
-	mp3Copies = 3         // as encoded, sealed, and behind its tag
+	diskSlack = 256 << 20 // bytes beside source and MP3: audio between decoder and encoders
+	mp3Copies = 3         // as encoded, with an information frame, and behind its tag
 	logSpace  = 64 << 20  // what the container prints counts as ephemeral storage, too
 	leastMP3  = 128 << 20 // of a small source, to ask room for
 )

@@ -29,7 +29,7 @@ type Tag struct {
 	Chapters             []Chapter
 }
 
-// Chapter is one part of the sound. Times count from its beginning and are
+// Chapter is one part of the audio. Times count from its beginning and are
 // written in milliseconds.
 type Chapter struct {
 	Start, End time.Duration

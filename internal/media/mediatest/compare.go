@@ -6,25 +6,25 @@ import (
 	"math"
 )
 
-// Difference is how another encoding of a sound differs from a plain one, when
+// Difference is how another encoding of the same PCM differs from a plain one, when
 // both are decoded.
 type Difference struct {
 	Frames  int     // that differ
 	Largest float64 // difference between samples; full scale is 1
-	Noise   float64 // what the encoding added to the sound, against the plain one: energy, 1 is the same
+	Noise   float64 // what the encoding added to the audio, against the plain one: energy, 1 is the same
 	Click   float64 // the same of the worst frame that differs, against the worst of the plain ones within a second
 }
 
-// Compare compares what a decoder plays of two encodings of one sound, all of
+// Compare compares what a decoder plays of two encodings of one PCM, all of
 // the same length: 32-bit floats as Music has them. A frame is so many bytes.
-func Compare(sound, plain, other []byte, frame int) Difference {
+func Compare(pcm, plain, other []byte, frame int) Difference {
 	d := Difference{Noise: 1}
 	var added, addedPlain []float64
 	var differs []bool
 	for at := 0; at < len(plain); at += frame {
 		end := min(at+frame, len(plain))
-		added = append(added, energy(sound[at:end], other[at:end]))
-		addedPlain = append(addedPlain, energy(sound[at:end], plain[at:end]))
+		added = append(added, energy(pcm[at:end], other[at:end]))
+		addedPlain = append(addedPlain, energy(pcm[at:end], plain[at:end]))
 		differs = append(differs, !bytes.Equal(plain[at:end], other[at:end]))
 		if differs[len(differs)-1] {
 			d.Frames++

@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// Sound generates a sound file of exactly that many samples in the format of its
+// Audio generates an audio file of exactly that many samples in the format of its
 // name. wave is what ffmpeg's aevalsrc takes: an expression for each channel,
 // "|" between them.
-func Sound(t testing.TB, path, wave string, rate, samples int, args ...string) {
+func Audio(t testing.TB, path, wave string, rate, samples int, args ...string) {
 	t.Helper()
 	in := []string{"-f", "lavfi", "-i", "aevalsrc='" + wave + "':s=" + strconv.Itoa(rate) + ",atrim=end_sample=" + strconv.Itoa(samples)}
 	if err := Make(t.Context(), ".", append(append(in, args...), path)...); err != nil {
@@ -23,7 +23,7 @@ func Sound(t testing.TB, path, wave string, rate, samples int, args ...string) {
 	}
 }
 
-// Samples decodes a sound file as a player would and returns its samples by
+// Samples decodes an audio file as a player would and returns its samples by
 // channel; full scale is 1. args stand before the file.
 func Samples(t testing.TB, path string, args ...string) [][]float64 {
 	t.Helper()
@@ -50,7 +50,7 @@ var (
 	reTruePeak   = regexp.MustCompile(`True peak:\s+Peak: +(-?[\d.]+) dBFS`)
 )
 
-// Loudness measures a sound file: LUFS, and the true peak in dBTP.
+// Loudness measures an audio file: LUFS, and the true peak in dBTP.
 func Loudness(t testing.TB, path string) (lufs, truePeak float64) {
 	t.Helper()
 	out := run(t, "-i", "file:"+path, "-af", "ebur128=peak=true", "-f", "null", "-")
@@ -78,7 +78,7 @@ func run(t testing.TB, args ...string) []byte {
 	return out
 }
 
-// Count is how many samples per channel a player plays of a sound file with one
+// Count is how many samples per channel a player plays of an audio file with one
 // channel, of any length.
 func Count(t testing.TB, path string) int {
 	t.Helper()
@@ -91,13 +91,13 @@ func Count(t testing.TB, path string) int {
 	return int(pcm.bytes / 2)
 }
 
-// Trim decodes the first samples of a sound file into another.
+// Trim decodes the first samples of an audio file into another.
 func Trim(t testing.TB, from, to string, samples int) {
 	t.Helper()
 	run(t, "-y", "-i", "file:"+from, "-af", "atrim=end_sample="+strconv.Itoa(samples), to)
 }
 
-// Packets lists size and checksum of each packet of the first sound track. args
+// Packets lists size and checksum of each packet of the first audio track. args
 // stand before the file.
 func Packets(t testing.TB, path string, args ...string) []string {
 	t.Helper()

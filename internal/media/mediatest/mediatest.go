@@ -21,8 +21,8 @@ import (
 type Sample struct {
 	Name      string // base name of Path; not always plain ASCII
 	Path      string
-	Seconds   float64         // of the sound track that is converted by default
-	ToneHz    float64         // of that sound, 0 for silence or none
+	Seconds   float64         // of the audio track that is converted by default
+	ToneHz    float64         // of that audio, 0 for silence or none
 	Unchecked bool            // the file promises no length
 	WantCode  conversion.Code // '' for a good file
 }
@@ -63,8 +63,8 @@ func Video(t testing.TB, path string, seconds, toneHz float64, args ...string) {
 	}
 }
 
-func inputs(picture, sound, toneHz float64, rate int) []string {
-	return append(pictures(picture), tone(sound, toneHz, rate)...)
+func inputs(picture, audio, toneHz float64, rate int) []string {
+	return append(pictures(picture), tone(audio, toneHz, rate)...)
 }
 
 func pictures(seconds float64) []string {
@@ -75,7 +75,7 @@ func tone(seconds, hz float64, rate int) []string {
 	return []string{"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=%g:sample_rate=%d:duration=%g", hz, rate, seconds)}
 }
 
-// Tone decodes a sound file and returns its length in seconds and, unless it is
+// Tone decodes an audio file and returns its length in seconds and, unless it is
 // silent, the frequency of its tone in the first minute.
 func Tone(t testing.TB, path string) (seconds, hz float64) {
 	t.Helper()

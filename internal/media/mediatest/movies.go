@@ -10,14 +10,14 @@ import (
 
 // Movie is an MP4 or MOV file of a certain build.
 type Movie struct {
-	Name, Path string
-	Sounds     int    // sound tracks
-	Tagged     bool   // has tags, chapters or a picture
-	Whole      string // why its sound cannot be read by itself, a reason of package mp4; '' if it can
+	Name, Path  string
+	AudioTracks int    // audio tracks
+	Tagged      bool   // has tags, chapters or a picture
+	Whole       string // why its audio cannot be read by itself, a reason of package mp4; '' if it can
 }
 
 // Movies makes MP4 and MOV files of every build, each of some seconds, in a new
-// folder: codecs, layouts, time lines, tracks beside the sound.
+// folder: codecs, layouts, time lines, tracks beside the audio.
 func Movies(t testing.TB, seconds float64) []Movie {
 	t.Helper()
 	m := movies{t: t, dir: t.TempDir(), seconds: seconds}
@@ -38,20 +38,20 @@ type movies struct {
 
 func (m *movies) path(name string) string { return filepath.Join(m.dir, name) }
 
-// make runs ffmpeg with inputs (picture 0:v, sound 1:a) and the words of args.
-func (m *movies) make(name string, sounds int, args string) {
+// make runs ffmpeg with inputs (picture 0:v, audio 1:a) and the words of args.
+func (m *movies) make(name string, audioTracks int, args string) {
 	m.t.Helper()
 	hz := 300 + 20*float64(len(m.list))
-	m.from(name, sounds, inputs(m.seconds, m.seconds, hz, 48000), args)
+	m.from(name, audioTracks, inputs(m.seconds, m.seconds, hz, 48000), args)
 }
 
-func (m *movies) from(name string, sounds int, inputs []string, args string) {
+func (m *movies) from(name string, audioTracks int, inputs []string, args string) {
 	m.t.Helper()
 	words := append(append([]string{}, inputs...), strings.Fields(args)...)
 	if err := Make(m.t.Context(), m.dir, append(words, "file:"+m.path(name))...); err != nil {
 		m.t.Fatal(err)
 	}
-	m.list = append(m.list, Movie{Name: name, Path: m.path(name), Sounds: sounds, Tagged: strings.Contains(args, "-map_metadata")})
+	m.list = append(m.list, Movie{Name: name, Path: m.path(name), AudioTracks: audioTracks, Tagged: strings.Contains(args, "-map_metadata")})
 }
 
 func (m *movies) remux(from, name string, l Layout) {
@@ -59,7 +59,7 @@ func (m *movies) remux(from, name string, l Layout) {
 	Remux(m.t, m.path(from), m.path(name), l)
 	for _, o := range m.list {
 		if o.Name == from {
-			m.list = append(m.list, Movie{Name: name, Path: m.path(name), Sounds: o.Sounds})
+			m.list = append(m.list, Movie{Name: name, Path: m.path(name), AudioTracks: o.AudioTracks})
 			return
 		}
 	}
@@ -83,9 +83,9 @@ func (m *movies) codecs() {
 
 // timelines are files whose tracks do not simply begin together.
 func (m *movies) timelines() {
-	late := func(picture, sound string) []string {
+	late := func(picture, audio string) []string {
 		in := append([]string{"-itsoffset", picture}, pictures(m.seconds)...)
-		return append(append(in, "-itsoffset", sound), tone(m.seconds, 440, 48000)...)
+		return append(append(in, "-itsoffset", audio), tone(m.seconds, 440, 48000)...)
 	}
 	m.from("late sound.mp4", 1, late("0", "0.7"), "-c:v mpeg4 -c:a aac")
 	m.from("very late sound.mov", 1, late("0", "2.345"), "-c:v mpeg4 -c:a pcm_s16le")
@@ -103,7 +103,7 @@ func (m *movies) timelines() {
 	m.remux("sowt.mov", "pause.mov", Layout{ChunkSeconds: 0.5, Edits: [][2]float64{{0.5, 0.2}, {0.3, -1}, {0.6, 1.1}}})
 }
 
-// tracks are files with more than a picture and a sound.
+// tracks are files with more than one video and one audio track.
 func (m *movies) tracks() {
 	second := append(inputs(m.seconds, m.seconds, 440, 48000), tone(m.seconds/2, 880, 44100)...)
 	all := "-map 0 -map 1 -map 2 -metadata:s:a:0 language=eng -metadata:s:a:1 language=ger -c:v mpeg4 "

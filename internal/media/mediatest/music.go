@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-// Music makes sound that is hard on an encoder: chords that fade, beats of
+// Music makes audio that is hard on an encoder: chords that fade, beats of
 // noise; a quiet part, silence, a loud part. It is 32-bit floats, little-endian,
 // channels in turn, and always the same.
 func Music(rate, channels int, seconds float64) []byte {

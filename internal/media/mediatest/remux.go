@@ -14,7 +14,7 @@ type Layout struct {
 	Long         bool         // 64-bit chunk offsets (co64)
 	Compact      bool         // 16-bit sample sizes (stz2)
 	Descriptions bool         // each track has its sample description twice
-	Edits        [][2]float64 // of the sound tracks: seconds of length and start
+	Edits        [][2]float64 // of the audio tracks: seconds of length and start
 }
 
 // Remux writes an MP4 or MOV file with complete tables anew.

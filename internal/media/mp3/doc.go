@@ -1,8 +1,8 @@
-// Package mp3 reads and writes MP3 files frame by frame: it decodes no sound.
+// Package mp3 reads and writes MP3 files frame by frame: it decodes nothing.
 //
 // A file is an ID3v2 tag (optional), frames of one sample rate, and an ID3v1
 // tag (optional). Its first frame may be an information frame, which holds no
-// sound but counts the frames and says how many samples a decoder has to leave
+// audio but counts the frames and says how many samples a decoder has to leave
 // out at either end.
 //
 // Formats: ISO 11172-3 and 13818-3, MPEG-2.5 as LAME writes it; the

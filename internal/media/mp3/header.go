@@ -70,7 +70,7 @@ func (h Header) withIndex(i int) Header {
 	return h
 }
 
-// payload is where the sound's bytes begin in the frame.
+// payload is the offset in the frame behind its header and side information.
 func (h Header) payload() int {
 	n := 4 + h.side
 	if h.protected {

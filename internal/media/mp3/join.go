@@ -6,26 +6,26 @@ import (
 	"fmt"
 )
 
-// ErrNoSeam says that two runs cannot be joined: the bytes that the second one
-// has in its bit reservoir find no room in the first. A run that was encoded
-// without a reservoir can always be joined.
-var ErrNoSeam = errors.New("no room for the bit reservoir")
+// ErrNoSeam says that two runs cannot be joined: the first has no space for the
+// bit reservoir of the second. A run that was encoded without a reservoir can
+// always be joined.
+var ErrNoSeam = errors.New("no space for the bit reservoir")
 
 // Lookahead is among how many frames behind the beginning of a run the seam is
 // chosen.
 const Lookahead = 8
 
 // Joiner writes runs of frames, which an encoder made of overlapping stretches
-// of one sound, as one stream.
+// of one signal, as one stream.
 //
-// The sound of a frame may begin in the payloads of frames before it. Where a
-// run takes over, these bytes move into what its predecessor's last frames left
-// free. The seam is where that costs least; where there is no room at all, the
-// last frames before it get a higher bit rate.
+// The main data of a frame may begin in the payloads of earlier frames: the bit
+// reservoir. Where a run takes over, its reservoir moves into the space that the
+// last frames before it left free. The seam is where that costs least. Where
+// there is no free space at all, these frames get a higher bit rate.
 type Joiner struct {
 	w    *Writer
 	run  []Frame // the newest, not yet written
-	own  int     // of its frames, in front of the next run's
+	own  int     // of its frames, before the next run's
 	cost Cost
 }
 
@@ -48,9 +48,9 @@ func Run(b []byte) ([]Frame, error) {
 		case err != nil:
 			return nil, err
 		case f.protected || f.IsInfo():
-			return nil, fmt.Errorf("%w: frame %d has a checksum or holds no sound", ErrFormat, len(run))
-		case f.sound() > f.begin()+f.Size-f.payload():
-			return nil, fmt.Errorf("%w: frame %d has more sound than bytes", ErrFormat, len(run))
+			return nil, fmt.Errorf("%w: frame %d has a checksum or holds no audio", ErrFormat, len(run))
+		case f.mainDataSize() > f.mainDataBegin()+f.Size-f.payload():
+			return nil, fmt.Errorf("%w: frame %d has more main data than bytes", ErrFormat, len(run))
 		}
 		f.Bytes, b = b[:f.Size:f.Size], b[f.Size:]
 		run = append(run, f)
@@ -67,7 +67,7 @@ func (j *Joiner) Append(run []Frame, lead, own int) error {
 		return fmt.Errorf("%w: run of %d frames, want %d", ErrFormat, len(run), lead+own)
 	}
 	if len(j.run) == 0 {
-		if own > 0 && run[lead].begin() > 0 {
+		if own > 0 && run[lead].mainDataBegin() > 0 {
 			return fmt.Errorf("%w: the first frame begins before the stream", ErrFormat)
 		}
 		j.run, j.own = run[lead:], own
@@ -99,11 +99,11 @@ func (j *Joiner) flush() error {
 	return nil
 }
 
-// join chooses the seam and makes room. It returns where the run takes over.
+// join chooses the seam and frees the space. It returns where the run takes over.
 func (j *Joiner) join(run []Frame, lead int) (at int, err error) {
-	best, chosen, found := 0, plan{}, false
+	best, chosen, found := 0, reservoirPlan{}, false
 	for ahead := 0; ahead <= Lookahead && j.own+ahead <= len(j.run) && lead+ahead < len(run); ahead++ {
-		p, ok := planRoom(j.run[:j.own+ahead], run[lead+ahead].begin())
+		p, ok := planReservoir(j.run[:j.own+ahead], run[lead+ahead].mainDataBegin())
 		if ok && (!found || p.bytes < chosen.bytes) {
 			best, chosen, found = ahead, p, true
 		}
@@ -115,20 +115,20 @@ func (j *Joiner) join(run []Frame, lead int) (at int, err error) {
 		return 0, ErrNoSeam
 	}
 	at = lead + best
-	reservoir, err := before(run[:at], run[at].begin())
+	reservoir, err := reservoirBefore(run[:at], run[at].mainDataBegin())
 	if err != nil {
 		return 0, err
 	}
 	j.own += best
-	chosen.carryOut(j.run[:j.own], reservoir)
+	chosen.apply(j.run[:j.own], reservoir)
 	j.cost.Seams++
 	j.cost.Raised += len(chosen.raised)
 	j.cost.Bytes += chosen.bytes
 	return at, nil
 }
 
-// before returns a copy of the last n bytes of the frames' payloads.
-func before(run []Frame, n int) ([]byte, error) {
+// reservoirBefore returns a copy of the last n bytes of the frames' payloads.
+func reservoirBefore(run []Frame, n int) ([]byte, error) {
 	out := make([]byte, n)
 	rest := out
 	for i := len(run) - 1; i >= 0 && len(rest) > 0; i-- {

@@ -16,19 +16,19 @@ type coding struct{ rate, channels, kbps int } // VBR 2 where kbps is 0
 
 func (c coding) String() string { return fmt.Sprintf("%d Hz, %d, %d", c.rate, c.channels, c.kbps) }
 
-// frame is the size of a frame's sound in bytes.
+// frame is the size in bytes of the PCM of a frame.
 func (c coding) frame() int { return FrameSamples(c.rate) * c.channels * 4 }
 
-// cut is how a sound is cut into chunks, in frames. They are short here, so that
+// cut is how PCM is cut into chunks, in frames. They are short here, so that
 // there are many seams.
 type cut struct{ length, lead int }
 
 var (
 	long  = cut{length: 196, lead: 147} // an encoder has found its way when its frames begin to count
-	short = cut{length: 98, lead: 49}   // it has not always: seams need room
+	short = cut{length: 98, lead: 49}   // it has not always: seams need free space
 )
 
-// inChunks encodes a sound chunk by chunk.
+// inChunks encodes PCM chunk by chunk.
 func inChunks(t testing.TB, c coding, by cut, pcm []byte, options ...string) (runs [][]Frame, leads []int) {
 	t.Helper()
 	for first := 0; ; first += by.length {
@@ -75,15 +75,15 @@ func join(t testing.TB, c coding, by cut, samples int, runs [][]Frame, leads []i
 	return b, cost
 }
 
-// samples is the number of samples per channel of a sound.
+// samples is the number of samples per channel of the PCM.
 func (c coding) samples(pcm []byte) int { return len(pcm) / 4 / c.channels }
 
-// sound returns some of about that many frames.
-func (c coding) sound(frames int) []byte {
+// pcm returns PCM of about that many frames.
+func (c coding) pcm(frames int) []byte {
 	return mediatest.Music(c.rate, c.channels, (float64(frames)+0.37)*float64(FrameSamples(c.rate))/float64(c.rate))
 }
 
-// verdict compares a file with one that a single encoder made of the sound.
+// verdict compares a file with one that a single encoder made of the PCM.
 func verdict(t testing.TB, c coding, pcm, file []byte) (mediatest.Difference, error) {
 	t.Helper()
 	whole := rewrite(t, lame(t, pcm, c.rate, c.channels, c.kbps), c.kbps, Info{Delay: EncoderDelay, Samples: int64(c.samples(pcm))})
@@ -134,13 +134,13 @@ func everyCoding() []coding {
 }
 
 // TestSeams: with chunks that begin too near to their predecessors' end, so that
-// encoders disagree about the bit reservoir, joined frames are still a sound
+// encoders disagree about the bit reservoir, joined frames are still a valid
 // stream: of the same length, and no noisier than that of a single encoder.
 func TestSeams(t *testing.T) {
 	raised := 0
 	for _, c := range everyCoding() {
 		t.Run(c.String(), func(t *testing.T) {
-			pcm := c.sound(215)
+			pcm := c.pcm(215)
 			runs, leads := inChunks(t, c, short, pcm)
 			file, cost := join(t, c, short, c.samples(pcm), runs, leads)
 			if cost.Seams != 2 {
@@ -153,7 +153,7 @@ func TestSeams(t *testing.T) {
 		})
 	}
 	if raised == 0 {
-		t.Error("no seam needed room: the test tests less than it should")
+		t.Error("no seam needed space: the test tests less than it should")
 	}
 }
 
@@ -165,7 +165,7 @@ func TestSame(t *testing.T) {
 		{44100, 2, 64}, {44100, 2, 128}, {48000, 2, 192}, {44100, 2, 320}, {22050, 2, 32},
 	} {
 		t.Run(c.String(), func(t *testing.T) {
-			pcm := c.sound(500)
+			pcm := c.pcm(500)
 			runs, leads := inChunks(t, c, long, pcm)
 			file, cost := join(t, c, long, c.samples(pcm), runs, leads)
 			if d, err := verdict(t, c, pcm, file); err != nil || d.Frames != 0 || cost.Seams != 2 {
@@ -178,15 +178,15 @@ func TestSame(t *testing.T) {
 // TestSpoiledSeam spoils a seam in every way there is, and has to be told.
 func TestSpoiledSeam(t *testing.T) {
 	c := coding{44100, 2, 128}
-	pcm := c.sound(500)
+	pcm := c.pcm(500)
 	for name, spoil := range map[string]func(frames []Frame, seam int) []Frame{
 		"as it is": func(frames []Frame, _ int) []Frame { return frames },
 		"the reservoir not moved": func(frames []Frame, seam int) []Frame {
-			putBefore(frames[:seam], make([]byte, frames[seam].begin()))
+			putReservoir(frames[:seam], make([]byte, frames[seam].mainDataBegin()))
 			return frames
 		},
 		"the reservoir a byte off": func(frames []Frame, seam int) []Frame {
-			frames[seam].setBegin(frames[seam].begin() - 1)
+			frames[seam].setMainDataBegin(frames[seam].mainDataBegin() - 1)
 			return frames
 		},
 		"a frame lost": func(frames []Frame, seam int) []Frame { return append(frames[:seam:seam], frames[seam+1:]...) },
@@ -203,7 +203,7 @@ func TestSpoiledSeam(t *testing.T) {
 			_, music, _ := splitInfo(t, file)
 			frames := mustRun(t, music)
 			seam := long.length
-			for ; frames[seam].begin() < 8; seam++ { // one that has sound before it
+			for ; frames[seam].mainDataBegin() < 8; seam++ { // one whose main data begins before it
 			}
 			frames = spoil(frames, seam)
 			_, err := verdict(t, c, pcm, together(t, c, pcm, frames))

@@ -11,7 +11,7 @@ import (
 // Stream is what one pass over an MP3 file tells.
 type Stream struct {
 	Size       int64 // bytes
-	Frames     int64 // of sound, the information frame left out
+	Frames     int64 // of audio, without the information frame
 	SampleRate int   // Hz
 	Channels   int
 	Samples    int64 // per channel that a decoder plays: encoder delay and padding left out

@@ -23,7 +23,7 @@ func NewWriter(dst io.WriteSeeker, kbps int) *Writer {
 	return &Writer{dst: dst, buf: bufio.NewWriterSize(dst, 64<<10), kbps: kbps}
 }
 
-// WriteFrame appends one whole frame of sound.
+// WriteFrame appends one whole frame of audio.
 func (w *Writer) WriteFrame(frame []byte) error {
 	if w.tally.frames == 0 {
 		if err := w.reserve(frame); err != nil {

@@ -1,5 +1,5 @@
 // Package mp4 reads the index of MP4 and MOV files (ISO/IEC 14496-12, Apple's
-// QuickTime File Format) and makes of one sound track a file of its own: a new
+// QuickTime File Format) and makes of one audio track a file of its own: a new
 // header, and the runs of the source's bytes that follow it. It knows neither
 // stores nor HTTP: all it needs is an io.ReaderAt.
 //
@@ -15,7 +15,7 @@
 // track is not the first to begin, a second track, one byte of no known codec,
 // holds that moment.
 //
-// # Strangers
+// # Untrusted files
 //
 // A source is whatever somebody uploaded. Every table is checked against the
 // size of its box, nothing is allocated on the word of a count, and whatever is

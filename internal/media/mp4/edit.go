@@ -155,7 +155,7 @@ func (m *Movie) firstOffset(t *Track) int64 {
 }
 
 // earliest is when the movie begins for a demuxer: with the first of its
-// pictures and sounds, or with another track if that is less than a second
+// video and audio tracks, or with another track if that is less than a second
 // earlier.
 func (m *Movie) earliest(t *Track) moment {
 	first, _ := m.start(t)

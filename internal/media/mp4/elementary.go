@@ -100,7 +100,7 @@ func (t *Track) readAudioSpecific(b []byte) {
 		rate = bits >> 15 & 15
 	}
 	if int(rate) >= len(aacRates) || channels == 0 || int(channels) >= len(aacChannels) {
-		return // written out, or in the sound itself
+		return // written out, or in the audio itself
 	}
 	t.SampleRate, t.Channels = aacRates[rate], aacChannels[channels]
 	if object == parametric {

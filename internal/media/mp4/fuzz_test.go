@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// seeds adds whole files without their pictures and sound.
+// seeds adds whole files without their pictures and audio.
 func seeds(f *testing.F) {
 	dir := f.TempDir()
 	for name, args := range map[string][]string{
@@ -51,7 +51,7 @@ func (p padded) ReadAt(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
-// FuzzPlan reads indexes by strangers. A plan stays within the file, and the
+// FuzzPlan reads untrusted indexes. A plan stays within the file, and the
 // track's own file has a plan of the same bytes.
 func FuzzPlan(f *testing.F) {
 	seeds(f)
@@ -76,7 +76,7 @@ func FuzzPlan(f *testing.F) {
 				break
 			}
 		}
-		for i, track := range m.Sounds() {
+		for i, track := range m.AudioTracks() {
 			if track.Seconds < 0 || i > 3 {
 				break
 			}
@@ -121,10 +121,10 @@ func again(t *testing.T, p mp4.Plan) {
 	t.Helper()
 	size := int64(len(p.Header)) + p.Bytes
 	m, err := mp4.Read(padded(p.Header), size)
-	if err != nil || m.End != size || len(m.Sounds()) != 1 {
-		t.Fatalf("own file: %v, ends at %d of %d, %d tracks", err, m.End, size, len(m.Sounds()))
+	if err != nil || m.End != size || len(m.AudioTracks()) != 1 {
+		t.Fatalf("own file: %v, ends at %d of %d, %d tracks", err, m.End, size, len(m.AudioTracks()))
 	}
-	q, err := m.Plan(m.Sounds()[0], nil)
+	q, err := m.Plan(m.AudioTracks()[0], nil)
 	if err != nil {
 		t.Fatalf("own file: %v", err)
 	}

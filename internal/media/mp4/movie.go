@@ -18,7 +18,7 @@ const maxTracks = 1000
 type Movie struct {
 	Size       int64  // of the file, bytes
 	Found      bool   // there is a whole moov box
-	Front      bool   // it stands before the samples
+	FastStart  bool   // the moov box stands before the samples
 	Fragmented bool   // more samples may follow in moof boxes
 	End        int64  // where the last top-level box ends; beyond the file if it is cut
 	Timescale  uint32 // units per second of the movie's own clock
@@ -47,7 +47,7 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 		case "moov":
 			m.moov = b
 		case "mdat":
-			m.Front = m.moov.End > 0
+			m.FastStart = m.moov.End > 0
 		case "moof":
 			moof = true
 		}
@@ -80,21 +80,21 @@ func Parse(r io.ReaderAt, size int64, ftyp, moov Box) (*Movie, error) {
 	return m, nil
 }
 
-// Sounds returns the sound tracks in the order of the file, as a demuxer
+// AudioTracks returns the audio tracks in the order of the file, as a demuxer
 // numbers them.
-func (m *Movie) Sounds() []*Track {
-	var sounds []*Track
+func (m *Movie) AudioTracks() []*Track {
+	var audio []*Track
 	for _, t := range m.Tracks {
 		if t.Handler == "soun" {
-			sounds = append(sounds, t)
+			audio = append(audio, t)
 		}
 	}
-	return sounds
+	return audio
 }
 
-// Streams reports whether the file can be played without going back in it.
-func (m *Movie) Streams() bool {
-	return m.Found && m.Front && !m.Fragmented && !slices.ContainsFunc(m.Tracks, (*Track).pieces)
+// Streamable reports whether the file can be played without going back in it.
+func (m *Movie) Streamable() bool {
+	return m.Found && m.FastStart && !m.Fragmented && !slices.ContainsFunc(m.Tracks, (*Track).pieces)
 }
 
 // Track returns the track with an id, or nil.

@@ -85,9 +85,9 @@ func sum(b []byte) string {
 	return fmt.Sprintf("%d bytes, %s", len(b), hex.EncodeToString(s[:]))
 }
 
-// TestSameSound hears every sound track of every file in three ways: in the
+// TestSameAudio hears every audio track of every file in three ways: in the
 // file, in its own file, and in its own file through a pipe.
-func TestSameSound(t *testing.T) {
+func TestSameAudio(t *testing.T) {
 	var combinations atomic.Int32
 	t.Cleanup(func() {
 		if n := combinations.Load(); n < 40 {
@@ -99,7 +99,7 @@ func TestSameSound(t *testing.T) {
 			t.Parallel()
 			f, m := read(t, movie.Path)
 			sameIndex(t, movie, m)
-			for i, track := range m.Sounds() {
+			for i, track := range m.AudioTracks() {
 				b, seek, err := own(t, f, m, track)
 				if movie.Whole != "" {
 					if !errors.Is(err, mp4.Reason(movie.Whole)) {
@@ -189,7 +189,7 @@ func TestEdits(t *testing.T) {
 	} {
 		mediatest.Remux(t, dir+"/whole.mp4", dir+"/edited.mp4", mediatest.Layout{ChunkSeconds: 1, Edits: tt.edits})
 		_, m := read(t, dir+"/edited.mp4")
-		if s := m.Sounds()[0]; math.Abs(s.Seconds-tt.seconds) > 0.02 || math.Abs(s.Delay-tt.delay) > 0.001 || math.Abs(s.Skip-tt.skip) > 0.001 {
+		if s := m.AudioTracks()[0]; math.Abs(s.Seconds-tt.seconds) > 0.02 || math.Abs(s.Delay-tt.delay) > 0.001 || math.Abs(s.Skip-tt.skip) > 0.001 {
 			t.Errorf("%s: %v seconds, delay %v, skip %v; want %+v", name, s.Seconds, s.Delay, s.Skip, tt)
 		}
 	}
@@ -199,10 +199,10 @@ func TestEdits(t *testing.T) {
 func sameIndex(t *testing.T, movie mediatest.Movie, m *mp4.Movie) {
 	t.Helper()
 	movieStart := probe(t, movie.Path, "-show_entries", "format=start_time")[0]
-	got := m.Sounds()
+	got := m.AudioTracks()
 	want := probe(t, movie.Path, "-select_streams", "a", "-show_entries", "stream=id,start_time:stream_tags=language:stream_disposition=default")
-	if len(got) != len(want) || len(got) != movie.Sounds {
-		t.Fatalf("%d sound tracks, want %d", len(got), len(want))
+	if len(got) != len(want) || len(got) != movie.AudioTracks {
+		t.Fatalf("%d audio tracks, want %d", len(got), len(want))
 	}
 	for i, w := range want {
 		g := got[i]

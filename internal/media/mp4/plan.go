@@ -26,7 +26,7 @@ type Plan struct {
 	Seek bool
 }
 
-// Plan makes the plan of a sound track. chapters take the place of those that
+// Plan makes the plan of an audio track. chapters take the place of those that
 // the source holds in a track of their own; see Chapters. The error is a Reason
 // where the source has to be read as a whole, or one of the reader's.
 func (m *Movie) Plan(t *Track, chapters []Chapter) (Plan, error) {

@@ -18,7 +18,7 @@ type Track struct {
 	External       bool   // its samples are in another file
 	Timescale      uint32 // units per second
 	Duration       uint64 // of all samples, in units of Timescale
-	SampleRate     int    // Hz that its first sample description says of sound, which a decoder may know better; 0 for none
+	SampleRate     int    // Hz that its first sample description says of audio, which a decoder may know better; 0 for none
 	Channels       int    // the same
 	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
@@ -29,7 +29,7 @@ type Track struct {
 	Skip    float64 // seconds of samples before the first of them; -1 where they are shown in pieces
 
 	stts        struct{ entries, delta uint32 } // of the first entry
-	format      soundFormat
+	format      audioFormat
 	partialSync bool // more samples than those of stss are sync samples to a demuxer
 	odd         bool // two tables of one kind, or more edits than are kept
 	trak        Box
@@ -217,7 +217,7 @@ func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 		}
 		if t.Descriptions == 0 {
 			t.Codec = kind
-			t.format = parseSoundFormat(h[:min(n, size)])
+			t.format = parseAudioFormat(h[:min(n, size)])
 			if t.Handler == "soun" {
 				t.SampleRate, t.Channels = int(t.format.rate), int(t.format.channels)
 			}

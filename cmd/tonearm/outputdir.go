@@ -19,35 +19,35 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// shelf is the directory that MP3s are put into. No file that is there is ever
+// outputDir is the directory that MP3s are put into. No file that is there is ever
 // overwritten.
-type shelf struct {
+type outputDir struct {
 	dir string
 
 	mu    sync.Mutex
 	taken map[string]bool // paths that this process has put there
 }
 
-// openShelf makes the directory where it is missing, and checks that files can
+// openOutputDir makes the directory where it is missing, and checks that files can
 // be put there before anything is uploaded.
-func openShelf(dir string) (*shelf, error) {
+func openOutputDir(dir string) (*outputDir, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the user's files: the umask decides
 		return nil, fmt.Errorf("make the directory for the MP3s: %w", err)
 	}
-	s := &shelf{dir: dir, taken: map[string]bool{}}
-	f, err := s.temp()
+	d := &outputDir{dir: dir, taken: map[string]bool{}}
+	f, err := d.temp()
 	if err != nil {
 		return nil, fmt.Errorf("write to the directory for the MP3s: %w", err)
 	}
 	f.Close()
-	return s, os.Remove(f.Name())
+	return d, os.Remove(f.Name())
 }
 
-func (s *shelf) temp() (*os.File, error) { return os.CreateTemp(s.dir, ".tonearm-*.part") }
+func (d *outputDir) temp() (*os.File, error) { return os.CreateTemp(d.dir, ".tonearm-*.part") }
 
 // fetch downloads an MP3 and names it after the video. It returns where it is.
-func (s *shelf) fetch(ctx context.Context, c *client.Client, m api.MP3, video string, progress func(int64)) (string, error) {
-	f, err := s.temp()
+func (d *outputDir) fetch(ctx context.Context, c *client.Client, m api.MP3, video string, progress func(int64)) (string, error) {
+	f, err := d.temp()
 	if err != nil {
 		return "", &client.LocalError{Err: err}
 	}
@@ -59,7 +59,7 @@ func (s *shelf) fetch(ctx context.Context, c *client.Client, m api.MP3, video st
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return "", &client.LocalError{Err: err}
 	}
-	path, err := s.place(f.Name(), mp3Name(video), m.SHA256)
+	path, err := d.place(f.Name(), mp3Name(video), m.SHA256)
 	if err != nil {
 		return "", &client.LocalError{Err: err}
 	}
@@ -68,19 +68,19 @@ func (s *shelf) fetch(ctx context.Context, c *client.Client, m api.MP3, video st
 
 // place gives a file its name, or "name (2).mp3" and so on where that is taken.
 // The same MP3 that an earlier run left there is not put there twice.
-func (s *shelf) place(file, name, sum string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (d *outputDir) place(file, name, sum string) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for i := 1; ; i++ {
-		path := filepath.Join(s.dir, numbered(name, i))
-		if s.taken[path] {
+		path := filepath.Join(d.dir, numbered(name, i))
+		if d.taken[path] {
 			continue
 		}
 		// An empty file holds the name, so that the renaming overwrites nothing.
 		holder, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666) //nolint:gosec // the umask decides
 		if errors.Is(err, fs.ErrExist) {
 			if sameContent(path, sum) {
-				s.taken[path] = true
+				d.taken[path] = true
 				return path, nil
 			}
 			continue
@@ -99,7 +99,7 @@ func (s *shelf) place(file, name, sum string) (string, error) {
 		if err != nil {
 			return "", errors.Join(err, os.Remove(path))
 		}
-		s.taken[path] = true
+		d.taken[path] = true
 		return path, nil
 	}
 }

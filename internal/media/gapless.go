@@ -12,7 +12,7 @@ import (
 const decoderDelay = 529
 
 // playable is how many of the encoded samples are the source's. Coders that
-// work in blocks fill the last one up; an MP4 tells where the sound ends, and
+// work in blocks fill the last one up; an MP4 tells where the audio ends, and
 // ffmpeg decodes on. Where more than a block would have to go the MP4's tables
 // are wrong, and all of it stays.
 func (p plan) playable(encoded int64) int64 {
@@ -24,10 +24,10 @@ func (p plan) playable(encoded int64) int64 {
 	return encoded
 }
 
-// seal copies the frames of raw behind an information frame of our own, by
-// which players begin with the first sample and end with the last. kbps is the
+// addInfoFrame copies the frames of raw behind an information frame of our own,
+// so that players begin with the first sample and end with the last. kbps is the
 // constant bit rate, or 0.
-func seal(raw, frames string, kbps int, info mp3.Info) error {
+func addInfoFrame(raw, frames string, kbps int, info mp3.Info) error {
 	in, err := os.Open(raw)
 	if err != nil {
 		return err
@@ -45,14 +45,14 @@ func seal(raw, frames string, kbps int, info mp3.Info) error {
 	for f, err := range mp3.Frames(in) {
 		switch {
 		case err != nil:
-			return closing(out, fmt.Errorf("seal: %w", err))
+			return closing(out, fmt.Errorf("add the information frame: %w", err))
 		case w.Frames() == 0 && f.IsInfo():
 			continue
 		case w.Frames()*int64(f.Samples) >= heard:
 			continue
 		}
 		if err := w.WriteFrame(f.Bytes); err != nil {
-			return closing(out, fmt.Errorf("seal: %w", err))
+			return closing(out, fmt.Errorf("add the information frame: %w", err))
 		}
 	}
 	return closing(out, w.Close(info))

@@ -24,7 +24,7 @@ func (p plan) filters(l level, m meter) string {
 	return strings.Join(append(chain, string(m)), ",")
 }
 
-// trim cuts the sound to the sample, on the clock of a player.
+// trim cuts the audio to the sample, on the clock of a player.
 func (p plan) trim() []string {
 	if p.untrimmed() {
 		return nil
@@ -41,7 +41,7 @@ func (p plan) trim() []string {
 }
 
 // steadyClock counts samples, because the time stamps of some containers are
-// coarse: Matroska's are milliseconds. Sound that begins within 2 ms of the
+// coarse: Matroska's are milliseconds. Audio that begins within 2 ms of the
 // player's zero begins there; where time stamps part from the count by more than
 // 20 ms there is a pause, and the count goes on behind it. Register 0 holds what
 // the count is behind of the clock.

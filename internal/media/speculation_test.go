@@ -16,7 +16,7 @@ import (
 )
 
 // counted is ffmpeg, and how often it was run.
-func counted(t *testing.T) (media.Tool, func() int) {
+func counted(t *testing.T) (media.FFmpeg, func() int) {
 	t.Helper()
 	dir := t.TempDir()
 	runs, program := filepath.Join(dir, "runs"), filepath.Join(dir, "ffmpeg")
@@ -24,7 +24,7 @@ func counted(t *testing.T) (media.Tool, func() int) {
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return media.Tool{FFmpeg: program}, func() int {
+	return media.FFmpeg{Path: program}, func() int {
 		b, err := os.ReadFile(runs)
 		if err != nil {
 			t.Fatal(err)
@@ -77,14 +77,14 @@ func TestConvert(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			tool, runs := counted(t)
+			ff, runs := counted(t)
 			spec := media.EncodeSpec{Options: tt.options, Filename: tt.name, Target: filepath.Join(t.TempDir(), "two.mp3")}
-			info, err := tool.Probe(t.Context(), path)
+			info, err := ff.Probe(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			spec.Source = info
-			want, err := tool.Encode(t.Context(), spec, nil)
+			want, err := ff.Encode(t.Context(), spec, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +93,7 @@ func TestConvert(t *testing.T) {
 			again := spec
 			again.Source, again.Target = media.Info{}, filepath.Join(t.TempDir(), "one.mp3")
 			var found media.Info
-			got, err := tool.Convert(t.Context(), path, again, func(i media.Info) { found = i }, nil)
+			got, err := ff.Convert(t.Context(), path, again, func(i media.Info) { found = i }, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,9 +127,9 @@ func TestConvertRefuses(t *testing.T) {
 			if !errors.As(err, &want) {
 				t.Fatal(err)
 			}
-			tool := media.Tool{FFmpeg: mediatest.FFmpeg(t)}
+			ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
 			spec := media.EncodeSpec{Target: filepath.Join(t.TempDir(), "out.mp3"), Filename: filepath.Base(s.Path)}
-			_, err = tool.Convert(t.Context(), s.Path, spec, func(media.Info) {}, nil)
+			_, err = ff.Convert(t.Context(), s.Path, spec, func(media.Info) {}, nil)
 			var got *media.Error
 			if !errors.As(err, &got) || got.Code != want.Code || got.Message != want.Message {
 				t.Errorf("got %v, want %v", err, want)
@@ -138,13 +138,13 @@ func TestConvertRefuses(t *testing.T) {
 	}
 }
 
-// TestConvertLimits: what an encoding ahead makes is held to the limits too.
+// TestConvertLimits: the limits hold for a speculative encoding too.
 func TestConvertLimits(t *testing.T) {
 	video := filepath.Join(t.TempDir(), "in.mkv")
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg4", "-c:a", "aac")
 	for name, spec := range map[string]media.EncodeSpec{"seconds": {MaxSeconds: 2}, "bytes": {MaxBytes: 10000}} {
 		spec.Target = filepath.Join(t.TempDir(), "out.mp3")
-		_, err := media.Tool{FFmpeg: mediatest.FFmpeg(t)}.Convert(t.Context(), video, spec, func(media.Info) {}, nil)
+		_, err := media.FFmpeg{Path: mediatest.FFmpeg(t)}.Convert(t.Context(), video, spec, func(media.Info) {}, nil)
 		if codeOf(err) != conversion.CodeLimitExceeded || strings.Contains(err.Error(), "ahead") {
 			t.Errorf("%s: got %v, want %s", name, err, conversion.CodeLimitExceeded)
 		}

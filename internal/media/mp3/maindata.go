@@ -1,16 +1,17 @@
 package mp3
 
-// maxBegin is how far before its own payload the sound of a frame may begin.
-func (h Header) maxBegin() int {
+// maxMainDataBegin is how many bytes before its own payload the main data of a
+// frame may begin.
+func (h Header) maxMainDataBegin() int {
 	if h.mpeg1 {
 		return 511
 	}
 	return 255
 }
 
-// begin is how many bytes before the frame's payload its sound begins: in the
-// payloads of frames before it, the bit reservoir.
-func (f Frame) begin() int {
+// mainDataBegin is how many bytes before the frame's payload its main data begins:
+// in the payloads of earlier frames, the bit reservoir.
+func (f Frame) mainDataBegin() int {
 	side := f.sideInfo()
 	if f.mpeg1 {
 		return int(side[0])<<1 | int(side[1])>>7
@@ -18,7 +19,7 @@ func (f Frame) begin() int {
 	return int(side[0])
 }
 
-func (f Frame) setBegin(n int) {
+func (f Frame) setMainDataBegin(n int) {
 	side := f.sideInfo()
 	if f.mpeg1 {
 		side[0], side[1] = byte(n>>1), side[1]&0x7f|byte(n<<7)
@@ -27,10 +28,10 @@ func (f Frame) setBegin(n int) {
 	side[0] = byte(n)
 }
 
-// sound is how many bytes the frame's sound takes.
-func (f Frame) sound() int {
+// mainDataSize is how many bytes of main data, the coded audio, the frame has.
+func (f Frame) mainDataSize() int {
 	// A granule and channel takes 59 bits of side information, 63 in MPEG-2.
-	// They begin with the length of its sound in bits.
+	// They begin with the length of its main data in bits.
 	at, each, granules := 9+5+4, 59, 2
 	switch {
 	case !f.mpeg1:
@@ -46,9 +47,9 @@ func (f Frame) sound() int {
 	return (total + 7) / 8
 }
 
-// spare is how many bytes at the end of the payload are not the frame's own
-// sound. They are the next frame's, or nobody's.
-func (f Frame) spare() int { return f.Size - f.payload() + f.begin() - f.sound() }
+// spare is how many bytes at the end of the payload are not the frame's own main
+// data. They belong to the next frame, or to none.
+func (f Frame) spare() int { return f.Size - f.payload() + f.mainDataBegin() - f.mainDataSize() }
 
 func (f Frame) sideInfo() []byte { return f.Bytes[f.payload()-f.side : f.payload()] }
 

@@ -12,10 +12,10 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// desk stands in for a dispatcher that has one attempt to hand out, and for
+// stubDispatcher stands in for a dispatcher that has one attempt to hand out, and for
 // the place where its MP3 goes: a file on the client's side of the link, where
 // the peers' MP3s end, too.
-type desk struct {
+type stubDispatcher struct {
 	assignment attempt.Assignment
 	mp3        string // path of the MP3
 	reported   chan outcome
@@ -27,11 +27,11 @@ type outcome struct {
 	at time.Time
 }
 
-func newDesk(a attempt.Assignment, mp3 string) *desk {
-	return &desk{assignment: a, mp3: mp3, reported: make(chan outcome, 1)}
+func newStubDispatcher(a attempt.Assignment, mp3 string) *stubDispatcher {
+	return &stubDispatcher{assignment: a, mp3: mp3, reported: make(chan outcome, 1)}
 }
 
-func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (d *stubDispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /attempts/{id}/claim", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(d.assignment) })
 	mux.HandleFunc("POST /attempts/{id}/progress", func(w http.ResponseWriter, _ *http.Request) {
@@ -42,7 +42,7 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mux.ServeHTTP(w, r)
 }
 
-func (d *desk) result(w http.ResponseWriter, r *http.Request) {
+func (d *stubDispatcher) result(w http.ResponseWriter, r *http.Request) {
 	got := outcome{at: time.Now()}
 	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&got.Result); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -59,7 +59,7 @@ func (d *desk) result(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(attempt.Taken{State: state})
 }
 
-func (d *desk) store(w http.ResponseWriter, r *http.Request) {
+func (d *stubDispatcher) store(w http.ResponseWriter, r *http.Request) {
 	f, err := os.Create(d.mp3)
 	if err == nil {
 		_, err = io.Copy(f, r.Body)

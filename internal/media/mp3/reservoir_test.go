@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// made makes a frame of MPEG-1 stereo at 48 kHz that holds sound bytes of sound,
-// random ones, that begin so many bytes before its payload.
-func made(rng *rand.Rand, index, begin, sound int) Frame {
+// makeFrame makes a frame of MPEG-1 stereo at 48 kHz with size random bytes of
+// main data, which begin so many bytes before its payload.
+func makeFrame(rng *rand.Rand, index, begin, size int) Frame {
 	head := uint32(0xfffb0400) | uint32(index)<<12
 	h, ok := parseHeader(head)
 	if !ok {
@@ -25,9 +25,9 @@ func made(rng *rand.Rand, index, begin, sound int) Frame {
 	}
 	binary.BigEndian.PutUint32(f.Bytes, head)
 	clear(f.sideInfo())
-	f.setBegin(begin)
+	f.setMainDataBegin(begin)
 	at := 9 + 3 + 8 // of the first granule's length, in bits
-	for part, left := 0, sound*8; part < 4; part++ {
+	for part, left := 0, size*8; part < 4; part++ {
 		n := min(left, 4095)
 		for b := range 12 {
 			f.sideInfo()[(at+b)/8] |= byte(n>>(11-b)&1) << (7 - (at+b)%8)
@@ -44,53 +44,53 @@ func line(rng *rand.Rand, n int) []Frame {
 	reservoir := 0
 	for range n {
 		index := 1 + rng.IntN(topIndex)
-		f := made(rng, index, 0, 0)
-		room := reservoir + f.Size - f.payload()
-		sound := min(2000, rng.IntN(room+1)) // four parts of 4095 bits hold no more
-		frames = append(frames, made(rng, index, reservoir, sound))
-		reservoir = min(511, room-sound)
+		f := makeFrame(rng, index, 0, 0)
+		space := reservoir + f.Size - f.payload()
+		size := min(2000, rng.IntN(space+1)) // four parts of 4095 bits hold no more
+		frames = append(frames, makeFrame(rng, index, reservoir, size))
+		reservoir = min(511, space-size)
 	}
 	return frames
 }
 
-// sounds returns each frame's sound, as a decoder finds it.
-func sounds(frames []Frame) [][]byte {
+// mainData returns each frame's main data, as a decoder finds it.
+func mainData(frames []Frame) [][]byte {
 	var out [][]byte
 	var stream []byte
 	for _, f := range frames {
-		start := len(stream) - f.begin()
+		start := len(stream) - f.mainDataBegin()
 		stream = append(stream, f.Bytes[f.payload():]...)
-		out = append(out, bytes.Clone(stream[start:start+f.sound()]))
+		out = append(out, bytes.Clone(stream[start:start+f.mainDataSize()]))
 	}
 	return out
 }
 
-// TestRoom: whatever is moved, every frame keeps its sound, and what the room is
-// made for is where the next frame looks for it.
-func TestRoom(t *testing.T) {
+// TestReservoir: every frame keeps its main data, and the reservoir is where the
+// next frame looks for it.
+func TestReservoir(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	made, raised, refused := 0, 0, 0
 	for range 3000 {
 		frames := line(rng, 1+rng.IntN(8))
-		before := sounds(frames)
+		before := mainData(frames)
 		want := make([]byte, rng.IntN(512))
 		for i := range want {
 			want[i] = byte(rng.Uint32())
 		}
-		p, ok := planRoom(frames, len(want))
+		p, ok := planReservoir(frames, len(want))
 		if !ok {
 			refused++
 			continue
 		}
 		size := total(frames)
-		p.carryOut(frames, want)
+		p.apply(frames, want)
 		if got := total(frames) - size; got != p.bytes {
 			t.Fatalf("%d bytes more, want %d", got, p.bytes)
 		}
 		var stream []byte
-		for i, got := range sounds(frames) {
+		for i, got := range mainData(frames) {
 			if !bytes.Equal(got, before[i]) {
-				t.Fatalf("frame %d of %d has another sound after %+v", i, len(frames), p)
+				t.Fatalf("frame %d of %d has other main data after %+v", i, len(frames), p)
 			}
 		}
 		for _, f := range frames {
@@ -124,14 +124,14 @@ func total(frames []Frame) int {
 // where taking over costs nothing.
 func TestCheapestSeam(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	full := made(rng, 5, 0, 0)
+	full := makeFrame(rng, 5, 0, 0)
 	first := make([]Frame, 20)
 	second := make([]Frame, 20)
 	for i := range first {
-		first[i] = made(rng, 5, 0, full.Size-full.payload()) // no byte is free
-		second[i] = made(rng, 5, 100, full.Size-full.payload())
+		first[i] = makeFrame(rng, 5, 0, full.Size-full.payload()) // no byte is free
+		second[i] = makeFrame(rng, 5, 100, full.Size-full.payload())
 	}
-	second[9] = made(rng, 5, 0, 10)
+	second[9] = makeFrame(rng, 5, 0, 10)
 	w := NewWriter(newFile(t), 0)
 	j := NewJoiner(w)
 	if err := errors.Join(j.Append(first, 0, 10), j.Append(second, 4, 16)); err != nil {
@@ -147,13 +147,13 @@ func TestCheapestSeam(t *testing.T) {
 // one that needs nothing is taken in its place.
 func TestNoSeam(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 3))
-	top := made(rng, topIndex, 0, 0)
+	top := makeFrame(rng, topIndex, 0, 0)
 	payload := top.Size - top.payload()
 	var first, bad, good []Frame
 	for range 20 {
-		first = append(first, made(rng, topIndex, 0, payload))
-		bad = append(bad, made(rng, topIndex, 300, payload))
-		good = append(good, made(rng, topIndex, 0, payload))
+		first = append(first, makeFrame(rng, topIndex, 0, payload))
+		bad = append(bad, makeFrame(rng, topIndex, 300, payload))
+		good = append(good, makeFrame(rng, topIndex, 0, payload))
 	}
 	w := NewWriter(newFile(t), 320)
 	j := NewJoiner(w)
@@ -172,24 +172,24 @@ func TestNoSeam(t *testing.T) {
 	}
 }
 
-// TestAfterEmptyReservoir: behind a run without a reservoir there is always room.
+// TestAfterEmptyReservoir: behind a run without a reservoir there is always space.
 func TestAfterEmptyReservoir(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 4))
 	for index := 1; index < topIndex; index++ {
 		var frames []Frame
 		for range 200 {
-			f := made(rng, index, 0, 0)
-			frames = append(frames, made(rng, index, 0, f.Size-f.payload()))
+			f := makeFrame(rng, index, 0, 0)
+			frames = append(frames, makeFrame(rng, index, 0, f.Size-f.payload()))
 		}
-		if _, ok := planRoom(frames, 511); !ok {
-			t.Errorf("no room in frames of %d kbit/s", frames[0].Kbps)
+		if _, ok := planReservoir(frames, 511); !ok {
+			t.Errorf("no space in frames of %d kbit/s", frames[0].Kbps)
 		}
 	}
 }
 
 func TestAppendRefuses(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 5))
-	run := []Frame{made(rng, 5, 0, 10), made(rng, 5, 200, 10), made(rng, 5, 0, 10)}
+	run := []Frame{makeFrame(rng, 5, 0, 10), makeFrame(rng, 5, 200, 10), makeFrame(rng, 5, 0, 10)}
 	for name, err := range map[string]error{
 		"fewer frames than promised":  NewJoiner(nil).Append(run, 1, 3),
 		"sound before the beginning":  NewJoiner(nil).Append(run, 1, 1),

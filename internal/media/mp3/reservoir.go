@@ -2,28 +2,29 @@ package mp3
 
 import "math"
 
-// plan is how to make room behind the sound of a line of frames.
-type plan struct {
+// reservoirPlan is how to free space for the next run's bit reservoir in the last
+// of some frames.
+type reservoirPlan struct {
 	raised []int // indices of bit rates: of the last frame, of the one before it, …
 	bytes  int   // that this adds
 }
 
-// planRoom makes room for need bytes. Frames are raised from the last one on.
-// That puts more bytes between the payloads of those behind them and where
-// their sound begins, which has a limit.
-func planRoom(line []Frame, need int) (plan, bool) {
-	var p plan
+// planReservoir frees space for need bytes. The last frames get a higher bit
+// rate, from the last one on. This moves the main data of a frame further away
+// from its payload, which has a limit.
+func planReservoir(line []Frame, need int) (reservoirPlan, bool) {
+	var p reservoirPlan
 	last := len(line) - 1
-	limit := line[last].maxBegin()
+	limit := line[last].maxMainDataBegin()
 	missing := need - line[last].spare()
 	most := math.MaxInt // that a frame may grow: none is behind the last
 	for i := last; missing > 0; i-- {
 		if i < 0 || most <= 0 {
-			return plan{}, false
+			return reservoirPlan{}, false
 		}
 		h := raise(line[i].Header, missing, most)
 		added := h.Size - line[i].Size
-		most = min(most-added, limit-line[i].begin())
+		most = min(most-added, limit-line[i].mainDataBegin())
 		p.raised = append(p.raised, h.index)
 		p.bytes += added
 		missing -= added
@@ -45,12 +46,12 @@ func raise(h Header, want, most int) Header {
 	return best
 }
 
-// carryOut makes the room, and puts what it is for at its end.
-func (p plan) carryOut(line []Frame, reservoir []byte) {
+// apply frees the space and puts the reservoir at its end.
+func (p reservoirPlan) apply(line []Frame, reservoir []byte) {
 	raised := line[len(line)-len(p.raised):]
-	var sound []byte
+	var payloads []byte
 	for _, f := range raised {
-		sound = append(sound, f.Bytes[f.payload():]...)
+		payloads = append(payloads, f.Bytes[f.payload():]...)
 	}
 	added := 0
 	for i := range raised {
@@ -60,17 +61,17 @@ func (p plan) carryOut(line []Frame, reservoir []byte) {
 		f.Header = f.withIndex(p.raised[len(raised)-1-i])
 		f.Bytes = append(make([]byte, 0, f.Size), head...)
 		f.Bytes[2] = f.Bytes[2]&0x0f | byte(f.index<<4)
-		f.setBegin(f.begin() + added)
+		f.setMainDataBegin(f.mainDataBegin() + added)
 		added += f.Size - before
-		n := min(len(sound), f.Size-f.payload())
-		f.Bytes = append(f.Bytes, sound[:n]...)[:f.Size]
-		sound = sound[n:]
+		n := min(len(payloads), f.Size-f.payload())
+		f.Bytes = append(f.Bytes, payloads[:n]...)[:f.Size]
+		payloads = payloads[n:]
 	}
-	putBefore(line, reservoir)
+	putReservoir(line, reservoir)
 }
 
-// putBefore overwrites the end of the frames' payloads.
-func putBefore(line []Frame, b []byte) {
+// putReservoir overwrites the end of the frames' payloads.
+func putReservoir(line []Frame, b []byte) {
 	for i := len(line) - 1; i >= 0 && len(b) > 0; i-- {
 		p := line[i].Bytes[line[i].payload():]
 		n := min(len(p), len(b))

@@ -18,10 +18,10 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// Tool runs ffmpeg. The zero value finds it in $PATH and uses the default
+// FFmpeg runs ffmpeg. The zero value finds it in $PATH and uses the default
 // limits; it may be used by several goroutines.
-type Tool struct {
-	FFmpeg      string     // path or name; "ffmpeg" where empty
+type FFmpeg struct {
+	Path        string     // path or name; "ffmpeg" where empty
 	MemoryLimit int64      // bytes of address space; 1 GiB where 0; not enforced on macOS
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
 	Source      Growing    // the source of Probe and Encode while its file grows; nil where that is whole
@@ -43,11 +43,11 @@ const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/
 type command struct {
 	path     string   // the source; where stdin is, any file in the folder to work in
 	stdin    *os.File // the source where not nil
-	stream   bool     // the source may come through a pipe while it grows
+	mayPipe  bool     // the source may come through a pipe while it grows
 	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
 	formats  string   // that may be tried; those of formats.go where ''
-	decoders string   // that may be opened; those of sound where ''
+	decoders string   // that may be opened; those of audio where ''
 	gpu      bool     // with no limit on address space, of which CUDA maps far more than it uses
 	stdout   io.Writer
 	timeout  time.Duration // of wall clock and of CPU time
@@ -66,25 +66,25 @@ type outcome struct {
 
 // run runs ffmpeg on one local file or pipe. The error says that ffmpeg could not be
 // run to its end; a failure of ffmpeg itself is in the outcome.
-func (t Tool) run(ctx context.Context, c command) (outcome, error) {
-	if t.Source == nil || c.stdin != nil || c.path != t.Source.Path() {
+func (ff FFmpeg) run(ctx context.Context, c command) (outcome, error) {
+	if ff.Source == nil || c.stdin != nil || c.path != ff.Source.Path() {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
-		return t.start(ctx, c)
+		return ff.start(ctx, c)
 	}
-	if !c.stream {
-		if err := t.Source.Whole(ctx); err != nil {
+	if !c.mayPipe {
+		if err := ff.Source.Whole(ctx); err != nil {
 			return outcome{}, fmt.Errorf("read the source: %w", err)
 		}
-		t.Source = nil
-		return t.run(ctx, c)
+		ff.Source = nil
+		return ff.run(ctx, c)
 	}
-	f, err := newFeed(t.Source.Follow()) // however long the source takes
+	f, err := newFeed(ff.Source.Follow()) // however long the source takes
 	if err != nil {
 		return outcome{}, err
 	}
 	c.stdin = f.pipe
-	o, err := t.start(ctx, c)
+	o, err := ff.start(ctx, c)
 	if failed := f.close(); failed != nil && ctx.Err() == nil {
 		return o, fmt.Errorf("read the source: %w", failed)
 	}
@@ -92,16 +92,16 @@ func (t Tool) run(ctx context.Context, c command) (outcome, error) {
 }
 
 // start starts ffmpeg and waits for its end.
-func (t Tool) start(ctx context.Context, c command) (outcome, error) {
+func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	path, err := filepath.Abs(c.path)
 	if err != nil {
 		return outcome{}, fmt.Errorf("source path: %w", err)
 	}
-	ffmpeg, err := exec.LookPath(orDefault(t.FFmpeg, "ffmpeg"))
+	ffmpeg, err := exec.LookPath(orDefault(ff.Path, "ffmpeg"))
 	if err != nil {
 		return outcome{}, fmt.Errorf("find ffmpeg: %w", err)
 	}
-	memory := t.MemoryLimit
+	memory := ff.MemoryLimit
 	if memory <= 0 {
 		memory = defaultMemory
 	}
@@ -124,7 +124,7 @@ func (t Tool) start(ctx context.Context, c command) (outcome, error) {
 	args = append(args, sameInstructions()...)
 	args = append(args,
 		"-threads", "1",
-		"-probesize", "32M", "-analyzeduration", "30M", // sound may start late in a transport stream
+		"-probesize", "32M", "-analyzeduration", "30M", // audio may start late in a transport stream
 		"-protocol_whitelist", protocol,
 		"-format_whitelist", orDefault(c.formats, formatWhitelist()),
 		"-codec_whitelist", whitelist)
@@ -141,7 +141,7 @@ func (t Tool) start(ctx context.Context, c command) (outcome, error) {
 	if c.stdin != nil {
 		cmd.Stdin = c.stdin
 	}
-	cmd.ExtraFiles = t.ExtraFiles
+	cmd.ExtraFiles = ff.ExtraFiles
 	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = 5 * time.Second
 	runtime.LockOSThread() // the child ends with the thread that started it

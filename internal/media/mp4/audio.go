@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// soundFormat is what QuickTime's sound descriptions say.
-type soundFormat struct {
+// audioFormat is what QuickTime's audio descriptions say.
+type audioFormat struct {
 	channels, bits int64
 	rate           int64 // Hz
 	length         int64 // bytes of the description before its boxes
@@ -17,8 +17,8 @@ type soundFormat struct {
 
 // parseSoundFormat reads a sample description from its size on. Fields that it
 // does not have are 0.
-func parseSoundFormat(d []byte) soundFormat {
-	var f soundFormat
+func parseAudioFormat(d []byte) audioFormat {
+	var f audioFormat
 	if len(d) < 36 {
 		return f
 	}

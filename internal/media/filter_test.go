@@ -37,7 +37,7 @@ func shift(a, b []float64, reach int) (samples int, likeness float64) {
 
 // wantSound checks that an MP3 plays exactly the wanted samples: as many, none
 // shifted, in each channel.
-func wantSound(t *testing.T, target string, want [][]float64) {
+func wantAudio(t *testing.T, target string, want [][]float64) {
 	t.Helper()
 	got := mediatest.Samples(t, target)
 	if len(got) != len(want) {
@@ -53,10 +53,10 @@ func wantSound(t *testing.T, target string, want [][]float64) {
 	}
 }
 
-func cut(sound [][]float64, from, to int) [][]float64 {
-	out := make([][]float64, len(sound))
-	for c := range sound {
-		out[c] = sound[c][from:min(to, len(sound[c]))]
+func cut(samples [][]float64, from, to int) [][]float64 {
+	out := make([][]float64, len(samples))
+	for c := range samples {
+		out[c] = samples[c][from:min(to, len(samples[c]))]
 	}
 	return out
 }
@@ -65,7 +65,7 @@ func cut(sound [][]float64, from, to int) [][]float64 {
 // something for MP3 to keep.
 const rough = "0.4*(random(0)*2-1)+0.2*sin(2*PI*440*t)+0.2*sin(2*PI*3000*t)"
 
-// TestTrim: sound begins and ends with the sample that was asked for, on the
+// TestTrim: audio begins and ends with the sample that was asked for, on the
 // clock of a player.
 func TestTrim(t *testing.T) {
 	const rate, samples = 44100, 4 * 44100
@@ -74,11 +74,11 @@ func TestTrim(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(dir, name)
-			at, rate := 0.0, rate // at: on a player's clock, where the sound begins
+			at, rate := 0.0, rate // at: on a player's clock, where the audio begins
 			if strings.HasPrefix(name, "late") {
 				at = 1
 				args := []string{"-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=5", "-itsoffset", "1"}
-				mediatest.Sound(t, path+".wav", rough, rate, samples)
+				mediatest.Audio(t, path+".wav", rough, rate, samples)
 				args = append(args, "-i", path+".wav", "-c:v", "mpeg4", "-c:a", "pcm_s16le", path)
 				if err := mediatest.Make(t.Context(), dir, args...); err != nil {
 					t.Fatal(err)
@@ -88,7 +88,7 @@ func TestTrim(t *testing.T) {
 				if codec == "libopus" {
 					rate = 48000
 				}
-				mediatest.Sound(t, path, rough+"|"+rough, rate, rate*4, "-c:a", cmp.Or(codec, "aac"), "-b:a", "256k")
+				mediatest.Audio(t, path, rough+"|"+rough, rate, rate*4, "-c:a", cmp.Or(codec, "aac"), "-b:a", "256k")
 			}
 			whole := mediatest.Samples(t, path)
 			if name == "in.m4a" {
@@ -108,19 +108,19 @@ func TestTrim(t *testing.T) {
 				if e.Source.Duration > 0 && math.Abs(e.Source.Duration-4) > 1.1 { // a container may count what is before
 					t.Errorf("%v: the source's length is recorded as %v", trim, e.Source.Duration)
 				}
-				wantSound(t, target, cut(whole, from, to))
+				wantAudio(t, target, cut(whole, from, to))
 			}
 		})
 	}
 }
 
-// TestNothingToTrim: a trim without sound fails with a code, as truncated if
-// the sound should have been there.
+// TestNothingToTrim: a trim without audio fails with a code, as truncated if
+// the audio should have been there.
 func TestNothingToTrim(t *testing.T) {
 	dir := t.TempDir()
 	make := func(name string, args ...string) string {
 		path := filepath.Join(dir, name)
-		mediatest.Sound(t, path, rough, 48000, 96000, args...)
+		mediatest.Audio(t, path, rough, 48000, 96000, args...)
 		return path
 	}
 	late := filepath.Join(dir, "late.mp4")
@@ -148,7 +148,7 @@ func TestNothingToTrim(t *testing.T) {
 	}
 }
 
-// TestTrimmedLength: a source that lacks sound fails if the trim needs it.
+// TestTrimmedLength: a source that lacks audio fails if the trim needs it.
 func TestTrimmedLength(t *testing.T) {
 	dir := t.TempDir()
 	part := func(name, pick string) string { // found out by its length alone
@@ -241,7 +241,7 @@ func TestDownmix(t *testing.T) {
 				waves[c] = full
 			}
 			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "")+".wav")
-			mediatest.Sound(t, path, strings.Join(waves, "|")+"':c='"+tt.layout, rate, rate)
+			mediatest.Audio(t, path, strings.Join(waves, "|")+"':c='"+tt.layout, rate, rate)
 			e, target, err := convert(t, path, conversion.Options{Channels: tt.channels, VBRQuality: new(0)})
 			if err != nil {
 				t.Fatal(err)
@@ -291,7 +291,7 @@ func TestRates(t *testing.T) {
 		t.Run(fmt.Sprint(tt.source, " ", tt.options.SampleRateHz, " ", tt.options.BitrateKbps), func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", " ")+".wav")
-			mediatest.Sound(t, filepath.Join(dir, filepath.Base(path)), "0.5*sin(2*PI*1000*t)", tt.source, tt.source*2)
+			mediatest.Audio(t, filepath.Join(dir, filepath.Base(path)), "0.5*sin(2*PI*1000*t)", tt.source, tt.source*2)
 			e, target, err := convert(t, path, tt.options)
 			if err != nil {
 				t.Fatal(err)
@@ -315,7 +315,7 @@ func TestBitrateExcess(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]bool{"lossy.m4a": true, "lossless.wav": false} {
 		path := filepath.Join(dir, name)
-		mediatest.Sound(t, path, rough, 44100, 44100, "-b:a", "64k")
+		mediatest.Audio(t, path, rough, 44100, 44100, "-b:a", "64k")
 		e, _, err := convert(t, path, conversion.Options{BitrateKbps: 320})
 		if err != nil {
 			t.Fatal(err)
@@ -333,7 +333,7 @@ func TestChangesMidway(t *testing.T) {
 	var joined []byte
 	for i, wave := range []string{strings.Repeat("|0.05*sin(2*PI*440*t)", 6)[1:], "0.5*sin(2*PI*440*t)|0.5*sin(2*PI*440*t)"} {
 		part := filepath.Join(dir, fmt.Sprint(i, ".ac3"))
-		mediatest.Sound(t, part, wave, 48000, 3*48000, "-b:a", "384k")
+		mediatest.Audio(t, part, wave, 48000, 3*48000, "-b:a", "384k")
 		b, err := os.ReadFile(part)
 		if err != nil {
 			t.Fatal(err)
@@ -379,7 +379,7 @@ func elsewhere(t *testing.T) string {
 // lies and whatever the processor can do.
 func TestSameBytes(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.m4a")
-	mediatest.Sound(t, source, strings.TrimSuffix(strings.Repeat(rough+"|", 6), "|"), 44100, 3*44100)
+	mediatest.Audio(t, source, strings.TrimSuffix(strings.Repeat(rough+"|", 6), "|"), 44100, 3*44100)
 	for name, o := range map[string]conversion.Options{
 		"plain":    {},
 		"all":      {Start: 0.5, End: 2.5, SampleRateHz: 32000, BitrateKbps: 96, Loudness: &conversion.Loudness{TargetLUFS: -9}},
@@ -395,13 +395,13 @@ func TestSameBytes(t *testing.T) {
 			if err := os.WriteFile(copied, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			tool := media.Tool{FFmpeg: ffmpeg}
-			info, err := tool.Probe(t.Context(), copied)
+			ff := media.FFmpeg{Path: ffmpeg}
+			info, err := ff.Probe(t.Context(), copied)
 			if err != nil {
 				t.Fatal(err)
 			}
 			target := filepath.Join(t.TempDir(), "out")
-			if _, err := tool.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "a.mp4"}, nil); err != nil {
+			if _, err := ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "a.mp4"}, nil); err != nil {
 				t.Fatal(err)
 			}
 			got, err := os.ReadFile(target)
