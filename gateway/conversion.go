@@ -84,7 +84,7 @@ func (g *Gateway) transition(ctx context.Context, user account.User, id string, 
 		before = c.State
 		return change(c)
 	})
-	if errors.Is(err, conversion.ErrNewerFormat) && mine(c, user) != nil {
+	if errors.Is(err, conversion.ErrNewerFormat) && checkOwner(c, user) != nil {
 		err = conversion.ErrNotFound // as above, which was not called
 	}
 	if err == nil && c.State != before {
