@@ -3,9 +3,11 @@ package dispatcher_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"tonearm/dispatcher"
@@ -269,9 +271,13 @@ func TestOptions(t *testing.T) {
 		"no max attempt": func(o *dispatcher.Options) { o.Policy.MaxAttempts = 0 },
 	} {
 		o := w.options
+		o.Registerer = prometheus.NewRegistry()
 		spoil(&o)
 		if _, err := dispatcher.New(o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	if _, err := dispatcher.New(w.options); err == nil || !strings.Contains(err.Error(), "register metrics") {
+		t.Errorf("a second dispatcher with the registerer of the first: %v", err)
 	}
 }

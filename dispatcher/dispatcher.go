@@ -122,8 +122,10 @@ func New(o Options) (*Dispatcher, error) {
 	for _, class := range classes {
 		d.pace[class] = newPace()
 	}
-	d.metrics = newMetrics(o.Registerer)
-	o.Registerer.MustRegister(collector{d})
+	d.metrics = newMetrics()
+	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d})...); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
+	}
 	return d, nil
 }
 

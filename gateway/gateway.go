@@ -15,6 +15,7 @@ import (
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/queue"
+	"tonearm/internal/service"
 )
 
 // Options is what a Gateway is made of. The first five fields and PublicURL
@@ -116,9 +117,9 @@ func New(o Options) (*Gateway, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(o.Registerer)
-	if err != nil {
-		return nil, fmt.Errorf("gateway: register metrics: %w", err)
+	m := newMetrics()
+	if err := service.Register(o.Registerer, m.requests, m.seconds); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g := &Gateway{
 		o:       o,

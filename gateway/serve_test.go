@@ -38,7 +38,7 @@ func TestOptions(t *testing.T) {
 		"6 TiB":            func(o *Options) { o.MaxUploadBytes = 6 << 40 },
 		"8 days":           func(o *Options) { o.URLExpiry = 8 * 24 * time.Hour },
 		"negative window":  func(o *Options) { o.UploadWindow = -1 },
-		"registered twice": func(o *Options) { r := prometheus.NewRegistry(); _, _ = newMetrics(r); o.Registerer = r },
+		"registered twice": func(o *Options) { o.Registerer = prometheus.NewRegistry(); _, _ = New(*o) },
 	} {
 		o := good()
 		spoil(&o)

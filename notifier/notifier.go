@@ -16,6 +16,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/mail"
 	"tonearm/internal/queue"
+	"tonearm/internal/service"
 )
 
 // Tokens signs the links in the mails.
@@ -96,10 +97,8 @@ func New(o Options) (*Notifier, error) {
 		sendingPause: 30 * time.Second,
 		storePause:   200 * time.Millisecond,
 	}
-	for _, c := range n.metrics.collectors() {
-		if err := o.Registerer.Register(c); err != nil {
-			return nil, fmt.Errorf("notifier: register metrics: %w", err)
-		}
+	if err := service.Register(o.Registerer, n.metrics.collectors()...); err != nil {
+		return nil, fmt.Errorf("notifier: %w", err)
 	}
 	return n, nil
 }

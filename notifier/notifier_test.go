@@ -462,6 +462,9 @@ func TestOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "register metrics") {
+		t.Errorf("a second notifier with the registerer of the first: %v", err)
+	}
 	m, err := n.render(conversion.Conversion{ID: "c", State: conversion.Done, Filename: "a\xff\u202e.mp4"}, time.Now())
 	if err != nil || !regexp.MustCompile(`^c\.0\.-?\d+@mail\.example\.org$`).MatchString(m.ID) || strings.ContainsAny(m.Subject, "\u202e") {
 		t.Errorf("%+v, %v", m, err)

@@ -62,7 +62,10 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
 	attempts, leading, err := fl.launcher.Open(launcher.Local{}, o, log, registry)
 	if err != nil {

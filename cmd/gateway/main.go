@@ -51,7 +51,10 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	o.Records, o.Accounts, o.Queue, o.Blobs, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Blobs, signer
 	o.Log, o.Registerer = log, registry
 	g, err := gateway.New(o)

@@ -56,7 +56,10 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	o.Records, o.Queue, o.Tokens, o.Sender = opened.Records, opened.Queue, signer, sender
 	o.Log, o.Registerer = log, registry
 	n, err := notifier.New(o)

@@ -260,7 +260,10 @@ func (fl *upFlags) serve(ctx context.Context, log *slog.Logger, out io.Writer, s
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	labelled := func(name string) prometheus.Registerer {
 		return prometheus.WrapRegistererWith(prometheus.Labels{"service": name}, registry)
 	}
