@@ -22,6 +22,10 @@ type Ref struct {
 
 func (r Ref) String() string { return fmt.Sprintf("%s/%d", r.ConversionID, r.Attempt) }
 
+// DefaultStartTimeout is how long an attempt may take to start where nothing else
+// is said: longer than a new node takes to come.
+const DefaultStartTimeout = 10 * time.Minute
+
 // Attempt is one that runs.
 type Attempt struct {
 	Ref

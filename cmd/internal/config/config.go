@@ -109,7 +109,7 @@ func (s *Stores) BindUsers(f *pflag.FlagSet) {
 // BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
 	f.StringVar(&s.Queue, "queue", "", "Redis URL of the queue, such as redis://host:6379/0")
-	f.StringVar(&s.Prefix, "queue-prefix", "tonearm", "prefix of all Redis keys")
+	f.StringVar(&s.Prefix, "queue-prefix", redisqueue.DefaultPrefix, "prefix of all Redis keys")
 	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Queue, err = s.OpenQueue(); return err })
 }
 
@@ -117,13 +117,13 @@ func (s *Stores) BindQueue(f *pflag.FlagSet) {
 func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.Endpoint, "s3-endpoint", "", "URL of the object store, as services and transcoders reach it")
 	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "URL of the object store, as people reach it (default --s3-endpoint)")
-	f.StringVar(&s.S3.Region, "s3-region", "us-east-1", "region of the bucket")
+	f.StringVar(&s.S3.Region, "s3-region", s3blob.DefaultRegion, "region of the bucket")
 	f.StringVar(&s.S3.Bucket, "s3-bucket", "tonearm", "bucket of sources and MP3s")
 	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key; '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance")
 	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret key")
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
-	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{"*"}, "origins of web pages that may upload")
+	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{s3blob.DefaultCORSOrigin}, "origins of web pages that may upload")
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Blobs, err = s.OpenBlobs(log); return err })
 }
 
@@ -242,7 +242,7 @@ type Tokens struct {
 func (t *Tokens) Bind(f *pflag.FlagSet) {
 	f.StringVar(&t.KeyFile, "signing-keys", "", "PEM file with Ed25519 keys (openssl genpkey -algorithm ed25519); the first signs, all verify")
 	f.StringVar(&t.Issuer, "token-issuer", "tonearm", "iss of tokens")
-	f.DurationVar(&t.AccessLife, "token-life", 12*time.Hour, "validity of access tokens")
+	f.DurationVar(&t.AccessLife, "token-life", jwttoken.DefaultAccessLife, "validity of access tokens")
 }
 
 // Open reads the keys.
@@ -268,8 +268,8 @@ func SMTP(f *pflag.FlagSet) *smtpmail.Options {
 	f.IntVar(&o.Port, "smtp-port", 0, "port of the mail server (default 587, 465 or 25, by --smtp-tls)")
 	f.StringVar(&o.Username, "smtp-username", "", "user of the mail server; '' for none")
 	f.StringVar(&o.Password, "smtp-password", "", "password of the mail server")
-	f.StringVar((*string)(&o.TLS), "smtp-tls", "starttls", "starttls, implicit or none")
+	f.StringVar((*string)(&o.TLS), "smtp-tls", string(smtpmail.DefaultTLS), "starttls, implicit or none")
 	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "sender of the mails")
-	f.DurationVar(&o.Timeout, "smtp-timeout", 30*time.Second, "for one mail, from connecting to its acceptance")
+	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "for one mail, from connecting to its acceptance")
 	return o
 }

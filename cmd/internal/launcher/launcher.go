@@ -3,6 +3,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func Bind(f *pflag.FlagSet) *Flags {
 	f.StringVar(&fl.classes, "job-classes", "", "YAML file: resources, nodeSelector, tolerations, runtimeClass, priorityClass, startTimeout of the Jobs of class cpu and gpu")
 	f.StringVar(&fl.image, "transcoder-image", "", "image of the Jobs of class cpu")
 	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "image of the Jobs of class gpu; '' where there are none")
-	f.DurationVar(&fl.startTimeout, "job-start-timeout", 10*time.Minute, "a Job of class cpu whose container does not run by then has failed; of class gpu, see --gpu-wait")
+	f.DurationVar(&fl.startTimeout, "job-start-timeout", launch.DefaultStartTimeout, "a Job of class cpu whose container does not run by then has failed; of class gpu, see --gpu-wait")
 	return fl
 }
 
@@ -93,9 +94,7 @@ func (fl *Flags) openProcess(local Local, log *slog.Logger) (launch.Launcher, er
 	if fl.workDir != "" {
 		local.Dir = fl.workDir
 	}
-	if local.Dir == "" {
-		local.Dir = filepath.Join(os.TempDir(), "tonearm-attempts")
-	}
+	local.Dir = cmp.Or(local.Dir, filepath.Join(os.TempDir(), "tonearm-attempts"))
 	return execlaunch.New(execlaunch.Options{
 		Command: local.Command, Dir: local.Dir, DispatcherURL: fl.URL, Env: config.TranscoderEnv(), Log: log,
 	})
