@@ -67,7 +67,7 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return err
 	}
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
-	attempts, leading, err := fl.launcher.Open(launcher.Local{}, o, log, registry)
+	attempts, leading, err := fl.launcher.Open(o, log, registry)
 	if err != nil {
 		return err
 	}
