@@ -17,6 +17,12 @@ import (
 )
 
 func main() {
+	if newCommand().ExecuteContext(context.Background()) != nil {
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
 	var listen config.Listen
 	var stores config.Stores
 	var tokens config.Tokens
@@ -30,13 +36,10 @@ func main() {
 		tokens.Bind(f)
 		config.Gateway(f, &o)
 	}
-	cmd := config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
+	return config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
 			return run(cmd.Context(), log, listen, stores, tokens, o)
 		})
-	if cmd.ExecuteContext(context.Background()) != nil {
-		os.Exit(1)
-	}
 }
 
 func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, o gateway.Options) error {

@@ -21,6 +21,7 @@ import (
 
 	"tonearm/cmd/internal/attemptenv"
 	"tonearm/cmd/internal/config"
+	"tonearm/cmd/internal/env"
 	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
 	"tonearm/internal/launch"
@@ -53,6 +54,7 @@ flag; nothing is embedded in its place then.`,
 		Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: fl.logLevel}))
+			env.Warn(log)
 			ctx, cancel := service.SignalContext(cmd.Context(), log)
 			defer cancel()
 			return fl.run(ctx, log, cmd.OutOrStdout())

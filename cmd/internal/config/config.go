@@ -10,12 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tonearm/cmd/internal/env"
 	"tonearm/internal/account/jwttoken"
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/attempt"
@@ -27,21 +27,6 @@ import (
 	"tonearm/internal/service"
 )
 
-// Env sets every flag that the command line leaves out from its environment
-// twin.
-func Env(flags *pflag.FlagSet) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "TONEARM_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := os.LookupEnv(name); ok && !f.Changed {
-			if err := flags.Set(f.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	})
-	return errors.Join(errs...)
-}
-
 // Command returns a command that runs a service: flags and environment, a
 // logger, and errors on standard error.
 func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.Command, log *slog.Logger) error) *cobra.Command {
@@ -49,12 +34,15 @@ func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.C
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := Env(cmd.Flags()); err != nil {
+			if err := env.Set(cmd.Flags()); err != nil {
 				return err
 			}
-			return run(cmd, Logger(cmd.ErrOrStderr(), level))
+			log := Logger(cmd.ErrOrStderr(), level)
+			env.Warn(log)
+			return run(cmd, log)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return env.FlagError(cmd.Flags(), err) })
 	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	bind(cmd.Flags())
 	return cmd
@@ -208,7 +196,7 @@ func (s *Stores) OpenBlobs(log *slog.Logger) (*s3blob.Store, error) {
 }
 
 func missing(flag string) error {
-	return fmt.Errorf("--%s is required (or TONEARM_%s)", flag, strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
+	return fmt.Errorf("--%s is required (or %s)", flag, env.Name(flag))
 }
 
 // Policy binds the durations and limits of transitions.
