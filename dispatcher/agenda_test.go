@@ -3,9 +3,11 @@ package dispatcher_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"tonearm/dispatcher"
@@ -265,13 +267,19 @@ func TestOptions(t *testing.T) {
 		"negative jobs":  func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"cpu": 2, "gpu": -1} },
 		"no CPU":         func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"gpu": 1} },
 		"no registerer":  func(o *dispatcher.Options) { o.Registerer = nil },
+		"negative wait":  func(o *dispatcher.Options) { o.GPUWait = -1 },
+		"negative bytes": func(o *dispatcher.Options) { o.Limits.MaxMP3Bytes = -1 },
 		"no max launch":  func(o *dispatcher.Options) { o.Policy.MaxLaunches = 0 },
 		"no max attempt": func(o *dispatcher.Options) { o.Policy.MaxAttempts = 0 },
 	} {
 		o := w.options
+		o.Registerer = prometheus.NewRegistry()
 		spoil(&o)
 		if _, err := dispatcher.New(o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	if _, err := dispatcher.New(w.options); err == nil || !strings.Contains(err.Error(), "register metrics") {
+		t.Errorf("a second dispatcher with the registerer of the first: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,18 +48,65 @@ type Options struct {
 
 	Policy         conversion.Policy        // default conversion.DefaultPolicy
 	MaxJobs        map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
-	MaxFilesPerJob int                      // of one owner, one after the other in one launch; default 1
-	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default 5 min
+	MaxFilesPerJob int                      // of one owner, one after the other in one launch; default DefaultMaxFilesPerJob
+	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default DefaultGPUWait
 	Target         time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
-	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default 100 GiB
-	Limits         attempt.Limits           // of one attempt; default 24 h of sound, 2 GiB of MP3
+	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default account.DefaultMaxUploadBytes
+	Limits         attempt.Limits           // of one attempt; defaults of package attempt
 	ReportEvery    time.Duration            // default a third of Policy.Lease
-	InboxEvery     time.Duration            // pause between two listings of the inbox; default 30 s
+	InboxEvery     time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
 	CensusEvery    time.Duration            // pause between two counts of strangers in the bucket; default 1 h
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // default time.Now
+}
+
+// Defaults of Options.
+const (
+	DefaultMaxFilesPerJob = 1
+	DefaultGPUWait        = 5 * time.Minute
+	DefaultInboxEvery     = 30 * time.Second
+	defaultCensusEvery    = time.Hour
+)
+
+func (o Options) withDefaults() Options {
+	o.Policy = cmp.Or(o.Policy, conversion.DefaultPolicy)
+	o.MaxFilesPerJob = cmp.Or(o.MaxFilesPerJob, DefaultMaxFilesPerJob)
+	o.GPUWait = cmp.Or(o.GPUWait, DefaultGPUWait)
+	o.MaxUploadBytes = cmp.Or(o.MaxUploadBytes, account.DefaultMaxUploadBytes)
+	o.Limits.MaxDurationSeconds = cmp.Or(o.Limits.MaxDurationSeconds, attempt.DefaultMaxDuration.Seconds())
+	o.Limits.MaxMP3Bytes = cmp.Or(o.Limits.MaxMP3Bytes, attempt.DefaultMaxMP3Bytes)
+	o.ReportEvery = cmp.Or(o.ReportEvery, o.Policy.Lease/3)
+	o.InboxEvery = cmp.Or(o.InboxEvery, DefaultInboxEvery)
+	o.CensusEvery = cmp.Or(o.CensusEvery, defaultCensusEvery)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	switch p := o.Policy; {
+	case o.Records == nil, o.Accounts == nil, o.Queue == nil, o.Blobs == nil, o.Launcher == nil:
+		return errors.New("Records, Accounts, Queue, Blobs and Launcher are required")
+	case o.Bucket == "":
+		return errors.New("no bucket")
+	case len(o.EventToken) < 16 && (o.EventToken != "" || o.Notifications == nil):
+		return errors.New("the event token needs at least 16 bytes")
+	case len(o.AttemptKey) < 32:
+		return errors.New("the attempt key needs at least 32 bytes")
+	case o.Log == nil || o.Registerer == nil:
+		return errors.New("Log and Registerer are required")
+	case p.Lease <= 0 || p.URLExpiry <= 0 || p.MaxAttempts < 1 || p.MaxLaunches < 1:
+		return fmt.Errorf("policy %+v: lease, URL expiry, max attempts and max launches must be positive", p)
+	case o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0:
+		return fmt.Errorf("max jobs %v: class cpu needs at least 1, and none may be negative", o.MaxJobs)
+	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
+		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.CensusEvery < 0:
+		return errors.New("no number of files, limit or time may be negative")
+	}
+	return nil
 }
 
 // Dispatcher is one replica.
@@ -79,40 +127,9 @@ type Dispatcher struct {
 
 // New checks the options and returns a dispatcher that does nothing yet.
 func New(o Options) (*Dispatcher, error) {
-	switch {
-	case o.Records == nil, o.Accounts == nil, o.Queue == nil, o.Blobs == nil, o.Launcher == nil:
-		return nil, errors.New("dispatcher: records, accounts, queue, blobs and launcher are required")
-	case o.Bucket == "":
-		return nil, errors.New("dispatcher: no bucket")
-	case len(o.EventToken) < 16 && (o.EventToken != "" || o.Notifications == nil):
-		return nil, errors.New("dispatcher: the event token needs at least 16 bytes")
-	case len(o.AttemptKey) < 32:
-		return nil, errors.New("dispatcher: the attempt key needs at least 32 bytes")
-	case o.Log == nil || o.Registerer == nil:
-		return nil, errors.New("dispatcher: log and registerer are required")
-	}
-	if o.Policy == (conversion.Policy{}) {
-		o.Policy = conversion.DefaultPolicy
-	}
-	if o.Policy.Lease <= 0 || o.Policy.URLExpiry <= 0 || o.Policy.MaxAttempts < 1 || o.Policy.MaxLaunches < 1 {
-		return nil, fmt.Errorf("dispatcher: policy %+v: lease, URL expiry, max attempts and max launches must be positive", o.Policy)
-	}
-	if o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0 {
-		return nil, fmt.Errorf("dispatcher: max jobs %v: class cpu needs at least 1, and none may be negative", o.MaxJobs)
-	}
-	if o.MaxFilesPerJob < 0 {
-		return nil, fmt.Errorf("dispatcher: %d files per job", o.MaxFilesPerJob)
-	}
-	orDefault(&o.MaxFilesPerJob, 1)
-	orDefault(&o.GPUWait, 5*time.Minute)
-	orDefault(&o.MaxUploadBytes, 100<<30)
-	orDefault(&o.Limits.MaxDurationSeconds, (24 * time.Hour).Seconds())
-	orDefault(&o.Limits.MaxMP3Bytes, 2<<30)
-	orDefault(&o.ReportEvery, o.Policy.Lease/3)
-	orDefault(&o.InboxEvery, 30*time.Second)
-	orDefault(&o.CensusEvery, time.Hour)
-	if o.Now == nil {
-		o.Now = time.Now
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
 	d := &Dispatcher{
 		o: o,
@@ -125,15 +142,11 @@ func New(o Options) (*Dispatcher, error) {
 	for _, class := range classes {
 		d.pace[class] = newPace()
 	}
-	d.metrics = newMetrics(o.Registerer)
-	o.Registerer.MustRegister(collector{d})
-	return d, nil
-}
-
-func orDefault[T int | int64 | float64 | time.Duration](v *T, d T) {
-	if *v <= 0 {
-		*v = d
+	d.metrics = newMetrics()
+	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d})...); err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
+	return d, nil
 }
 
 // Handler serves the store's events and the transcoders' calls.

@@ -38,7 +38,7 @@ const (
 // endedLost counts the attempts whose end nobody has seen.
 const endedLost = "lost"
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics() *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tonearm_" + name, Help: help}, labels)
 	}
@@ -68,9 +68,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
 	m.zero()
-	r.MustRegister(m.events, m.launched, m.carried, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes, m.readBytes,
-		m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner)
 	return m
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.events, m.launched, m.carried, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
+		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner}
 }
 
 // zero shows every series from the start, so that the first count of each is seen

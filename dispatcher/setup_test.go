@@ -33,6 +33,7 @@ import (
 	"tonearm/internal/embedded"
 	"tonearm/internal/queue"
 	"tonearm/internal/queue/redisqueue"
+	"tonearm/internal/waittest"
 )
 
 const (
@@ -189,16 +190,7 @@ func (w *world) must(err error) {
 // until waits for something that must become true.
 func (w *world) until(what string, true func() bool) {
 	w.Helper()
-	tick := time.NewTicker(3 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(patience)
-	for !true() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			w.Fatalf("in vain: %s", what)
-		}
-	}
+	waittest.Until(w, patience, what, true)
 }
 
 // create makes a conversion that awaits an upload of size bytes.

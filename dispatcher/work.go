@@ -26,41 +26,54 @@ const (
 	newerPause = 10 * time.Second
 )
 
-// work launches the next attempt of class as soon as there is room for it.
-func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
-	if err := d.awaitRoom(ctx, class); err != nil {
-		return err
-	}
-	delivery, err := d.o.Queue.Take(ctx, queue.Class(class), messageLease, takeWait)
+// consume takes the next message of a class and handles it. What handle begins
+// outlives ctx. A message that was handled is acknowledged; after launch.ErrBusy,
+// which consume returns, it stays the next one; after any other error it comes
+// again in a while. A message about a record of a newer format is left to a newer
+// version.
+func (d *Dispatcher) consume(ctx context.Context, class queue.Class, handle func(context.Context, queue.Delivery) error) error {
+	delivery, err := d.o.Queue.Take(ctx, class, messageLease, takeWait)
 	if errors.Is(err, queue.ErrEmpty) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	freed := d.nextFreed()
-	finishing, cancel := detached(ctx)
+	ctx, cancel := detached(ctx)
 	defer cancel()
-	err = d.launch(finishing, delivery)
-	busy := errors.Is(err, launch.ErrBusy)
+	handled := handle(ctx, delivery)
 	switch {
-	case err == nil:
-		err = d.o.Queue.Ack(finishing, delivery)
-	case errors.Is(err, conversion.ErrNewerFormat):
+	case handled == nil:
+		err = d.o.Queue.Ack(ctx, delivery)
+	case errors.Is(handled, conversion.ErrNewerFormat):
 		d.leftToNewer(delivery.ConversionID)
-		err = d.o.Queue.Return(finishing, delivery, newerPause)
-	case busy: // it stays the next one
-		err = d.o.Queue.Return(finishing, delivery, 0)
+		err = d.o.Queue.Return(ctx, delivery, newerPause)
+		handled = nil
+	case errors.Is(handled, launch.ErrBusy):
+		err = d.o.Queue.Return(ctx, delivery, 0)
 	default:
-		_ = d.o.Queue.Return(finishing, delivery, failedPause) // or its lease ends
+		_ = d.o.Queue.Return(ctx, delivery, failedPause) // or its lease ends
 	}
 	if err != nil && !errors.Is(err, queue.ErrLeaseLost) { // else somebody has it, and the record fences the attempt
 		return err
 	}
-	if busy {
+	return handled
+}
+
+// work launches the next attempt of class as soon as there is room for it.
+func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
+	if err := d.awaitRoom(ctx, class); err != nil {
+		return err
+	}
+	var freed <-chan struct{}
+	err := d.consume(ctx, queue.Class(class), func(ctx context.Context, delivery queue.Delivery) error {
+		freed = d.nextFreed()
+		return d.launch(ctx, delivery)
+	})
+	if errors.Is(err, launch.ErrBusy) {
 		return awaitFreed(ctx, freed, busyPause)
 	}
-	return nil
+	return err
 }
 
 // awaitRoom returns once fewer attempts of class run than may.
@@ -173,30 +186,15 @@ func (d *Dispatcher) waitedForGPU(c conversion.Conversion) bool {
 // divert moves the next conversion that waits for a GPU to class cpu: this
 // installation has none.
 func (d *Dispatcher) divert(ctx context.Context) error {
-	delivery, err := d.o.Queue.Take(ctx, queue.GPU, messageLease, takeWait)
-	if errors.Is(err, queue.ErrEmpty) {
+	return d.consume(ctx, queue.GPU, func(ctx context.Context, delivery queue.Delivery) error {
+		_, _, err := d.update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
+			return c.FallBack(conversion.FallbackOff, d.o.Now())
+		})
+		if err != nil && !errors.Is(err, conversion.ErrNotFound) {
+			return fmt.Errorf("move %s to class cpu: %w", delivery.ConversionID, err)
+		}
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	_, _, err = d.update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
-		return c.FallBack(conversion.FallbackOff, d.o.Now())
 	})
-	if errors.Is(err, conversion.ErrNewerFormat) {
-		d.leftToNewer(delivery.ConversionID)
-		return d.o.Queue.Return(ctx, delivery, newerPause)
-	}
-	if err != nil && !errors.Is(err, conversion.ErrNotFound) {
-		return errors.Join(fmt.Errorf("move %s to class cpu: %w", delivery.ConversionID, err),
-			d.o.Queue.Return(ctx, delivery, failedPause))
-	}
-	if err := d.o.Queue.Ack(ctx, delivery); err != nil && !errors.Is(err, queue.ErrLeaseLost) {
-		return err
-	}
-	return nil
 }
 
 // deadline is how long an attempt may take for a source of so many bytes:
@@ -209,24 +207,12 @@ func deadline(size int64) time.Duration {
 
 // stops ends launches whose conversion was canceled or deleted.
 func (d *Dispatcher) stops(ctx context.Context) error {
-	delivery, err := d.o.Queue.Take(ctx, queue.Stop, messageLease, takeWait)
-	if errors.Is(err, queue.ErrEmpty) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	if delivery.Count <= maxDeliveries { // CleanAt of the record stands behind it
-		if err := d.halt(ctx, conversion.AttemptRef{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt}); err != nil {
-			return errors.Join(err, d.o.Queue.Return(ctx, delivery, time.Second))
+	return d.consume(ctx, queue.Stop, func(ctx context.Context, delivery queue.Delivery) error {
+		if delivery.Count > maxDeliveries {
+			return nil // CleanAt of the record stands behind it
 		}
-	}
-	if err := d.o.Queue.Ack(ctx, delivery); err != nil && !errors.Is(err, queue.ErrLeaseLost) {
-		return err
-	}
-	return nil
+		return d.halt(ctx, conversion.AttemptRef{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt})
+	})
 }
 
 func (d *Dispatcher) halt(ctx context.Context, ref conversion.AttemptRef) error {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"net/http"
 	"path"
@@ -21,9 +22,7 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 
 func (g *Gateway) docs(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("file")
-	if name == "" {
-		name = "index.html"
-	}
+	name = cmp.Or(name, "index.html")
 	file, err := docsFiles.ReadFile(path.Join("docs", name))
 	if err != nil {
 		return refuse(http.StatusNotFound, "no_such_path", "There is no such page.")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/queue"
+	"tonearm/internal/service"
 )
 
 // Options is what a Gateway is made of. The first five fields and PublicURL
@@ -33,20 +35,22 @@ type Options struct {
 	// OpenRegistration lets anybody make an account by POST /v1/users.
 	OpenRegistration bool
 	// MaxUploadBytes limits one video of a user without a limit of their own;
-	// 0 for 100 GiB, at most 5 TiB.
+	// default account.DefaultMaxUploadBytes, at most 5 TiB.
 	MaxUploadBytes int64
 	// UploadWindow is how long an upload may take before its conversion expires;
-	// 0 for 24 h.
+	// default DefaultUploadWindow, at most 30 days.
 	UploadWindow time.Duration
-	// URLExpiry is how long presigned upload URLs are good; 0 for 1 h, at most
-	// 7 days.
+	// URLExpiry is how long presigned upload URLs are good; default
+	// DefaultURLExpiry, at most 7 days.
 	URLExpiry time.Duration
-	// DownloadExpiry is the same for presigned downloads; 0 for 15 min.
+	// DownloadExpiry is the same for presigned downloads; default
+	// DefaultDownloadExpiry, at most 7 days.
 	DownloadExpiry time.Duration
 	// RecordRetention is how long after its end a conversion is deleted; 0 for
 	// never. The dispatchers have it too.
 	RecordRetention time.Duration
-	// MaxBodyBytes limits the JSON bodies of requests; 0 for 64 KiB.
+	// MaxBodyBytes limits the JSON bodies of requests; default
+	// DefaultMaxBodyBytes, at most 16 MiB.
 	MaxBodyBytes int64
 
 	Log        *slog.Logger          // nil for none
@@ -54,50 +58,56 @@ type Options struct {
 	Now        func() time.Time      // nil for time.Now
 }
 
+// Defaults of Options.
 const (
-	maxObject    = 5 << 40 // bytes: the largest object of S3
-	maxURLExpiry = 7 * 24 * time.Hour
+	DefaultUploadWindow   = 24 * time.Hour
+	DefaultURLExpiry      = time.Hour
+	DefaultDownloadExpiry = 15 * time.Minute
+	DefaultMaxBodyBytes   = 64 << 10
 )
 
-func (o *Options) complete() error {
-	for name, missing := range map[string]bool{
-		"Records": o.Records == nil, "Accounts": o.Accounts == nil, "Tokens": o.Tokens == nil,
-		"Blobs": o.Blobs == nil, "Queue": o.Queue == nil,
-	} {
-		if missing {
-			return fmt.Errorf("gateway: %s is not set", name)
-		}
-	}
-	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("gateway: public URL %q is not an http or https address", o.PublicURL)
-	}
-	errs := []error{
-		within("largest upload", &o.MaxUploadBytes, 100<<30, maxObject),
-		within("upload window", &o.UploadWindow, 24*time.Hour, 30*24*time.Hour),
-		within("expiry of upload URLs", &o.URLExpiry, time.Hour, maxURLExpiry),
-		within("expiry of download URLs", &o.DownloadExpiry, 15*time.Minute, maxURLExpiry),
-		within("largest JSON body", &o.MaxBodyBytes, 64<<10, 16<<20),
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+const (
+	maxObject       = 5 << 40 // bytes: the largest object of S3
+	maxUploadWindow = 30 * 24 * time.Hour
+	maxURLExpiry    = 7 * 24 * time.Hour
+	maxBodyBytes    = 16 << 20
+)
+
+func (o Options) withDefaults() Options {
+	o.MaxUploadBytes = cmp.Or(o.MaxUploadBytes, account.DefaultMaxUploadBytes)
+	o.UploadWindow = cmp.Or(o.UploadWindow, DefaultUploadWindow)
+	o.URLExpiry = cmp.Or(o.URLExpiry, DefaultURLExpiry)
+	o.DownloadExpiry = cmp.Or(o.DownloadExpiry, DefaultDownloadExpiry)
+	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return errors.Join(errs...)
+	return o
 }
 
-// within sets *v to standard where it is zero and checks that it is positive
-// and at most limit.
-func within[T int64 | time.Duration](name string, v *T, standard, limit T) error {
-	if *v == 0 {
-		*v = standard
+func (o Options) validate() error {
+	if o.Records == nil || o.Accounts == nil || o.Tokens == nil || o.Blobs == nil || o.Queue == nil {
+		return errors.New("Records, Accounts, Tokens, Blobs and Queue are required")
 	}
-	if *v < 0 || *v > limit {
-		return fmt.Errorf("gateway: %s of %v is not within 0 and %v", name, *v, limit)
+	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("public URL %q is not an http or https address", o.PublicURL)
+	}
+	return errors.Join(
+		within("largest upload", o.MaxUploadBytes, maxObject),
+		within("upload window", o.UploadWindow, maxUploadWindow),
+		within("expiry of upload URLs", o.URLExpiry, maxURLExpiry),
+		within("expiry of download URLs", o.DownloadExpiry, maxURLExpiry),
+		within("largest JSON body", o.MaxBodyBytes, maxBodyBytes),
+	)
+}
+
+func within[T int64 | time.Duration](name string, v, limit T) error {
+	if v < 0 || v > limit {
+		return fmt.Errorf("%s of %v is not within 0 and %v", name, v, limit)
 	}
 	return nil
 }
@@ -119,12 +129,13 @@ type Gateway struct {
 
 // New returns a gateway. It reaches for no store yet.
 func New(o Options) (*Gateway, error) {
-	if err := o.complete(); err != nil {
-		return nil, err
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	m, err := newMetrics(o.Registerer)
-	if err != nil {
-		return nil, fmt.Errorf("gateway: register metrics: %w", err)
+	m := newMetrics()
+	if err := service.Register(o.Registerer, m.requests, m.seconds); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g := &Gateway{
 		o: o,

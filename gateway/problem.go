@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,10 +37,7 @@ func (p *problem) GetHeaders() http.Header   { return p.header }
 func (p *problem) ContentType(string) string { return "application/problem+json" }
 
 func refuse(status int, code, detail string, fields ...api.Field) *problem {
-	title := http.StatusText(status)
-	if title == "" {
-		title = "Client closed request"
-	}
+	title := cmp.Or(http.StatusText(status), "Client closed request")
 	return &problem{Problem: api.Problem{Title: title, Status: status, Code: code, Detail: detail, Errors: fields}}
 }
 

@@ -22,8 +22,8 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
+func newMetrics() *metrics {
+	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tonearm_http_requests_total",
 			Help: "Requests answered, by route, method and status; 499 where the client did not wait.",
@@ -34,12 +34,6 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"route"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
 }
 
 // recorder remembers the status of an answer.

@@ -28,6 +28,16 @@ func TestOptions(t *testing.T) {
 	equal(t, "upload URLs", g.o.URLExpiry, time.Hour)
 	equal(t, "download URLs", g.o.DownloadExpiry, 15*time.Minute)
 	equal(t, "JSON", g.o.MaxBodyBytes, 64<<10)
+	bad := good()
+	bad.MaxUploadBytes, bad.UploadWindow, bad.URLExpiry, bad.DownloadExpiry, bad.MaxBodyBytes = -1, -1, -1, -1, -1
+	_, err = New(bad)
+	equal(t, "error of five bad options", err.Error(), `gateway: largest upload of -1 is not within 0 and 5497558138880
+upload window of -1ns is not within 0 and 720h0m0s
+expiry of upload URLs of -1ns is not within 0 and 168h0m0s
+expiry of download URLs of -1ns is not within 0 and 168h0m0s
+largest JSON body of -1 is not within 0 and 16777216`)
+	_, err = New(Options{})
+	equal(t, "error of no options", err.Error(), "gateway: Records, Accounts, Tokens, Blobs and Queue are required")
 	for name, spoil := range map[string]func(*Options){
 		"no records":       func(o *Options) { o.Records = nil },
 		"no queue":         func(o *Options) { o.Queue = nil },
@@ -38,7 +48,7 @@ func TestOptions(t *testing.T) {
 		"6 TiB":            func(o *Options) { o.MaxUploadBytes = 6 << 40 },
 		"8 days":           func(o *Options) { o.URLExpiry = 8 * 24 * time.Hour },
 		"negative window":  func(o *Options) { o.UploadWindow = -1 },
-		"registered twice": func(o *Options) { r := prometheus.NewRegistry(); _, _ = newMetrics(r); o.Registerer = r },
+		"registered twice": func(o *Options) { o.Registerer = prometheus.NewRegistry(); _, _ = New(*o) },
 	} {
 		o := good()
 		spoil(&o)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,9 +149,7 @@ func (g *Gateway) video(r *http.Request) (v video, file io.Reader, err error) {
 		if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Disposition")); err == nil && name == "" {
 			name = params["filename"]
 		}
-		if name == "" {
-			name = r.PathValue("filename")
-		}
+		name = cmp.Or(name, r.PathValue("filename"))
 		v.name = plainName(name)
 		return v, r.Body, nil
 	}

@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/mail"
 	"tonearm/internal/queue"
+	"tonearm/internal/service"
 )
 
 // Tokens signs the links in the mails.
@@ -32,10 +34,40 @@ type Options struct {
 	Tokens      Tokens
 	PublicURL   string // of the gateway, for links: "https://tonearm.example.org"
 	Domain      string // of Message-IDs; default PublicURL's host
-	Concurrency int    // mails under way at once; default 4
+	Concurrency int    // mails under way at once; default DefaultConcurrency
 	Log         *slog.Logger
 	Registerer  prometheus.Registerer
 	Now         func() time.Time // default time.Now
+}
+
+// DefaultConcurrency is how many mails are under way at once where Options say
+// nothing.
+const DefaultConcurrency = 4
+
+func (o Options) withDefaults() Options {
+	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
+	if public, err := url.Parse(o.PublicURL); err == nil {
+		o.Domain = cmp.Or(o.Domain, public.Hostname())
+	}
+	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	if o.Records == nil || o.Queue == nil || o.Sender == nil || o.Tokens == nil || o.Log == nil || o.Registerer == nil {
+		return errors.New("Records, Queue, Sender, Tokens, Log and Registerer are required")
+	}
+	public, err := url.Parse(o.PublicURL)
+	if err != nil || public.Host == "" || public.Scheme != "http" && public.Scheme != "https" || public.RawQuery != "" || public.Fragment != "" {
+		return fmt.Errorf("public URL %q is not one like https://tonearm.example.org", o.PublicURL)
+	}
+	if o.Concurrency < 0 {
+		return fmt.Errorf("concurrency %d", o.Concurrency)
+	}
+	return nil
 }
 
 // Notifier mails outcomes.
@@ -68,25 +100,9 @@ const (
 
 // New checks the options; it contacts nobody.
 func New(o Options) (*Notifier, error) {
-	if o.Records == nil || o.Queue == nil || o.Sender == nil || o.Tokens == nil || o.Log == nil || o.Registerer == nil {
-		return nil, errors.New("notifier: Records, Queue, Sender, Tokens, Log and Registerer are required")
-	}
-	public, err := url.Parse(o.PublicURL)
-	if err != nil || public.Host == "" || public.Scheme != "http" && public.Scheme != "https" || public.RawQuery != "" || public.Fragment != "" {
-		return nil, fmt.Errorf("notifier: public URL %q is not one like https://tonearm.example.org", o.PublicURL)
-	}
-	o.PublicURL = strings.TrimRight(o.PublicURL, "/")
-	if o.Domain == "" {
-		o.Domain = public.Hostname()
-	}
-	if o.Concurrency == 0 {
-		o.Concurrency = 4
-	}
-	if o.Concurrency < 0 {
-		return nil, fmt.Errorf("notifier: concurrency %d", o.Concurrency)
-	}
-	if o.Now == nil {
-		o.Now = time.Now
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("notifier: %w", err)
 	}
 	n := &Notifier{
 		options: o,
@@ -100,10 +116,8 @@ func New(o Options) (*Notifier, error) {
 		sendingPause: 30 * time.Second,
 		storePause:   200 * time.Millisecond,
 	}
-	for _, c := range n.metrics.collectors() {
-		if err := o.Registerer.Register(c); err != nil {
-			return nil, fmt.Errorf("notifier: register metrics: %w", err)
-		}
+	if err := service.Register(o.Registerer, n.metrics.collectors()...); err != nil {
+		return nil, fmt.Errorf("notifier: %w", err)
 	}
 	return n, nil
 }

@@ -14,6 +14,7 @@ import (
 	"tonearm/internal/mail"
 	"tonearm/internal/mail/mailtest"
 	"tonearm/internal/queue"
+	"tonearm/internal/waittest"
 )
 
 func TestDone(t *testing.T) {
@@ -253,7 +254,7 @@ func TestClaimedByAnother(t *testing.T) {
 	c := w.done(t, "a.mp4")
 	w.update(t, c.ID, func(c *conversion.Conversion) error { return c.ClaimNotice(1, 10*time.Minute, time.Now()) })
 	w.start(t)
-	eventually(t, "the message to be put off", func() bool {
+	waittest.Until(t, patience, "the message to be put off", func() bool {
 		depth, err := w.queue.Depth(t.Context(), queue.Notice)
 		return err == nil && depth == queue.Depth{Delayed: 1}
 	})
@@ -271,7 +272,7 @@ func TestRecordsDownAfterSending(t *testing.T) {
 	c := w.done(t, "a.mp4")
 	w.sink.Wait(t, 1)
 	before := w.records.updates.Load()
-	eventually(t, "the store to be asked again", func() bool { return w.records.updates.Load() > before+5 })
+	waittest.Until(t, patience, "the store to be asked again", func() bool { return w.records.updates.Load() > before+5 })
 	w.records.down.Store(false)
 	w.await(t, c.ID, conversion.NoticeSent)
 	w.awaitEmptyQueue(t)
@@ -292,7 +293,7 @@ func TestRecordsDown(t *testing.T) {
 	}
 	w.records.down.Store(true)
 	w.start(t)
-	eventually(t, "every worker to have asked", func() bool { return w.records.updates.Load() >= 4 })
+	waittest.Until(t, patience, "every worker to have asked", func() bool { return w.records.updates.Load() >= 4 })
 	w.records.down.Store(false)
 	for _, c := range all {
 		w.await(t, c.ID, conversion.NoticeSent)
@@ -314,14 +315,14 @@ func TestQueueWiped(t *testing.T) {
 	w.sink.OnData(func(mailtest.Received) error { w.redis.Close(); return nil })
 	w.start(t)
 	w.await(t, first.ID, conversion.NoticeSent) // though nothing could be acknowledged
-	eventually(t, "the queue to be missed", func() bool { return w.log.count(`"neighbour":"queue"`) > 0 })
+	waittest.Until(t, patience, "the queue to be missed", func() bool { return w.log.count(`"neighbour":"queue"`) > 0 })
 	w.sink.OnData(func(mailtest.Received) error { return nil })
 	second := w.done(t, "second.mp4") // published to nobody
 	w.redis.FlushAll()
 	if err := w.redis.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "everything owed to be published", func() bool {
+	waittest.Until(t, patience, "everything owed to be published", func() bool {
 		owed := 0
 		for _, c := range []conversion.Conversion{first, second} {
 			c = w.update(t, c.ID, func(c *conversion.Conversion) error { return c.Republish(time.Now()) })
@@ -347,7 +348,7 @@ func TestMailServerDown(t *testing.T) {
 	w.options.Sender = switching
 	w.start(t)
 	c := w.done(t, "a.mp4")
-	eventually(t, "three tries in vain", func() bool { return w.count(t, outcomeDelayed) >= 3 })
+	waittest.Until(t, patience, "three tries in vain", func() bool { return w.count(t, outcomeDelayed) >= 3 })
 	switching.Store(&sender{up: up})
 	w.await(t, c.ID, conversion.NoticeSent)
 	w.awaitEmptyQueue(t)
@@ -489,6 +490,9 @@ func TestOptions(t *testing.T) {
 	n, err := New(o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "register metrics") {
+		t.Errorf("a second notifier with the registerer of the first: %v", err)
 	}
 	m, err := n.render(conversion.Conversion{ID: "c", State: conversion.Done, Filename: "a\xff\u202e.mp4"}, time.Now())
 	if err != nil || !regexp.MustCompile(`^c\.0\.-?\d+@mail\.example\.org$`).MatchString(m.ID) || strings.ContainsAny(m.Subject, "\u202e") {

@@ -1,7 +1,6 @@
 package notifier
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"tonearm/internal/mail/smtpmail"
 	"tonearm/internal/queue"
 	"tonearm/internal/queue/redisqueue"
+	"tonearm/internal/waittest"
 )
 
 const (
@@ -44,7 +44,7 @@ type world struct {
 	outbox   queue.Outbox
 	sink     *mailtest.Sink
 	registry *prometheus.Registry
-	log      *lockedBuffer
+	log      *logged
 	options  Options
 }
 
@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{records: &faulty{Store: store}, redis: miniredis.RunT(t), sink: mailtest.NewSink(t, mailtest.SinkOptions{}),
-		registry: prometheus.NewRegistry(), log: &lockedBuffer{}}
+		registry: prometheus.NewRegistry(), log: &logged{}}
 	if w.queue, err = redisqueue.Open("redis://"+w.redis.Addr(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func (w *world) failed(t *testing.T, filename string, f conversion.Failure) conv
 func (w *world) await(t *testing.T, id string, state conversion.NoticeState) conversion.Conversion {
 	t.Helper()
 	var c conversion.Conversion
-	eventually(t, fmt.Sprintf("notice of %s %s", id, state), func() bool {
+	waittest.Until(t, patience, fmt.Sprintf("notice of %s %s", id, state), func() bool {
 		var err error
 		c, err = w.records.ByID(t.Context(), id)
 		return err == nil && c.Notice.State == state
@@ -165,7 +165,7 @@ func (w *world) await(t *testing.T, id string, state conversion.NoticeState) con
 
 func (w *world) awaitEmptyQueue(t *testing.T) {
 	t.Helper()
-	eventually(t, "an empty queue", func() bool {
+	waittest.Until(t, patience, "an empty queue", func() bool {
 		depth, err := w.queue.Depth(t.Context(), queue.Notice)
 		return err == nil && depth == queue.Depth{}
 	})
@@ -189,21 +189,6 @@ func must(families []*dto.MetricFamily, err error) []*dto.MetricFamily {
 		panic(err)
 	}
 	return families
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // faulty is a record store that can be down, before or after it writes.
@@ -236,15 +221,10 @@ func (f *faulty) Ping(ctx context.Context) error {
 	return f.Store.Ping(ctx)
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
 
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-func (l *lockedBuffer) String() string     { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
-func (l *lockedBuffer) count(s string) int { return strings.Count(l.String(), s) }
+// logged is what the notifier logs.
+type logged struct{ waittest.Buffer }
+
+func (l *logged) count(s string) int { return strings.Count(l.String(), s) }

@@ -1,6 +1,7 @@
 package transcoder
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"tonearm/internal/source"
 )
 
 // Options is all that an attempt knows when it starts.
@@ -22,14 +25,20 @@ type Options struct {
 	FFmpeg      string        // path or name; "ffmpeg" where empty
 	MemoryLimit int64         // bytes of address space for ffmpeg; 1 GiB where 0
 	ReportEvery time.Duration // report at least this often; as the dispatcher says where 0
-	Patience    time.Duration // with an object store that moves no byte; 5 min where 0
+	Patience    time.Duration // with an object store that moves no byte; default source.DefaultPatience
 	ExtraFiles  []*os.File    // that ffmpeg inherits, so that a launcher can tell whether it lives
 
 	HTTP *http.Client // for the dispatcher and the object store; a default one where nil
 	Log  *slog.Logger // required
 }
 
-func (o *Options) validate() error {
+func (o Options) withDefaults() Options {
+	o.Patience = cmp.Or(o.Patience, source.DefaultPatience)
+	o.HTTP = cmp.Or(o.HTTP, source.NewClient(source.DefaultConnections))
+	return o
+}
+
+func (o Options) validate() error {
 	switch u, err := url.Parse(o.DispatcherURL); {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return errors.New("the dispatcher's address is not an http or https URL")
@@ -41,6 +50,8 @@ func (o *Options) validate() error {
 		return errors.New("no working directory")
 	case o.MemoryLimit < 0:
 		return errors.New("the memory limit is negative")
+	case o.ReportEvery < 0 || o.Patience < 0:
+		return errors.New("a time is negative")
 	}
 	return nil
 }

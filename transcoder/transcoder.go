@@ -1,6 +1,7 @@
 package transcoder
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
-	"tonearm/internal/source"
 )
 
 // Names in the working directory. The source has no extension, so that nothing
@@ -25,9 +25,7 @@ const (
 
 const (
 	defaultReportEvery = 5 * time.Second
-	defaultPatience    = 5 * time.Minute
 	diskSlack          = 256 << 20 // bytes to be free beside the source
-	connections        = 32        // to the object store
 )
 
 // worker is one attempt under way.
@@ -49,6 +47,7 @@ type worker struct {
 // attempt, for the last of them. Canceling ctx ends it promptly.
 func Run(ctx context.Context, o Options) int {
 	log := o.Log.With("conversion_id", o.ConversionID)
+	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		log.Error("cannot start", "error", err)
 		return attempt.ExitUsage
@@ -62,9 +61,6 @@ func Run(ctx context.Context, o Options) int {
 			log.Warn("working directory not emptied", "error", err)
 		}
 	}()
-	if o.HTTP == nil {
-		o.HTTP = source.NewClient(connections)
-	}
 	nonce := rand.Text()
 	a, err := o.client(o.ConversionID, o.Token).Claim(ctx, nonce)
 	if err != nil {
@@ -99,23 +95,15 @@ func (o Options) client(conversionID, token string) *attempt.Client {
 
 // worker returns the one for an attempt that was claimed with nonce.
 func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
-	client, every := o.client(a.ConversionID, token), o.ReportEvery
-	if every <= 0 {
-		every = time.Duration(a.ReportSeconds * float64(time.Second))
-	}
-	if every <= 0 {
-		every = defaultReportEvery
-	}
-	w := &worker{
+	client := o.client(a.ConversionID, token)
+	asked := time.Duration(a.ReportSeconds * float64(time.Second))
+	every := cmp.Or(o.ReportEvery, max(0, asked), defaultReportEvery)
+	return &worker{
 		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
 		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
 		ffmpeg:  media.FFmpeg{Path: o.FFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
 		reports: newReporter(client, nonce, every, a),
 	}
-	if w.patience <= 0 {
-		w.patience = defaultPatience
-	}
-	return w
 }
 
 // run carries out the attempt and reports its outcome. It returns the exit code

@@ -25,6 +25,7 @@ import (
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/mediatest"
+	"tonearm/internal/waittest"
 	"tonearm/transcoder"
 )
 
@@ -38,7 +39,7 @@ type bench struct {
 	t     *testing.T
 	store *httptest.Server
 	disp  *httptest.Server
-	log   *lockedBuffer
+	log   *waittest.Buffer
 
 	mu       sync.Mutex
 	content  []byte
@@ -72,7 +73,7 @@ func idOf(n int) string {
 func tokenOf(id string) string { return testToken + strings.TrimPrefix(id, testID) }
 
 func newBench(t *testing.T, content []byte) *bench {
-	b := &bench{t: t, content: content, etag: "abc", expired: map[string]bool{}, nonces: map[string]string{}, log: &lockedBuffer{},
+	b := &bench{t: t, content: content, etag: "abc", expired: map[string]bool{}, nonces: map[string]string{}, log: &waittest.Buffer{},
 		limits: attempt.Limits{MaxDurationSeconds: 3600, MaxMP3Bytes: 1 << 30, MaxSourceBytes: 1 << 30}}
 	b.store = httptest.NewServer(http.HandlerFunc(b.serveStore))
 	b.disp = httptest.NewServer(http.HandlerFunc(b.serveDispatcher))
@@ -274,24 +275,6 @@ func (b *bench) converted(code int) {
 	if res.Source == nil || res.Source.Codec != "aac" || res.Source.Size != int64(len(b.content)) {
 		b.t.Errorf("reported %+v", res.Source)
 	}
-}
-
-// lockedBuffer is a log that several goroutines write.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestConverts(t *testing.T) {

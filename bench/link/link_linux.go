@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,9 +26,7 @@ type Link struct {
 // Open joins two namespaces by a link; number, from 0 to 255, tells it from
 // other links of the same ones. The namespaces stay the caller's.
 func Open(a, b *Namespace, number int, p Profile) (*Link, error) {
-	if p.Queue == 0 {
-		p.Queue = DefaultQueue
-	}
+	p.Queue = cmp.Or(p.Queue, DefaultQueue)
 	l := &Link{A: net.IPv4(10, 77, byte(number), 1), B: net.IPv4(10, 77, byte(number), 2)}
 	name := fmt.Sprintf("link%d", number)
 	var err error

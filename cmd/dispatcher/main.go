@@ -30,6 +30,12 @@ type flags struct {
 }
 
 func main() {
+	if newCommand().ExecuteContext(context.Background()) != nil {
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
 	var fl flags
 	bind := func(f *pflag.FlagSet) {
 		fl.listen.Bind(f, ":8081")
@@ -43,11 +49,8 @@ func main() {
 		f.StringVar(&fl.eventToken, "event-token", "", "bearer token that the store's webhook sends; '' for none, where there is --sqs-queue-url")
 		f.StringVar(&fl.sqsURL, "sqs-queue-url", "", "URL of the SQS queue that the bucket's notifications go to, with the object store's keys and, where the URL and the AWS SDK name none, its region; '' for none")
 	}
-	cmd := config.Command("dispatcher", "Turn uploads into attempts and attempts into results", bind,
+	return config.Command("dispatcher", "Turn uploads into attempts and attempts into results", bind,
 		func(cmd *cobra.Command, log *slog.Logger) error { return run(cmd.Context(), log, fl) })
-	if cmd.ExecuteContext(context.Background()) != nil {
-		os.Exit(1)
-	}
 }
 
 func run(parent context.Context, log *slog.Logger, fl flags) error {
@@ -62,9 +65,12 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
-	attempts, leading, err := fl.launcher.Open(launcher.Local{}, o, log, registry)
+	attempts, leading, err := fl.launcher.Open(o, log, registry)
 	if err != nil {
 		return err
 	}

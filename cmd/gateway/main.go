@@ -17,6 +17,12 @@ import (
 )
 
 func main() {
+	if newCommand().ExecuteContext(context.Background()) != nil {
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
 	var listen config.Listen
 	var stores config.Stores
 	var tokens config.Tokens
@@ -31,13 +37,10 @@ func main() {
 		config.Gateway(f, &o)
 		config.RecordRetention(f, &o.RecordRetention)
 	}
-	cmd := config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
+	return config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
 			return run(cmd.Context(), log, listen, stores, tokens, o)
 		})
-	if cmd.ExecuteContext(context.Background()) != nil {
-		os.Exit(1)
-	}
 }
 
 func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, o gateway.Options) error {
@@ -52,7 +55,10 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	o.Records, o.Accounts, o.Queue, o.Blobs, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Blobs, signer
 	o.Log, o.Registerer = log, registry
 	g, err := gateway.New(o)

@@ -18,6 +18,12 @@ import (
 )
 
 func main() {
+	if newCommand().ExecuteContext(context.Background()) != nil {
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
 	var listen config.Listen
 	var stores config.Stores
 	var tokens config.Tokens
@@ -31,13 +37,10 @@ func main() {
 		smtp = config.SMTP(f)
 		config.Notifier(f, &o)
 	}
-	cmd := config.Command("notifier", "Mail the outcome of conversions", bind,
+	return config.Command("notifier", "Mail the outcome of conversions", bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
 			return run(cmd.Context(), log, listen, stores, tokens, *smtp, o)
 		})
-	if cmd.ExecuteContext(context.Background()) != nil {
-		os.Exit(1)
-	}
 }
 
 func run(parent context.Context, log *slog.Logger, listen config.Listen, stores config.Stores, tokens config.Tokens, smtp smtpmail.Options, o notifier.Options) error {
@@ -56,7 +59,10 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
-	registry := service.NewRegistry()
+	registry, err := service.NewRegistry()
+	if err != nil {
+		return err
+	}
 	o.Records, o.Queue, o.Tokens, o.Sender = opened.Records, opened.Queue, signer, sender
 	o.Log, o.Registerer = log, registry
 	n, err := notifier.New(o)

@@ -23,7 +23,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tonearm/cmd/internal/config"
+	"tonearm/cmd/internal/env"
 	"tonearm/internal/client"
 	"tonearm/internal/embedded"
 )
@@ -94,14 +94,20 @@ Exit codes: 0 all done, 1 something failed, 2 wrong usage, 4 login needed,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := config.Env(cmd.Flags()); err != nil {
+			if err := env.Set(cmd.Flags()); err != nil {
 				return err
+			}
+			if name := cmd.Name(); name != "up" && name != "transcoder" { // these say it in their logs
+				for _, variable := range env.Unknown(os.Environ()) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "tonearm: no Tonearm program knows the environment variable %s\n", variable)
+				}
 			}
 			begin()
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return env.FlagError(cmd.Flags(), err) })
 	root.AddCommand(
 		newLoginCommand(), newConvertCommand(), newListCommand(), newGetCommand(),
 		newCancelCommand(), newRetryCommand(), newRemoveCommand(), newUserCommand(),

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"tonearm/cmd/internal/env/envtest"
 	"tonearm/internal/conversion"
 )
 
@@ -36,3 +37,5 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 		}
 	}
 }
+
+func TestFlagsAreKnown(t *testing.T) { envtest.Known(t, newRootCommand(func() {})) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,9 +92,7 @@ func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error)
 		return nil, err
 	}
 	server, _ := cmd.Flags().GetString("server")
-	if server == "" {
-		server = s.Server
-	}
+	server = cmp.Or(server, s.Server)
 	if server == "" {
 		return nil, loginError{"log in first: tonearm login --server URL --user EMAIL"}
 	}

@@ -27,6 +27,9 @@ var (
 	ErrInvalid = errors.New("account: not acceptable")
 )
 
+// DefaultMaxUploadBytes limits one video of a user without a limit of their own.
+const DefaultMaxUploadBytes = 100 << 30
+
 // User is one account.
 type User struct {
 	ID             string // UUID

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"tonearm/internal/conversion"
 )
@@ -100,6 +101,12 @@ type Assignment struct {
 	Limits        Limits             `json:"limits"`
 	ReportSeconds float64            `json:"report_seconds"` // report progress at least this often
 }
+
+// Limits of an attempt where nobody sets others.
+const (
+	DefaultMaxDuration = 24 * time.Hour // of sound
+	DefaultMaxMP3Bytes = 2 << 30
+)
 
 // Limits bound what an attempt may take.
 type Limits struct {

@@ -50,6 +50,12 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
+// Defaults of Options.
+const (
+	defaultUserAgent = "tonearm"
+	defaultStall     = time.Minute
+)
+
 // Client is safe for concurrent use.
 type Client struct {
 	o    Options
@@ -63,12 +69,8 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = "tonearm"
-	}
-	if o.Stall == 0 {
-		o.Stall = time.Minute
-	}
+	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
+	o.Stall = cmp.Or(o.Stall, defaultStall)
 	if o.Waiting == nil {
 		o.Waiting = func(error, time.Duration) {}
 	}

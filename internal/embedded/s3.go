@@ -95,9 +95,7 @@ func StartS3(ctx context.Context, o S3Options) (*S3, error) {
 }
 
 func newS3(o S3Options) (*S3, s3Config, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	dir, err := filepath.Abs(o.Dir) // the child works in another directory
 	if err != nil || o.Dir == "" {
 		return nil, s3Config{}, fmt.Errorf("directory %q: %w", o.Dir, cmp.Or(err, os.ErrInvalid))

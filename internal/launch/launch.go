@@ -13,6 +13,10 @@ import (
 // ErrBusy means that there is no room for another attempt at present; try later.
 var ErrBusy = errors.New("launch: no capacity")
 
+// DefaultStartTimeout is how long an attempt may take to start where nothing else
+// is said: longer than a new node takes to come.
+const DefaultStartTimeout = 10 * time.Minute
+
 // Attempt is one that runs.
 type Attempt struct {
 	conversion.AttemptRef

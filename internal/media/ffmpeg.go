@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,14 +98,11 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("source path: %w", err)
 	}
-	ffmpeg, err := exec.LookPath(orDefault(ff.Path, "ffmpeg"))
+	ffmpeg, err := exec.LookPath(cmp.Or(ff.Path, "ffmpeg"))
 	if err != nil {
 		return outcome{}, fmt.Errorf("find ffmpeg: %w", err)
 	}
-	memory := ff.MemoryLimit
-	if memory <= 0 {
-		memory = defaultMemory
-	}
+	memory := cmp.Or(max(0, ff.MemoryLimit), defaultMemory)
 	addresses := strconv.FormatInt(memory>>10, 10)
 	if c.gpu {
 		addresses = "unlimited"
@@ -113,7 +111,7 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	if c.stdin != nil {
 		source, protocol = "pipe:0", "pipe"
 	}
-	whitelist := orDefault(c.decoders, decoderWhitelist())
+	whitelist := cmp.Or(c.decoders, decoderWhitelist())
 	args := []string{
 		"-c", limited, "sh",
 		strconv.FormatInt(c.maxBytes/512+1, 10),
@@ -126,7 +124,7 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 		"-threads", "1",
 		"-probesize", "32M", "-analyzeduration", "30M", // audio may start late in a transport stream
 		"-protocol_whitelist", protocol,
-		"-format_whitelist", orDefault(c.formats, formatWhitelist()),
+		"-format_whitelist", cmp.Or(c.formats, formatWhitelist()),
 		"-codec_whitelist", whitelist)
 	args = append(args, c.input...)
 	args = append(args, "-i", source)
@@ -255,11 +253,4 @@ func (b *headTail) String() string {
 		return string(b.head) + "\n…\n" + string(b.tail)
 	}
 	return string(b.head) + string(b.tail)
-}
-
-func orDefault(s, d string) string {
-	if s == "" {
-		return d
-	}
-	return s
 }

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"sync"
@@ -65,11 +67,23 @@ func (h *Health) Failing(ctx context.Context) map[string]string {
 
 // NewRegistry returns a registry with the metrics of the process and the
 // runtime.
-func NewRegistry() *prometheus.Registry {
+func NewRegistry() (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
+	return r, Register(r, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// Register registers the metrics of one service.
+func Register(r prometheus.Registerer, metrics ...prometheus.Collector) error {
+	for _, m := range metrics {
+		err := r.Register(m)
+		if already := (prometheus.AlreadyRegisteredError{}); errors.As(err, &already) {
+			return fmt.Errorf("register metrics: %w: something else uses this registerer for the same metrics", err)
+		}
+		if err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // Admin serves /livez, /readyz and /metrics.

@@ -22,8 +22,13 @@ func TestAdmin(t *testing.T) {
 	down := errors.New("no answer")
 	h.Check("store", func(context.Context) error { return down })
 	h.Check("queue", func(context.Context) error { return nil })
-	registry := service.NewRegistry()
-	registry.MustRegister(broken{})
+	registry, err := service.NewRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Register(registry, broken{}); err != nil {
+		t.Fatal(err)
+	}
 	admin := service.Admin(&h, registry)
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
@@ -155,5 +160,21 @@ func TestListenHTTP(t *testing.T) {
 	err = service.ListenHTTP(l.Addr().String(), http.NotFoundHandler(), time.Second, quiet)(t.Context())
 	if err == nil {
 		t.Error("listened on an address that is taken")
+	}
+}
+
+// Metrics that are registered already are an error that names the step.
+func TestRegisterTwice(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"service": "a"}, registry)
+	if err := service.Register(labelled, broken{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Register(prometheus.WrapRegistererWith(prometheus.Labels{"service": "b"}, registry), broken{}); err != nil {
+		t.Errorf("another service: %v", err)
+	}
+	err := service.Register(labelled, broken{})
+	if err == nil || !strings.Contains(err.Error(), "register metrics: ") || !strings.Contains(err.Error(), "uses this registerer") {
+		t.Errorf("registered twice: %v", err)
 	}
 }

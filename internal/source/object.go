@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,11 +32,12 @@ type Options struct {
 	ETag    string       // without quotes; '' takes the first answer's
 	HTTP    *http.Client // see NewClient; it follows no redirects
 	Mode    Mode
-	// Connections is how many requests run side by side, 1–64; 32 where 0.
+	// Connections is how many requests run side by side, 1–64;
+	// default DefaultConnections.
 	Connections int
-	// Patience is for how long no byte may come in; 5 min where 0.
+	// Patience is for how long no byte may come in; default DefaultPatience.
 	Patience time.Duration
-	// Stall is for how long no byte may come in on one connection; 1 min where 0.
+	// Stall is for how long no byte may come in on one connection; default 1 min.
 	Stall    time.Duration
 	Received func(bytes int64) // called for all that is read; may be nil
 	Retrying func(err error)   // called before a further try; may be nil
@@ -51,14 +53,20 @@ const (
 	Plain              // one long answer
 )
 
+// Defaults of Options.
+const (
+	DefaultConnections = 32
+	DefaultPatience    = 5 * time.Minute
+	defaultStall       = time.Minute
+)
+
 // Limits of what happens at once.
 const (
-	defaultConnections = 32
-	maxConnections     = 64
-	maxRange           = 1 << 20   // bytes of one request
-	maxWanted          = 512 << 10 // of them that are wanted
-	maxAhead           = 32 << 20  // bytes of audio asked for or held that nobody has taken
-	maxParts           = 1024      // in which they come
+	maxConnections = 64
+	maxRange       = 1 << 20   // bytes of one request
+	maxWanted      = 512 << 10 // of them that are wanted
+	maxAhead       = 32 << 20  // bytes of audio asked for or held that nobody has taken
+	maxParts       = 1024      // in which they come
 )
 
 // Object is one source.
@@ -82,15 +90,12 @@ func newObject(o Options) (*Object, error) {
 	if o.Request == nil || o.HTTP == nil || o.Size <= 0 || o.Connections < 0 || o.Connections > maxConnections {
 		return nil, errors.New("source: options need Request, HTTP, Size, and at most 64 Connections")
 	}
-	if o.Connections == 0 {
-		o.Connections = defaultConnections
+	if o.Patience < 0 || o.Stall < 0 {
+		return nil, errors.New("source: Patience and Stall must not be negative")
 	}
-	if o.Patience <= 0 {
-		o.Patience = 5 * time.Minute
-	}
-	if o.Stall <= 0 {
-		o.Stall = time.Minute
-	}
+	o.Connections = cmp.Or(o.Connections, DefaultConnections)
+	o.Patience = cmp.Or(o.Patience, DefaultPatience)
+	o.Stall = cmp.Or(o.Stall, defaultStall)
 	if o.Received == nil {
 		o.Received = func(int64) {}
 	}

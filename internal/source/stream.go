@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,11 +77,7 @@ func (s *Object) Whole(ctx context.Context) *Stream {
 		p.Bytes = s.o.Size - n
 		p.Extents = []mp4.Extent{{Offset: n, Size: p.Bytes}}
 	}
-	reason := string(s.found.why)
-	if reason == "" {
-		reason = ReasonAsked
-	}
-	s.stats.take(PathWhole, reason)
+	s.stats.take(PathWhole, cmp.Or(string(s.found.why), ReasonAsked))
 	return s.start(ctx, p, Plain)
 }
 

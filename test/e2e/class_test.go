@@ -15,6 +15,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch/kubelaunch"
+	"tonearm/internal/waittest"
 )
 
 // sendPoster creates a conversion of class gpu and uploads its file.
@@ -95,7 +96,7 @@ func (k *cluster) testNoGPU(t *testing.T, u *user, video string) {
 		t.Errorf("fell back: %+v", c.Fallback)
 	}
 	k.gpuPod(t, pods, c.ID, false)
-	eventually(t, time.Minute, "its Jobs are deleted", func() bool { return len(k.jobs(t)) == 0 })
+	waittest.Until(t, time.Minute, "its Jobs are deleted", func() bool { return len(k.jobs(t)) == 0 })
 }
 
 // testGPU has the node advertise a GPU: the attempt of class gpu runs there. It

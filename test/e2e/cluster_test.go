@@ -25,6 +25,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch/kubelaunch"
+	"tonearm/internal/waittest"
 )
 
 const (
@@ -122,7 +123,7 @@ func newCluster(t *testing.T) *cluster {
 		kubectl(t, "-n", services, "rollout", "status", "deploy/"+d, "--timeout=3m")
 	}
 	for _, url := range []string{k.server + "/openapi.json", strings.Replace(k.server, ":30080", ":30081", 1)} {
-		eventually(t, time.Minute, "the node port of "+url+" answers", func() bool {
+		waittest.Until(t, time.Minute, "the node port of "+url+" answers", func() bool {
 			resp, err := http.Get(url)
 			if err == nil {
 				resp.Body.Close()
@@ -177,7 +178,7 @@ func (k *cluster) pod(id string, attempt int) (seenPod, bool) {
 // running waits until an attempt converts, and returns its pod's name.
 func (k *cluster) running(t *testing.T, u *user, id string, attempt int) string {
 	t.Helper()
-	eventually(t, 2*time.Minute, fmt.Sprintf("attempt %d of %s converts", attempt, id), func() bool {
+	waittest.Until(t, 2*time.Minute, fmt.Sprintf("attempt %d of %s converts", attempt, id), func() bool {
 		var c api.Conversion
 		status, body := u.do("GET", "/v1/conversions/"+id, nil, &c)
 		if status == http.StatusOK && c.State.Terminal() {
@@ -247,13 +248,13 @@ func TestCluster(t *testing.T) {
 		if c.State != conversion.Done || c.Attempt != 1 {
 			t.Fatalf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 		}
-		eventually(t, time.Minute, "the mail arrives", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
+		waittest.Until(t, time.Minute, "the mail arrives", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
 		path := filepath.Join(t.TempDir(), "got.mp3")
 		download(t, k.letters(t, c, c.MP3.ID)[0].link(), path)
 		if heard := listen(t, path); heard.seconds < 6.95 || heard.seconds > 7.05 || heard.hz < 435 || heard.hz > 445 {
 			t.Errorf("%.3f s of %.0f Hz", heard.seconds, heard.hz)
 		}
-		eventually(t, time.Minute, "the Job is deleted", func() bool { return len(k.jobs(t)) == 0 })
+		waittest.Until(t, time.Minute, "the Job is deleted", func() bool { return len(k.jobs(t)) == 0 })
 	})
 
 	t.Run("20 files under a limit of 3", func(t *testing.T) {
@@ -299,7 +300,7 @@ func TestCluster(t *testing.T) {
 		if status, body := u.do("POST", "/v1/conversions/"+c.ID+"/cancel", nil, nil); status != http.StatusOK {
 			t.Fatalf("cancel: %d %s", status, body)
 		}
-		eventually(t, 30*time.Second, "its pod is gone", func() bool {
+		waittest.Until(t, 30*time.Second, "its pod is gone", func() bool {
 			_, err := k.CoreV1().Pods(jobs).Get(t.Context(), pod, metav1.GetOptions{})
 			return err != nil
 		})
@@ -318,7 +319,7 @@ func TestCluster(t *testing.T) {
 		if c.State != conversion.Failed || c.Error.Code != conversion.CodeNotMedia || c.Attempt != 1 {
 			t.Errorf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 		}
-		eventually(t, time.Minute, "the mail arrives", func() bool { return len(k.letters(t, c, string(conversion.CodeNotMedia))) == 1 })
+		waittest.Until(t, time.Minute, "the mail arrives", func() bool { return len(k.letters(t, c, string(conversion.CodeNotMedia))) == 1 })
 	})
 
 	t.Run("dispatchers killed", func(t *testing.T) {
@@ -374,7 +375,7 @@ func (k *cluster) testNetwork(t *testing.T) {
 		}
 		b, _ := json.Marshal(pod)
 		apply(t, string(b))
-		eventually(t, 2*time.Minute, "the probe in "+namespace+" has ended", func() bool {
+		waittest.Until(t, 2*time.Minute, "the probe in "+namespace+" has ended", func() bool {
 			p, err := k.CoreV1().Pods(namespace).Get(t.Context(), "probe", metav1.GetOptions{})
 			return err == nil && (p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed)
 		})
@@ -436,7 +437,7 @@ func (k *cluster) testLatency(t *testing.T, u *user, video string) {
 			t.Fatalf("no pod of %s was seen", c.ID)
 		}
 		pod = append(pod, seen.created.Sub(uploaded))
-		eventually(t, time.Minute, "the node is idle", func() bool { return len(k.jobs(t)) == 0 })
+		waittest.Until(t, time.Minute, "the node is idle", func() bool { return len(k.jobs(t)) == 0 })
 		if i%10 == 0 {
 			trivial = append(trivial, k.trivialJob(t, i))
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/waittest"
 )
 
 // TestClusterEdge installs the overlay edge in place of the overlay test, as
@@ -34,7 +35,7 @@ func TestClusterEdge(t *testing.T) {
 		t.Fatalf("user add: %v\n%s", err, out)
 	}
 	u := &user{t: t, server: k.server, email: "edge@example.org"}
-	eventually(t, time.Minute, "the node port answers", func() bool {
+	waittest.Until(t, time.Minute, "the node port answers", func() bool {
 		status, _ := u.do("GET", "/openapi.json", nil, nil)
 		return status == http.StatusOK
 	})
@@ -54,7 +55,7 @@ func TestClusterEdge(t *testing.T) {
 		t.Fatalf("%s: %+v", c.State, c.Error)
 	}
 	k.mails = filepath.Join(edgeVolume, "outbox")
-	eventually(t, time.Minute, "the mail is in the volume", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
+	waittest.Until(t, time.Minute, "the mail is in the volume", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
 	path := filepath.Join(t.TempDir(), "got.mp3")
 	download(t, k.letters(t, c, c.MP3.ID)[0].link(), path)
 	if heard := listen(t, path); heard.seconds < 6.95 || heard.seconds > 7.05 || heard.hz < 435 || heard.hz > 445 {

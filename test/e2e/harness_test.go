@@ -13,12 +13,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"tonearm/internal/api"
+	"tonearm/internal/waittest"
 )
 
 // bin is the folder of the five commands, built once.
@@ -45,46 +45,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// eventually waits until ok says true, and fails the test after limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("still not after %s: %s", limit, what)
-		}
-	}
-}
-
 // program is a running command whose output is kept.
 type program struct {
 	cmd *exec.Cmd
-	out output
+	out waittest.Buffer
 	end chan struct{} // closed when it has ended
 	err error         // set then
-}
-
-// output keeps what a program printed.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // start runs a command in a process group of its own and ends it with the test.
@@ -145,7 +111,7 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 	t.Helper()
 	p := start(t, nil, filepath.Join(bin, "tonearm"), append([]string{"up", "--data", dir}, args...)...)
 	u := &up{program: p, dir: dir}
-	eventually(t, time.Minute, "tonearm up serves", func() bool {
+	waittest.Until(t, time.Minute, "tonearm up serves", func() bool {
 		if p.ended() {
 			t.Fatalf("tonearm up ended: %v", p.err)
 		}
@@ -283,7 +249,7 @@ func put(ctx context.Context, up *api.Upload, path string) error {
 func (u *user) final(id string, limit time.Duration) api.Conversion {
 	u.t.Helper()
 	var c api.Conversion
-	eventually(u.t, limit, "conversion "+id+" is final", func() bool {
+	waittest.Until(u.t, limit, "conversion "+id+" is final", func() bool {
 		status, body := u.do("GET", "/v1/conversions/"+id+"?wait=20", nil, &c)
 		if status != 0 && status != http.StatusOK && status != http.StatusServiceUnavailable {
 			u.t.Fatalf("get conversion: %d %s", status, body)

@@ -12,6 +12,7 @@ import (
 
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/waittest"
 )
 
 // mc runs the real MinIO client with a configuration of its own.
@@ -76,7 +77,7 @@ func dropAll(t *testing.T, m *mc, bucket string, users []*user) {
 			want++
 		}
 		var list api.Conversions
-		eventually(t, 2*time.Minute, fmt.Sprintf("the %d drops of %s are done", want, u.email), func() bool {
+		waittest.Until(t, 2*time.Minute, fmt.Sprintf("the %d drops of %s are done", want, u.email), func() bool {
 			status, body := u.do("GET", "/v1/conversions", nil, &list)
 			if status != http.StatusOK {
 				t.Fatalf("list: %d %s", status, body)

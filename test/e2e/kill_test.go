@@ -22,6 +22,7 @@ import (
 
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/waittest"
 )
 
 // process is one process of this machine, told from a later one with its id by
@@ -171,7 +172,7 @@ func TestKill(t *testing.T) {
 			}()
 		}
 		fed := time.Now()
-		eventually(t, 3*time.Minute, "a file is in phase "+ph.name, func() bool {
+		waittest.Until(t, 3*time.Minute, "a file is in phase "+ph.name, func() bool {
 			if time.Since(fed) > 2*time.Second {
 				more(2)
 				fed = time.Now()
@@ -189,7 +190,7 @@ func TestKill(t *testing.T) {
 		<-u.end
 		fmt.Printf("kill %d: %s, %s, %d processes\n", k+1, ph.name, map[bool]string{true: "parent alone", false: "whole group"}[alone], len(before))
 		u = startUp(t, dir, args...)
-		eventually(t, 5*time.Second, "no process of the earlier life is left", func() bool {
+		waittest.Until(t, 5*time.Second, "no process of the earlier life is left", func() bool {
 			for _, p := range before {
 				if p.alive() {
 					return false
@@ -220,7 +221,7 @@ func TestKill(t *testing.T) {
 		}
 		mp3s[c.MP3.ID] = true
 	}
-	eventually(t, 2*time.Minute, "every notice is sent", func() bool {
+	waittest.Until(t, 2*time.Minute, "every notice is sent", func() bool {
 		return !found(`SELECT count(*) FROM conversion WHERE json_extract(document, '$.notice.state') <> 'sent'`)
 	})
 	var list api.Conversions

@@ -37,6 +37,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/waittest"
 )
 
 // servers are the addresses of the real servers, and what one deployment of
@@ -273,7 +274,7 @@ func deploy(t *testing.T) *deployment {
 	}
 	s.receive(t, "http://"+dispatcherAddr+"/events/s3", eventToken)
 	for name, addr := range admins {
-		eventually(t, time.Minute, name+" is ready", func() bool {
+		waittest.Until(t, time.Minute, name+" is ready", func() bool {
 			resp, err := http.Get("http://" + addr + "/readyz")
 			if err != nil {
 				return false
@@ -321,7 +322,7 @@ func TestServices(t *testing.T) {
 	if c.MP3.Name != "Über den Wolken.mp3" {
 		t.Errorf("the MP3 is called %q", c.MP3.Name)
 	}
-	eventually(t, 30*time.Second, "the mail arrives", func() bool { return len(d.sink.letters(t)) > 0 })
+	waittest.Until(t, 30*time.Second, "the mail arrives", func() bool { return len(d.sink.letters(t)) > 0 })
 	l := d.sink.letters(t)[0]
 	if !strings.Contains(l.to, u.email) || !strings.Contains(l.text, c.MP3.ID) {
 		t.Errorf("mail to %s does not bring the id %s:\n%s", l.to, c.MP3.ID, l.text)
@@ -337,7 +338,7 @@ func TestServices(t *testing.T) {
 	}
 
 	after := d.counts(t)
-	eventually(t, time.Minute, "MinIO has counted", func() bool {
+	waittest.Until(t, time.Minute, "MinIO has counted", func() bool {
 		after[minioRequests] = d.minio(t)
 		return after[minioRequests] > before[minioRequests]
 	})

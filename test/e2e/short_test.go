@@ -17,6 +17,7 @@ import (
 
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/waittest"
 )
 
 // sendMany uploads the same file from key first on, several at a time, and
@@ -105,11 +106,11 @@ func TestShortFiles(t *testing.T) {
 	}
 	ids := owner.sendMany(t, clip, 0, files)
 
-	eventually(t, time.Minute, "a launch carries its third file", carrying(3))
+	waittest.Until(t, time.Minute, "a launch carries its third file", carrying(3))
 	for _, p := range first.transcoders() {
 		syscall.Kill(p.pid, syscall.SIGKILL)
 	}
-	eventually(t, time.Minute, "another one goes on", carrying(10))
+	waittest.Until(t, time.Minute, "another one goes on", carrying(10))
 	syscall.Kill(-first.cmd.Process.Pid, syscall.SIGKILL)
 	<-first.end
 	second := startUp(t, dir, args...)
@@ -127,7 +128,7 @@ func TestShortFiles(t *testing.T) {
 		attempts += c.Attempt
 	}
 	objects, _ := filepath.Glob(filepath.Join(dir, "s3", "data", "tonearm", "mp3s", "*", "*", "*.mp3"))
-	eventually(t, time.Minute, "every notice is sent", func() bool { return count("json_extract(document, '$.notice.state') <> 'sent'") == 0 })
+	waittest.Until(t, time.Minute, "every notice is sent", func() bool { return count("json_extract(document, '$.notice.state') <> 'sent'") == 0 })
 	mails, _ := filepath.Glob(filepath.Join(dir, "outbox", "*.eml"))
 	launched, carried := first.launches()
 	l, c := second.launches()
@@ -158,11 +159,11 @@ func (k *cluster) testShortFiles(t *testing.T, u *user, deployment string) {
 	for i, most := range []int{1, 50} {
 		kubectl(t, "-n", services, "set", "env", "deploy/"+deployment, fmt.Sprintf("TONEARM_MAX_FILES_PER_JOB=%d", most))
 		kubectl(t, "-n", services, "rollout", "status", "deploy/"+deployment, "--timeout=3m")
-		eventually(t, time.Minute, "it answers", func() bool {
+		waittest.Until(t, time.Minute, "it answers", func() bool {
 			status, _ := u.do("GET", "/openapi.json", nil, nil)
 			return status == http.StatusOK
 		})
-		eventually(t, time.Minute, "the node is idle", func() bool { return len(k.jobs(t)) == 0 })
+		waittest.Until(t, time.Minute, "the node is idle", func() bool { return len(k.jobs(t)) == 0 })
 		before := k.made()
 		rates[most] = u.perMinute(t, clip, 1000+i*files, files)
 		pods := k.made() - before

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"tonearm/cmd/internal/env"
 	"tonearm/internal/attempt"
 	"tonearm/transcoder"
 )
@@ -29,6 +30,7 @@ import (
 //	TONEARM_LIFELINE            if set, the end of standard input ends the attempt
 func Run() int {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	env.Warn(log)
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	o := transcoder.Options{

@@ -12,12 +12,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tonearm/cmd/internal/env"
 	"tonearm/internal/account/jwttoken"
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/attempt"
@@ -29,21 +29,6 @@ import (
 	"tonearm/internal/service"
 )
 
-// Env sets every flag that the command line leaves out from its environment
-// twin.
-func Env(flags *pflag.FlagSet) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "TONEARM_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := os.LookupEnv(name); ok && !f.Changed {
-			if err := flags.Set(f.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	})
-	return errors.Join(errs...)
-}
-
 // Command returns a command that runs a service: flags and environment, a
 // logger, and errors on standard error.
 func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.Command, log *slog.Logger) error) *cobra.Command {
@@ -51,12 +36,15 @@ func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.C
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := Env(cmd.Flags()); err != nil {
+			if err := env.Set(cmd.Flags()); err != nil {
 				return err
 			}
-			return run(cmd, Logger(cmd.ErrOrStderr(), level))
+			log := Logger(cmd.ErrOrStderr(), level)
+			env.Warn(log)
+			return run(cmd, log)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return env.FlagError(cmd.Flags(), err) })
 	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	bind(cmd.Flags())
 	return cmd
@@ -113,7 +101,7 @@ func (s *Stores) BindUsers(f *pflag.FlagSet) {
 // BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
 	f.StringVar(&s.Queue, "queue", "", "Redis URL of the queue, such as redis://host:6379/0")
-	f.StringVar(&s.Prefix, "queue-prefix", "tonearm", "prefix of all Redis keys")
+	f.StringVar(&s.Prefix, "queue-prefix", redisqueue.DefaultPrefix, "prefix of all Redis keys")
 	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Queue, err = s.OpenQueue(); return err })
 }
 
@@ -121,13 +109,13 @@ func (s *Stores) BindQueue(f *pflag.FlagSet) {
 func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.Endpoint, "s3-endpoint", "", "URL of the object store, as services and transcoders reach it")
 	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "URL of the object store, as people reach it (default --s3-endpoint)")
-	f.StringVar(&s.S3.Region, "s3-region", "us-east-1", "region of the bucket")
+	f.StringVar(&s.S3.Region, "s3-region", s3blob.DefaultRegion, "region of the bucket")
 	f.StringVar(&s.S3.Bucket, "s3-bucket", "tonearm", "bucket of sources and MP3s")
 	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key; '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance")
 	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret key")
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
-	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{"*"}, "origins of web pages that may upload")
+	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{s3blob.DefaultCORSOrigin}, "origins of web pages that may upload")
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Blobs, err = s.OpenBlobs(log); return err })
 }
 
@@ -255,7 +243,7 @@ func (s *Stores) OpenBlobs(log *slog.Logger) (*s3blob.Store, error) {
 }
 
 func missing(flag string) error {
-	return fmt.Errorf("--%s is required (or TONEARM_%s)", flag, strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
+	return fmt.Errorf("--%s is required (or %s)", flag, env.Name(flag))
 }
 
 // Policy binds the durations and limits of transitions.
@@ -296,7 +284,7 @@ type Tokens struct {
 func (t *Tokens) Bind(f *pflag.FlagSet) {
 	f.StringVar(&t.KeyFile, "signing-keys", "", "PEM file with Ed25519 keys (openssl genpkey -algorithm ed25519); the first signs, all verify")
 	f.StringVar(&t.Issuer, "token-issuer", "tonearm", "iss of tokens")
-	f.DurationVar(&t.AccessLife, "token-life", 12*time.Hour, "validity of access tokens")
+	f.DurationVar(&t.AccessLife, "token-life", jwttoken.DefaultAccessLife, "validity of access tokens")
 }
 
 // Open reads the keys.
@@ -322,8 +310,8 @@ func SMTP(f *pflag.FlagSet) *smtpmail.Options {
 	f.IntVar(&o.Port, "smtp-port", 0, "port of the mail server (default 587, 465 or 25, by --smtp-tls)")
 	f.StringVar(&o.Username, "smtp-username", "", "user of the mail server; '' for none")
 	f.StringVar(&o.Password, "smtp-password", "", "password of the mail server")
-	f.StringVar((*string)(&o.TLS), "smtp-tls", "starttls", "starttls, implicit or none")
+	f.StringVar((*string)(&o.TLS), "smtp-tls", string(smtpmail.DefaultTLS), "starttls, implicit or none")
 	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "sender of the mails")
-	f.DurationVar(&o.Timeout, "smtp-timeout", 30*time.Second, "for one mail, from connecting to its acceptance")
+	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "for one mail, from connecting to its acceptance")
 	return o
 }

@@ -3,6 +3,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +21,15 @@ import (
 	"tonearm/internal/launch/execlaunch"
 )
 
+// Process is the kind of launcher whose attempts are children of this process.
+const Process = "process"
+
 // Flags say where attempts run.
 type Flags struct {
 	URL          string // of the dispatcher, as transcoders reach it
 	Kind         string // process or kubernetes
-	transcoder   string
-	workDir      string
+	Transcoder   string // program of an attempt that is a child process
+	WorkDir      string // of those attempts
 	kubeconfig   string
 	namespace    string
 	lease        string
@@ -38,23 +42,17 @@ type Flags struct {
 func Bind(f *pflag.FlagSet) *Flags {
 	fl := &Flags{}
 	f.StringVar(&fl.URL, "dispatcher-url", "", "URL at which transcoders reach the dispatcher")
-	f.StringVar(&fl.Kind, "launcher", "process", "where attempts run: process (children of this one) or kubernetes (a Job each)")
-	f.StringVar(&fl.transcoder, "transcoder", "", "transcoder program (default: the one beside this program)")
-	f.StringVar(&fl.workDir, "work-dir", "", "directory of the attempts that are child processes (default: a folder of the system's temporary one)")
+	f.StringVar(&fl.Kind, "launcher", Process, "where attempts run: process (children of this one) or kubernetes (a Job each)")
+	f.StringVar(&fl.Transcoder, "transcoder", "", "transcoder program (default: the one beside this program)")
+	f.StringVar(&fl.WorkDir, "work-dir", "", "directory of the attempts that are child processes (default: a folder of the system's temporary one)")
 	f.StringVar(&fl.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	f.StringVar(&fl.namespace, "jobs-namespace", "tonearm-jobs", "namespace of the Jobs; it belongs to one dispatcher")
 	f.StringVar(&fl.lease, "lease", "", "namespace/name of the Lease that replicas share; '' for a single replica")
 	f.StringVar(&fl.classes, "job-classes", "", "YAML file: resources, nodeSelector, tolerations, runtimeClass, priorityClass, startTimeout of the Jobs of class cpu and gpu")
 	f.StringVar(&fl.image, "transcoder-image", "", "image of the Jobs of class cpu")
 	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "image of the Jobs of class gpu; '' where there are none")
-	f.DurationVar(&fl.startTimeout, "job-start-timeout", 10*time.Minute, "a Job of class cpu whose container does not run by then has failed; of class gpu, see --gpu-wait")
+	f.DurationVar(&fl.startTimeout, "job-start-timeout", launch.DefaultStartTimeout, "a Job of class cpu whose container does not run by then has failed; of class gpu, see --gpu-wait")
 	return fl
-}
-
-// Local is what child processes are started with where no flag says otherwise.
-type Local struct {
-	Command []string
-	Dir     string
 }
 
 // Leading makes the dispatcher's own work run at once, or while this replica
@@ -65,13 +63,13 @@ func atOnce(run func(context.Context) error) func(context.Context) error { retur
 
 // Open returns the launcher of a dispatcher with these options, and when the
 // dispatcher works.
-func (fl *Flags) Open(local Local, o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
+func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	if fl.URL == "" {
 		return nil, nil, errors.New("--dispatcher-url is required (or TONEARM_DISPATCHER_URL)")
 	}
 	switch fl.Kind {
-	case "process":
-		l, err := fl.openProcess(local, log)
+	case Process:
+		l, err := fl.openProcess(log)
 		return l, atOnce, err
 	case "kubernetes":
 		return fl.openKubernetes(o, log, r)
@@ -79,24 +77,14 @@ func (fl *Flags) Open(local Local, o dispatcher.Options, log *slog.Logger, r pro
 	return nil, nil, fmt.Errorf("--launcher is %q; it can be process or kubernetes", fl.Kind)
 }
 
-func (fl *Flags) openProcess(local Local, log *slog.Logger) (launch.Launcher, error) {
-	if fl.transcoder != "" {
-		local.Command = []string{fl.transcoder}
-	}
-	if len(local.Command) == 0 {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		local.Command = []string{filepath.Join(filepath.Dir(self), "transcoder")}
-	}
-	if fl.workDir != "" {
-		local.Dir = fl.workDir
-	}
-	if local.Dir == "" {
-		local.Dir = filepath.Join(os.TempDir(), "tonearm-attempts")
+func (fl *Flags) openProcess(log *slog.Logger) (launch.Launcher, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
 	return execlaunch.New(execlaunch.Options{
-		Command: local.Command, Dir: local.Dir, DispatcherURL: fl.URL, Env: config.TranscoderEnv(), Log: log,
+		Command:       []string{cmp.Or(fl.Transcoder, filepath.Join(filepath.Dir(self), "transcoder"))},
+		Dir:           cmp.Or(fl.WorkDir, filepath.Join(os.TempDir(), "tonearm-attempts")),
+		DispatcherURL: fl.URL, Env: config.TranscoderEnv(), Log: log,
 	})
 }

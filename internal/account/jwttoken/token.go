@@ -8,6 +8,7 @@
 package jwttoken
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -30,9 +31,36 @@ const (
 type Options struct {
 	Keys         []Key            // the first signs, all verify
 	Issuer       string           // the service's public URL
-	AccessLife   time.Duration    // default 12 hours
+	AccessLife   time.Duration    // default DefaultAccessLife
 	DownloadLife time.Duration    // default 7 days
 	Now          func() time.Time // default time.Now
+}
+
+// Defaults of Options.
+const (
+	DefaultAccessLife   = 12 * time.Hour
+	defaultDownloadLife = 7 * 24 * time.Hour
+)
+
+func (o Options) withDefaults() Options {
+	o.AccessLife = cmp.Or(o.AccessLife, DefaultAccessLife)
+	o.DownloadLife = cmp.Or(o.DownloadLife, defaultDownloadLife)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	switch {
+	case len(o.Keys) == 0:
+		return errors.New("no signing key")
+	case o.Issuer == "":
+		return errors.New("no issuer")
+	case o.AccessLife < 0 || o.DownloadLife < 0:
+		return errors.New("a life below zero")
+	}
+	return nil
 }
 
 // Tokens is an account.Tokens.
@@ -47,23 +75,9 @@ var _ account.Tokens = (*Tokens)(nil)
 
 // New checks the options.
 func New(o Options) (*Tokens, error) {
-	if len(o.Keys) == 0 {
-		return nil, errors.New("tokens: no signing key")
-	}
-	if o.Issuer == "" {
-		return nil, errors.New("tokens: no issuer")
-	}
-	if o.AccessLife == 0 {
-		o.AccessLife = 12 * time.Hour
-	}
-	if o.DownloadLife == 0 {
-		o.DownloadLife = 7 * 24 * time.Hour
-	}
-	if o.AccessLife < 0 || o.DownloadLife < 0 {
-		return nil, errors.New("tokens: a life below zero")
-	}
-	if o.Now == nil {
-		o.Now = time.Now
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
 	}
 	t := &Tokens{options: o, keys: map[string]Key{}, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),

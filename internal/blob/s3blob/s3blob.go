@@ -15,6 +15,7 @@
 package s3blob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,14 +44,40 @@ const (
 type Options struct {
 	Endpoint       string // URL of the store as this process and the transcoders reach it, without a path
 	PublicEndpoint string // URL as people reach it; default Endpoint
-	Region         string // default us-east-1
+	Region         string // default DefaultRegion
 	Bucket         string
 	AccessKey      string // '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance
 	SecretKey      string
 	PathStyle      bool         // on AWS, the bucket in the path instead of the host name; other stores always have it so
 	NotifyARN      string       // where the store sends notifications to; '' where somebody else sees to that
-	CORSOrigins    []string     // origins whose pages may use presigned URLs; default *, for a URL is its own credential
+	CORSOrigins    []string     // origins whose pages may use presigned URLs; default DefaultCORSOrigin, for a URL is its own credential
 	Log            *slog.Logger // default discards
+}
+
+// Defaults of Options.
+const (
+	DefaultRegion     = "us-east-1"
+	DefaultCORSOrigin = "*"
+)
+
+func (o Options) withDefaults() Options {
+	o.PublicEndpoint = cmp.Or(o.PublicEndpoint, o.Endpoint)
+	o.Region = cmp.Or(o.Region, DefaultRegion)
+	if len(o.CORSOrigins) == 0 {
+		o.CORSOrigins = []string{DefaultCORSOrigin}
+	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o
+}
+
+func (o Options) validate() error {
+	if o.Bucket == "" {
+		return errors.New("bucket must be set")
+	}
+	if (o.AccessKey == "") != (o.SecretKey == "") {
+		return errors.New("access key and secret key must both be set, or neither")
+	}
+	return nil
 }
 
 // LogValue leaves out the secret key.
@@ -81,23 +108,9 @@ var _ blob.Store = (*Store)(nil)
 
 // New checks the options. It does not connect: the store may be down.
 func New(o Options) (*Store, error) {
-	if o.PublicEndpoint == "" {
-		o.PublicEndpoint = o.Endpoint
-	}
-	if o.Region == "" {
-		o.Region = "us-east-1"
-	}
-	if len(o.CORSOrigins) == 0 {
-		o.CORSOrigins = []string{"*"}
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Bucket == "" {
-		return nil, errors.New("object store: bucket must be set")
-	}
-	if (o.AccessKey == "") != (o.SecretKey == "") {
-		return nil, errors.New("object store: access key and secret key must both be set, or neither")
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("object store: %w", err)
 	}
 	s := &Store{bucket: o.Bucket, region: o.Region, origins: o.CORSOrigins, log: o.Log}
 	if o.AccessKey != "" {

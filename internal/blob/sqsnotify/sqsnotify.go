@@ -1,6 +1,7 @@
 package sqsnotify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type Options struct {
 	SecretKey string
 }
 
+const defaultRegion = "us-east-1"
+
 // Queue is one SQS queue. It is a blob.Notifications, safe for concurrent use.
 type Queue struct {
 	client *sqs.Client
@@ -42,10 +45,9 @@ func New(ctx context.Context, o Options) (*Queue, error) {
 	if (o.AccessKey == "") != (o.SecretKey == "") {
 		return nil, errors.New("notification queue: access key and secret key must both be set, or neither")
 	}
-	if o.Region == "" {
-		o.Region = "us-east-1"
+	settings := []func(*config.LoadOptions) error{
+		config.WithRegion(regionOf(u.Host)), config.WithDefaultRegion(cmp.Or(o.Region, defaultRegion)),
 	}
-	settings := []func(*config.LoadOptions) error{config.WithRegion(regionOf(u.Host)), config.WithDefaultRegion(o.Region)}
 	if o.AccessKey != "" {
 		settings = append(settings, config.WithCredentialsProvider(given(o.AccessKey, o.SecretKey)))
 	}

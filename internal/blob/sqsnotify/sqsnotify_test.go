@@ -13,6 +13,7 @@ import (
 
 	"tonearm/internal/blob/sqsnotify"
 	"tonearm/internal/blob/sqsnotify/sqstest"
+	"tonearm/internal/waittest"
 )
 
 const patience = 20 * time.Second // for what must happen, on a slow machine
@@ -31,20 +32,6 @@ func with(t *testing.T, o sqsnotify.Options) *sqsnotify.Queue {
 		t.Fatal(err)
 	}
 	return n
-}
-
-func until(t *testing.T, what string, true func() bool) {
-	t.Helper()
-	tick := time.NewTicker(3 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(patience)
-	for !true() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("in vain: %s", what)
-		}
-	}
 }
 
 func must(t *testing.T, err error) {
@@ -92,7 +79,7 @@ func TestReceiveAtOnce(t *testing.T) {
 	var there atomic.Int32
 	must(t, n.Receive(t.Context(), func(ctx context.Context, _ []byte) error {
 		there.Add(1)
-		until(t, "all are there", func() bool { return there.Load() == 10 })
+		waittest.Until(t, patience, "all are there", func() bool { return there.Load() == 10 })
 		return nil
 	}))
 	if got := q.Messages(); len(got) != 0 {
@@ -108,9 +95,9 @@ func TestReceiveNothing(t *testing.T) {
 	go func() {
 		ended <- n.Receive(t.Context(), func(context.Context, []byte) error { return errFailed })
 	}()
-	until(t, "it waits", func() bool { return q.Waits() == 1 })
+	waittest.Until(t, patience, "it waits", func() bool { return q.Waits() == 1 })
 	q.Advance(19 * time.Second)
-	until(t, "it still waits", func() bool { return q.Waits() == 2 })
+	waittest.Until(t, patience, "it still waits", func() bool { return q.Waits() == 2 })
 	q.Advance(time.Second)
 	must(t, <-ended)
 }
@@ -123,7 +110,7 @@ func TestReceiveWhatComesLater(t *testing.T) {
 	go func() {
 		ended <- n.Receive(t.Context(), func(context.Context, []byte) error { return nil })
 	}()
-	until(t, "it waits", func() bool { return q.Waits() == 1 })
+	waittest.Until(t, patience, "it waits", func() bool { return q.Waits() == 1 })
 	q.Send("body")
 	must(t, <-ended)
 	if got := q.Messages(); len(got) != 0 {
@@ -191,7 +178,7 @@ func TestStopWhileWaiting(t *testing.T) {
 	go func() {
 		ended <- n.Receive(ctx, func(context.Context, []byte) error { return nil })
 	}()
-	until(t, "it waits", func() bool { return q.Waits() == 1 })
+	waittest.Until(t, patience, "it waits", func() bool { return q.Waits() == 1 })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)

@@ -25,6 +25,7 @@
 package execlaunch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,33 @@ type Options struct {
 	Log *slog.Logger
 }
 
+// defaultGrace is between SIGTERM and SIGKILL.
+const defaultGrace = 3 * time.Second
+
+func (o Options) withDefaults() Options {
+	o.Grace = cmp.Or(o.Grace, defaultGrace)
+	if o.Env == nil {
+		o.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	switch {
+	case len(o.Command) == 0:
+		return errors.New("no command")
+	case o.Dir == "":
+		return errors.New("no directory")
+	case o.DispatcherURL == "":
+		return errors.New("no dispatcher URL")
+	case o.Log == nil:
+		return errors.New("no logger")
+	case o.MaxRunning < 0 || o.Grace < 0:
+		return errors.New("MaxRunning and Grace must not be negative")
+	}
+	return nil
+}
+
 // reapTime bounds the wait for processes that were sent SIGKILL.
 const reapTime = 20 * time.Second
 
@@ -84,23 +112,9 @@ var _ launch.Launcher = (*Launcher)(nil)
 
 // New ends what an earlier life left running in o.Dir, and returns a launcher.
 func New(o Options) (*Launcher, error) {
-	switch {
-	case len(o.Command) == 0:
-		return nil, errors.New("execlaunch: no command")
-	case o.Dir == "":
-		return nil, errors.New("execlaunch: no directory")
-	case o.DispatcherURL == "":
-		return nil, errors.New("execlaunch: no dispatcher URL")
-	case o.Log == nil:
-		return nil, errors.New("execlaunch: no logger")
-	case o.MaxRunning < 0 || o.Grace < 0:
-		return nil, errors.New("execlaunch: MaxRunning and Grace must not be negative")
-	}
-	if o.Grace == 0 {
-		o.Grace = 3 * time.Second
-	}
-	if o.Env == nil {
-		o.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("execlaunch: %w", err)
 	}
 	path, err := exec.LookPath(o.Command[0])
 	if err != nil {

@@ -1,7 +1,6 @@
 package execlaunch_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/execlaunch"
 	"tonearm/internal/launch/launchtest"
+	"tonearm/internal/waittest"
 )
 
 // hostArg makes the test binary host a launcher: the earlier life in the tests
@@ -185,7 +184,7 @@ func TestEndsAreKept(t *testing.T) {
 }
 
 func TestOutputIsLogged(t *testing.T) {
-	var buf lockedBuffer
+	var buf waittest.Buffer
 	c := launchtest.NewConsole(t, "127.0.0.1:0")
 	o := options(t.TempDir(), c.URL())
 	o.Log = slog.New(slog.NewTextHandler(&buf, nil))
@@ -212,23 +211,6 @@ func TestOutputIsLogged(t *testing.T) {
 			t.Errorf("log: got %s, want %s in it", lines[1], want)
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // TestRecovery kills the launcher, alone and with its process group, while an

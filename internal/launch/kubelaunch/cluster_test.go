@@ -33,6 +33,7 @@ import (
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/kubelaunch"
 	"tonearm/internal/launch/launchtest"
+	"tonearm/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -276,13 +277,7 @@ func (tr *trial) pod(r conversion.AttemptRef) corev1.Pod {
 
 func (tr *trial) until(what string, met func() bool) {
 	tr.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !met(); <-tick.C {
-		if time.Now().After(deadline) {
-			tr.Fatalf("waited in vain until %s", what)
-		}
-	}
+	waittest.Until(tr, time.Minute, what, met)
 }
 
 // metric reads a gauge of class cpu.

@@ -1,16 +1,21 @@
 package kubelaunch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
 )
 
 // Options of a Launcher. Fields without a default are required.
@@ -24,7 +29,7 @@ type Options struct {
 	DispatcherURL string
 	// Classes that may be started.
 	Classes map[conversion.Class]Class
-	// MaxMP3Bytes is the largest MP3 that an attempt may make; default 2 GiB.
+	// MaxMP3Bytes is the largest MP3 that an attempt may make; default attempt.DefaultMaxMP3Bytes.
 	MaxMP3Bytes int64
 	// ServiceAccount of the pods, for its pull secrets; default that of the
 	// namespace. They get no token.
@@ -34,7 +39,7 @@ type Options struct {
 	Grace time.Duration
 	// StartTimeout is after which an attempt whose container does not run has
 	// ended as NotStarted. It has to be longer than a new node takes to come.
-	// Default 10 min.
+	// Default launch.DefaultStartTimeout.
 	StartTimeout time.Duration
 	// NodeTimeout is after which a pod whose node does not answer is given up;
 	// whole seconds, default 1 min.
@@ -65,26 +70,29 @@ type Class struct {
 	StartTimeout metav1.Duration `json:"startTimeout,omitzero"`
 }
 
+// Defaults of Options.
+const (
+	defaultGrace        = 3 * time.Second
+	defaultNodeTimeout  = time.Minute
+	defaultKeepFinished = time.Hour
+	defaultQPS          = 50 // calls a second
+	defaultBurst        = 100
+)
+
 const (
 	headroom  = 128 << 20 // bytes of a memory limit that are not ffmpeg's
 	minMemory = 256 << 20
 )
 
 func (o Options) withDefaults() Options {
-	orDefault(&o.MaxMP3Bytes, 2<<30)
-	orDefault(&o.Grace, 3*time.Second)
-	orDefault(&o.StartTimeout, 10*time.Minute)
-	orDefault(&o.NodeTimeout, time.Minute)
-	orDefault(&o.KeepFinished, time.Hour)
-	orDefault(&o.QPS, 50)
-	orDefault(&o.Burst, 100)
+	o.MaxMP3Bytes = cmp.Or(o.MaxMP3Bytes, attempt.DefaultMaxMP3Bytes)
+	o.Grace = cmp.Or(o.Grace, defaultGrace)
+	o.StartTimeout = cmp.Or(o.StartTimeout, launch.DefaultStartTimeout)
+	o.NodeTimeout = cmp.Or(o.NodeTimeout, defaultNodeTimeout)
+	o.KeepFinished = cmp.Or(o.KeepFinished, defaultKeepFinished)
+	o.QPS = cmp.Or(o.QPS, defaultQPS)
+	o.Burst = cmp.Or(o.Burst, defaultBurst)
 	return o
-}
-
-func orDefault[T int | int64 | float32 | time.Duration](v *T, d T) {
-	if *v <= 0 {
-		*v = d
-	}
 }
 
 func (o Options) validate() error {
@@ -96,9 +104,12 @@ func (o Options) validate() error {
 	case len(o.Classes) == 0:
 		return errors.New("no classes")
 	case o.Log == nil || o.Registerer == nil:
-		return errors.New("log and registerer are required")
+		return errors.New("Log and Registerer are required")
+	case o.MaxMP3Bytes < 0 || o.Grace < 0 || o.StartTimeout < 0 || o.NodeTimeout < 0 || o.KeepFinished < 0 || o.QPS < 0 || o.Burst < 0:
+		return errors.New("no limit, time or rate may be negative")
 	}
-	for name, c := range o.Classes {
+	for _, name := range slices.Sorted(maps.Keys(o.Classes)) {
+		c := o.Classes[name]
 		r := c.Resources
 		_, requests := r.Requests[corev1.ResourceEphemeralStorage]
 		_, limits := r.Limits[corev1.ResourceEphemeralStorage]

@@ -142,6 +142,7 @@ func TestNewRefuses(t *testing.T) {
 		"disk": func(o *kubelaunch.Options) {
 			o.Classes = map[conversion.Class]kubelaunch.Class{"cpu": {Image: "i", Resources: disk}}
 		},
+		"negative grace":     func(o *kubelaunch.Options) { o.Grace = -1 },
 		"no such kubeconfig": func(o *kubelaunch.Options) { o.Kubeconfig = "/none" },
 		"not in a cluster":   func(*kubelaunch.Options) {},
 	} {
@@ -151,6 +152,18 @@ func TestNewRefuses(t *testing.T) {
 		if l, err := kubelaunch.New(o); err == nil {
 			l.Close()
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Of several bad classes the error always names the same one.
+func TestNewNamesFirstClass(t *testing.T) {
+	o := options
+	o.Log, o.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	o.Classes = map[conversion.Class]kubelaunch.Class{"gpu": {}, "cpu": {}}
+	for range 20 {
+		if _, err := kubelaunch.New(o); err == nil || err.Error() != "kubelaunch: class cpu: no image" {
+			t.Fatalf("got %v", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package launchtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -69,9 +70,7 @@ type suite struct {
 }
 
 func newSuite(t *testing.T, h Harness) *suite {
-	if h.ListenAddr == "" {
-		h.ListenAddr = "127.0.0.1:0"
-	}
+	h.ListenAddr = cmp.Or(h.ListenAddr, "127.0.0.1:0")
 	s := &suite{
 		console:  NewConsole(t, h.ListenAddr),
 		capacity: h.Capacity,

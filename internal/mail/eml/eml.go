@@ -47,9 +47,9 @@ func Domain(a *netmail.Address) string {
 }
 
 func check(m mail.Message) error {
-	for name, s := range map[string]string{"message id": m.ID, "recipient": m.To, "subject": m.Subject} {
-		if strings.ContainsFunc(s, unicode.IsControl) {
-			return fmt.Errorf("a control character in the %s", name)
+	for _, field := range []struct{ name, text string }{{"message id", m.ID}, {"recipient", m.To}, {"subject", m.Subject}} {
+		if strings.ContainsFunc(field.text, unicode.IsControl) {
+			return fmt.Errorf("a control character in the %s", field.name)
 		}
 	}
 	if strings.ContainsAny(m.ID, " <>") {

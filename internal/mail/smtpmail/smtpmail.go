@@ -10,6 +10,7 @@
 package smtpmail
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -48,9 +49,43 @@ type Options struct {
 	Username string
 	Password string
 	From     string         // such as "Tonearm <tonearm@example.org>"
-	TLS      TLS            // default STARTTLS
-	Timeout  time.Duration  // for all of one mail; default 30 s
+	TLS      TLS            // default DefaultTLS
+	Timeout  time.Duration  // for all of one mail; default DefaultTimeout
 	RootCAs  *x509.CertPool // nil for the system's
+}
+
+// Defaults of Options.
+const (
+	DefaultTLS     = STARTTLS
+	DefaultTimeout = 30 * time.Second // for one mail
+)
+
+// ports are the default ones.
+var ports = map[TLS]int{STARTTLS: 587, Implicit: 465, None: 25}
+
+func (o Options) withDefaults() Options {
+	o.TLS = cmp.Or(o.TLS, DefaultTLS)
+	o.Port = cmp.Or(o.Port, ports[o.TLS])
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	return o
+}
+
+func (o Options) validate() error {
+	switch _, known := ports[o.TLS]; {
+	case !known:
+		return fmt.Errorf("TLS is %q, want starttls, implicit or none", o.TLS)
+	case o.Host == "":
+		return errors.New("no host")
+	case o.Port < 0 || o.Port > 65535:
+		return fmt.Errorf("port %d", o.Port)
+	case o.Timeout < 0:
+		return errors.New("a time-out below zero")
+	case o.Username != "" && o.TLS == None:
+		return errors.New("a login needs an encrypted connection")
+	case o.Username == "" && o.Password != "":
+		return errors.New("a password without a user name")
+	}
+	return nil
 }
 
 // LogValue shows the options without the password.
@@ -76,30 +111,9 @@ var _ mail.Sender = (*Sender)(nil)
 
 // New checks the options; it contacts nobody.
 func New(o Options) (*Sender, error) {
-	if o.TLS == "" {
-		o.TLS = STARTTLS
-	}
-	port, ok := map[TLS]int{STARTTLS: 587, Implicit: 465, None: 25}[o.TLS]
-	if !ok {
-		return nil, fmt.Errorf("SMTP: TLS is %q, want starttls, implicit or none", o.TLS)
-	}
-	if o.Port == 0 {
-		o.Port = port
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 30 * time.Second
-	}
-	switch {
-	case o.Host == "":
-		return nil, errors.New("SMTP: no host")
-	case o.Port < 0 || o.Port > 65535:
-		return nil, fmt.Errorf("SMTP: port %d", o.Port)
-	case o.Timeout < 0:
-		return nil, errors.New("SMTP: a time-out below zero")
-	case o.Username != "" && o.TLS == None:
-		return nil, errors.New("SMTP: a login needs an encrypted connection")
-	case o.Username == "" && o.Password != "":
-		return nil, errors.New("SMTP: a password without a user name")
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("SMTP: %w", err)
 	}
 	from, err := netmail.ParseAddress(o.From)
 	if err != nil {

@@ -4,6 +4,7 @@ package mediatest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -31,10 +32,7 @@ type Sample struct {
 // may override.
 func FFmpeg(t testing.TB) string {
 	t.Helper()
-	name := os.Getenv("TONEARM_TEST_FFMPEG")
-	if name == "" {
-		name = "ffmpeg"
-	}
+	name := cmp.Or(os.Getenv("TONEARM_TEST_FFMPEG"), "ffmpeg")
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatalf("ffmpeg is needed: %v", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tonearm/internal/queue"
+	"tonearm/internal/waittest"
 )
 
 const limit = 100 // bytes of a source that takeNext takes
@@ -101,7 +102,7 @@ func testNextOwners(t *testing.T, h Harness) {
 	wantNoNext(t, q, "a", "b waits, and it is their turn")
 	wantTaken(t, take(t, q, short), message("b", 0), 1)
 	wantNext(t, q, message("a", 1), 1) // b's is being worked on
-	eventually(t, "b's lease ends, and b waits again", func() bool {
+	waittest.Until(t, patience, "b's lease ends, and b waits again", func() bool {
 		d, err := q.Depth(t.Context(), queue.CPU)
 		return err == nil && d.Waiting == 2
 	})
@@ -118,7 +119,7 @@ func testNextOwners(t *testing.T, h Harness) {
 	wantNext(t, q, message("a", 3), 1) // b's time has not come
 	publish(t, q, message("a", 4), now)
 	publish(t, q, message("b", 2), time.Now().Add(short))
-	eventually(t, "the time of b's comes", func() bool {
+	waittest.Until(t, patience, "the time of b's comes", func() bool {
 		d, err := q.Depth(t.Context(), queue.CPU)
 		return err == nil && d.Waiting == 2
 	})

@@ -7,6 +7,7 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/queue"
+	"tonearm/internal/waittest"
 )
 
 func testMessage(t *testing.T, h Harness) {
@@ -84,7 +85,7 @@ func testReclaimedFirst(t *testing.T, h Harness) {
 	for n := range 3 {
 		wantTaken(t, take(t, q, time.Second), message("a", n), 1) // all before the first ends
 	}
-	eventually(t, "the leases end", func() bool {
+	waittest.Until(t, patience, "the leases end", func() bool {
 		d, err := q.Depth(t.Context(), queue.CPU)
 		return err == nil && d == queue.Depth{Waiting: 5}
 	})
@@ -218,7 +219,7 @@ func testAnnounce(t *testing.T, h Harness) {
 	defer a2.cancel()
 	defer b.cancel()
 	for range 2 { // the first announcements may be lost, and the first wake-up be for another reason
-		eventually(t, "an announcement", func() bool {
+		waittest.Until(t, patience, "an announcement", func() bool {
 			announce("a")
 			select {
 			case <-a1.changed:

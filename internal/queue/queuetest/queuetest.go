@@ -138,21 +138,6 @@ func wantLost(t *testing.T, q queue.Queue, d queue.Delivery) {
 	}
 }
 
-// eventually asks until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 // receive returns what c brings.
 func receive[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()

@@ -10,6 +10,7 @@
 package redisqueue
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -94,9 +95,7 @@ func Open(url, prefix string) (*Queue, error) {
 
 // New returns the queue on a client, which Close leaves open.
 func New(client redis.UniversalClient, prefix string) *Queue {
-	if prefix == "" {
-		prefix = DefaultPrefix
-	}
+	prefix = cmp.Or(prefix, DefaultPrefix)
 	channel := prefix + ":events"
 	return &Queue{client: client, prefix: prefix, channel: channel, hub: newHub(client, channel)}
 }

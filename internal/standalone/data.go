@@ -1,6 +1,8 @@
-package main
+package standalone
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +12,7 @@ import (
 	"syscall"
 )
 
-// dataDir is the directory of everything that `tonearm up` keeps. One process
+// dataDir is the directory of everything that is kept. One process
 // at a time uses it.
 type dataDir struct {
 	dir  string
@@ -58,3 +60,10 @@ func (d *dataDir) secret(name string) (string, error) {
 
 // Close releases the directory.
 func (d *dataDir) Close() { d.lock.Close() }
+
+// newSecret draws 32 bytes in hex.
+func newSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,18 @@
+// Package standalone runs gateway, dispatcher, notifier and transcoders in one
+// process, on stores that it keeps in one directory. A store that the options
+// name is used as it is; nothing is embedded in its place.
+//
+// What the directory holds:
+//
+//	lock               one process at a time uses the directory
+//	tonearm.db         conversions and users
+//	s3/                objects, and the embedded store's port and keys
+//	outbox/            mails
+//	attempts/          working directories of attempts under way
+//	signing-keys.pem   signs the tokens of users and of download links
+//	attempt-key        signs the tokens of attempts
+//	event-token        bearer token of the store's notifications
+//
+// The queue is in memory and lost with the process; the records owe everything
+// that was in it.
+package standalone

@@ -1,0 +1,231 @@
+package standalone
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tonearm/dispatcher"
+	"tonearm/gateway"
+	"tonearm/internal/account"
+	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
+	"tonearm/internal/mail"
+	"tonearm/internal/queue"
+	"tonearm/internal/service"
+	"tonearm/notifier"
+)
+
+// Records is a store of conversions; Prepare is called until it succeeds.
+type Records interface {
+	conversion.Store
+	Prepare(ctx context.Context) error
+}
+
+// Users is a store of users; Prepare is called until it succeeds.
+type Users interface {
+	account.Store
+	Prepare(ctx context.Context) error
+}
+
+// Launcher opens the launcher for a dispatcher with options o that transcoders
+// reach at dispatcherURL.
+type Launcher func(dispatcherURL string, o dispatcher.Options, r prometheus.Registerer) (launch.Launcher, Leading, error)
+
+// Leading makes the dispatcher's own work run only while this process may do it.
+type Leading = func(run func(context.Context) error) func(context.Context) error
+
+// Options say what runs. Data, Log, and one of Transcoder and Launcher are
+// required.
+type Options struct {
+	Data string // directory of everything that is kept; made where missing
+
+	// Addresses to listen on, as host:port; port 0 takes a free one.
+	Listen       string // of the gateway; default 127.0.0.1:8080
+	AdminListen  string // of /livez, /readyz and /metrics; default 127.0.0.1:0
+	EventsListen string // of the dispatcher; default 127.0.0.1:0
+	S3Listen     string // host or host:port of the embedded object store; default 127.0.0.1 and a port that is kept in Data
+
+	// Stores in place of those in Data. They stay the caller's to close.
+	Records Records
+	Users   Users
+	Queue   queue.Queue
+	S3      s3blob.Options // without Endpoint, the embedded store's endpoint and keys are filled in
+	Sender  mail.Sender    // default writes .eml files to Data/outbox
+
+	// What the services are to do. Stores, tokens, keys, log and metrics are
+	// filled in, and the public URL where it is missing.
+	Gateway    gateway.Options
+	Dispatcher dispatcher.Options
+	Notifier   notifier.Options
+	EventToken string // bearer token of the store's notifications; default one that is drawn once and kept
+
+	Transcoder    []string // argument vector of a transcoder: attempts are child processes
+	TranscoderEnv []string // their environment besides the assignment, as KEY=value; nil hands on PATH and HOME
+	WorkDir       string   // of their directories; default Data/attempts
+	DispatcherURL string   // at which transcoders reach the dispatcher; default its own address
+	Launcher      Launcher // in place of Transcoder
+
+	Log     *slog.Logger
+	Started func(Addresses) // called once everything is ready; may be nil
+}
+
+// Addresses are where a running instance is reached.
+type Addresses struct {
+	PublicURL string // of the gateway
+	Admin     string // host:port
+	S3        s3blob.Options
+	OwnS3     bool // the object store is the embedded one
+}
+
+// Defaults of Options.
+const (
+	DefaultListen       = "127.0.0.1:8080"
+	DefaultAdminListen  = "127.0.0.1:0"
+	DefaultEventsListen = "127.0.0.1:0"
+	DefaultS3Listen     = "127.0.0.1"
+)
+
+func (o Options) withDefaults() Options {
+	o.Listen = cmp.Or(o.Listen, DefaultListen)
+	o.AdminListen = cmp.Or(o.AdminListen, DefaultAdminListen)
+	o.EventsListen = cmp.Or(o.EventsListen, DefaultEventsListen)
+	o.S3Listen = cmp.Or(o.S3Listen, DefaultS3Listen)
+	if o.Started == nil {
+		o.Started = func(Addresses) {}
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.Data == "":
+		return errors.New("no data directory")
+	case o.Log == nil:
+		return errors.New("no logger")
+	case (len(o.Transcoder) == 0) == (o.Launcher == nil):
+		return errors.New("one of Transcoder and Launcher is required")
+	}
+	return nil
+}
+
+// Standalone is everything in one process.
+type Standalone struct{ o Options }
+
+// New checks the options. It opens nothing yet; a process that uses the embedded
+// object store has called embedded.Main first.
+func New(o Options) (*Standalone, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("standalone: %w", err)
+	}
+	return &Standalone{o}, nil
+}
+
+// Run runs everything until ctx is done, then stops it in reverse order and
+// releases what it opened. No process that it started is left then.
+func (s *Standalone) Run(ctx context.Context) error {
+	var err error
+	r := &instance{Options: s.o}
+	defer func() { r.close() }()
+	if r.data, err = openData(s.o.Data); err != nil {
+		return err
+	}
+	r.defers(r.data.Close)
+	for _, open := range []func(context.Context) error{r.listen, r.openRecords, r.openQueue, r.openObjects, r.openSender} {
+		if err := open(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := r.process()
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+// instance is one run: the options with everything filled in, and what they
+// lack.
+type instance struct {
+	Options
+	data                 *dataDir
+	front, events, admin net.Listener // of the gateway, of the dispatcher and of metrics
+	ownS3                bool
+	blobs                *s3blob.Store
+	closers              []func() // in the order of opening
+}
+
+func (r *instance) defers(release func()) { r.closers = append(r.closers, release) }
+
+func (r *instance) close() {
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		r.closers[i]()
+	}
+}
+
+func (r *instance) listen(ctx context.Context) (err error) {
+	for _, l := range []struct {
+		what, addr string
+		to         *net.Listener
+	}{{"listen for events", r.EventsListen, &r.events}, {"listen", r.Listen, &r.front}, {"listen for metrics", r.AdminListen, &r.admin}} {
+		if *l.to, err = (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr); err != nil {
+			return fmt.Errorf("%s: %w", l.what, err)
+		}
+		r.defers(func() { (*l.to).Close() })
+	}
+	if r.EventToken == "" {
+		if r.EventToken, err = r.data.secret("event-token"); err != nil {
+			return err
+		}
+	}
+	r.DispatcherURL = cmp.Or(r.DispatcherURL, r.ownDispatcher())
+	r.Gateway.PublicURL = cmp.Or(r.Gateway.PublicURL, publicURL(r.front.Addr()))
+	return nil
+}
+
+// ownDispatcher is where processes on this machine reach the dispatcher.
+func (r *instance) ownDispatcher() string { return "http://" + r.events.Addr().String() }
+
+// publicURL is where people on this machine reach a listener.
+func publicURL(addr net.Addr) string {
+	tcp := addr.(*net.TCPAddr)
+	host := tcp.IP.String()
+	if tcp.IP.IsLoopback() || tcp.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+}
+
+// process puts the services on their stores.
+func (r *instance) process() (*service.Process, error) {
+	s, err := r.services()
+	if err != nil {
+		return nil, err
+	}
+	p := service.NewProcess(r.Log)
+	p.Health.Check("records", r.Records.Ping)
+	p.Health.Check("users", r.Users.Ping)
+	p.Health.Check("queue", r.Queue.Ping)
+	p.Health.Check("objects", r.blobs.Ping)
+	r.Log.Info("listening", "address", r.admin.Addr().String())
+	p.Add("admin", service.HTTP(r.admin, service.Admin(&p.Health, s.registry), time.Second, r.Log))
+	p.Prepare("records", r.Records.Prepare)
+	p.Prepare("users", r.Users.Prepare)
+	p.Add("dispatcher http", service.HTTP(r.events, s.dispatcher.Handler(), 5*time.Second, r.Log))
+	p.Await("objects", s.dispatcher.Prepare)
+	p.Add("notifier", s.notifier.Run)
+	p.Add("dispatcher", s.leading(s.dispatcher.Run))
+	p.Add("gateway", func(ctx context.Context) error {
+		r.Started(Addresses{PublicURL: r.Gateway.PublicURL, Admin: r.admin.Addr().String(), S3: r.S3, OwnS3: r.ownS3})
+		return service.HTTP(r.front, s.gateway.Handler(), 10*time.Second, r.Log)(ctx)
+	})
+	return p, nil
+}

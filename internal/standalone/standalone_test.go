@@ -1,0 +1,248 @@
+package standalone_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tonearm/dispatcher"
+	"tonearm/gateway"
+	"tonearm/internal/api"
+	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/client"
+	"tonearm/internal/conversion"
+	"tonearm/internal/embedded"
+	"tonearm/internal/media/mediatest"
+	"tonearm/internal/standalone"
+	"tonearm/internal/waittest"
+)
+
+// transcoder is the real program, built once.
+var transcoder string
+
+func TestMain(m *testing.M) {
+	embedded.Main()
+	dir, err := os.MkdirTemp("", "tonearm-standalone-")
+	if err != nil {
+		panic(err)
+	}
+	transcoder = filepath.Join(dir, "transcoder")
+	build := exec.Command("go", "build", "-o", transcoder, "tonearm/cmd/transcoder")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	code := 1
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the transcoder:", err)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func options(t *testing.T) standalone.Options {
+	return standalone.Options{
+		Data: t.TempDir(), Listen: "127.0.0.1:0", Transcoder: []string{transcoder},
+		S3:         s3blob.Options{Bucket: "tonearm"},
+		Gateway:    gateway.Options{OpenRegistration: true},
+		Dispatcher: dispatcher.Options{MaxJobs: map[conversion.Class]int{conversion.CPU: 1}},
+		Log:        slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+}
+
+// running starts an instance, and returns its addresses once it serves. stop
+// ends it and waits.
+func running(t *testing.T, o standalone.Options) (a standalone.Addresses, stop func()) {
+	t.Helper()
+	started, ended := make(chan standalone.Addresses, 1), make(chan error, 1)
+	o.Started = func(a standalone.Addresses) { started <- a }
+	s, err := standalone.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	go func() { ended <- s.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if cancel(); !stopped {
+			stopped = true
+			if err := <-ended; err != nil {
+				t.Errorf("an orderly stop: %v", err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	select {
+	case a = <-started:
+	case err := <-ended:
+		t.Fatalf("it ended: %v", err)
+	}
+	return a, stop
+}
+
+// TestConvert runs everything in this process and converts a file; then it runs
+// once more on the same directory.
+func TestConvert(t *testing.T) {
+	o := options(t)
+	video := filepath.Join(t.TempDir(), "tone.mp4")
+	out, err := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
+		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "3", "-c:v", "mpeg4", "-c:a", "aac", video).CombinedOutput()
+	if err != nil {
+		t.Fatalf("make video: %v %s", err, out)
+	}
+
+	a, stop := running(t, o)
+	c := login(t, a.PublicURL, true)
+	made := convert(t, c, video)
+	if made.State != conversion.Done || made.MP3 == nil || made.MP3.Duration < 2.9 || made.MP3.Duration > 3.2 {
+		t.Fatalf("got %s, %+v, %+v", made.State, made.MP3, made.Error)
+	}
+	mp3, err := os.Create(filepath.Join(t.TempDir(), "tone.mp3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mp3.Close()
+	if err := c.Download(t.Context(), *made.MP3, mp3, func(int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if n := mediatest.Count(t, mp3.Name()); n < 143_000 || n > 147_000 {
+		t.Errorf("the MP3 has %d samples, want 3 s of 48 kHz", n)
+	}
+	resp, err := http.Get("http://" + a.Admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("readyz: %s", resp.Status)
+	}
+	waittest.Until(t, 10*time.Second, "one mail", func() bool {
+		mails, err := filepath.Glob(filepath.Join(o.Data, "outbox", "*.eml"))
+		return err == nil && len(mails) == 1
+	})
+	if len(processes(t, o.Data)) == 0 {
+		t.Error("the object store's process is not found")
+	}
+	stop()
+	if left := processes(t, o.Data); len(left) > 0 {
+		t.Errorf("processes that were left: %q", left)
+	}
+
+	a, _ = running(t, o)
+	c = login(t, a.PublicURL, false)
+	again, err := c.Conversion(t.Context(), made.ID)
+	if err != nil || again.MP3 == nil || again.MP3.ID != made.MP3.ID {
+		t.Errorf("after a restart: %+v, %v", again, err)
+	}
+}
+
+// TestDataInUse: a second instance on a directory is refused.
+func TestDataInUse(t *testing.T) {
+	o := options(t)
+	running(t, o)
+	s, err := standalone.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process uses") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(*standalone.Options){
+		"no data":       func(o *standalone.Options) { o.Data = "" },
+		"no log":        func(o *standalone.Options) { o.Log = nil },
+		"no transcoder": func(o *standalone.Options) { o.Transcoder = nil },
+	} {
+		o := options(t)
+		spoil(&o)
+		if _, err := standalone.New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestRunRefuses: what a service refuses ends the run, and nothing is left.
+func TestRunRefuses(t *testing.T) {
+	o := options(t)
+	o.Dispatcher.MaxJobs = nil
+	s, err := standalone.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "max jobs") {
+		t.Errorf("got %v", err)
+	}
+	if left := processes(t, o.Data); len(left) > 0 {
+		t.Errorf("processes that were left: %q", left)
+	}
+}
+
+const email, password = "a@example.org", "correct horse battery"
+
+func login(t *testing.T, server string, create bool) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Options{Server: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if create {
+		if _, err := c.CreateUser(t.Context(), api.NewUser{Email: email, Password: password}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token, err := c.Login(t.Context(), email, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = client.New(client.Options{Server: server, Token: token.AccessToken}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// convert uploads a video and returns its conversion once that is final.
+func convert(t *testing.T, c *client.Client, video string) api.Conversion {
+	t.Helper()
+	content, err := os.ReadFile(video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.Create(t.Context(), rand.Text(), api.NewConversion{Filename: "tone.mp4", Size: int64(len(content))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, err = c.Send(t.Context(), made, bytes.NewReader(content), func(int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	for !made.State.Terminal() {
+		if made, err = c.Wait(t.Context(), made.ID, made.Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return made
+}
+
+// processes lists the processes that work below a directory.
+func processes(t *testing.T, dir string) (found []string) {
+	t.Helper()
+	cwds, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil || len(cwds) == 0 {
+		t.Skip("no /proc here")
+	}
+	for _, cwd := range cwds {
+		if to, err := os.Readlink(cwd); err == nil && strings.HasPrefix(to, dir+string(filepath.Separator)) {
+			found = append(found, cwd+" -> "+to)
+		}
+	}
+	return found
+}

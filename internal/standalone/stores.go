@@ -1,0 +1,77 @@
+package standalone
+
+import (
+	"context"
+
+	"tonearm/internal/account/sqlaccount"
+	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/conversion/sqliteconversion"
+	"tonearm/internal/embedded"
+	"tonearm/internal/mail/filemail"
+	"tonearm/internal/queue/redisqueue"
+)
+
+// openRecords opens the database of conversions and users for what has no store
+// of its own.
+func (r *instance) openRecords(context.Context) error {
+	file := r.data.path("tonearm.db")
+	if r.Records == nil {
+		records, err := sqliteconversion.Open(file)
+		if err != nil {
+			return err
+		}
+		r.Records = records
+		r.defers(func() { records.Close() })
+	}
+	if r.Users == nil {
+		users, err := sqlaccount.OpenSQLite(file)
+		if err != nil {
+			return err
+		}
+		r.Users = users
+		r.defers(func() { users.Close() })
+	}
+	return nil
+}
+
+func (r *instance) openQueue(ctx context.Context) error {
+	if r.Queue != nil {
+		return nil
+	}
+	redis, err := embedded.StartRedis(ctx)
+	if err != nil {
+		return err
+	}
+	r.defers(redis.Close)
+	messages, err := redisqueue.Open(redis.URL(), redisqueue.DefaultPrefix)
+	if err != nil {
+		return err
+	}
+	r.Queue = messages
+	r.defers(func() { messages.Close() })
+	return nil
+}
+
+func (r *instance) openObjects(ctx context.Context) (err error) {
+	if r.S3.Endpoint == "" {
+		store, err := embedded.StartS3(ctx, embedded.S3Options{
+			Dir: r.data.path("s3"), Listen: r.S3Listen, WebhookURL: r.ownDispatcher() + "/events/s3", WebhookToken: r.EventToken, Log: r.Log,
+		})
+		if err != nil {
+			return err
+		}
+		r.defers(store.Close)
+		r.ownS3 = true
+		r.S3.Endpoint, r.S3.AccessKey, r.S3.SecretKey = store.Endpoint(), store.AccessKey(), store.SecretKey()
+	}
+	r.S3.Log = r.Log
+	r.blobs, err = s3blob.New(r.S3)
+	return err
+}
+
+func (r *instance) openSender(context.Context) (err error) {
+	if r.Sender == nil {
+		r.Sender, err = filemail.New(r.data.path("outbox"))
+	}
+	return err
+}
