@@ -394,7 +394,6 @@ func TestPoison(t *testing.T) {
 	w.await(t, c.ID, conversion.NoticeSent)
 }
 
-// Told to stop while a mail is under way, the notifier finishes it first.
 // A notice whose record a newer version wrote is given back to the queue. The
 // log says so once.
 func TestNewerFormat(t *testing.T) {
@@ -408,7 +407,7 @@ func TestNewerFormat(t *testing.T) {
 		}))
 	}
 	w.start(t)
-	eventually(t, "both messages are given back", func() bool {
+	waittest.Until(t, patience, "both messages are given back", func() bool {
 		depth, err := w.queue.Depth(t.Context(), queue.Notice)
 		return err == nil && depth == queue.Depth{Delayed: 2}
 	})
@@ -423,6 +422,7 @@ func TestNewerFormat(t *testing.T) {
 	}
 }
 
+// Told to stop while a mail is under way, the notifier finishes it first.
 func TestDrain(t *testing.T) {
 	w := newWorld(t)
 	sending, answer := make(chan struct{}), make(chan struct{})
