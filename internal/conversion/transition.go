@@ -4,6 +4,8 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"time"
+
+	"tonearm/internal/retry"
 )
 
 // Policy holds the durations and limits that transitions depend on.
@@ -26,14 +28,7 @@ var DefaultPolicy = Policy{
 
 // backoff is the pause after so many failures, at least one.
 func (p Policy) backoff(failures int) time.Duration {
-	pause := p.Backoff
-	for range failures - 1 {
-		if pause >= p.MaxBackoff {
-			break
-		}
-		pause *= 2
-	}
-	return min(pause, p.MaxBackoff)
+	return retry.Policy{Initial: p.Backoff, Max: p.MaxBackoff}.Pause(failures)
 }
 
 const (
