@@ -16,6 +16,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/mail"
 	"tonearm/internal/queue"
+	"tonearm/internal/retry"
 	"tonearm/internal/service"
 )
 
@@ -80,15 +81,14 @@ type Notifier struct {
 
 	saidNewer sync.Once // that a record is left to a newer version
 
-	claim        time.Duration // of a notice, in the record
-	lease        time.Duration // of its message, in the queue
-	sendingPause time.Duration // after the first temporary refusal; doubles up to an hour
-	storePause   time.Duration // after a failure of record store or queue; doubles up to 5 s
+	claim   time.Duration // of a notice, in the record
+	lease   time.Duration // of its message, in the queue
+	sending retry.Policy  // after refusals that are not permanent
+	storing retry.Policy  // after failures of record store and queue
 }
 
 const (
 	margin         = 10 * time.Second // for the record's updates around a send
-	longestPause   = time.Hour
 	takeWait       = 5 * time.Second
 	storeTimeout   = 10 * time.Second // for one call to record store or queue
 	mostDeliveries = 20
@@ -111,10 +111,10 @@ func New(o Options) (*Notifier, error) {
 		records: outage{neighbour: "records", log: o.Log},
 		queue:   outage{neighbour: "queue", log: o.Log},
 
-		claim:        o.Sender.Timeout() + margin,
-		lease:        o.Sender.Timeout() + margin + time.Second, // a message that comes again finds the claim passed
-		sendingPause: 30 * time.Second,
-		storePause:   200 * time.Millisecond,
+		claim:   o.Sender.Timeout() + margin,
+		lease:   o.Sender.Timeout() + margin + time.Second, // a message that comes again finds the claim passed
+		sending: retry.Policy{Initial: 30 * time.Second, Max: time.Hour},
+		storing: retry.Policy{Initial: 200 * time.Millisecond, Max: 5 * time.Second},
 	}
 	if err := service.Register(o.Registerer, n.metrics.collectors()...); err != nil {
 		return nil, fmt.Errorf("notifier: %w", err)
@@ -133,42 +133,33 @@ func (n *Notifier) Run(ctx context.Context) error {
 }
 
 func (n *Notifier) work(ctx context.Context) {
-	failures := 0
+	take := n.storing
+	take.Before = func(err error, _ time.Duration) { n.queue.failed(err) }
 	for ctx.Err() == nil {
-		d, err := n.options.Queue.Take(ctx, queue.Notice, n.lease, takeWait)
-		switch {
-		case err == nil:
-			failures = 0
+		_ = retry.Forever(ctx, take, func(ctx context.Context) error {
+			d, err := n.options.Queue.Take(ctx, queue.Notice, n.lease, takeWait)
+			if err != nil && !errors.Is(err, queue.ErrEmpty) {
+				return err
+			}
 			n.queue.over()
-			if !n.handle(ctx, d) {
+			if err == nil && !n.handle(ctx, d) {
 				n.awaitRecords(ctx)
 			}
-		case errors.Is(err, queue.ErrEmpty):
-			failures = 0
-			n.queue.over()
-		case ctx.Err() == nil:
-			failures++
-			n.queue.failed(err)
-			pause(ctx, n.wait(failures))
-		}
+			return nil
+		})
 	}
 }
 
-func (n *Notifier) wait(failures int) time.Duration {
-	return backoff(failures, n.storePause, 5*time.Second)
-}
-
-// awaitRecords waits until the record store answers.
+// awaitRecords waits until the record store, which has just failed, answers.
 func (n *Notifier) awaitRecords(ctx context.Context) {
-	for failures := 1; pause(ctx, n.wait(failures)); failures++ {
-		ping, cancel := context.WithTimeout(ctx, storeTimeout)
-		err := n.options.Records.Ping(ping)
-		cancel()
-		if err == nil {
-			return
-		}
-		n.records.failed(err)
-	}
+	service.Wait(ctx, n.storing.Pause(1))
+	ping := n.storing
+	ping.Before = func(err error, _ time.Duration) { n.records.failed(err) }
+	_ = retry.Forever(ctx, ping, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		return n.options.Records.Ping(ctx)
+	})
 }
 
 // handle does what one message asks for; it reports false where the record
@@ -198,7 +189,7 @@ func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
 		n.giveBack(ctx, d, newerPause)
 		return true
 	case err != nil:
-		n.giveBack(ctx, d, n.wait(d.Count))
+		n.giveBack(ctx, d, n.storing.Pause(d.Count))
 		return false
 	case claimed:
 		n.deliver(ctx, d, c)
@@ -240,7 +231,7 @@ func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.C
 			return conversion.ErrUnchanged // somebody else sends it
 		}
 		return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure),
-			backoff(claim.Tries, n.sendingPause, longestPause), now)
+			n.sending.Pause(claim.Tries), now)
 	})
 	if err != nil {
 		n.options.Log.Error("outcome of a mail not recorded; it may be sent again",
@@ -284,14 +275,19 @@ func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
 
 // record updates the record however long that takes, until ctx ends.
 func (n *Notifier) record(ctx context.Context, d queue.Delivery, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
-	for failures := 1; ; failures++ {
-		c, err := n.update(ctx, d.ConversionID, change)
-		if err == nil || answered(err) || !pause(ctx, n.wait(failures)) {
-			return c, err
-		}
-		// Nobody else is to send it meanwhile.
+	p := n.storing
+	p.Before = func(error, time.Duration) { // nobody else is to send it meanwhile
 		n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
 	}
+	var c conversion.Conversion
+	err := retry.Do(ctx, p, func(ctx context.Context) (err error) {
+		c, err = n.update(ctx, d.ConversionID, change)
+		if answered(err) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	return c, err
 }
 
 // update makes one change to a record; it outlives ctx.

@@ -224,8 +224,12 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
+	n, err := New(newWorld(t).options)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for tries, want := range map[int]time.Duration{0: 30 * time.Second, 1: 30 * time.Second, 2: time.Minute, 3: 2 * time.Minute, 7: 32 * time.Minute, 8: time.Hour, 1000: time.Hour} {
-		if got := backoff(tries, 30*time.Second, longestPause); got != want {
+		if got := n.sending.Pause(tries); got != want {
 			t.Errorf("after %d tries: %v, want %v", tries, got, want)
 		}
 	}

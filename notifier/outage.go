@@ -1,7 +1,6 @@
 package notifier
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,22 +31,5 @@ func (o *outage) over() {
 	if !o.since.IsZero() {
 		o.log.Info("neighbour is back", "neighbour", o.neighbour, "after", time.Since(o.since).Round(time.Millisecond))
 		o.since = time.Time{}
-	}
-}
-
-// backoff doubles from first up to most; n counts from 1.
-func backoff(n int, first, most time.Duration) time.Duration {
-	return min(first<<min(max(n-1, 0), 20), most)
-}
-
-// pause waits; it reports false at once when ctx is done.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -94,7 +94,7 @@ func (w *world) start(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.sendingPause, n.storePause = 20*time.Millisecond, 5*time.Millisecond
+	n.sending.Initial, n.storing.Initial = 20*time.Millisecond, 5*time.Millisecond
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()

@@ -144,7 +144,7 @@ func sourceError(err error) error {
 	case errors.Is(err, source.ErrChanged):
 		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file meanwhile.")
 	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrNoRanges):
-		return mayHeal(conversion.CodeStore, err, "The object store could not be reached.")
+		return retryable(conversion.CodeStore, err, "The object store could not be reached.")
 	}
 	return err
 }
@@ -153,10 +153,10 @@ func sourceError(err error) error {
 func (w *worker) roomFor(size int64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(w.dir, &st); err != nil {
-		return mayHeal(conversion.CodeInternal, err, "The converter's disk cannot be used.")
+		return retryable(conversion.CodeInternal, err, "The converter's disk cannot be used.")
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < uint64(size)+diskSlack {
-		return mayHeal(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
+		return retryable(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
 			"The converter's disk has no room for %d bytes of the video.", size)
 	}
 	return nil

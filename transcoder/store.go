@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"time"
 
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
+	"tonearm/internal/retry"
 )
 
 // stall is how long a connection may move no byte before it is given up.
@@ -38,7 +37,7 @@ func final(code conversion.Code, format string, a ...any) *failure {
 	return &failure{Failure: conversion.Failure{Code: code, Message: fmt.Sprintf(format, a...)}, final: true}
 }
 
-func mayHeal(code conversion.Code, err error, format string, a ...any) *failure {
+func retryable(code conversion.Code, err error, format string, a ...any) *failure {
 	return &failure{Failure: conversion.Failure{Code: code, Message: fmt.Sprintf(format, a...)}, err: err}
 }
 
@@ -46,21 +45,39 @@ func mayHeal(code conversion.Code, err error, format string, a ...any) *failure 
 var errExpired = errors.New("the presigned URL is not accepted")
 
 func diskError(err error) *failure {
-	return mayHeal(conversion.CodeInternal, err, "The converter's disk is full or broken.")
+	return retryable(conversion.CodeInternal, err, "The converter's disk is full or broken.")
 }
 
-// upload stores the file under the presigned URL.
+// upload stores the file under the presigned URL. It tries until it succeeds,
+// fails for a reason to report, or Patience has passed.
 func (w *worker) upload(ctx context.Context, path string, size int64, md5 []byte) error {
-	return w.persist(ctx, "store the MP3", func() error {
+	expired := false
+	err := retry.Do(ctx, retry.Policy{
+		Initial: 50 * time.Millisecond, Max: 5 * time.Second, Jitter: 2, Patience: w.patience,
+		Before: func(err error, _ time.Duration) {
+			w.log.Warn("object store failed, trying again", "step", "store the MP3", "error", err)
+		},
+	}, func(ctx context.Context) error {
+		if expired {
+			if err := w.reports.refresh(ctx); err != nil {
+				return err
+			}
+		}
 		_, target := w.reports.requests()
-		return w.put(ctx, target, path, size, md5) // each try starts anew
+		err := w.put(ctx, target, path, size, md5) // each try starts anew
+		expired = errors.Is(err, errExpired)
+		return err
 	})
+	if f := (*failure)(nil); err == nil || errors.As(err, &f) || ctx.Err() != nil {
+		return err
+	}
+	return retryable(conversion.CodeStore, err, "The object store could not be reached.")
 }
 
 func (w *worker) put(ctx context.Context, target attempt.Request, path string, size int64, md5 []byte) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return diskError(err)
+		return retry.Permanent(diskError(err))
 	}
 	defer f.Close()
 	ctx, cancel := context.WithCancel(ctx)
@@ -75,7 +92,7 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 	req.Header.Set("Content-MD5", base64.StdEncoding.EncodeToString(md5))
 	resp, err := w.http.Do(req)
 	if err != nil {
-		return withoutURL(err)
+		return retry.WithoutURL(err)
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
@@ -89,59 +106,16 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 	}
 }
 
-// persist tries until it succeeds, fails for a reason to report, or Patience
-// has passed.
-func (w *worker) persist(ctx context.Context, what string, try func() error) error {
-	const longest = 10 * time.Second
-	since, pause := time.Now(), 100*time.Millisecond
-	for {
-		err := try()
-		var f *failure
-		switch {
-		case err == nil, errors.As(err, &f):
-			return err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		}
-		if time.Since(since) > w.patience {
-			return mayHeal(conversion.CodeStore, err, "The object store could not be reached.")
-		}
-		w.log.Warn("object store failed, trying again", "step", what, "error", err)
-		t := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return context.Cause(ctx)
-		case <-t.C:
-		}
-		pause = min(2*pause, longest)
-		if errors.Is(err, errExpired) {
-			if err := w.reports.refresh(ctx); err != nil {
-				return err
-			}
-		}
-	}
-}
-
 // newRequest makes a presigned request.
 func newRequest(ctx context.Context, r attempt.Request, body io.Reader) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
 	if err != nil {
-		return nil, fmt.Errorf("presigned request: %w", withoutURL(err))
+		return nil, fmt.Errorf("presigned request: %w", retry.WithoutURL(err))
 	}
 	for name, value := range r.Header {
 		req.Header.Set(name, value)
 	}
 	return req, nil
-}
-
-// withoutURL takes the address, which is a secret, out of an error.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // watched calls moved for every read that gave something.

@@ -242,9 +242,9 @@ func failureOf(err error) *failure {
 	case errors.As(err, &unfit):
 		return &failure{Failure: conversion.Failure{Code: unfit.Code, Message: unfit.Message}, final: true}
 	case errors.Is(err, context.DeadlineExceeded):
-		return mayHeal(conversion.CodeDeadlineExceeded, err, "The conversion took longer than it is allowed.")
+		return retryable(conversion.CodeDeadlineExceeded, err, "The conversion took longer than it is allowed.")
 	}
-	return mayHeal(conversion.CodeInternal, err, "The conversion failed for a reason that is not in the file.")
+	return retryable(conversion.CodeInternal, err, "The conversion failed for a reason that is not in the file.")
 }
 
 // unreported is the exit code after a call that did not come through.

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"tonearm/internal/retry"
 )
 
 // Errors that no further try heals.
@@ -27,7 +27,6 @@ var (
 // Times of a Client.
 const (
 	callTimeout = 30 * time.Second // of one try
-	firstPause  = 200 * time.Millisecond
 	longestWait = 10 * time.Second // between two tries
 	maxAnswer   = 1 << 20          // bytes
 )
@@ -72,36 +71,28 @@ func (c *Client) call(ctx context.Context, verb string, body, answer any) error 
 		return fmt.Errorf("%s: %w", verb, err)
 	}
 	address := strings.TrimSuffix(c.BaseURL, "/") + "/attempts/" + url.PathEscape(c.ConversionID) + "/" + verb
-	for pause := firstPause; ; pause = min(2*pause, longestWait) {
-		wait, err := c.try(ctx, address, content, answer)
-		if err == nil {
-			return nil
+	return retry.Do(ctx, retry.Policy{
+		Initial: 100 * time.Millisecond, Max: longestWait / 2, Jitter: 1,
+		Before: func(err error, _ time.Duration) {
+			if c.Retrying != nil {
+				c.Retrying(err)
+			}
+		},
+	}, func(ctx context.Context) error {
+		if err := c.try(ctx, address, content, answer); err != nil {
+			return fmt.Errorf("%s: %w", verb, err)
 		}
-		err = fmt.Errorf("%s: %w", verb, err)
-		if errors.Is(err, ErrToken) || errors.Is(err, ErrStale) || errors.Is(err, ErrRefused) {
-			return err
-		}
-		if c.Retrying != nil && ctx.Err() == nil {
-			c.Retrying(err)
-		}
-		t := time.NewTimer(max(min(wait, longestWait), pause/2+rand.N(pause/2)))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
-		case <-t.C:
-		}
-	}
+		return nil
+	})
 }
 
-// try makes the call once. wait is what the dispatcher asks for before the
-// next try.
-func (c *Client) try(ctx context.Context, address string, content []byte, answer any) (wait time.Duration, err error) {
+// try makes the call once.
+func (c *Client) try(ctx context.Context, address string, content []byte, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(content))
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
+		return retry.Permanent(fmt.Errorf("%w: %w", ErrRefused, err))
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Token)
 	req.Header.Set("Content-Type", "application/json")
@@ -111,28 +102,28 @@ func (c *Client) try(ctx context.Context, address string, content []byte, answer
 	}
 	resp, err := hc.Do(req)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, fmt.Errorf("read the answer: %w", err)
+		return fmt.Errorf("read the answer: %w", err)
 	}
 	switch s := resp.StatusCode; {
 	case s == http.StatusOK:
 		if err := json.Unmarshal(b, answer); err != nil {
-			return 0, fmt.Errorf("read the answer: %w", err)
+			return fmt.Errorf("read the answer: %w", err)
 		}
-		return 0, nil
+		return nil
 	case s == http.StatusUnauthorized:
-		return 0, ErrToken
+		return retry.Permanent(ErrToken)
 	case s == http.StatusConflict:
-		return 0, ErrStale
+		return retry.Permanent(ErrStale)
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return time.Duration(seconds) * time.Second, fmt.Errorf("answer %d: %s", s, problem(b))
+		wait := min(retry.AfterHeader(resp.Header), longestWait)
+		return retry.After(fmt.Errorf("answer %d: %s", s, problem(b)), wait)
 	default:
-		return 0, fmt.Errorf("%w: answer %d: %s", ErrRefused, s, problem(b))
+		return retry.Permanent(fmt.Errorf("%w: answer %d: %s", ErrRefused, s, problem(b)))
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,6 +25,7 @@ import (
 
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/retry"
 )
 
 // Options of a Client.
@@ -71,9 +71,6 @@ func New(o Options) (*Client, error) {
 	}
 	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
 	o.Stall = cmp.Or(o.Stall, defaultStall)
-	if o.Waiting == nil {
-		o.Waiting = func(error, time.Duration) {}
-	}
 	if o.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost = 32
@@ -117,7 +114,6 @@ func (c *Client) Server() string { return c.base.String() }
 // Error is an answer of the gateway other than the one hoped for.
 type Error struct {
 	api.Problem
-	retryAfter time.Duration
 }
 
 func (e *Error) Error() string {
@@ -157,15 +153,9 @@ func (c *Client) CreateUser(ctx context.Context, u api.NewUser) (api.User, error
 // Create makes a conversion, or returns the one that was made with this key.
 func (c *Client) Create(ctx context.Context, key string, n api.NewConversion) (api.Conversion, error) {
 	var out api.Conversion
-	err := c.retry(ctx, func() error {
-		err := c.once(ctx, http.MethodPost, "/v1/conversions", request{
-			in: n, out: &out, header: http.Header{"Idempotency-Key": {key}},
-		})
-		var e *Error
-		if errors.As(err, &e) && e.Status == http.StatusConflict { // its upload is just being completed
-			return again{err}
-		}
-		return err
+	err := c.call(ctx, http.MethodPost, "/v1/conversions", request{
+		in: n, out: &out, header: http.Header{"Idempotency-Key": {key}},
+		conflictPasses: true, // its upload is just being completed
 	})
 	return out, err
 }
@@ -257,6 +247,8 @@ type request struct {
 	out    any                 // JSON answer; nil to ignore it
 	auth   func(*http.Request) // in place of the token
 	limit  time.Duration       // for the answer; 0 for callLimit
+
+	conflictPasses bool // a 409 is worth a further try
 }
 
 // callLimit is how long one try of a call may take, beyond any wait asked for.
@@ -264,7 +256,7 @@ const callLimit = 2 * time.Minute
 
 // call carries out a call that may be repeated.
 func (c *Client) call(ctx context.Context, method, path string, r request) error {
-	return c.retry(ctx, func() error { return c.once(ctx, method, path, r) })
+	return c.retry(ctx, func(ctx context.Context) error { return c.once(ctx, method, path, r) })
 }
 
 func (c *Client) once(ctx context.Context, method, path string, r request) error {
@@ -282,14 +274,15 @@ func (c *Client) once(ctx context.Context, method, path string, r request) error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(r.out); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return fmt.Errorf("the server's answer is not JSON (%w): is it a Tonearm?", err)
+			return retry.Permanent(fmt.Errorf("the server's answer is not JSON (%w): is it a Tonearm?", err))
 		}
-		return again{fmt.Errorf("read the server's answer: %w", err)} // it broke off
+		return fmt.Errorf("read the server's answer: %w", err) // it broke off
 	}
 	return nil
 }
 
-// send returns an answer below 400, or an *Error.
+// send returns an answer below 400, or an error that is an *Error where there was
+// an answer.
 func (c *Client) send(ctx context.Context, method, path string, r request) (*http.Response, error) {
 	u := c.base.String() + path
 	if len(r.query) > 0 {
@@ -299,13 +292,13 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	if r.in != nil {
 		b, err := json.Marshal(r.in)
 		if err != nil {
-			return nil, err
+			return nil, retry.Permanent(err)
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u, body)
 	if err != nil {
-		return nil, err
+		return nil, retry.Permanent(err)
 	}
 	for k, v := range r.header {
 		req.Header[k] = v
@@ -330,76 +323,37 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	}
 	defer resp.Body.Close()
 	defer drain(resp.Body)
-	e := &Error{retryAfter: retryAfter(resp)}
+	e := &Error{}
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e.Problem) // a proxy's answer may not be a problem document
 	e.Status = resp.StatusCode
 	if e.Code == "" {
 		e.Code = "http_" + strconv.Itoa(resp.StatusCode)
 	}
-	return nil, e
+	if r.conflictPasses && e.Status == http.StatusConflict {
+		return nil, e
+	}
+	return nil, answered(resp, e)
 }
 
 // drain reads what is left of a short answer, so that its connection can be used
 // again.
 func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
 
-func retryAfter(resp *http.Response) time.Duration {
-	s := resp.Header.Get("Retry-After")
-	if n, err := strconv.Atoi(s); err == nil {
-		return time.Duration(max(n, 0)) * time.Second
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return max(time.Until(at), 0)
-	}
-	return 0
-}
-
-// Pauses between tries: doubling, with jitter.
-const (
-	firstPause = 250 * time.Millisecond
-	maxPause   = 10 * time.Second
-)
-
 // retry calls try until it succeeds, fails for good, or Patience is used up.
-func (c *Client) retry(ctx context.Context, try func() error) error {
-	var waited time.Duration
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		again, asked := mayHeal(err)
-		next := max(pause/2+rand.N(pause/2), asked) //nolint:gosec // jitter
-		if !again || waited+next > c.o.Patience {
-			return err
-		}
-		waited += next
-		c.o.Waiting(err, next)
-		t := time.NewTimer(next)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return context.Cause(ctx)
-		}
+func (c *Client) retry(ctx context.Context, try func(context.Context) error) error {
+	err := retry.Do(ctx, retry.Policy{
+		Initial: 125 * time.Millisecond, Max: 5 * time.Second, Jitter: 1,
+		Patience: max(c.o.Patience, 1), PausesOnly: true, Before: c.o.Waiting,
+	}, try)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
+	return err
 }
 
-// again marks an error after which a try is worth its while.
-type again struct{ error }
-
-func (e again) Unwrap() error { return e.error }
-
-// transportError is a failure to get any answer. Unlike net/http's own error it
-// does not hold the URL, which may be presigned.
+// transportError is a failure to get any answer, without the URL.
 func transportError(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		err = e.Err
-	}
+	err = retry.WithoutURL(err)
 	var (
 		dns   *net.DNSError
 		cert  *tls.CertificateVerificationError
@@ -407,31 +361,16 @@ func transportError(err error) error {
 		local *LocalError
 	)
 	if errors.As(err, &dns) && dns.IsNotFound || errors.As(err, &cert) || errors.As(err, &plain) || errors.As(err, &local) {
-		return err // no second try would be answered otherwise
+		return retry.Permanent(err) // no second try would be answered otherwise
 	}
-	return again{err}
+	return err
 }
 
-// mayHeal reports whether trying again makes sense, and after how long the
-// other side asks for it.
-func mayHeal(err error) (bool, time.Duration) {
-	var (
-		worth again
-		api   *Error
-		store *StoreError
-	)
-	switch {
-	case errors.As(err, &worth):
-		return true, 0
-	case errors.As(err, &api):
-		return healing(api.Status), api.retryAfter
-	case errors.As(err, &store):
-		return healing(store.Status), store.retryAfter
+// answered marks err by what the answer that it is about says of a further try.
+func answered(resp *http.Response, err error) error {
+	switch s := resp.StatusCode; {
+	case s == http.StatusRequestTimeout, s == http.StatusTooManyRequests, s >= 500 && s != http.StatusNotImplemented:
+		return retry.After(err, retry.AfterHeader(resp.Header))
 	}
-	return false, 0
-}
-
-func healing(status int) bool {
-	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests ||
-		status >= 500 && status != http.StatusNotImplemented
+	return retry.Permanent(err)
 }

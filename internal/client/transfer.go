@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tonearm/internal/api"
+	"tonearm/internal/retry"
 )
 
 const (
@@ -37,9 +38,8 @@ var (
 
 // StoreError is an answer of the object store other than the one hoped for.
 type StoreError struct {
-	Status     int
-	Code       string // the store's own, such as AccessDenied; may be ''
-	retryAfter time.Duration
+	Status int
+	Code   string // the store's own, such as AccessDenied; may be ''
 }
 
 func (e *StoreError) Error() string {
@@ -114,7 +114,7 @@ func (s *sending) count(n int64) { s.progress(s.done.Add(n)) }
 // whole sends the source in a single request.
 func (s *sending) whole(ctx context.Context, up api.Upload) error {
 	for replaced := 0; ; replaced++ {
-		err := s.retry(ctx, func() error {
+		err := s.retry(ctx, func(ctx context.Context) error {
 			return s.put(ctx, up.Method, up.URL, up.Headers, 0, s.size)
 		})
 		var e *StoreError
@@ -176,7 +176,7 @@ func (s *sending) span(up api.Upload, n int) (offset, size int64) {
 func (s *sending) sendPart(ctx context.Context, n int, up api.Upload) error {
 	offset, size := s.span(up, n)
 	for replaced := 0; ; replaced++ {
-		err := s.retry(ctx, func() error {
+		err := s.retry(ctx, func(ctx context.Context) error {
 			u, err := s.url(ctx, n)
 			if err != nil {
 				return err
@@ -221,7 +221,7 @@ func (s *sending) url(ctx context.Context, n int) (string, error) {
 	s.remember(up)
 	u, ok := s.urls[n]
 	if !ok {
-		return "", fmt.Errorf("the server signed no URL for part %d", n)
+		return "", retry.Permanent(fmt.Errorf("the server signed no URL for part %d", n))
 	}
 	return u.url, nil
 }
@@ -242,7 +242,7 @@ func (s *sending) put(ctx context.Context, method, to string, header map[string]
 	}}
 	req, err := http.NewRequestWithContext(ctx, method, to, io.NopCloser(body))
 	if err != nil {
-		return errors.New("the server gave a malformed URL for the upload")
+		return retry.Permanent(errors.New("the server gave a malformed URL for the upload"))
 	}
 	req.ContentLength = size
 	for k, v := range header {
@@ -321,27 +321,27 @@ func (c *Client) store(req *http.Request) (*http.Response, error) {
 	}
 	defer resp.Body.Close()
 	defer drain(resp.Body)
-	e := &StoreError{Status: resp.StatusCode, retryAfter: retryAfter(resp)}
+	e := &StoreError{Status: resp.StatusCode}
 	var told struct{ Code string }
 	if xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&told) == nil {
 		e.Code = told.Code
 	}
-	return nil, e
+	return nil, answered(resp, e)
 }
 
 // Download fetches an MP3 into f, which it truncates first, and checks size and
 // checksum. progress is told how many bytes are there.
 func (c *Client) Download(ctx context.Context, m api.MP3, f *os.File, progress func(done int64)) error {
-	return c.retry(ctx, func() error {
+	return c.retry(ctx, func(ctx context.Context) error {
 		link, err := c.downloadLink(ctx, m.ID)
 		if err != nil {
 			return err
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return &LocalError{err}
+			return retry.Permanent(&LocalError{err})
 		}
 		if err := f.Truncate(0); err != nil {
-			return &LocalError{err}
+			return retry.Permanent(&LocalError{err})
 		}
 		return c.fetch(ctx, m, link, f, progress)
 	})
@@ -359,7 +359,7 @@ func (c *Client) downloadLink(ctx context.Context, id string) (*url.URL, error) 
 	defer drain(resp.Body)
 	link, err := resp.Location()
 	if err != nil || resp.StatusCode != http.StatusFound {
-		return nil, fmt.Errorf("the server answered %d where a redirect to the MP3 was expected", resp.StatusCode)
+		return nil, retry.Permanent(fmt.Errorf("the server answered %d where a redirect to the MP3 was expected", resp.StatusCode))
 	}
 	return link, nil
 }
@@ -369,7 +369,7 @@ func (c *Client) fetch(ctx context.Context, m api.MP3, link *url.URL, f *os.File
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link.String(), nil)
 	if err != nil {
-		return errors.New("the server gave a malformed URL for the MP3")
+		return retry.Permanent(errors.New("the server gave a malformed URL for the MP3"))
 	}
 	resp, err := c.store(req)
 	if err != nil {
@@ -382,7 +382,7 @@ func (c *Client) fetch(ctx context.Context, m api.MP3, link *url.URL, f *os.File
 	for {
 		n, err := resp.Body.Read(buf)
 		if _, werr := f.Write(buf[:n]); werr != nil {
-			return &LocalError{werr}
+			return retry.Permanent(&LocalError{werr})
 		}
 		sum.Write(buf[:n])
 		size += int64(n)
@@ -395,11 +395,11 @@ func (c *Client) fetch(ctx context.Context, m api.MP3, link *url.URL, f *os.File
 			if errors.Is(context.Cause(ctx), errStalled) {
 				err = errStalled
 			}
-			return again{fmt.Errorf("download: %w", err)}
+			return fmt.Errorf("download: %w", err)
 		}
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); size != m.Size || got != m.SHA256 {
-		return again{fmt.Errorf("the MP3 arrived damaged: %d bytes of %d, or another checksum", size, m.Size)}
+		return fmt.Errorf("the MP3 arrived damaged: %d bytes of %d, or another checksum", size, m.Size)
 	}
 	return nil
 }

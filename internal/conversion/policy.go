@@ -1,6 +1,10 @@
 package conversion
 
-import "time"
+import (
+	"time"
+
+	"tonearm/internal/retry"
+)
 
 // Policy holds the durations and limits that transitions depend on.
 type Policy struct {
@@ -23,12 +27,5 @@ var DefaultPolicy = Policy{
 
 // backoff is the pause after so many failures, at least one.
 func (p Policy) backoff(failures int) time.Duration {
-	pause := p.Backoff
-	for range failures - 1 {
-		if pause >= p.MaxBackoff {
-			break
-		}
-		pause *= 2
-	}
-	return min(pause, p.MaxBackoff)
+	return retry.Policy{Initial: p.Backoff, Max: p.MaxBackoff}.Pause(failures)
 }

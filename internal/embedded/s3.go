@@ -20,14 +20,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tonearm/internal/retry"
 )
 
 const (
 	readyTimeout = 15 * time.Second // for one start, the end of an earlier life's gateway included
 	stopTimeout  = 12 * time.Second // versitygw gives running requests 10 s
 
-	minRestartDelay = 100 * time.Millisecond
-	maxRestartDelay = 5 * time.Second
+	steady = time.Minute // after which an end is no longer counted with those before
 )
 
 // S3Options of an embedded S3 server.
@@ -178,36 +179,42 @@ func (s *S3) Close() {
 	<-s.done
 }
 
+// supervise waits for the child and starts it again whenever it ends, until
+// Close. While there is no child the end of ctx is enough.
 func (s *S3) supervise(ctx context.Context, config s3Config, child *s3Child) {
 	defer close(s.done)
-	delay := minRestartDelay
-	for {
-		started := time.Now()
-		if child != nil {
-			select {
-			case <-child.exited:
-			case <-s.stop:
-				child.end()
-				return
-			}
-			s.log.Error("the embedded object store ended, starting it again", "err", child.err)
-		}
-		if time.Since(started) > time.Minute {
-			delay = minRestartDelay
-		}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
 		select {
-		case <-time.After(delay):
 		case <-s.stop:
-			return
+			cancel()
 		case <-ctx.Done():
-			return
 		}
-		delay = min(2*delay, maxRestartDelay)
-		var err error
-		if child, err = s.start(ctx, config); err != nil {
-			s.log.Error("the embedded object store does not start, trying again", "err", err)
+	}()
+	restarts := retry.Policy{Initial: 100 * time.Millisecond, Max: 5 * time.Second}
+	_ = retry.Forever(ctx, restarts, func(ctx context.Context) (err error) {
+		if child == nil {
+			if child, err = s.start(ctx, config); err != nil {
+				s.log.Error("the embedded object store does not start, trying again", "err", err)
+				return err
+			}
 		}
-	}
+		started := time.Now()
+		select {
+		case <-child.exited:
+		case <-s.stop:
+			child.end()
+			return nil
+		}
+		err = fmt.Errorf("it ended: %w", cmp.Or(child.err, io.ErrUnexpectedEOF))
+		s.log.Error("the embedded object store ended, starting it again", "err", child.err)
+		child = nil
+		if time.Since(started) > steady {
+			return retry.Progress(err)
+		}
+		return err
+	})
 }
 
 // s3Child is one running child process.

@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"tonearm/internal/retry"
 )
 
 // SignalContext returns a context that the first SIGINT or SIGTERM cancels. A
@@ -179,6 +181,9 @@ func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.L
 	}
 }
 
+// pauses are those of a service that a neighbour fails.
+var pauses = retry.Policy{Initial: 100 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.25}
+
 // Await calls try, for at most 10 s each time, until it succeeds or ctx is done,
 // pausing longer each time up to 5 s, and says in the log what it waits for.
 func Await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
@@ -194,22 +199,16 @@ func limited(try func(context.Context) error) func(context.Context) error {
 }
 
 func await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
-	pause := 100 * time.Millisecond
-	for waited := false; ; waited = true {
-		err := try(ctx)
-		if err == nil {
-			if waited {
-				log.Info("available", "what", what)
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	p, waited := pauses, false
+	p.Before = func(err error, _ time.Duration) {
+		waited = true
 		log.Warn("waiting", "what", what, "error", err)
-		Wait(ctx, pause)
-		pause = min(2*pause, 5*time.Second)
 	}
+	err := retry.Forever(ctx, p, try)
+	if err == nil && waited {
+		log.Info("available", "what", what)
+	}
+	return err
 }
 
 // Wait waits for about d, or until ctx is done.
@@ -228,24 +227,16 @@ func Wait(ctx context.Context, d time.Duration) {
 // Repeat calls step again and again until ctx is done. After an error it logs
 // once, backs off up to 5 s and says when things work again.
 func Repeat(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) {
-	pause := 100 * time.Millisecond
-	failing := false
 	for ctx.Err() == nil {
-		err := step(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
-			if failing {
-				log.Info("works again", "what", what)
-			}
-			failing, pause = false, 100*time.Millisecond
-		default:
+		p, failing := pauses, false
+		p.Before = func(err error, _ time.Duration) {
 			if !failing {
 				log.Error("failing, will go on trying", "what", what, "error", err)
 			}
 			failing = true
-			Wait(ctx, pause)
-			pause = min(2*pause, 5*time.Second)
+		}
+		if retry.Forever(ctx, p, step) == nil && failing {
+			log.Info("works again", "what", what)
 		}
 	}
 }

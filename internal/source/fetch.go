@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"tonearm/internal/media/mp4"
+	"tonearm/internal/retry"
 )
 
 // refusedError: the store does not accept the presigned request (any more).
@@ -46,7 +45,7 @@ func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
 	resp, err := s.o.HTTP.Do(req) //nolint:bodyclose // answer.Close does
 	if err != nil {
 		a.end()
-		return nil, withoutURL(err)
+		return nil, retry.WithoutURL(err)
 	}
 	a.body = resp.Body
 	if err := s.check(resp, number, from, to); err != nil {
@@ -63,30 +62,30 @@ func (s *Object) check(resp *http.Response, number int, from, to int64) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 	case http.StatusNotFound, http.StatusGone:
-		return &finalError{ErrMissing}
+		return retry.Permanent(ErrMissing)
 	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
-		return &finalError{ErrChanged}
+		return retry.Permanent(ErrChanged)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return &refusedError{number}
 	case http.StatusOK:
 		if resp.ContentLength >= 0 && resp.ContentLength != s.o.Size {
-			return &finalError{ErrChanged}
+			return retry.Permanent(ErrChanged)
 		}
-		return &finalError{ErrNoRanges}
+		return retry.Permanent(ErrNoRanges)
 	default:
 		return fmt.Errorf("answer %d", resp.StatusCode)
 	}
 	got := resp.Header.Get("ETag")
 	if strings.HasPrefix(got, `"`) && !s.etag.CompareAndSwap(nil, &got) && *s.etag.Load() != got {
-		return &finalError{ErrChanged}
+		return retry.Permanent(ErrChanged)
 	}
 	content := resp.Header.Get("Content-Range")
 	var a, b, size int64
 	if n, _ := fmt.Sscanf(content, "bytes %d-%d/%d", &a, &b, &size); n == 3 && size != s.o.Size {
-		return &finalError{ErrChanged}
+		return retry.Permanent(ErrChanged)
 	}
 	if a != from || b != to-1 || size != s.o.Size || resp.ContentLength >= 0 && resp.ContentLength != to-from {
-		return &finalError{ErrNoRanges}
+		return retry.Permanent(ErrNoRanges)
 	}
 	return nil
 }
@@ -135,7 +134,7 @@ func (s *Object) fill(ctx context.Context, p []byte, from int64) error {
 // what lies between.
 func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) error {
 	at, to := extents[0].Offset, extents[len(extents)-1].End()
-	return s.retry(ctx, func() (bool, error) {
+	return s.retry(ctx, func(ctx context.Context) (bool, error) {
 		from := at
 		a, err := s.get(ctx, from, to)
 		if err != nil {
@@ -160,50 +159,35 @@ func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) err
 
 // retry tries until it succeeds, fails for good, or Patience has passed since the
 // last byte came in on any connection.
-func (s *Object) retry(ctx context.Context, try func() (progressed bool, err error)) error {
-	const shortest, longest = 100 * time.Millisecond, 10 * time.Second
-	since, pause := time.Now(), shortest
-	for {
-		progressed, err := try()
-		var final *finalError
-		switch {
-		case err == nil, errors.As(err, &final):
-			return err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		}
-		if progressed { // perhaps long ago: whoever takes the bytes may be slow
-			since, pause = time.Now(), shortest
-		}
-		if last := time.Unix(0, s.lastByte.Load()); last.After(since) {
-			since = last
-		}
-		if time.Since(since) > s.o.Patience {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		s.stats.retries.Add(1)
-		s.o.Retrying(err)
-		t := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return context.Cause(ctx)
-		case <-t.C:
-		}
-		pause = min(2*pause, longest)
-		if refused := (*refusedError)(nil); errors.As(err, &refused) {
+func (s *Object) retry(ctx context.Context, try func(context.Context) (progressed bool, err error)) error {
+	since, refused := time.Now(), (*refusedError)(nil)
+	return retry.Do(ctx, retry.Policy{
+		Initial: 50 * time.Millisecond, Max: 5 * time.Second, Jitter: 2,
+		Before: func(err error, _ time.Duration) {
+			s.stats.retries.Add(1)
+			s.o.Retrying(err)
+		},
+	}, func(ctx context.Context) error {
+		if refused != nil {
 			if err := s.refused(ctx, refused.number); err != nil {
 				return err
 			}
 		}
-	}
-}
-
-// withoutURL takes the address, which is a secret, out of an error.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
+		progressed, err := try(ctx)
+		if err == nil || retry.IsPermanent(err) {
+			return err
+		}
+		refused = nil
+		errors.As(err, &refused)
+		if progressed { // perhaps long ago: whoever takes the bytes may be slow
+			since, err = time.Now(), retry.Progress(err)
+		}
+		if last := time.Unix(0, s.lastByte.Load()); last.After(since) {
+			since = last
+		}
+		if time.Since(since) > s.o.Patience && ctx.Err() == nil {
+			return retry.Permanent(fmt.Errorf("%w: %w", ErrUnavailable, err))
+		}
+		return err
+	})
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tonearm/internal/retry"
 )
 
 // Errors that no further try can heal.
@@ -154,17 +156,12 @@ func (s *Object) refused(ctx context.Context, number int) error {
 func (s *Object) renew(ctx context.Context, refused bool) error {
 	r, err := s.o.Request(ctx, refused)
 	if err != nil {
-		return &finalError{fmt.Errorf("presign the source: %w", err)}
+		return retry.Permanent(fmt.Errorf("presign the source: %w", err))
 	}
 	s.request = r
 	s.renewed++
 	return nil
 }
-
-// finalError is one that no further try here can heal.
-type finalError struct{ error }
-
-func (e *finalError) Unwrap() error { return e.error }
 
 // Stats are the figures of what was read.
 type Stats struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"tonearm/internal/retry"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 // plain reads one long answer with all of the rest, throwing away what is
 // between, until many small ones are better.
 func (r *reader) plain(ctx context.Context) error {
-	return r.s.retry(ctx, func() (bool, error) {
+	return r.s.retry(ctx, func(ctx context.Context) (bool, error) {
 		if len(r.rest.extents) == 0 {
 			return false, nil
 		}
@@ -50,7 +52,7 @@ func (l *long) read(ctx context.Context) error {
 		l.keep(buf[:n])
 		if len(l.out) >= handful || err != nil {
 			if err := l.hand(ctx); err != nil {
-				return &finalError{err}
+				return retry.Permanent(err)
 			}
 		}
 		switch {
@@ -93,7 +95,7 @@ func (l *long) hand(ctx context.Context) error {
 
 func (l *long) handLast(ctx context.Context) error {
 	if err := l.hand(ctx); err != nil {
-		return &finalError{err}
+		return retry.Permanent(err)
 	}
 	return nil
 }

@@ -10,13 +10,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"tonearm/internal/blob"
+	"tonearm/internal/retry"
 )
 
 // Harness is a store to test, on a bucket of its own.
@@ -156,7 +156,7 @@ func do(t *testing.T, req *http.Request) (int, string) {
 	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(scrub(err))
+		t.Fatal(retry.WithoutURL(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -166,21 +166,12 @@ func do(t *testing.T, req *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// scrub takes the signed URL out of a client's error.
-func scrub(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
-
 // request makes the presigned request; Content-Length follows from body.
 func request(t *testing.T, r blob.Request, body string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), r.Method, r.URL, strings.NewReader(body))
 	if err != nil {
-		t.Fatal(scrub(err))
+		t.Fatal(retry.WithoutURL(err))
 	}
 	req.Header = r.Header.Clone()
 	return req

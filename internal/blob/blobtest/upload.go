@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tonearm/internal/blob"
+	"tonearm/internal/retry"
 )
 
 const partSize = 5 << 20 // the least that S3 takes, but for the last part
@@ -25,7 +26,7 @@ func putPart(t *testing.T, h Harness, key, id string, number int, body string) s
 	noErr(t, err)
 	resp, err := http.DefaultClient.Do(request(t, r, body))
 	if err != nil {
-		t.Fatal(scrub(err))
+		t.Fatal(retry.WithoutURL(err))
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

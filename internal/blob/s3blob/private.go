@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
 
 	"tonearm/internal/blob"
+	"tonearm/internal/retry"
 )
 
 const inbox = "inbox/"
@@ -63,12 +63,9 @@ func translate(err error, key string) error {
 	return err
 }
 
-// hide returns what a *url.Error is about, the context's or the network's
-// error, and any error with a text that may be logged.
+// hide returns err with a text that may be logged.
 func hide(err error, key string) error {
-	if u, ok := err.(*url.Error); ok { //nolint:errorlint // as minio-go returns it; one deeper is the caller's
-		err = u.Err
-	}
+	err = retry.WithoutURL(err)
 	text := err.Error()
 	if t := public(text, key); t != text {
 		return &hiddenError{text: t, err: err}

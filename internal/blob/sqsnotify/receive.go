@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"tonearm/internal/retry"
 )
 
 // Times of one Receive.
@@ -20,9 +22,10 @@ const (
 	hidden     = time.Minute      // from others, while a message is worked on
 	takeTime   = 45 * time.Second // for take: what it did is settled before the message is seen again
 	settleTime = 5 * time.Second  // for that, also while the process stops
-	firstPause = 5 * time.Second  // before a message that failed comes again
-	maxPause   = 15 * time.Minute
 )
+
+// pauses are those before a message that failed comes again.
+var pauses = retry.Policy{Initial: 5 * time.Second, Max: 15 * time.Minute}
 
 // Receive waits up to 20 s for messages and gives up to ten of them to take, all
 // at once, each for at most 45 s. When ctx ends while it waits it returns at
@@ -95,7 +98,7 @@ func pause(m types.Message) time.Duration {
 	if err != nil {
 		count = 1 // SQS did not say; it comes again soon
 	}
-	return min(firstPause<<min(max(count-1, 0), 20), maxPause)
+	return pauses.Pause(count)
 }
 
 func seconds(d time.Duration) int32 { return int32(d / time.Second) }
