@@ -6,7 +6,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm test large-test cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build tonearm test upgrade-test large-test cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 	go run ./test/servers -- sh -c 'go test -race -timeout 25m $$(go list ./... | grep -v /test/e2e) && go test -race -v -timeout 25m ./test/e2e'
 	cd test/ferretdb && go test ./...
 	cd dashboards && go test -count=1 . ./grafana
+
+upgrade-test: build ## old programs, built from the history, and new ones on the same data and servers, there and back (3 minutes, 2 more the first time); TONEARM_UPGRADE_FROM=COMMIT
+	@scripts/setup ffmpeg redis-server mariadbd
+	TONEARM_TEST_UPGRADE=1 go run ./test/servers -- go test -count=1 -v -parallel 8 -timeout 15m ./test/upgrade
 
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup

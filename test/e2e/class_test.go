@@ -16,23 +16,24 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch/kubelaunch"
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 // sendPoster creates a conversion of class gpu and uploads its file.
-func sendPoster(t *testing.T, u *user, path string) api.Conversion {
+func sendPoster(t *testing.T, u *world.User, path string) api.Conversion {
 	t.Helper()
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var c api.Conversion
-	status, body := u.do("POST", "/v1/conversions", api.NewConversion{
+	status, body := u.Do("POST", "/v1/conversions", api.NewConversion{
 		Filename: filepath.Base(path), Size: info.Size(), Options: &conversion.Options{Cover: conversion.CoverPoster},
 	}, &c)
 	if status != http.StatusCreated || c.Class != conversion.GPU {
 		t.Fatalf("create: %d %s", status, body)
 	}
-	if err := put(t.Context(), c.Upload, path); err != nil {
+	if err := world.Put(t.Context(), c.Upload, path); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -86,9 +87,9 @@ func (k *cluster) watchGPU(t *testing.T) <-chan *corev1.Pod {
 }
 
 // testNoGPU sends what is better made with a GPU, and no node offers one.
-func (k *cluster) testNoGPU(t *testing.T, u *user, video string) {
+func (k *cluster) testNoGPU(t *testing.T, u *world.User, video string) {
 	pods := k.watchGPU(t)
-	c := u.final(sendPoster(t, u, video).ID, 3*time.Minute)
+	c := u.Final(sendPoster(t, u, video).ID, 3*time.Minute)
 	if c.State != conversion.Done || c.Attempt != 2 || c.Class != conversion.CPU {
 		t.Errorf("%s after attempt %d in class %s: %+v", c.State, c.Attempt, c.Class, c.Error)
 	}
@@ -101,7 +102,7 @@ func (k *cluster) testNoGPU(t *testing.T, u *user, video string) {
 
 // testGPU has the node advertise a GPU: the attempt of class gpu runs there. It
 // gets no driver with it, so that ffmpeg decodes on the CPU all the same.
-func (k *cluster) testGPU(t *testing.T, u *user, video string) {
+func (k *cluster) testGPU(t *testing.T, u *world.User, video string) {
 	advertise := func(ctx context.Context, count string) {
 		t.Helper()
 		patch := `[{"op":"add","path":"/status/capacity/nvidia.com~1gpu","value":"` + count + `"},` +
@@ -113,7 +114,7 @@ func (k *cluster) testGPU(t *testing.T, u *user, video string) {
 	advertise(t.Context(), "1")
 	defer advertise(context.WithoutCancel(t.Context()), "0")
 	pods := k.watchGPU(t)
-	c := u.final(sendPoster(t, u, video).ID, 3*time.Minute)
+	c := u.Final(sendPoster(t, u, video).ID, 3*time.Minute)
 	if c.State != conversion.Done || c.Attempt != 1 || c.Class != conversion.GPU || c.Fallback != nil {
 		t.Errorf("%s after attempt %d in class %s: %+v, fell back: %+v", c.State, c.Attempt, c.Class, c.Error, c.Fallback)
 	}

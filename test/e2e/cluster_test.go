@@ -26,6 +26,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch/kubelaunch"
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 const (
@@ -176,11 +177,11 @@ func (k *cluster) pod(id string, attempt int) (seenPod, bool) {
 }
 
 // running waits until an attempt converts, and returns its pod's name.
-func (k *cluster) running(t *testing.T, u *user, id string, attempt int) string {
+func (k *cluster) running(t *testing.T, u *world.User, id string, attempt int) string {
 	t.Helper()
 	waittest.Until(t, 2*time.Minute, fmt.Sprintf("attempt %d of %s converts", attempt, id), func() bool {
 		var c api.Conversion
-		status, body := u.do("GET", "/v1/conversions/"+id, nil, &c)
+		status, body := u.Do("GET", "/v1/conversions/"+id, nil, &c)
 		if status == http.StatusOK && c.State.Terminal() {
 			t.Fatalf("it ended before it was met: %s", body)
 		}
@@ -194,16 +195,16 @@ func (k *cluster) running(t *testing.T, u *user, id string, attempt int) string 
 }
 
 // letters are the mails about a conversion.
-func (k *cluster) letters(t *testing.T, c api.Conversion, word string) []letter {
+func (k *cluster) letters(t *testing.T, c api.Conversion, word string) []world.Letter {
 	t.Helper()
 	files, _ := filepath.Glob(filepath.Join(k.mails, "*.eml"))
-	var found []letter
+	var found []world.Letter
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l := readLetter(t, string(b)); strings.Contains(l.text, word) && strings.Contains(l.messageID, c.ID) {
+		if l := world.ReadLetter(t, string(b)); strings.Contains(l.Text, word) && strings.Contains(l.MessageID, c.ID) {
 			found = append(found, l)
 		}
 	}
@@ -211,14 +212,14 @@ func (k *cluster) letters(t *testing.T, c api.Conversion, word string) []letter 
 }
 
 // send creates a conversion and uploads its file.
-func send(t *testing.T, u *user, path string) api.Conversion {
+func send(t *testing.T, u *world.User, path string) api.Conversion {
 	t.Helper()
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := u.create(filepath.Base(path), info.Size())
-	if err := put(t.Context(), c.Upload, path); err != nil {
+	c := u.Create(filepath.Base(path), info.Size())
+	if err := world.Put(t.Context(), c.Upload, path); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -239,18 +240,18 @@ func makeLong(t *testing.T) string {
 // TestCluster installs Tonearm with kubectl and sends files through it.
 func TestCluster(t *testing.T) {
 	k := newCluster(t)
-	u := newUser(t, k.server, "cluster@example.org")
+	u := world.NewUser(t, k.server, "cluster@example.org")
 	video, _ := makeVideo(t, "clip.mp4", 7, 440)
 	long := makeLong(t)
 
 	t.Run("upload to download", func(t *testing.T) {
-		c := u.final(send(t, u, video).ID, 2*time.Minute)
+		c := u.Final(send(t, u, video).ID, 2*time.Minute)
 		if c.State != conversion.Done || c.Attempt != 1 {
 			t.Fatalf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 		}
 		waittest.Until(t, time.Minute, "the mail arrives", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
 		path := filepath.Join(t.TempDir(), "got.mp3")
-		download(t, k.letters(t, c, c.MP3.ID)[0].link(), path)
+		download(t, k.letters(t, c, c.MP3.ID)[0].Link(), path)
 		if heard := listen(t, path); heard.seconds < 6.95 || heard.seconds > 7.05 || heard.hz < 435 || heard.hz > 445 {
 			t.Errorf("%.3f s of %.0f Hz", heard.seconds, heard.hz)
 		}
@@ -263,7 +264,7 @@ func TestCluster(t *testing.T) {
 			ids = append(ids, send(t, u, video).ID)
 		}
 		for _, id := range ids {
-			if c := u.final(id, 5*time.Minute); c.State != conversion.Done || c.Attempt != 1 {
+			if c := u.Final(id, 5*time.Minute); c.State != conversion.Done || c.Attempt != 1 {
 				t.Errorf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 			}
 		}
@@ -280,7 +281,7 @@ func TestCluster(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := send(t, u, long)
 			disrupt(t, k.running(t, u, c.ID, 1))
-			c = u.final(c.ID, 5*time.Minute)
+			c = u.Final(c.ID, 5*time.Minute)
 			if c.State != conversion.Done || c.Attempt != 2 {
 				t.Errorf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 			}
@@ -297,7 +298,7 @@ func TestCluster(t *testing.T) {
 		c := send(t, u, long)
 		pod := k.running(t, u, c.ID, 1)
 		began := time.Now()
-		if status, body := u.do("POST", "/v1/conversions/"+c.ID+"/cancel", nil, nil); status != http.StatusOK {
+		if status, body := u.Do("POST", "/v1/conversions/"+c.ID+"/cancel", nil, nil); status != http.StatusOK {
 			t.Fatalf("cancel: %d %s", status, body)
 		}
 		waittest.Until(t, 30*time.Second, "its pod is gone", func() bool {
@@ -305,7 +306,7 @@ func TestCluster(t *testing.T) {
 			return err != nil
 		})
 		fmt.Printf("canceled: pod gone after %s\n", time.Since(began).Round(10*time.Millisecond))
-		if got := u.final(c.ID, time.Minute); got.State != conversion.Canceled {
+		if got := u.Final(c.ID, time.Minute); got.State != conversion.Canceled {
 			t.Errorf("state %s", got.State)
 		}
 	})
@@ -315,7 +316,7 @@ func TestCluster(t *testing.T) {
 		if err := os.WriteFile(path, []byte(strings.Repeat("no video at all\n", 5000)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c := u.final(send(t, u, path).ID, 2*time.Minute)
+		c := u.Final(send(t, u, path).ID, 2*time.Minute)
 		if c.State != conversion.Failed || c.Error.Code != conversion.CodeNotMedia || c.Attempt != 1 {
 			t.Errorf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 		}
@@ -328,7 +329,7 @@ func TestCluster(t *testing.T) {
 		kubectl(t, "-n", services, "delete", "pod", "-l", "app.kubernetes.io/name=dispatcher", "--grace-period=0", "--force")
 		other := send(t, u, video)
 		for _, id := range []string{c.ID, other.ID} {
-			got := u.final(id, 5*time.Minute)
+			got := u.Final(id, 5*time.Minute)
 			if got.State != conversion.Done || got.Attempt != 1 {
 				t.Errorf("%s after attempt %d: %+v", got.State, got.Attempt, got.Error)
 			}
@@ -415,7 +416,7 @@ func (k *cluster) testNetwork(t *testing.T) {
 
 // testLatency measures, on the idle node, from the end of an upload to its pod
 // and to its MP3, beside a Job that does nothing.
-func (k *cluster) testLatency(t *testing.T, u *user, video string) {
+func (k *cluster) testLatency(t *testing.T, u *world.User, video string) {
 	const files = 50
 	var pod, mp3, trivial []time.Duration
 	info, err := os.Stat(video)
@@ -423,12 +424,12 @@ func (k *cluster) testLatency(t *testing.T, u *user, video string) {
 		t.Fatal(err)
 	}
 	for i := range files {
-		c := u.create("clip.mp4", info.Size())
-		if err := put(t.Context(), c.Upload, video); err != nil {
+		c := u.Create("clip.mp4", info.Size())
+		if err := world.Put(t.Context(), c.Upload, video); err != nil {
 			t.Fatal(err)
 		}
 		uploaded := time.Now()
-		if c = u.final(c.ID, 2*time.Minute); c.State != conversion.Done {
+		if c = u.Final(c.ID, 2*time.Minute); c.State != conversion.Done {
 			t.Fatalf("%s: %+v", c.State, c.Error)
 		}
 		mp3 = append(mp3, time.Since(uploaded))

@@ -12,12 +12,13 @@ import (
 	"testing"
 
 	"tonearm/internal/conversion"
+	"tonearm/test/world"
 )
 
 // TestConvertCorpus lets the CLI convert a folder of every kind of source.
 func TestConvertCorpus(t *testing.T) {
 	u := startUp(t, t.TempDir(), "--listen", "127.0.0.1:0")
-	owner := newUser(t, u.server, "corpus@example.org")
+	owner := world.NewUser(t, u.server, "corpus@example.org")
 	var reached atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	defer elsewhere.Close()
@@ -28,7 +29,7 @@ func TestConvertCorpus(t *testing.T) {
 		args = append(args, s.path)
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tonearm"), args...)
-	cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.token, "XDG_CONFIG_HOME="+t.TempDir())
+	cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.Token, "XDG_CONFIG_HOME="+t.TempDir())
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

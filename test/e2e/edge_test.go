@@ -12,6 +12,7 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 // TestClusterEdge installs the overlay edge in place of the overlay test, as
@@ -30,17 +31,17 @@ func TestClusterEdge(t *testing.T) {
 
 	add := exec.CommandContext(t.Context(), "kubectl", "-n", services, "exec", "-i", "deploy/tonearm", "--",
 		"tonearm", "user", "add", "edge@example.org", "--users", "/data/tonearm.db", "--password-stdin")
-	add.Stdin = strings.NewReader(password)
+	add.Stdin = strings.NewReader(world.Password)
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("user add: %v\n%s", err, out)
 	}
-	u := &user{t: t, server: k.server, email: "edge@example.org"}
+	u := &world.User{T: t, Server: k.server, Email: "edge@example.org"}
 	waittest.Until(t, time.Minute, "the node port answers", func() bool {
-		status, _ := u.do("GET", "/openapi.json", nil, nil)
+		status, _ := u.Do("GET", "/openapi.json", nil, nil)
 		return status == http.StatusOK
 	})
 	fmt.Printf("edge: applied and ready in %s\n", time.Since(began).Round(100*time.Millisecond))
-	u.login()
+	u.Login()
 
 	video, _ := makeVideo(t, "clip.mp4", 7, 440)
 	long := makeLong(t)
@@ -48,16 +49,16 @@ func TestClusterEdge(t *testing.T) {
 	k.running(t, u, c.ID, 1)
 	kubectl(t, "-n", services, "delete", "pod", "-l", "app.kubernetes.io/name=tonearm", "--grace-period=0", "--force")
 	kubectl(t, "-n", services, "rollout", "status", "deploy/tonearm", "--timeout=3m")
-	if c = u.final(c.ID, 5*time.Minute); c.State != conversion.Done || c.Attempt != 1 {
+	if c = u.Final(c.ID, 5*time.Minute); c.State != conversion.Done || c.Attempt != 1 {
 		t.Errorf("%s after attempt %d: %+v", c.State, c.Attempt, c.Error)
 	}
-	if c = u.final(send(t, u, video).ID, 2*time.Minute); c.State != conversion.Done {
+	if c = u.Final(send(t, u, video).ID, 2*time.Minute); c.State != conversion.Done {
 		t.Fatalf("%s: %+v", c.State, c.Error)
 	}
 	k.mails = filepath.Join(edgeVolume, "outbox")
 	waittest.Until(t, time.Minute, "the mail is in the volume", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
 	path := filepath.Join(t.TempDir(), "got.mp3")
-	download(t, k.letters(t, c, c.MP3.ID)[0].link(), path)
+	download(t, k.letters(t, c, c.MP3.ID)[0].Link(), path)
 	if heard := listen(t, path); heard.seconds < 6.95 || heard.seconds > 7.05 || heard.hz < 435 || heard.hz > 445 {
 		t.Errorf("%.3f s of %.0f Hz", heard.seconds, heard.hz)
 	}

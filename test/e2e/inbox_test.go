@@ -13,6 +13,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 // mc runs the real MinIO client with a configuration of its own.
@@ -50,17 +51,17 @@ var shareLine = regexp.MustCompile(`(?m)^(?:Share: )?curl (.*)$`)
 
 // dropAll drops files with mc, one of them by the form that mc share prints,
 // and waits until each owner has an MP3.
-func dropAll(t *testing.T, m *mc, bucket string, users []*user) {
+func dropAll(t *testing.T, m *mc, bucket string, users []*world.User) {
 	t.Helper()
 	video, _ := makeVideo(t, "clip.mp4", 3, 440)
 	names := []string{"plain.mp4", "two words.mp4", "nr #7.mp4"}
 	for _, u := range users {
 		for _, name := range names {
-			m.run("cp", "--quiet", video, fmt.Sprintf("tonearm/%s/inbox/%s/%s", bucket, u.email, name))
+			m.run("cp", "--quiet", video, fmt.Sprintf("tonearm/%s/inbox/%s/%s", bucket, u.Email, name))
 		}
 	}
 	shared := users[0]
-	out := m.run("share", "upload", fmt.Sprintf("tonearm/%s/inbox/%s/shared.mp4", bucket, shared.email))
+	out := m.run("share", "upload", fmt.Sprintf("tonearm/%s/inbox/%s/shared.mp4", bucket, shared.Email))
 	line := shareLine.FindString(out)
 	if line == "" {
 		t.Fatalf("mc share upload printed no curl line:\n%s", out)
@@ -77,8 +78,8 @@ func dropAll(t *testing.T, m *mc, bucket string, users []*user) {
 			want++
 		}
 		var list api.Conversions
-		waittest.Until(t, 2*time.Minute, fmt.Sprintf("the %d drops of %s are done", want, u.email), func() bool {
-			status, body := u.do("GET", "/v1/conversions", nil, &list)
+		waittest.Until(t, 2*time.Minute, fmt.Sprintf("the %d drops of %s are done", want, u.Email), func() bool {
+			status, body := u.Do("GET", "/v1/conversions", nil, &list)
 			if status != http.StatusOK {
 				t.Fatalf("list: %d %s", status, body)
 			}
@@ -99,7 +100,7 @@ func dropAll(t *testing.T, m *mc, bucket string, users []*user) {
 		}
 		for _, name := range names {
 			if !found[name] {
-				t.Errorf("%s: no conversion of %q among %v", u.email, name, found)
+				t.Errorf("%s: no conversion of %q among %v", u.Email, name, found)
 			}
 		}
 	}
@@ -110,12 +111,12 @@ var dropUsers = []string{"a+b@example.org", "plain@example.org"}
 // TestInboxEmbedded drops files with the real mc into the embedded store.
 func TestInboxEmbedded(t *testing.T) {
 	u := startUp(t, t.TempDir(), "--listen", "127.0.0.1:0")
-	var users []*user
+	var users []*world.User
 	for _, email := range dropUsers {
-		users = append(users, newUser(t, u.server, email))
+		users = append(users, world.NewUser(t, u.server, email))
 	}
 	dropAll(t, newMC(t, u.s3, u.accessKey, u.secretKey), "tonearm", users)
-	if n := len(outbox(t, u.dir)); n > 7 {
+	if n := len(world.Outbox(t, u.dir)); n > 7 {
 		t.Errorf("%d mails for 7 drops", n)
 	}
 }
@@ -124,9 +125,9 @@ func TestInboxEmbedded(t *testing.T) {
 // of their own.
 func TestInboxMinIO(t *testing.T) {
 	d := deploy(t)
-	var users []*user
+	var users []*world.User
 	for _, email := range dropUsers {
 		users = append(users, d.addUser(t, email))
 	}
-	dropAll(t, newMC(t, d.s3, "tonearm", "tonearm-secret"), d.name, users)
+	dropAll(t, newMC(t, d.S3, "tonearm", "tonearm-secret"), d.Name, users)
 }

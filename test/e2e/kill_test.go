@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 // process is one process of this machine, told from a later one with its id by
@@ -101,15 +101,14 @@ func TestKill(t *testing.T) {
 
 	const wanted, kills = 20, 10 // more files where a phase cannot be met with these
 	const most = 3 * wanted
-	sink := startSink(t, nil)
-	sink.hold = make(chan struct{}) // mails wait until the test lets them pass
-	smtpHost, smtpPort, _ := net.SplitHostPort(sink.addr)
+	sink := world.StartSink(t, nil)
+	sink.Hold = make(chan struct{}) // mails wait until the test lets them pass
 	dir := t.TempDir()
-	listenAddr := freeAddr(t)
-	args := []string{"--listen", listenAddr, "--smtp-host", smtpHost, "--smtp-port", smtpPort, "--smtp-tls", "none",
+	listenAddr := world.FreeAddr(t)
+	args := []string{"--listen", listenAddr, "--smtp-host", sink.Host, "--smtp-port", sink.Port, "--smtp-tls", "none",
 		"--smtp-timeout", "5s", "--attempt-lease", "3s", "--attempt-url-expiry", "1m", "--retry-backoff", "200ms", "--max-attempts", "20", "--max-jobs", "1"}
 	u := startUp(t, dir, args...)
-	owner := newUser(t, u.server, "owner@example.org")
+	owner := world.NewUser(t, u.server, "owner@example.org")
 
 	// Two lengths, so that storing takes long enough to be met.
 	short, _ := makeVideo(t, "short.mp4", 20, 440)
@@ -164,7 +163,7 @@ func TestKill(t *testing.T) {
 			go func() {
 				for {
 					select {
-					case sink.hold <- struct{}{}:
+					case sink.Hold <- struct{}{}:
 					case <-pass.Done():
 						return
 					}
@@ -180,14 +179,14 @@ func TestKill(t *testing.T) {
 			return found(ph.query)
 		})
 		alone := k%2 == 0
-		before := family(u.cmd.Process.Pid)
+		before := family(u.Cmd.Process.Pid)
 		if alone {
-			u.cmd.Process.Kill()
+			u.Cmd.Process.Kill()
 		} else {
-			syscall.Kill(-u.cmd.Process.Pid, syscall.SIGKILL)
+			syscall.Kill(-u.Cmd.Process.Pid, syscall.SIGKILL)
 		}
 		stopPassing()
-		<-u.end
+		<-u.End
 		fmt.Printf("kill %d: %s, %s, %d processes\n", k+1, ph.name, map[bool]string{true: "parent alone", false: "whole group"}[alone], len(before))
 		u = startUp(t, dir, args...)
 		waittest.Until(t, 5*time.Second, "no process of the earlier life is left", func() bool {
@@ -204,7 +203,7 @@ func TestKill(t *testing.T) {
 	go func() {
 		for {
 			select {
-			case sink.hold <- struct{}{}:
+			case sink.Hold <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
@@ -212,10 +211,10 @@ func TestKill(t *testing.T) {
 	}()
 	uploads.Wait()
 
-	owner.login()
+	owner.Login()
 	mp3s := map[string]bool{}
 	for i, id := range ids[:files] {
-		c := owner.final(id, 3*time.Minute)
+		c := owner.Final(id, 3*time.Minute)
 		if c.State != conversion.Done {
 			t.Fatalf("file %d ended as %s: %+v", i, c.State, c.Error)
 		}
@@ -225,15 +224,15 @@ func TestKill(t *testing.T) {
 		return !found(`SELECT count(*) FROM conversion WHERE json_extract(document, '$.notice.state') <> 'sent'`)
 	})
 	var list api.Conversions
-	if status, body := owner.do("GET", "/v1/conversions?limit=200", nil, &list); status != http.StatusOK {
+	if status, body := owner.Do("GET", "/v1/conversions?limit=200", nil, &list); status != http.StatusOK {
 		t.Fatalf("list: %d %s", status, body)
 	}
 	objects, _ := filepath.Glob(filepath.Join(dir, "s3", "data", "tonearm", "mp3s", "*", "*", "*.mp3"))
 	mailed := map[string]int{}
-	for _, l := range sink.letters(t) {
-		mailed[l.messageID]++
+	for _, l := range sink.Letters(t) {
+		mailed[l.MessageID]++
 	}
-	letters := len(sink.letters(t))
+	letters := len(sink.Letters(t))
 	fmt.Printf("%d files, %d kills: %d MP3s, %d documents, %d MP3 objects, %d mails with %d ids\n",
 		files, len(order), len(mp3s), len(list.Conversions), len(objects), letters, len(mailed))
 	if len(mp3s) != files || len(list.Conversions) != files || len(mailed) != files {
@@ -246,8 +245,8 @@ func TestKill(t *testing.T) {
 
 // uploadStubbornly creates a conversion and uploads its file, however often the
 // server dies meanwhile.
-func uploadStubbornly(ctx context.Context, t *testing.T, owner *user, i int, path string) string {
-	client := &user{t: t, server: owner.server, token: owner.token}
+func uploadStubbornly(ctx context.Context, t *testing.T, owner *world.User, i int, path string) string {
+	client := &world.User{T: t, Server: owner.Server, Token: owner.Token}
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Error(err)
@@ -255,16 +254,16 @@ func uploadStubbornly(ctx context.Context, t *testing.T, owner *user, i int, pat
 	}
 	var c api.Conversion
 	for ctx.Err() == nil && c.ID == "" {
-		c = client.createOnce(fmt.Sprintf("file %d.mp4", i), fmt.Sprintf("key-%d", i), info.Size())
+		c = createOnce(client, fmt.Sprintf("file %d.mp4", i), fmt.Sprintf("key-%d", i), info.Size())
 		pause(ctx)
 	}
 	for ctx.Err() == nil {
-		if err := put(ctx, c.Upload, path); err == nil || strings.HasPrefix(err.Error(), "upload: 412 ") {
+		if err := world.Put(ctx, c.Upload, path); err == nil || strings.HasPrefix(err.Error(), "upload: 412 ") {
 			return c.ID // 412: an earlier try arrived after all
 		}
 		pause(ctx)
 		var fresh api.Upload
-		if status, _ := client.do("POST", "/v1/conversions/"+c.ID+"/parts", nil, &fresh); status == http.StatusOK {
+		if status, _ := client.Do("POST", "/v1/conversions/"+c.ID+"/parts", nil, &fresh); status == http.StatusOK {
 			c.Upload = &fresh
 		} else if status == http.StatusConflict {
 			return c.ID // it is queued already
@@ -275,14 +274,14 @@ func uploadStubbornly(ctx context.Context, t *testing.T, owner *user, i int, pat
 
 // createOnce asks once for a conversion under an idempotency key; without an
 // answer it returns the zero value.
-func (u *user) createOnce(filename, key string, size int64) (c api.Conversion) {
+func createOnce(u *world.User, filename, key string, size int64) (c api.Conversion) {
 	body := strings.NewReader(fmt.Sprintf(`{"filename":%q,"size":%d}`, filename, size))
-	req, err := http.NewRequestWithContext(u.t.Context(), "POST", u.server+"/v1/conversions", body)
+	req, err := http.NewRequestWithContext(u.T.Context(), "POST", u.Server+"/v1/conversions", body)
 	if err != nil {
 		return c
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+u.token)
+	req.Header.Set("Authorization", "Bearer "+u.Token)
 	req.Header.Set("Idempotency-Key", key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

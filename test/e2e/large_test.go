@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/test/world"
 )
 
 var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
@@ -87,16 +88,16 @@ func TestLarge(t *testing.T) {
 	f.Close()
 
 	u := startUp(t, t.TempDir(), "--listen", "127.0.0.1:0")
-	owner := newUser(t, u.server, "large@example.org")
+	owner := world.NewUser(t, u.server, "large@example.org")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tonearm"), "convert", "--json", "--out", t.TempDir(), "--server", u.server, video)
-	cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.token, "XDG_CONFIG_HOME="+t.TempDir())
+	cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.Token, "XDG_CONFIG_HOME="+t.TempDir())
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	stop := watchMemory(t.Context(), u.cmd.Process.Pid, cmd.Process.Pid)
+	stop := watchMemory(t.Context(), u.Cmd.Process.Pid, cmd.Process.Pid)
 	err = cmd.Wait()
 	peaks := stop()
 	if err != nil {

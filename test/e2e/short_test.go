@@ -18,11 +18,12 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 // sendMany uploads the same file from key first on, several at a time, and
 // returns the conversions' ids.
-func (u *user) sendMany(t *testing.T, path string, first, files int) []string {
+func sendMany(t *testing.T, u *world.User, path string, first, files int) []string {
 	t.Helper()
 	ids := make([]string, files)
 	var uploads sync.WaitGroup
@@ -38,10 +39,10 @@ func (u *user) sendMany(t *testing.T, path string, first, files int) []string {
 }
 
 // allDone waits until all conversions are done.
-func (u *user) allDone(t *testing.T, ids []string) {
+func allDone(t *testing.T, u *world.User, ids []string) {
 	t.Helper()
 	for i, id := range ids {
-		if c := u.final(id, 10*time.Minute); c.State != conversion.Done {
+		if c := u.Final(id, 10*time.Minute); c.State != conversion.Done {
 			t.Fatalf("file %d ended as %s: %+v", i, c.State, c.Error)
 		}
 	}
@@ -49,24 +50,24 @@ func (u *user) allDone(t *testing.T, ids []string) {
 
 // perMinute sends the same file many times and returns how many are done a
 // minute, from the first upload to the last MP3.
-func (u *user) perMinute(t *testing.T, path string, first, files int) float64 {
+func perMinute(t *testing.T, u *world.User, path string, first, files int) float64 {
 	t.Helper()
 	began := time.Now()
-	u.allDone(t, u.sendMany(t, path, first, files))
+	allDone(t, u, sendMany(t, u, path, first, files))
 	return float64(files) / time.Since(began).Minutes()
 }
 
 // launches counts the attempts that were launched, and those that an earlier
 // one's process went on with.
 func (u *up) launches() (launched, carried int) {
-	log := u.out.String()
+	log := u.Out.String()
 	return strings.Count(log, `msg="attempt launched"`), strings.Count(log, `msg="attempt carried"`)
 }
 
 // transcoders are the processes of attempts.
 func (u *up) transcoders() []process {
 	var found []process
-	for _, p := range family(u.cmd.Process.Pid) {
+	for _, p := range family(u.Cmd.Process.Pid) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
 		if args := bytes.Split(line, []byte{0}); len(args) > 1 && string(args[1]) == "transcoder" {
 			found = append(found, p)
@@ -83,9 +84,9 @@ func TestShortFiles(t *testing.T) {
 	}
 	const files = 30
 	dir := t.TempDir()
-	args := []string{"--listen", freeAddr(t), "--max-files-per-job", "50", "--max-jobs", "1", "--attempt-lease", "3s"}
+	args := []string{"--listen", world.FreeAddr(t), "--max-files-per-job", "50", "--max-jobs", "1", "--attempt-lease", "3s"}
 	first := startUp(t, dir, args...)
-	owner := newUser(t, first.server, "owner@example.org")
+	owner := world.NewUser(t, first.server, "owner@example.org")
 	clip, _ := makeVideo(t, "clip.mp4", 5, 440)
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "tonearm.db")+"?mode=ro&_pragma=busy_timeout(5000)")
 	if err != nil {
@@ -104,21 +105,21 @@ func TestShortFiles(t *testing.T) {
 				count("state = 'running' AND json_extract(document, '$.carrier.launch.attempt') = 1") == 1
 		}
 	}
-	ids := owner.sendMany(t, clip, 0, files)
+	ids := sendMany(t, owner, clip, 0, files)
 
 	waittest.Until(t, time.Minute, "a launch carries its third file", carrying(3))
 	for _, p := range first.transcoders() {
 		syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 	waittest.Until(t, time.Minute, "another one goes on", carrying(10))
-	syscall.Kill(-first.cmd.Process.Pid, syscall.SIGKILL)
-	<-first.end
+	syscall.Kill(-first.Cmd.Process.Pid, syscall.SIGKILL)
+	<-first.End
 	second := startUp(t, dir, args...)
-	owner.login()
-	owner.allDone(t, ids)
+	owner.Login()
+	allDone(t, owner, ids)
 
 	var list api.Conversions
-	if status, body := owner.do("GET", "/v1/conversions?limit=200", nil, &list); status != http.StatusOK || len(list.Conversions) != files {
+	if status, body := owner.Do("GET", "/v1/conversions?limit=200", nil, &list); status != http.StatusOK || len(list.Conversions) != files {
 		t.Errorf("list: %d, %d conversions %s", status, len(list.Conversions), body)
 	}
 	mp3s := map[string]bool{}
@@ -148,7 +149,7 @@ func TestShortFiles(t *testing.T) {
 
 // testShortFiles measures, on a node, 30 clips (or TONEARM_TEST_CLIPS) with a Job
 // for each file and with up to 50 files a Job.
-func (k *cluster) testShortFiles(t *testing.T, u *user, deployment string) {
+func (k *cluster) testShortFiles(t *testing.T, u *world.User, deployment string) {
 	const seconds = 5
 	files := 30
 	if n, err := strconv.Atoi(os.Getenv("TONEARM_TEST_CLIPS")); err == nil {
@@ -160,12 +161,12 @@ func (k *cluster) testShortFiles(t *testing.T, u *user, deployment string) {
 		kubectl(t, "-n", services, "set", "env", "deploy/"+deployment, fmt.Sprintf("TONEARM_MAX_FILES_PER_JOB=%d", most))
 		kubectl(t, "-n", services, "rollout", "status", "deploy/"+deployment, "--timeout=3m")
 		waittest.Until(t, time.Minute, "it answers", func() bool {
-			status, _ := u.do("GET", "/openapi.json", nil, nil)
+			status, _ := u.Do("GET", "/openapi.json", nil, nil)
 			return status == http.StatusOK
 		})
 		waittest.Until(t, time.Minute, "the node is idle", func() bool { return len(k.jobs(t)) == 0 })
 		before := k.made()
-		rates[most] = u.perMinute(t, clip, 1000+i*files, files)
+		rates[most] = perMinute(t, u, clip, 1000+i*files, files)
 		pods := k.made() - before
 		fmt.Printf("%d clips of %d s, at most %d a Job: %d pods, %.0f files per minute\n", files, seconds, most, pods, rates[most])
 		if most == 1 && pods != files || most > 1 && (pods < files/most || pods > files/2) {

@@ -1,4 +1,4 @@
-package e2e
+package world
 
 import (
 	"crypto/tls"
@@ -20,18 +20,18 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// letter is a mail as its reader sees it.
-type letter struct {
-	to, subject, messageID, text string
+// Letter is a mail as its reader sees it.
+type Letter struct {
+	To, Subject, MessageID, Text string
 }
 
 var linkPattern = regexp.MustCompile(`https?://[^\s"<>]*mp3_id=[^\s"<>]*`)
 
-// link is the download link in the text.
-func (l letter) link() string { return linkPattern.FindString(l.text) }
+// Link is the download link in the text.
+func (l Letter) Link() string { return linkPattern.FindString(l.Text) }
 
-// readLetter decodes a raw mail.
-func readLetter(t *testing.T, raw string) letter {
+// ReadLetter decodes a raw mail.
+func ReadLetter(t *testing.T, raw string) Letter {
 	t.Helper()
 	m, err := mail.ReadMessage(strings.NewReader(raw))
 	if err != nil {
@@ -41,7 +41,7 @@ func readLetter(t *testing.T, raw string) letter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := letter{to: m.Header.Get("To"), subject: subject, messageID: m.Header.Get("Message-ID")}
+	l := Letter{To: m.Header.Get("To"), Subject: subject, MessageID: m.Header.Get("Message-ID")}
 	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil {
 		t.Fatal(err)
@@ -64,46 +64,58 @@ func readLetter(t *testing.T, raw string) letter {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.text = string(b)
+			l.Text = string(b)
 		}
 	}
 	return l
 }
 
-// outbox reads the mails that `tonearm up` left as files.
-func outbox(t *testing.T, dir string) []letter {
+// Outbox reads the mails that `tonearm up` left as files.
+func Outbox(t *testing.T, dir string) []Letter {
 	t.Helper()
 	files, _ := filepath.Glob(filepath.Join(dir, "outbox", "*.eml"))
-	var letters []letter
+	var letters []Letter
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		letters = append(letters, readLetter(t, string(b)))
+		letters = append(letters, ReadLetter(t, string(b)))
 	}
 	return letters
 }
 
-// sink is an SMTP server that keeps what it accepts.
-type sink struct {
-	addr string
+// Sink is an SMTP server that keeps what it accepts.
+type Sink struct {
+	Host, Port string
+	Hold       chan struct{} // while not nil, each mail waits for a value once it is kept
 
-	mu   sync.Mutex
-	raw  []string
-	hold chan struct{} // while not nil, each mail waits for a value before it is accepted
+	mu      sync.Mutex
+	raw     []string
+	mood    Mood
+	changed chan struct{} // closed when the mood changes
+	hanging int           // mails that it has read and not answered
 }
 
-// startSink listens on a free port; with a certificate it insists on STARTTLS
+// Mood is what a Sink does with a mail.
+type Mood int
+
+// Moods of a Sink.
+const (
+	Accept Mood = iota
+	Refuse      // for now: 451
+	Hang        // read the mail and do not answer
+)
+
+// StartSink listens on a free port; with a certificate it insists on STARTTLS
 // and a login as tonearm.
-func startSink(t *testing.T, cert *tls.Certificate) *sink {
+func StartSink(t *testing.T, cert *tls.Certificate) *Sink {
 	t.Helper()
-	s := &sink{}
+	s := &Sink{changed: make(chan struct{})}
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &sinkSession{sink: s, conn: c, secured: cert == nil}, nil
+		return &sinkSession{Sink: s, conn: c, secured: cert == nil}, nil
 	}))
 	server.Domain = "localhost"
-	server.AllowInsecureAuth = false
 	if cert != nil {
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12}
 	}
@@ -111,26 +123,45 @@ func startSink(t *testing.T, cert *tls.Certificate) *sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.addr = l.Addr().String()
+	s.Host, s.Port, _ = net.SplitHostPort(l.Addr().String())
 	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() {
+		s.Become(Refuse) // nobody hangs any more
+		server.Close()
+	})
 	return s
 }
 
-// letters are the mails accepted so far.
-func (s *sink) letters(t *testing.T) []letter {
+// Become changes what the sink does; mails that hang are refused.
+func (s *Sink) Become(m Mood) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mood = m
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Hanging is how many mails hang.
+func (s *Sink) Hanging() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hanging
+}
+
+// Letters are the mails accepted so far.
+func (s *Sink) Letters(t *testing.T) []Letter {
 	s.mu.Lock()
 	raw := append([]string(nil), s.raw...)
 	s.mu.Unlock()
-	var letters []letter
+	var letters []Letter
 	for _, r := range raw {
-		letters = append(letters, readLetter(t, r))
+		letters = append(letters, ReadLetter(t, r))
 	}
 	return letters
 }
 
 type sinkSession struct {
-	sink    *sink
+	*Sink
 	conn    *smtp.Conn
 	secured bool
 	authed  bool
@@ -148,9 +179,16 @@ func (s *sinkSession) Auth(string) (sasl.Server, error) {
 	}), nil
 }
 
+var later = &smtp.SMTPError{Code: 451, Message: "later"}
+
 func (s *sinkSession) Mail(string, *smtp.MailOptions) error {
 	if _, tls := s.conn.TLSConnectionState(); !s.secured && (!tls || !s.authed) {
 		return &smtp.SMTPError{Code: 530, Message: "TLS and login first"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mood == Refuse {
+		return later
 	}
 	return nil
 }
@@ -162,14 +200,23 @@ func (s *sinkSession) Data(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("read mail: %w", err)
 	}
-	s.sink.mu.Lock()
-	s.sink.raw = append(s.sink.raw, string(b))
-	hold := s.sink.hold
-	s.sink.mu.Unlock()
-	if hold != nil {
-		<-hold
+	s.mu.Lock()
+	if s.mood == Accept {
+		s.raw = append(s.raw, string(b))
+		s.mu.Unlock()
+		if s.Hold != nil {
+			<-s.Hold
+		}
+		return nil
 	}
-	return nil
+	changed := s.changed
+	s.hanging++
+	s.mu.Unlock()
+	<-changed
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hanging--
+	return later
 }
 
 func (s *sinkSession) Reset()        {}
