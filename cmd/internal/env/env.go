@@ -97,7 +97,7 @@ func known(name string) bool {
 
 // ofTests reports whether a variable speaks to the tests and the Makefile.
 func ofTests(name string) bool {
-	return strings.HasPrefix(name, prefix+"TEST_") || name == prefix+"CACHE" || name == prefix+"NODE"
+	return strings.HasPrefix(name, prefix+"TEST_") || name == prefix+"CACHE" || name == prefix+"UPGRADE_FROM" || name == prefix+"NODE"
 }
 
 var (

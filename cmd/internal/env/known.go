@@ -10,13 +10,13 @@ var flags = []string{
 	"kubeconfig", "launcher", "lease", "limit", "listen", "log-level", "loudness", "mail-concurrency", "mail-from",
 	"max-attempts", "max-duration", "max-files-per-job", "max-gpu-jobs", "max-inbox-bytes", "max-jobs", "max-launches",
 	"max-mp3-bytes", "max-upload", "max-upload-bytes", "message-id-domain", "no-wait", "notify", "open-registration",
-	"out", "password-stdin", "preset", "public-url", "queue", "queue-prefix", "records", "records-database",
-	"retry-backoff", "retry-for", "s3-access-key", "s3-bucket", "s3-cors-origins", "s3-endpoint", "s3-listen",
+	"out", "password-stdin", "preset", "public-url", "queue", "queue-prefix", "record-retention", "records",
+	"records-database", "retry-backoff", "retry-for", "s3-access-key", "s3-bucket", "s3-cors-origins", "s3-endpoint", "s3-listen",
 	"s3-notify-arn", "s3-path-style", "s3-public-endpoint", "s3-region", "s3-secret-key", "sample-rate", "server",
 	"signing-keys", "smtp-host", "smtp-password", "smtp-port", "smtp-timeout", "smtp-tls", "smtp-username",
 	"source-retention", "sqs-queue-url", "start", "state", "target", "title", "token-issuer", "token-life", "track",
 	"track-number", "transcoder", "transcoder-gpu-image", "transcoder-image", "true-peak", "upload-window",
-	"url-expiry", "user", "users", "vbr-quality", "work-dir",
+	"url-expiry", "user", "users", "users-ca", "users-cert", "users-key", "vbr-quality", "work-dir",
 }
 
 // others are the variables without a flag.
