@@ -1,4 +1,4 @@
-package conversion_test
+package conversion
 
 import (
 	"encoding/json"
@@ -7,8 +7,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	. "tonearm/internal/conversion"
 )
 
 func TestOptionsValidate(t *testing.T) {

@@ -1,12 +1,10 @@
-package conversion_test
+package conversion
 
 import (
 	"errors"
 	"strings"
 	"testing"
 	"time"
-
-	. "tonearm/internal/conversion"
 )
 
 const (
