@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestOptionsValidate(t *testing.T) {
+func TestOptionsValidate(t *testing.T) { //nolint:funlen // most of it is a table
 	long := strings.Repeat("ü", 1000)
 	for _, o := range []Options{
 		{},
