@@ -63,6 +63,7 @@ lint: $(LINT) $(VULN) ## linters, module files, vulnerabilities where their data
 	go mod tidy -diff
 	@for m in test/ferretdb test/node kustomize/check dashboards bench/plot; do echo "cd $$m && go mod tidy -diff"; (cd $$m && go mod tidy -diff) || exit 1; done
 	$(LINT) run ./...
+	@scripts/long-files
 	@scripts/vulnerabilities $(VULN)
 
 # A Go program in the cache, by version.

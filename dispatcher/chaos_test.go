@@ -156,7 +156,7 @@ func TestRandomFaults(t *testing.T) {
 	t.Run("one owner", func(t *testing.T) { testRandomFaults(t, 1, 15) })
 }
 
-func testRandomFaults(t *testing.T, owners, files int) {
+func testRandomFaults(t *testing.T, owners, files int) { //nolint:funlen // one run: its faults share dice, clock and what is counted at the end
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("TONEARM_TEST_SEED"); s != "" {
 		var err error

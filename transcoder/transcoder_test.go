@@ -1,5 +1,7 @@
 package transcoder_test
 
+// Over 500 lines: the store and dispatcher of all tests here, and the tests of one whole attempt.
+
 import (
 	"bytes"
 	"context"

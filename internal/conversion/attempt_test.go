@@ -1,11 +1,9 @@
-package conversion_test
+package conversion
 
 import (
 	"errors"
 	"testing"
 	"time"
-
-	. "tonearm/internal/conversion"
 )
 
 // One launch carries two conversions: the first one passes it on, and neither

@@ -1,4 +1,4 @@
-package conversion_test
+package conversion
 
 import (
 	"encoding/json"
@@ -9,15 +9,13 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"tonearm/internal/conversion"
 )
 
 // A new record has nothing but what the version before the format number reads,
 // and that number, which it passes over. Whoever adds a field here makes sure
 // that programs without it do no harm.
 func TestNewRecordsFields(t *testing.T) {
-	c, err := conversion.New(conversion.Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
+	c, err := New(Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +34,8 @@ func TestNewRecordsFields(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("fields %q, want %q", got, want)
 	}
-	if c.Format != conversion.Format {
-		t.Errorf("format %d, want %d", c.Format, conversion.Format)
+	if c.Format != Format {
+		t.Errorf("format %d, want %d", c.Format, Format)
 	}
 }
 
@@ -63,14 +61,14 @@ func TestMP3Name(t *testing.T) {
 		"/":                          "sound.mp3",
 		"ends in a dot.":             "ends in a dot..mp3",
 	} {
-		if got := conversion.MP3Name(filename); got != want {
+		if got := MP3Name(filename); got != want {
 			t.Errorf("MP3Name of %q: got %q, want %q", filename, got, want)
 		}
 	}
 }
 
 func TestParseUploadKey(t *testing.T) {
-	if id, ok := conversion.ParseUploadKey(conversion.UploadKey("u1", "c1")); !ok || id != "c1" {
+	if id, ok := ParseUploadKey(UploadKey("u1", "c1")); !ok || id != "c1" {
 		t.Errorf("ParseUploadKey of an UploadKey: got %q, %t", id, ok)
 	}
 	for _, key := range []string{
@@ -79,7 +77,7 @@ func TestParseUploadKey(t *testing.T) {
 		"uploads/u1/../source", "uploads/./c1/source", "inbox/u1/c1/source", "mp3s/u1/c1/source",
 		"Uploads/u1/c1/source", "uploads/u1/c1/source ",
 	} {
-		if id, ok := conversion.ParseUploadKey(key); ok || id != "" {
+		if id, ok := ParseUploadKey(key); ok || id != "" {
 			t.Errorf("ParseUploadKey of %q: got %q, %t, want none", key, id, ok)
 		}
 	}
@@ -98,7 +96,7 @@ func TestParseInboxKey(t *testing.T) {
 		"inbox/a@example.org/100%25 & more?.mp4":   {"a@example.org", "100%25 & more?.mp4"},
 		"inbox/odd name@example.org/tab\tfilm.mp4": {"odd name@example.org", "tab\tfilm.mp4"},
 	} {
-		email, filename, ok := conversion.ParseInboxKey(key)
+		email, filename, ok := ParseInboxKey(key)
 		if got := [2]string{email, filename}; !ok || got != want {
 			t.Errorf("ParseInboxKey of %q: got %q, %t, want %q", key, got, ok, want)
 		}
@@ -111,7 +109,7 @@ func TestParseInboxKey(t *testing.T) {
 		"inbox/a@example.org/\xff.mp4",
 		"uploads/a@example.org/film.mp4", "/inbox/a@example.org/film.mp4",
 	} {
-		if email, filename, ok := conversion.ParseInboxKey(key); ok || email != "" || filename != "" {
+		if email, filename, ok := ParseInboxKey(key); ok || email != "" || filename != "" {
 			t.Errorf("ParseInboxKey of %q: got %q, %q, %t, want none", key, email, filename, ok)
 		}
 	}
@@ -119,21 +117,21 @@ func TestParseInboxKey(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("", 3600))
-	c, err := conversion.New(conversion.Params{
+	c, err := New(Params{
 		OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4", Size: 7, UploadWindow: time.Hour,
 	}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkRecord(t, &c, now)
-	if c.State != conversion.AwaitingUpload || c.Revision != 1 || c.IdempotencyKey != c.ID ||
-		c.Object.Key != conversion.UploadKey("u1", c.ID) || c.MP3.ID == "" || c.MP3.ID == c.ID || c.Outbox == nil {
+	if c.State != AwaitingUpload || c.Revision != 1 || c.IdempotencyKey != c.ID ||
+		c.Object.Key != UploadKey("u1", c.ID) || c.MP3.ID == "" || c.MP3.ID == c.ID || c.Outbox == nil {
 		t.Errorf("new conversion: %+v", c)
 	}
 	if want := now.Add(30 * time.Second).Truncate(time.Millisecond); !c.WakeAt.Equal(want) {
 		t.Errorf("first look at %s, want %s", c.WakeAt, want)
 	}
-	if _, err := conversion.New(conversion.Params{OwnerID: "u1"}, now); err == nil {
+	if _, err := New(Params{OwnerID: "u1"}, now); err == nil {
 		t.Error("New without an owner's address: no error")
 	}
 }
@@ -141,7 +139,7 @@ func TestNew(t *testing.T) {
 func TestNewIDSorts(t *testing.T) {
 	last := ""
 	for range 1000 {
-		id := conversion.NewID()
+		id := NewID()
 		if id <= last || len(id) != 36 || strings.ToLower(id) != id {
 			t.Fatalf("id %q after %q", id, last)
 		}
@@ -154,7 +152,7 @@ func TestIDs(t *testing.T) {
 	seen := map[string]bool{}
 	before := time.Now().UnixMilli()
 	for range 1000 {
-		c, err := conversion.New(conversion.Params{OwnerID: "u", OwnerEmail: "u@example.org"}, time.Now())
+		c, err := New(Params{OwnerID: "u", OwnerEmail: "u@example.org"}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

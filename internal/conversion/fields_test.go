@@ -1,4 +1,4 @@
-package conversion_test
+package conversion
 
 import (
 	"encoding/json"
@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	. "tonearm/internal/conversion"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/options.md")

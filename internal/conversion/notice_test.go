@@ -1,11 +1,9 @@
-package conversion_test
+package conversion
 
 import (
 	"errors"
 	"testing"
 	"time"
-
-	. "tonearm/internal/conversion"
 )
 
 func TestNotice(t *testing.T) {

@@ -1,4 +1,4 @@
-package conversion_test
+package conversion
 
 import (
 	"encoding/json"
@@ -7,11 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	. "tonearm/internal/conversion"
 )
 
-func TestOptionsValidate(t *testing.T) {
+func TestOptionsValidate(t *testing.T) { //nolint:funlen // most of it is a table
 	long := strings.Repeat("ü", 1000)
 	for _, o := range []Options{
 		{},

@@ -1,12 +1,10 @@
-package conversion_test
+package conversion
 
 import (
 	"reflect"
 	"slices"
 	"testing"
 	"time"
-
-	. "tonearm/internal/conversion"
 )
 
 // checkRecord holds what is true of every conversion that was written at now.

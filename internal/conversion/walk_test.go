@@ -1,4 +1,4 @@
-package conversion_test
+package conversion
 
 import (
 	"errors"
@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	. "tonearm/internal/conversion"
 )
 
 // TestRandomWalk drives conversions through every transition in random order,

@@ -1,5 +1,7 @@
 package embedded_test
 
+// Over 500 lines: each test is short; together they are what clients of the embedded store rely on.
+
 import (
 	"bufio"
 	"context"

@@ -204,7 +204,7 @@ func pcm(t *testing.T, input string, stdin []byte) string {
 
 // TestFaults: what heals is tried again until the bytes are right; what does
 // not is told by name.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { //nolint:funlen // most of it is a table
 	path := t.TempDir() + "/a.mp4"
 	mediatest.Video(t, path, 6, 440, "-c:v", "mpeg4", "-c:a", "aac")
 	mediatest.Remux(t, path, path, mediatest.Layout{ChunkSeconds: 0.25})

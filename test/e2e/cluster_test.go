@@ -238,7 +238,7 @@ func makeLong(t *testing.T) string {
 }
 
 // TestCluster installs Tonearm with kubectl and sends files through it.
-func TestCluster(t *testing.T) {
+func TestCluster(t *testing.T) { //nolint:funlen // subtests in a row on one installation
 	k := newCluster(t)
 	u := world.NewUser(t, k.server, "cluster@example.org")
 	video, _ := makeVideo(t, "clip.mp4", 7, 440)

@@ -88,7 +88,7 @@ var phases = []phase{
 
 // TestKill kills `tonearm up` ten times while twenty files go through, the
 // process alone and its whole group by turns, at least once in each phase.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from the one before
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}

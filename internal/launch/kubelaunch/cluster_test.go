@@ -1,5 +1,7 @@
 package kubelaunch_test
 
+// Over 500 lines: each test is short, and all need the cluster and the helpers in this file.
+
 import (
 	"context"
 	"encoding/json"
