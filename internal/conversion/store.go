@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -86,6 +87,13 @@ type Query struct {
 	States  []State // any of these; empty for all but Deleted
 	Before  string  // ids below this one; '' from the newest
 	Limit   int
+}
+
+// Listed returns the states of States that are listed, each once: Deleted is not.
+func (q Query) Listed() []State {
+	states := slices.DeleteFunc(slices.Clone(q.States), func(s State) bool { return s == Deleted })
+	slices.Sort(states)
+	return slices.Compact(states)
 }
 
 // Document is one stored record in the form of its store.

@@ -35,7 +35,8 @@ var indexes = []index{
 	{name: "idempotency_key", unique: true, keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "idempotency_key", Value: 1}}},
 	{name: "owner_object", unique: true, keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "object.key", Value: 1}, {Key: "object.version", Value: 1}}},
 	{name: "owner_mp3", unique: true, keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "mp3.id", Value: 1}}},
-	{name: "owner_id_state", keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "_id", Value: -1}, {Key: "state", Value: 1}}},
+	{name: "owner", keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "_id", Value: -1}}},
+	{name: "owner_state", keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "state", Value: 1}, {Key: "_id", Value: -1}}},
 	{name: "object_owner", keys: bson.D{{Key: "object.key", Value: 1}, {Key: "object.version", Value: 1}, {Key: "owner_id", Value: 1}}},
 	{name: "mp3_owner", keys: bson.D{{Key: "mp3.id", Value: 1}, {Key: "owner_id", Value: 1}}},
 	{
@@ -58,7 +59,7 @@ var indexes = []index{
 
 // replaced are indexes of earlier versions. They are dropped once those above
 // are ready.
-var replaced = []string{"object", "mp3_id", "owner", "wake_at", "state", "notice"}
+var replaced = []string{"object", "mp3_id", "wake_at", "state", "notice"}
 
 const (
 	listTimeout = 10 * time.Second

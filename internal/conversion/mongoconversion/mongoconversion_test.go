@@ -148,7 +148,7 @@ func testUpgrade(t *testing.T, uri string) {
 		got := indexNames(t, conversions)
 		want := []string{
 			"_id_", "due", "idempotency_key", "mp3_owner", "object_owner", "owed_notice",
-			"owner_id_state", "owner_mp3", "owner_object", "queued",
+			"owner", "owner_mp3", "owner_object", "owner_state", "queued",
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("indexes %q, want %q", got, want)

@@ -33,8 +33,8 @@ func byMP3(mp3ID string) bson.D { return bson.D{{Key: "mp3.id", Value: mp3ID}} }
 
 func list(q conversion.Query) query {
 	states := bson.D{{Key: "$ne", Value: conversion.Deleted}}
-	if len(q.States) > 0 {
-		states = append(states, bson.E{Key: "$in", Value: q.States})
+	if len(q.States) > 0 { // $in alone: the server merges the states' parts of the index by _id
+		states = bson.D{{Key: "$in", Value: q.Listed()}}
 	}
 	filter := bson.D{{Key: "owner_id", Value: q.OwnerID}, {Key: "state", Value: states}}
 	if q.Before != "" {

@@ -87,6 +87,7 @@ func TestPlans(t *testing.T) {
 		}
 		for query, args := range noted.sent {
 			plan := explain(t, s.read, query, args)
+			plan = slices.DeleteFunc(plan, func(step string) bool { return strings.HasPrefix(step, "SCAN (subquery-") }) // of one page
 			if text := strings.Join(plan, "; "); !strings.Contains(text, want) || strings.Contains(text, "SCAN") || strings.Contains(text, "B-TREE") {
 				t.Errorf("%s\nis done by %q, want %s", query, text, want)
 			}
@@ -111,11 +112,13 @@ func TestPlans(t *testing.T) {
 	})
 	use(byID, 1, func() error { return s.Settle(ctx, c.ID, 2, time.Time{}) })
 	use(byID, 1, func() error { return s.Purge(ctx, c.ID) })
-	for _, states := range [][]conversion.State{nil, {conversion.Done}, {conversion.Done, conversion.Failed}} {
-		q := conversion.Query{OwnerID: "u1", States: states, Limit: 10}
-		use("INDEX conversion_owner_state (owner_id=?)", 1, func() error { return all(s.List(ctx, q)) })
-		q.Before = c.ID
-		use("INDEX conversion_owner_state (owner_id=? AND id<?)", 1, func() error { return all(s.List(ctx, q)) })
+	q := conversion.Query{OwnerID: "u1", Limit: 10}
+	use("INDEX conversion_owner (owner_id=?)", 1, func() error { return all(s.List(ctx, q)) })
+	q.Before = c.ID
+	use("INDEX conversion_owner (owner_id=? AND id<?)", 1, func() error { return all(s.List(ctx, q)) })
+	for _, states := range [][]conversion.State{{conversion.Done}, {conversion.Done, conversion.Failed}} {
+		q.States = states
+		use("COVERING INDEX conversion_owner_state (owner_id=? AND state=? AND id<?)", 1, func() error { return all(s.List(ctx, q)) })
 	}
 	use("INDEX conversion_wake_at (wake_at", 1, func() error { return all(s.Due(ctx, time.Now(), 10)) })
 	use("INDEX conversion_owing (id>?)", 1, func() error { return all(s.Owing(ctx, "", 10)) })
@@ -194,7 +197,7 @@ func TestUpgrade(t *testing.T) {
 		}
 		names = append(names, strings.TrimPrefix(name, "conversion_"))
 	}
-	if want := []string{"idempotency_key", "mp3", "object", "owing", "owner_state", "wake_at"}; !slices.Equal(names, want) || rows.Err() != nil {
+	if want := []string{"idempotency_key", "mp3", "object", "owing", "owner", "owner_state", "wake_at"}; !slices.Equal(names, want) || rows.Err() != nil {
 		t.Errorf("indexes %q, %v; want %q", names, rows.Err(), want)
 	}
 	if got, err := s.ByID(ctx, old.ID); err != nil || got.Format != 0 || got.Revision != old.Revision {

@@ -41,11 +41,10 @@ CREATE INDEX        conversion_owing           ON conversion (id) WHERE owing = 
 `}
 
 // indexes are not in a migration. A program refuses a file whose version it does
-// not know, so a higher one would bar the way back to an earlier release. Each
-// replaced index is dropped once its successor is there.
+// not know, so a higher one would bar the way back to an earlier release. An
+// index that one of these replaces is dropped after it.
 const indexes = `
-CREATE INDEX IF NOT EXISTS conversion_owner_state ON conversion (owner_id, id, state);
-DROP INDEX IF EXISTS conversion_owner;
+CREATE INDEX IF NOT EXISTS conversion_owner_state ON conversion (owner_id, state, id);
 `
 
 // Prepare makes or updates the tables. It may be called again, and by several

@@ -221,17 +221,37 @@ func (s *Store) Settle(ctx context.Context, id string, revision int64, wakeAt ti
 
 // List returns a page of an owner's conversions.
 func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conversion, error) {
+	if len(q.States) > 0 {
+		return s.listStates(ctx, q)
+	}
 	condition, args := `owner_id = ? AND state != ?`, []any{q.OwnerID, conversion.Deleted}
 	if q.Before != "" {
 		condition, args = condition+` AND id < ?`, append(args, q.Before)
 	}
-	if len(q.States) > 0 {
-		condition += ` AND state IN (?` + strings.Repeat(", ?", len(q.States)-1) + `)`
-		for _, state := range q.States {
-			args = append(args, state)
-		}
-	}
 	found, err := s.many(ctx, condition+` ORDER BY id DESC`, args, q.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list conversions of %s: %w", q.OwnerID, err)
+	}
+	return found, nil
+}
+
+// listStates takes a page of each state from the index, and of these the newest:
+// however many conversions are in other states, they are not looked at.
+func (s *Store) listStates(ctx context.Context, q conversion.Query) ([]conversion.Conversion, error) {
+	const page = `SELECT id FROM (SELECT id FROM conversion WHERE owner_id = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?)`
+	states := q.Listed()
+	if len(states) == 0 {
+		return nil, nil
+	}
+	before := any(q.Before)
+	if q.Before == "" {
+		before = []byte{} // sorts after every text
+	}
+	var args []any
+	for _, state := range states {
+		args = append(args, q.OwnerID, state, before, q.Limit)
+	}
+	found, err := s.many(ctx, `id IN (`+page+strings.Repeat(` UNION ALL `+page, len(states)-1)+`) ORDER BY id DESC`, args, q.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list conversions of %s: %w", q.OwnerID, err)
 	}
