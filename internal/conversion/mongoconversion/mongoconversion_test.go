@@ -193,7 +193,7 @@ func testPrepareAtOnce(t *testing.T, uri string) {
 		})
 	}
 	wg.Wait()
-	if got := indexNames(t, conversions); len(got) != 10 || slices.Contains(got, "owner") {
+	if got := indexNames(t, conversions); len(got) != 11 || slices.Contains(got, "mp3_id") {
 		t.Errorf("indexes %q", got)
 	}
 }
