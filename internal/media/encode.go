@@ -165,11 +165,11 @@ func (t Tool) sound(ctx context.Context, spec EncodeSpec, p plan, frames string,
 			return s, err
 		}
 	}
-	make := t.encodePlainly
+	encode := t.encodePlainly
 	if spec.Options.Loudness != nil {
-		make = t.normalise
+		encode = t.normalise
 	}
-	s, err := make(ctx, spec, p, frames, progress)
+	s, err := encode(ctx, spec, p, frames, progress)
 	if not != "" {
 		s.note(conversion.NoteNotCopied, "%s", not)
 	}
