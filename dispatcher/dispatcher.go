@@ -89,7 +89,7 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch p := o.Policy; {
 	case o.Records == nil, o.Accounts == nil, o.Queue == nil, o.Blobs == nil, o.Launcher == nil:
-		return errors.New("Records, Accounts, Queue, Blobs and Launcher are required")
+		return errors.New("records, accounts, queue, blobs and launcher are required")
 	case o.Bucket == "":
 		return errors.New("no bucket")
 	case len(o.EventToken) < 16 && (o.EventToken != "" || o.Notifications == nil):
@@ -97,7 +97,7 @@ func (o Options) validate() error {
 	case len(o.AttemptKey) < 32:
 		return errors.New("the attempt key needs at least 32 bytes")
 	case o.Log == nil || o.Registerer == nil:
-		return errors.New("Log and Registerer are required")
+		return errors.New("log and registerer are required")
 	case p.Lease <= 0 || p.URLExpiry <= 0 || p.MaxAttempts < 1 || p.MaxLaunches < 1:
 		return fmt.Errorf("policy %+v: lease, URL expiry, max attempts and max launches must be positive", p)
 	case o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0:

@@ -188,9 +188,9 @@ func (w *world) must(err error) {
 }
 
 // until waits for something that must become true.
-func (w *world) until(what string, true func() bool) {
+func (w *world) until(what string, ok func() bool) {
 	w.Helper()
-	waittest.Until(w, patience, what, true)
+	waittest.Until(w, patience, what, ok)
 }
 
 // create makes a conversion that awaits an upload of size bytes.

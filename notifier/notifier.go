@@ -59,7 +59,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	if o.Records == nil || o.Queue == nil || o.Sender == nil || o.Tokens == nil || o.Log == nil || o.Registerer == nil {
-		return errors.New("Records, Queue, Sender, Tokens, Log and Registerer are required")
+		return errors.New("records, queue, sender, tokens, log and registerer are required")
 	}
 	public, err := url.Parse(o.PublicURL)
 	if err != nil || public.Host == "" || public.Scheme != "http" && public.Scheme != "https" || public.RawQuery != "" || public.Fragment != "" {

@@ -203,7 +203,7 @@ func (c *converter) finish(o outcome) {
 
 // convert takes one file all the way. It returns the error as well as its
 // report in the outcome.
-func (c *converter) convert(ctx context.Context, file string, copy int) (outcome, error) {
+func (c *converter) convert(ctx context.Context, file string, repeat int) (outcome, error) {
 	o := outcome{File: file, State: conversion.Failed}
 	fail := func(err error) (outcome, error) {
 		if ctx.Err() != nil {
@@ -229,7 +229,7 @@ func (c *converter) convert(ctx context.Context, file string, copy int) (outcome
 	status.set("starting", 0, 0)
 
 	request := c.options.request(file, st.Size())
-	key := c.journal.entry(c.client.Server(), file, st, request, copy)
+	key := c.journal.entry(c.client.Server(), file, st, request, repeat)
 	cv, err := c.client.Create(ctx, key.key, request)
 	if key.old && (err == nil && gone(cv.State) || isCode(err, "idempotency_mismatch")) {
 		key = key.renew()

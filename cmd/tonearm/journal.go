@@ -45,13 +45,13 @@ type entry struct {
 }
 
 // entry returns the key for converting a file with the request: one of an
-// earlier run where the file is the same. copy tells the same file twice in one
+// earlier run where the file is the same. repeat tells the same file twice in one
 // run apart. What api.NewConversion says about hashes holds here.
-func (j journal) entry(server, file string, st fs.FileInfo, request api.NewConversion, copy int) entry {
+func (j journal) entry(server, file string, st fs.FileInfo, request api.NewConversion, repeat int) entry {
 	if abs, err := filepath.Abs(file); err == nil {
 		file = abs
 	}
-	id, _ := json.Marshal([]any{server, file, st.Size(), st.ModTime().UnixNano(), request, copy}) // cannot fail
+	id, _ := json.Marshal([]any{server, file, st.Size(), st.ModTime().UnixNano(), request, repeat}) // cannot fail
 	sum := sha256.Sum256(id)
 	e := entry{path: filepath.Join(j.dir, hex.EncodeToString(sum[:16]))}
 	if b, err := os.ReadFile(e.path); err == nil && uuid.Validate(strings.TrimSpace(string(b))) == nil {

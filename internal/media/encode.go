@@ -165,11 +165,11 @@ func (ff FFmpeg) makeAudio(ctx context.Context, spec EncodeSpec, p plan, frames 
 			return s, err
 		}
 	}
-	make := ff.encodePlainly
+	encode := ff.encodePlainly
 	if spec.Options.Loudness != nil {
-		make = ff.normalise
+		encode = ff.normalise
 	}
-	s, err := make(ctx, spec, p, frames, progress)
+	s, err := encode(ctx, spec, p, frames, progress)
 	if not != "" {
 		s.note(conversion.NoteNotCopied, "%s", not)
 	}

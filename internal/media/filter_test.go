@@ -118,7 +118,7 @@ func TestTrim(t *testing.T) {
 // the audio should have been there.
 func TestNothingToTrim(t *testing.T) {
 	dir := t.TempDir()
-	make := func(name string, args ...string) string {
+	made := func(name string, args ...string) string {
 		path := filepath.Join(dir, name)
 		mediatest.Audio(t, path, rough, 48000, 96000, args...)
 		return path
@@ -133,10 +133,10 @@ func TestNothingToTrim(t *testing.T) {
 		start, end float64
 		want       conversion.Code
 	}{
-		{make("a.m4a"), 2, 0, conversion.CodeStartBeyondEnd},
-		{make("b.mkv"), 2.5, 3, conversion.CodeStartBeyondEnd},
-		{make("c.ts", "-c:a", "aac"), 5, 0, conversion.CodeStartBeyondEnd},
-		{make("d.wav"), 1.999995, 0, conversion.CodeStartBeyondEnd}, // less than a sample
+		{made("a.m4a"), 2, 0, conversion.CodeStartBeyondEnd},
+		{made("b.mkv"), 2.5, 3, conversion.CodeStartBeyondEnd},
+		{made("c.ts", "-c:a", "aac"), 5, 0, conversion.CodeStartBeyondEnd},
+		{made("d.wav"), 1.999995, 0, conversion.CodeStartBeyondEnd}, // less than a sample
 		{late, 4.5, 0, conversion.CodeStartBeyondEnd},
 		{late, 0, 1.5, conversion.CodeInvalidOptions},
 	}

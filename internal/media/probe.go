@@ -261,10 +261,10 @@ func parseDump(stderr string) Info {
 		}
 		if m := reDuration.FindStringSubmatch(line); m != nil {
 			h, _ := strconv.ParseFloat(m[1], 64)
-			min, _ := strconv.ParseFloat(m[2], 64)
+			minutes, _ := strconv.ParseFloat(m[2], 64)
 			s, _ := strconv.ParseFloat(m[3], 64)
 			info.Start, _ = strconv.ParseFloat(m[4], 64)
-			info.Seconds = h*3600 + min*60 + s
+			info.Seconds = h*3600 + minutes*60 + s
 		}
 		if m := reStream.FindStringSubmatch(line); m != nil {
 			info.streams++

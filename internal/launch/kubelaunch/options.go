@@ -104,7 +104,7 @@ func (o Options) validate() error {
 	case len(o.Classes) == 0:
 		return errors.New("no classes")
 	case o.Log == nil || o.Registerer == nil:
-		return errors.New("Log and Registerer are required")
+		return errors.New("log and registerer are required")
 	case o.MaxMP3Bytes < 0 || o.Grace < 0 || o.StartTimeout < 0 || o.NodeTimeout < 0 || o.KeepFinished < 0 || o.QPS < 0 || o.Burst < 0:
 		return errors.New("no limit, time or rate may be negative")
 	}
