@@ -38,7 +38,7 @@ func TestPause(t *testing.T) {
 
 // pauses returns those of one Do, as Before and as the clock tell them, and its
 // error.
-func pauses(t *testing.T, ctx context.Context, p retry.Policy, try func(n int) error) ([]time.Duration, error) {
+func pauses(ctx context.Context, t *testing.T, p retry.Policy, try func(n int) error) ([]time.Duration, error) {
 	t.Helper()
 	var told, slept []time.Duration
 	p.Before = func(err error, pause time.Duration) {
@@ -120,7 +120,7 @@ func TestDo(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got, err := pauses(t, t.Context(), tt.policy, tt.try)
+				got, err := pauses(t.Context(), t, tt.policy, tt.try)
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("pauses %v, want %v", got, tt.want)
 				}
@@ -135,7 +135,7 @@ func TestDo(t *testing.T) {
 func TestJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := retry.Policy{Initial: time.Second, Max: time.Second, Jitter: 0.5, Patience: time.Hour}
-		got, _ := pauses(t, t.Context(), p, func(int) error { return errDown })
+		got, _ := pauses(t.Context(), t, p, func(int) error { return errDown })
 		low, high := slices.Min(got), slices.Max(got)
 		if low < time.Second || high >= 1500*ms {
 			t.Errorf("pauses from %v to %v, want 1 to 1.5 s", low, high)
@@ -160,7 +160,7 @@ func TestDoEndsWithItsContext(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			time.AfterFunc(2500*ms, func() { cancel(errStop) })
 			start := time.Now()
-			got, err := pauses(t, ctx, p, func(int) error { return errDown })
+			got, err := pauses(ctx, t, p, func(int) error { return errDown })
 			both(t, err)
 			if took := time.Since(start); took != 2500*ms || len(got) != 3 {
 				t.Errorf("ended after %v in pause %d, want 2.5 s and 3", took, len(got))
@@ -169,7 +169,7 @@ func TestDoEndsWithItsContext(t *testing.T) {
 	})
 	t.Run("in a try", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		got, err := pauses(t, ctx, p, func(int) error { cancel(errStop); return errDown })
+		got, err := pauses(ctx, t, p, func(int) error { cancel(errStop); return errDown })
 		both(t, err)
 		if len(got) != 0 {
 			t.Errorf("told of a pause although the context had ended")
@@ -177,7 +177,7 @@ func TestDoEndsWithItsContext(t *testing.T) {
 	})
 	t.Run("by the try's error", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		_, err := pauses(t, ctx, p, func(int) error { cancel(errStop); return fmt.Errorf("call: %w", errStop) })
+		_, err := pauses(ctx, t, p, func(int) error { cancel(errStop); return fmt.Errorf("call: %w", errStop) })
 		if err == nil || err.Error() != "call: stop" {
 			t.Errorf("got %v, want the cause once", err)
 		}
@@ -186,7 +186,7 @@ func TestDoEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		tried := false
-		if _, err := pauses(t, ctx, p, func(int) error { tried = true; return nil }); err != nil || !tried {
+		if _, err := pauses(ctx, t, p, func(int) error { tried = true; return nil }); err != nil || !tried {
 			t.Errorf("got %v, tried %t; want one try", err, tried)
 		}
 	})
