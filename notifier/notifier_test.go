@@ -288,6 +288,22 @@ func TestRecordsDownAfterSending(t *testing.T) {
 	}
 }
 
+// The record is purged while its mail is under way: nobody waits for it to come
+// back.
+func TestPurgedWhileSending(t *testing.T) {
+	w := newWorld(t)
+	c := w.done(t, "a.mp4")
+	w.sink.OnData(func(mailtest.Received) error {
+		w.update(t, c.ID, func(c *conversion.Conversion) error { return c.Delete(time.Now()) })
+		return w.records.Purge(context.Background(), c.ID)
+	})
+	w.start(t)
+	eventually(t, "the outcome to be given up", func() bool { return w.log.count("outcome of a mail not recorded") == 1 })
+	if got := w.sink.Tries(); got != 1 {
+		t.Errorf("%d mails", got)
+	}
+}
+
 // The store is down for a while: one line in the log, and then every mail.
 func TestRecordsDown(t *testing.T) {
 	w := newWorld(t)
