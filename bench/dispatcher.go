@@ -35,7 +35,7 @@ func (d *stubDispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /attempts/{id}/claim", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(d.assignment) })
 	mux.HandleFunc("POST /attempts/{id}/progress", func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(attempt.Go{Source: d.assignment.Source, Target: d.assignment.Target})
+		json.NewEncoder(w).Encode(attempt.ProgressReply{Source: d.assignment.Source, Target: d.assignment.Target})
 	})
 	mux.HandleFunc("POST /attempts/{id}/result", d.result)
 	mux.HandleFunc("PUT /mp3", d.store)
@@ -56,7 +56,7 @@ func (d *stubDispatcher) result(w http.ResponseWriter, r *http.Request) {
 	if got.Failure != nil {
 		state = conversion.Failed
 	}
-	json.NewEncoder(w).Encode(attempt.Taken{State: state})
+	json.NewEncoder(w).Encode(attempt.ResultReply{State: state})
 }
 
 func (d *stubDispatcher) store(w http.ResponseWriter, r *http.Request) {

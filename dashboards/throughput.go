@@ -94,7 +94,7 @@ func failures() row {
 				{"{{class}} ended files", `3600 * sum by (class) (rate(tonearm_conversions_finished_total{*,state=~"done|failed"}[$__rate_interval]))`}}},
 		{title: "Objects nobody knows", about: "Objects in the bucket without a record, and inbox drops whose owner has no account, at the last count. Nothing is removed.",
 			unit: count, anchor: whenWrong, width: 8, queries: []query{
-				{"{{prefix}}", `sum by (prefix) (max by (cluster, namespace, prefix) (tonearm_stranger_objects{*}))`},
+				{"{{prefix}}", `sum by (prefix) (max by (cluster, namespace, prefix) (tonearm_orphan_objects{*}))`},
 				{"inbox, unknown owner", `sum(max by (cluster, namespace) (tonearm_inbox_unknown_owner_objects{*}))`}}},
 	}}
 }
@@ -103,7 +103,7 @@ func duration() row {
 	stage := func(name string) []query { return quantiles("tonearm_stage_duration_seconds", `,stage="`+name+`"`) }
 	return row{"Duration", []panel{
 		{title: "Upload finished → queued", about: "How long the store's notification took. Files that the sweep found are in it, to the second; those whose client said first that they are complete are not.",
-			unit: seconds, anchor: whenWrong, width: 6, queries: stage("notice")},
+			unit: seconds, anchor: whenWrong, width: 6, queries: stage("detect")},
 		{title: "Queued → claimed", about: "Time of first attempts in the queue, with the start of their Job.", unit: seconds, anchor: whenWrong, width: 6, queries: stage("queue")},
 		{title: "Claimed → done", about: "Reading, converting and storing.", unit: seconds, anchor: lookAt, width: 6, queries: stage("convert")},
 		{title: "Done → mailed", about: "Time until the mail server had the mail.", unit: seconds, anchor: whenWrong, width: 6, queries: quantiles("tonearm_notice_delay_seconds", "")},

@@ -120,7 +120,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	case due(c.CleanAt, now):
 		return d.clean(ctx, c)
 	case due(c.SourceUntil, now):
-		if err := d.o.Blobs.Delete(ctx, c.Object.Key); err != nil {
+		if err := d.o.Objects.Delete(ctx, c.Object.Key); err != nil {
 			return err
 		}
 		return update(func(c *conversion.Conversion) error { return c.SourceRemoved(now) })
@@ -181,7 +181,7 @@ func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion)
 // upload URL of its attempts can be used any more.
 func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 	if c.Upload != nil && c.Upload.ID != "" {
-		if err := d.o.Blobs.AbortUpload(ctx, c.Object.Key, c.Upload.ID); err != nil {
+		if err := d.o.Objects.AbortUpload(ctx, c.Object.Key, c.Upload.ID); err != nil {
 			return fmt.Errorf("abort upload: %w", err)
 		}
 	}
@@ -211,7 +211,7 @@ func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion)
 		refused[key] = c.State != conversion.Done || key != c.MP3.Key
 	}
 	var remove []string
-	err := d.o.Blobs.List(ctx, c.MP3Folder(), "", func(o blob.Object) bool {
+	err := d.o.Objects.List(ctx, c.MP3Folder(), "", func(o blob.Object) bool {
 		if refused[o.Key] {
 			remove = append(remove, o.Key)
 		}
@@ -221,7 +221,7 @@ func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion)
 		return fmt.Errorf("list results: %w", err)
 	}
 	if c.State == conversion.Deleted {
-		o, err := d.o.Blobs.Head(ctx, c.Object.Key)
+		o, err := d.o.Objects.Head(ctx, c.Object.Key)
 		switch {
 		case errors.Is(err, blob.ErrNotExist):
 		case err != nil:
@@ -231,7 +231,7 @@ func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion)
 		}
 	}
 	for _, key := range remove {
-		if err := d.o.Blobs.Delete(ctx, key); err != nil {
+		if err := d.o.Objects.Delete(ctx, key); err != nil {
 			return fmt.Errorf("remove object: %w", err)
 		}
 	}

@@ -83,22 +83,23 @@ func TestSourceRetention(t *testing.T) {
 	}
 }
 
-func TestStrangers(t *testing.T) {
+func TestOrphans(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.uploaded("owner")
-	strangers := []string{"mp3s/x", "mp3s/owner/" + conversion.NewID() + "/1.mp3", "other/thing", "uploads/owner/" + conversion.NewID() + "/source"}
-	for _, key := range strangers {
+	orphans := []string{"mp3s/x", "mp3s/owner/" + conversion.NewID() + "/1.mp3", "other/thing", "uploads/owner/" + conversion.NewID() + "/source"}
+	for _, key := range orphans {
 		w.put(key, "?")
 	}
 	w.run()
 	w.become(c.ID, conversion.Done)
 	w.until("they are counted", func() bool {
-		return w.metric("tonearm_stranger_objects", "prefix=uploads") == 1 && w.metric("tonearm_stranger_objects", "prefix=mp3s") == 2
+		return w.metric("tonearm_orphan_objects", "prefix=uploads") == 1 && w.metric("tonearm_orphan_objects", "prefix=mp3s") == 2 &&
+			w.metric("tonearm_stranger_objects", "prefix=uploads") == 1 && w.metric("tonearm_stranger_objects", "prefix=mp3s") == 2
 	})
 	w.clock.advance(100 * day)
 	w.until("the known source is gone", func() bool { return len(w.keys(c.Object.Key)) == 0 })
-	for _, key := range strangers {
+	for _, key := range orphans {
 		if len(w.keys(key)) != 1 {
 			t.Errorf("%s was removed", key)
 		}
@@ -225,6 +226,11 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
+	for _, stage := range []string{"detect", "notice", "queue", "convert"} { // notice is the old name of detect
+		if got := w.metric("tonearm_stage_duration_seconds", "stage="+stage); got != 1 {
+			t.Errorf("stage %s was observed %v times, want 1", stage, got)
+		}
+	}
 }
 
 // A counter that appears with its first count hides that count from rate().
@@ -237,7 +243,7 @@ func TestCountersStartAtZero(t *testing.T) {
 	}
 	for name, want := range map[string]int{
 		"tonearm_conversions_finished_total": 2 * (2 + len(conversion.Codes)),
-		"tonearm_stage_duration_seconds":     2 * 3,
+		"tonearm_stage_duration_seconds":     2 * 4, // detect also as notice
 		"tonearm_attempts_launched_total":    2,
 		"tonearm_attempts_ended_total":       1 + len(launch.Reasons),
 		"tonearm_source_bytes_total":         2,

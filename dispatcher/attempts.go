@@ -86,22 +86,22 @@ func (d *Dispatcher) progress(ctx context.Context, id string, n int, p attempt.P
 		return c.Report(n, p.Nonce, p.Progress, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
-		return attempt.Go{Stop: true}, nil
+		return attempt.ProgressReply{Stop: true}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	source, target, err := d.urls(ctx, c)
-	return attempt.Go{Source: source, Target: target}, err
+	return attempt.ProgressReply{Source: source, Target: target}, err
 }
 
 // urls signs what the current attempt may read and write.
 func (d *Dispatcher) urls(ctx context.Context, c conversion.Conversion) (source, target attempt.Request, err error) {
-	get, err := d.o.Blobs.PresignGet(ctx, c.Object.Key, "", "", d.o.Policy.URLExpiry, blob.Internal)
+	get, err := d.o.Objects.PresignGet(ctx, c.Object.Key, "", "", d.o.Policy.URLExpiry, blob.Internal)
 	if err != nil {
 		return source, target, fmt.Errorf("sign source of %s: %w", c.ID, err)
 	}
-	put, err := d.o.Blobs.PresignOverwrite(ctx, c.MP3Key(c.Attempt), d.o.Policy.URLExpiry, blob.Internal)
+	put, err := d.o.Objects.PresignOverwrite(ctx, c.MP3Key(c.Attempt), d.o.Policy.URLExpiry, blob.Internal)
 	if err != nil {
 		return source, target, fmt.Errorf("sign target of %s: %w", c.ID, err)
 	}
@@ -132,7 +132,7 @@ func (d *Dispatcher) result(ctx context.Context, id string, n int, result attemp
 		return nil, err
 	}
 	next, err := d.next(ctx, c, n, result)
-	return attempt.Taken{State: c.State, Next: next}, err
+	return attempt.ResultReply{State: c.State, Next: next}, err
 }
 
 // takeStopped changes nothing: whoever stopped the attempt has ended it.
@@ -149,13 +149,13 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	if result.Final {
 		outcome = conversion.Final
 	}
-	c, moved, err := d.update(ctx, id, func(c *conversion.Conversion) error {
+	c, changed, err := d.update(ctx, id, func(c *conversion.Conversion) error {
 		if c.State == conversion.Running && !c.Current(n, result.Nonce) {
 			return conversion.ErrStaleAttempt
 		}
 		return c.FailAttempt(n, failure, outcome, d.o.Policy, d.o.Now())
 	})
-	if moved {
+	if changed {
 		d.o.Log.Info("attempt reported a failure", "conversion_id", id, "attempt", n, "code", failure.Code, "state", c.State)
 	}
 	return c, err
@@ -169,7 +169,7 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		return c, err
 	}
 	key := c.MP3Key(n)
-	object, err := d.o.Blobs.Head(ctx, key)
+	object, err := d.o.Objects.Head(ctx, key)
 	switch there := err == nil; {
 	case !there && !errors.Is(err, blob.ErrNotExist):
 		return c, fmt.Errorf("confirm result of attempt %d of %s: %w", n, id, err)
@@ -181,13 +181,13 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	}
 	mp3 := *result.MP3
 	mp3.ETag = object.ETag
-	c, moved, err := d.update(ctx, id, func(c *conversion.Conversion) error {
+	c, changed, err := d.update(ctx, id, func(c *conversion.Conversion) error {
 		return c.Complete(n, result.Nonce, *result.Source, mp3, d.o.Policy, d.o.Now())
 	})
 	if errors.Is(err, conversion.ErrStaleAttempt) {
 		if c.MP3.Key != key && (c.State != conversion.Running || c.Attempt != n) {
 			d.o.Log.Info("late result refused", "conversion_id", id, "attempt", n)
-			if removed := d.o.Blobs.Delete(ctx, key); removed != nil { // CleanAt finds it later
+			if removed := d.o.Objects.Delete(ctx, key); removed != nil { // CleanAt finds it later
 				d.o.Log.Warn("object of refused result left", "conversion_id", id, "attempt", n, "error", removed)
 			} else if object.Key != "" {
 				d.metrics.removed.Inc()
@@ -195,7 +195,7 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		}
 		return c, err
 	}
-	if moved {
+	if changed {
 		d.metrics.done(c)
 		d.o.Log.Info("conversion done", "conversion_id", id, "attempt", n,
 			"audio_seconds", c.MP3.Duration, "mp3_bytes", c.MP3.Size)

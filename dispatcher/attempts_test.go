@@ -29,9 +29,9 @@ func (w *world) claim(id, token, nonce string) (attempt.Assignment, int) {
 	return as, status
 }
 
-func (w *world) progress(id, token, nonce string) (attempt.Go, int) {
+func (w *world) progress(id, token, nonce string) (attempt.ProgressReply, int) {
 	w.Helper()
-	var g attempt.Go
+	var g attempt.ProgressReply
 	status, _ := w.post("/attempts/"+id+"/progress", token, attempt.Progress{
 		Nonce: nonce, Progress: conversion.Progress{Phase: conversion.PhaseEncoding, DoneSeconds: 3},
 	}, &g)
@@ -40,7 +40,7 @@ func (w *world) progress(id, token, nonce string) (attempt.Go, int) {
 
 func (w *world) result(id, token string, r attempt.Result) (conversion.State, int) {
 	w.Helper()
-	var taken attempt.Taken
+	var taken attempt.ResultReply
 	status, _ := w.post("/attempts/"+id+"/result", token, r, &taken)
 	return taken.State, status
 }

@@ -16,9 +16,9 @@ const (
 	carriedReports = 2 * time.Second // between two reports of a carried attempt at most
 )
 
-// room is the size of the sources that a launch is made for, whose own source
+// launchSize is the size of the sources that a launch is made for, whose own source
 // has so many bytes.
-func (d *Dispatcher) room(size int64) int64 {
+func (d *Dispatcher) launchSize(size int64) int64 {
 	if d.o.MaxFilesPerJob > 1 {
 		return max(size, shortFile)
 	}
@@ -65,7 +65,7 @@ func (d *Dispatcher) carrier(c conversion.Conversion) conversion.Carrier {
 		by.Files++
 		return by
 	}
-	size := d.room(c.Object.Size)
+	size := d.launchSize(c.Object.Size)
 	return conversion.Carrier{Launch: c.LaunchRef(), Files: 2, Size: size, Until: c.StartedAt.Add(deadline(size))}
 }
 

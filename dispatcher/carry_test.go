@@ -191,9 +191,9 @@ func asking(nonce, next string) attempt.Result {
 	return r
 }
 
-func (w *world) taken(id, token string, r attempt.Result) (attempt.Taken, int) {
+func (w *world) taken(id, token string, r attempt.Result) (attempt.ResultReply, int) {
 	w.Helper()
-	var taken attempt.Taken
+	var taken attempt.ResultReply
 	status, _ := w.post("/attempts/"+id+"/result", token, r, &taken)
 	return taken, status
 }
@@ -239,7 +239,7 @@ func TestCarriedAnswerLost(t *testing.T) {
 				case "after write":
 					w.records.after.fails.Store(&fails)
 				}
-				var got attempt.Taken
+				var got attempt.ResultReply
 				w.until("the result is taken", func() bool {
 					var status int
 					got, status = w.taken(c.ID, token, asking("a", "b"))

@@ -22,8 +22,8 @@ import (
 	"tonearm/internal/service"
 )
 
-// Accounts finds the owner of an inbox drop.
-type Accounts interface {
+// Users finds the owner of an inbox drop.
+type Users interface {
 	// ByEmail returns account.ErrNotFound where there is none.
 	ByEmail(ctx context.Context, email string) (account.User, error)
 }
@@ -35,27 +35,27 @@ var classes = []conversion.Class{conversion.CPU, conversion.GPU}
 // required.
 type Options struct {
 	Records  conversion.Store
-	Accounts Accounts
+	Users    Users
 	Queue    queue.Queue
-	Blobs    blob.Store
+	Objects  blob.Store
 	Launcher launch.Launcher
 
-	Notifications blob.Notifications // for stores that do not call the webhook; TakeNotifications needs it, nothing else
+	EventSource blob.EventSource // for stores that do not call the webhook; ConsumeEvents needs it, nothing else
 
 	Bucket     string      // events of other buckets are ignored
-	EventToken string      // bearer token of the store's webhook, at least 16 bytes; with Notifications '' serves none
+	EventToken string      // bearer token of the store's webhook, at least 16 bytes; with EventSource '' serves none
 	AttemptKey attempt.Key // signs attempt tokens, at least 32 bytes
 
-	Policy         conversion.Policy        // default conversion.DefaultPolicy
-	MaxJobs        map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
-	MaxFilesPerJob int                      // of one owner, one after the other in one launch; default DefaultMaxFilesPerJob
-	GPUWait        time.Duration            // after which a queued conversion of class gpu goes to class cpu; default DefaultGPUWait
-	Target         time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
-	MaxUploadBytes int64                    // of an inbox drop whose owner has no limit of their own; default account.DefaultMaxUploadBytes
-	Limits         attempt.Limits           // of one attempt; defaults of package attempt
-	ReportEvery    time.Duration            // default a third of Policy.Lease
-	InboxEvery     time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
-	CensusEvery    time.Duration            // pause between two counts of strangers in the bucket; default 1 h
+	Policy          conversion.Policy        // default conversion.DefaultPolicy
+	MaxJobs         map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
+	MaxFilesPerJob  int                      // of one owner, one after the other in one launch; default DefaultMaxFilesPerJob
+	GPUWait         time.Duration            // after which a queued conversion of class gpu goes to class cpu; default DefaultGPUWait
+	Target          time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
+	MaxUploadBytes  int64                    // of an inbox drop whose owner has no limit of their own; default account.DefaultMaxUploadBytes
+	Limits          attempt.Limits           // of one attempt; defaults of package attempt
+	ReportEvery     time.Duration            // default a third of Policy.Lease
+	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
+	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -64,10 +64,10 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	DefaultMaxFilesPerJob = 1
-	DefaultGPUWait        = 5 * time.Minute
-	DefaultInboxEvery     = 30 * time.Second
-	defaultCensusEvery    = time.Hour
+	DefaultMaxFilesPerJob  = 1
+	DefaultGPUWait         = 5 * time.Minute
+	DefaultInboxEvery      = 30 * time.Second
+	defaultOrphanScanEvery = time.Hour
 )
 
 func (o Options) withDefaults() Options {
@@ -79,7 +79,7 @@ func (o Options) withDefaults() Options {
 	o.Limits.MaxMP3Bytes = cmp.Or(o.Limits.MaxMP3Bytes, attempt.DefaultMaxMP3Bytes)
 	o.ReportEvery = cmp.Or(o.ReportEvery, o.Policy.Lease/3)
 	o.InboxEvery = cmp.Or(o.InboxEvery, DefaultInboxEvery)
-	o.CensusEvery = cmp.Or(o.CensusEvery, defaultCensusEvery)
+	o.OrphanScanEvery = cmp.Or(o.OrphanScanEvery, defaultOrphanScanEvery)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -88,11 +88,11 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	switch p := o.Policy; {
-	case o.Records == nil, o.Accounts == nil, o.Queue == nil, o.Blobs == nil, o.Launcher == nil:
+	case o.Records == nil, o.Users == nil, o.Queue == nil, o.Objects == nil, o.Launcher == nil:
 		return errors.New("records, accounts, queue, blobs and launcher are required")
 	case o.Bucket == "":
 		return errors.New("no bucket")
-	case len(o.EventToken) < 16 && (o.EventToken != "" || o.Notifications == nil):
+	case len(o.EventToken) < 16 && (o.EventToken != "" || o.EventSource == nil):
 		return errors.New("the event token needs at least 16 bytes")
 	case len(o.AttemptKey) < 32:
 		return errors.New("the attempt key needs at least 32 bytes")
@@ -103,7 +103,7 @@ func (o Options) validate() error {
 	case o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0:
 		return fmt.Errorf("max jobs %v: class cpu needs at least 1, and none may be negative", o.MaxJobs)
 	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
-		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.CensusEvery < 0:
+		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.OrphanScanEvery < 0:
 		return errors.New("no number of files, limit or time may be negative")
 	}
 	return nil
@@ -164,7 +164,7 @@ func (d *Dispatcher) Handler() http.Handler {
 // Prepare makes the bucket and its notification. Call it until it succeeds,
 // before Run.
 func (d *Dispatcher) Prepare(ctx context.Context) error {
-	return d.o.Blobs.Prepare(ctx)
+	return d.o.Objects.Prepare(ctx)
 }
 
 // Run works until ctx is done, then finishes what it is in the middle of.
@@ -195,7 +195,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("keeping the agenda", d.agenda)
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
-	repeat("counting strangers", d.census)
+	repeat("scanning for orphan objects", d.scanOrphans)
 	wg.Wait()
 	return d.close(context.WithoutCancel(ctx), func() { stopWatching(); watch.Wait() })
 }
@@ -224,7 +224,7 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 
 // update writes one transition and reports whether it changed the state. What
 // became final by it is counted, and what fell back to another class.
-func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, moved bool, err error) {
+func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, changed bool, err error) {
 	var before conversion.Conversion
 	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
 		before = *c
@@ -233,8 +233,8 @@ func (d *Dispatcher) update(ctx context.Context, id string, change func(*convers
 	if err != nil {
 		return c, false, err
 	}
-	moved = c.State != before.State
-	if moved {
+	changed = c.State != before.State
+	if changed {
 		d.metrics.finished(c)
 	}
 	if c.Fallback != nil && before.Fallback == nil {
@@ -242,7 +242,7 @@ func (d *Dispatcher) update(ctx context.Context, id string, change func(*convers
 		d.o.Log.Info("conversion fell back to another class", "conversion_id", c.ID,
 			"from", c.Fallback.From, "class", c.Class, "reason", c.Fallback.Reason)
 	}
-	return c, moved, nil
+	return c, changed, nil
 }
 
 // leftToNewer says in the log, once, that a record is left to a newer version.

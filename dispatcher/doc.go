@@ -28,7 +28,7 @@
 //     published again.
 //   - Queue of notifications down: the sweep finds uploads.
 //   - Object store down: what needs a HEAD waits; attempts retry.
-//   - Accounts down: inbox drops wait for the next sweep; nothing else notices.
+//   - Users down: inbox drops wait for the next sweep; nothing else notices.
 //   - Launcher down or full: messages go back to the queue.
 //
 // Any number of replicas may serve events and attempts. Permissions: read and

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	maxEvent           = 1 << 20 // bytes of one notification
-	notificationTakers = 2       // so that one slow notification does not hold up all others
+	maxEvent       = 1 << 20 // bytes of one notification
+	eventConsumers = 2       // so that one slow notification does not hold up all others
 )
 
 // eventOutcome is what came of the news that an object is there. It is a label of
@@ -66,14 +66,14 @@ func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// TakeNotifications takes notifications from Options.Notifications until ctx is
+// ConsumeEvents takes notifications from Options.EventSource until ctx is
 // done. Every replica may, whoever holds the Lease.
-func (d *Dispatcher) TakeNotifications(ctx context.Context) error {
+func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for range notificationTakers {
+	for range eventConsumers {
 		wg.Go(func() {
 			service.Repeat(ctx, d.o.Log, "taking notifications", func(ctx context.Context) error {
-				return d.o.Notifications.Receive(ctx, d.takeNotification)
+				return d.o.EventSource.Consume(ctx, d.handleEvent)
 			})
 		})
 	}
@@ -81,9 +81,9 @@ func (d *Dispatcher) TakeNotifications(ctx context.Context) error {
 	return nil
 }
 
-// takeNotification acts on one notification. After an error it comes again, also
+// handleEvent acts on one notification. After an error it comes again, also
 // one that nobody can read: the queue knows when to give it up.
-func (d *Dispatcher) takeNotification(ctx context.Context, body []byte) error {
+func (d *Dispatcher) handleEvent(ctx context.Context, body []byte) error {
 	err := d.notified(ctx, body)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		d.o.Log.Warn("notification left in its queue", "error", err)
@@ -142,7 +142,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 	case conversion.AwaitingUpload, conversion.Expired:
 		return d.accept(ctx, c, at)
 	case conversion.Deleted: // it came after its owner deleted the conversion
-		if err := d.o.Blobs.Delete(ctx, key); err != nil {
+		if err := d.o.Objects.Delete(ctx, key); err != nil {
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
 		}
 		d.metrics.removed.Inc()
@@ -154,23 +154,23 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 // accept asks the store for the upload of c and queues the conversion if it is
 // there.
 func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time) (eventOutcome, error) {
-	o, err := d.o.Blobs.Head(ctx, c.Object.Key)
+	o, err := d.o.Objects.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return eventNotThere, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look at upload of %s: %w", c.ID, err)
 	}
-	c, moved, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error {
+	c, changed, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error {
 		return c.Uploaded(o.Record(), d.o.Now())
 	})
 	if err != nil {
 		return "", fmt.Errorf("record upload of %s: %w", c.ID, err)
 	}
-	if !moved {
+	if !changed {
 		return eventRepeated, nil
 	}
-	d.metrics.noticed(c, at, o)
+	d.metrics.detected(c, at, o)
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	return eventRecorded, nil
 }
@@ -182,7 +182,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 	if !ok {
 		return eventForeignKey, nil
 	}
-	head, err := d.o.Blobs.Head(ctx, key)
+	head, err := d.o.Objects.Head(ctx, key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return eventNotThere, nil
 	}
@@ -197,7 +197,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 	if !errors.Is(err, conversion.ErrNotFound) {
 		return "", fmt.Errorf("look up inbox drop: %w", err)
 	}
-	owner, err := d.o.Accounts.ByEmail(ctx, email)
+	owner, err := d.o.Users.ByEmail(ctx, email)
 	if errors.Is(err, account.ErrNotFound) {
 		return eventUnknownOwner, nil
 	}
@@ -234,7 +234,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 		return "", fmt.Errorf("record inbox drop: %w", err)
 	}
 	d.outbox.Flush(ctx, c)
-	d.metrics.noticed(c, at, head)
+	d.metrics.detected(c, at, head)
 	d.o.Log.Info("inbox drop recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	d.metrics.finished(c)
 	return eventRecorded, nil

@@ -25,7 +25,7 @@ type drop struct {
 // owner had no account yet, then pauses.
 func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	var drops []blob.Object
-	err := d.o.Blobs.List(ctx, conversion.InboxPrefix, "", func(o blob.Object) bool {
+	err := d.o.Objects.List(ctx, conversion.InboxPrefix, "", func(o blob.Object) bool {
 		drops = append(drops, o)
 		return true
 	})
@@ -65,12 +65,12 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	return nil
 }
 
-// census counts objects that no record knows. They are reported and never
+// scanOrphans counts objects that no record knows. They are reported and never
 // removed.
-func (d *Dispatcher) census(ctx context.Context) error {
+func (d *Dispatcher) scanOrphans(ctx context.Context) error {
 	for _, prefix := range []string{conversion.UploadPrefix, conversion.MP3Prefix} {
 		var ids []string
-		err := d.o.Blobs.List(ctx, prefix, "", func(o blob.Object) bool {
+		err := d.o.Objects.List(ctx, prefix, "", func(o blob.Object) bool {
 			id := ""
 			if parts := strings.Split(o.Key, "/"); len(parts) == 4 {
 				id = parts[2]
@@ -81,20 +81,20 @@ func (d *Dispatcher) census(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", prefix, err)
 		}
-		strangers := 0
+		orphans := 0
 		for _, id := range ids {
 			_, err := d.o.Records.ByID(ctx, id)
 			if errors.Is(err, conversion.ErrNotFound) {
-				strangers++
+				orphans++
 			} else if err != nil {
 				return fmt.Errorf("look up %s: %w", id, err)
 			}
 		}
-		d.metrics.strangers.WithLabelValues(strings.TrimSuffix(prefix, "/")).Set(float64(strangers))
-		if strangers > 0 {
-			d.o.Log.Warn("objects that no record knows", "prefix", prefix, "count", strangers)
+		d.metrics.scanned(strings.TrimSuffix(prefix, "/"), orphans)
+		if orphans > 0 {
+			d.o.Log.Warn("objects that no record knows", "prefix", prefix, "count", orphans)
 		}
 	}
-	service.Wait(ctx, d.o.CensusEvery)
+	service.Wait(ctx, d.o.OrphanScanEvery)
 	return nil
 }

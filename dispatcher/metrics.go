@@ -24,15 +24,20 @@ type metrics struct {
 	audio        *prometheus.CounterVec
 	relayed      prometheus.Counter
 	removed      prometheus.Counter
-	strangers    *prometheus.GaugeVec
+	orphans      *prometheus.GaugeVec
+	orphansOld   *prometheus.GaugeVec // orphans under their old name, until the next release
 	unknownOwner prometheus.Gauge
 }
 
 // Stages of a file's way. The mail comes after them; the notifier observes that.
 const (
-	stageNotice  = "notice"  // upload finished → queued
+	stageDetect  = "detect"  // upload finished → queued
 	stageQueue   = "queue"   // queued → claimed by a transcoder
 	stageConvert = "convert" // claimed → done
+
+	// stageNotice is what stageDetect was called before. It is observed too, until
+	// the next release.
+	stageNotice = "notice"
 )
 
 // endedLost counts the attempts whose end nobody has seen.
@@ -42,6 +47,9 @@ func newMetrics() *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tonearm_" + name, Help: help}, labels)
 	}
+	orphanGauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"prefix"})
+	}
 	m := &metrics{
 		events:      counter("events_total", "Store notifications and sweep finds, by what came of them.", "outcome"),
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
@@ -50,8 +58,8 @@ func newMetrics() *metrics {
 		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
 		conversions: counter("conversions_finished_total", "Conversions that became done, failed or expired (the upload never came).", "class", "state", "code"),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tonearm_stage_duration_seconds",
-			Help: "Time of a file in each stage: notice (upload finished to queued; to the second where a sweep found it), " +
-				"queue (queued to claimed by a transcoder), convert (claimed to done).",
+			Help: "Time of a file in each stage: detect (upload finished to queued; to the second where a sweep found it), " +
+				"queue (queued to claimed by a transcoder), convert (claimed to done). Stage notice is the old name of detect and goes with the next release.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600},
 		}, []string{"stage", "class"}),
 		sourceBytes: counter("source_bytes_total", "Bytes of the videos that were converted.", "class"),
@@ -62,8 +70,8 @@ func newMetrics() *metrics {
 			Help: "Records whose messages were published by the relay, not by their writer."}),
 		removed: prometheus.NewCounter(prometheus.CounterOpts{Name: "tonearm_objects_removed_total",
 			Help: "Objects removed: refused results and objects of deleted conversions."}),
-		strangers: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tonearm_stranger_objects",
-			Help: "Objects in the bucket that no record knows, at the last count."}, []string{"prefix"}),
+		orphans:    orphanGauge("tonearm_orphan_objects", "Objects in the bucket that no record knows, at the last scan."),
+		orphansOld: orphanGauge("tonearm_stranger_objects", "The old name of tonearm_orphan_objects; it goes with the next release."),
 		unknownOwner: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_unknown_owner_objects",
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
 	}
@@ -73,7 +81,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.events, m.launched, m.carried, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
-		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.strangers, m.unknownOwner}
+		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner}
 }
 
 // zero shows every series from the start, so that the first count of each is seen
@@ -96,7 +104,7 @@ func (m *metrics) zero() {
 		for _, code := range conversion.Codes {
 			m.conversions.WithLabelValues(class, string(conversion.Failed), string(code))
 		}
-		for _, stage := range []string{stageNotice, stageQueue, stageConvert} {
+		for _, stage := range []string{stageDetect, stageNotice, stageQueue, stageConvert} {
 			m.stages.WithLabelValues(stage, class)
 		}
 		for _, c := range []*prometheus.CounterVec{m.launched, m.carried, m.sourceBytes, m.readBytes, m.mp3Bytes, m.audio} {
@@ -106,6 +114,13 @@ func (m *metrics) zero() {
 }
 
 func (m *metrics) event(o eventOutcome) { m.events.WithLabelValues(string(o)).Inc() }
+
+// scanned notes how many orphan objects a scan of a prefix found.
+func (m *metrics) scanned(prefix string, orphans int) {
+	for _, gauge := range []*prometheus.GaugeVec{m.orphans, m.orphansOld} {
+		gauge.WithLabelValues(prefix).Set(float64(orphans))
+	}
+}
 
 // finished counts c if it has just become done, failed or expired.
 func (m *metrics) finished(c conversion.Conversion) {
@@ -120,14 +135,16 @@ func (m *metrics) finished(c conversion.Conversion) {
 	m.conversions.WithLabelValues(string(c.Class), string(c.State), code).Inc()
 }
 
-// noticed observes an upload that was queued, finished at at, or where nobody
-// says when, as old as its object.
-func (m *metrics) noticed(c conversion.Conversion, at time.Time, o blob.Object) {
+// detected observes an upload that was queued. at is when the upload finished; if
+// zero, the object's Modified time is used.
+func (m *metrics) detected(c conversion.Conversion, at time.Time, o blob.Object) {
 	if at.IsZero() {
 		at = o.Modified
 	}
 	if c.State == conversion.Queued {
-		m.stage(stageNotice, c.Class, c.QueuedAt.Sub(at))
+		for _, stage := range []string{stageDetect, stageNotice} {
+			m.stage(stage, c.Class, c.QueuedAt.Sub(at))
+		}
 	}
 }
 

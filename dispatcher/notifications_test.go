@@ -28,7 +28,7 @@ func newQueueWorld(t *testing.T) (*world, *sqstest.Queue) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWorld(t, func(o *dispatcher.Options) { o.EventToken, o.Notifications = "", n }), q
+	return newWorld(t, func(o *dispatcher.Options) { o.EventToken, o.EventSource = "", n }), q
 }
 
 // listen takes notifications until the test ends.
@@ -36,11 +36,11 @@ func (w *world) listen() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	ended := make(chan error, 1)
 	d := w.serving.Load()
-	go func() { ended <- d.TakeNotifications(ctx) }()
+	go func() { ended <- d.ConsumeEvents(ctx) }()
 	w.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			w.Errorf("TakeNotifications: %v", err)
+			w.Errorf("ConsumeEvents: %v", err)
 		}
 	})
 }
@@ -189,7 +189,7 @@ func TestNoWebhook(t *testing.T) {
 	if _, err := dispatcher.New(o); err == nil {
 		t.Error("a short token is taken beside a queue")
 	}
-	o.EventToken, o.Notifications = "", nil
+	o.EventToken, o.EventSource = "", nil
 	if _, err := dispatcher.New(o); err == nil {
 		t.Error("neither webhook nor queue: want an error")
 	}

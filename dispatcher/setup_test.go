@@ -127,10 +127,10 @@ func newWorld(t *testing.T, change ...func(*dispatcher.Options)) *world {
 	w.launcher = newLauncher(w.server.URL)
 
 	w.options = dispatcher.Options{
-		Records: w.records, Accounts: w.accounts, Queue: w.queue, Blobs: w.blobs, Launcher: w.launcher,
+		Records: w.records, Users: w.accounts, Queue: w.queue, Objects: w.blobs, Launcher: w.launcher,
 		Bucket: w.bucket, EventToken: eventToken, AttemptKey: attemptKey,
 		Policy: policy, MaxJobs: map[conversion.Class]int{conversion.CPU: 4},
-		InboxEvery: 20 * time.Millisecond, CensusEvery: 20 * time.Millisecond,
+		InboxEvery: 20 * time.Millisecond, OrphanScanEvery: 20 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(&discreet{t: t}, nil)), Now: w.clock.Now,
 	}
 	for _, c := range change {
@@ -339,7 +339,7 @@ func (w *world) metric(name string, labels ...string) float64 {
 				all = all && has[l]
 			}
 			if all {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			}
 		}
 	}

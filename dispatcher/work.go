@@ -137,7 +137,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	ref := conversion.AttemptRef{ConversionID: c.ID, Attempt: n}
 	err = d.o.Launcher.Start(ctx, launch.Spec{
 		AttemptRef: ref, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
-		SourceSize: d.room(c.Object.Size), Deadline: deadline(d.room(c.Object.Size)),
+		SourceSize: d.launchSize(c.Object.Size), Deadline: deadline(d.launchSize(c.Object.Size)),
 	})
 	if errors.Is(err, launch.ErrBusy) {
 		return d.postpone(ctx, ref, c.Class)
@@ -268,7 +268,7 @@ func (d *Dispatcher) failure(ref conversion.AttemptRef, f conversion.Failure, o 
 // failAttempt records by fail that an attempt ended without a result; one that
 // is not current any more is left as it is. It returns the record.
 func (d *Dispatcher) failAttempt(ctx context.Context, ref conversion.AttemptRef, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
-	c, moved, err := d.update(ctx, ref.ConversionID, fail)
+	c, changed, err := d.update(ctx, ref.ConversionID, fail)
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
 		return c, nil
 	}
@@ -279,7 +279,7 @@ func (d *Dispatcher) failAttempt(ctx context.Context, ref conversion.AttemptRef,
 	if err != nil {
 		return c, fmt.Errorf("fail attempt %s: %w", ref, err)
 	}
-	if moved {
+	if changed {
 		d.o.Log.Warn("attempt failed", "conversion_id", c.ID, "attempt", ref.Attempt, "code", c.Error.Code, "state", c.State)
 	}
 	return c, nil

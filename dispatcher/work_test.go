@@ -108,7 +108,7 @@ func TestCleanLeavesNewerAttempts(t *testing.T) {
 	w.become(c.ID, conversion.Failed)
 	w.put(c.MP3Key(1), "of a refused result")
 	w.put(c.MP3Key(2), "of an attempt that the record as read does not know")
-	w.put(c.MP3Folder()+"other", "a stranger")
+	w.put(c.MP3Folder()+"other", "an orphan")
 	w.clock.advance(policy.URLExpiry + time.Second)
 	w.until("the refused result is gone", func() bool { return len(w.keys(c.MP3Folder())) == 2 })
 	w.until("the record says so", func() bool { return w.read(c.ID).CleanAt.IsZero() })

@@ -41,7 +41,7 @@ func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, err
 		return nil, refuse(http.StatusForbidden, "registration_closed",
 			"Accounts are made by the operator here: tonearm user add EMAIL.")
 	}
-	u, err := g.o.Accounts.Create(ctx, in.Body.Email, in.Body.Password, 0)
+	u, err := g.o.Users.Create(ctx, in.Body.Email, in.Body.Password, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (g *Gateway) bearer(r *http.Request) (account.User, error) {
 	id, err := g.o.Tokens.VerifyAccess(strings.TrimSpace(token))
 	if err == nil {
 		var user account.User
-		if user, err = g.o.Accounts.ByID(ctx, id); err == nil {
+		if user, err = g.o.Users.ByID(ctx, id); err == nil {
 			return user, nil
 		}
 	}
@@ -55,7 +55,7 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 		return account.User{}, refuse(http.StatusTooManyRequests, "too_many_logins",
 			"Too many failed logins. Wait a little.").retryIn(wait)
 	}
-	user, err := g.o.Accounts.Authenticate(ctx, email, password)
+	user, err := g.o.Users.Authenticate(ctx, email, password)
 	g.logins.end(key, errors.Is(err, account.ErrCredentials))
 	if errors.Is(err, account.ErrCredentials) {
 		err = problemOf(err).with("WWW-Authenticate", basicChallenge)

@@ -250,7 +250,7 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	if c.State != conversion.Failed && c.State != conversion.Canceled && c.State != conversion.Expired {
 		return nil, cannotRetry(c)
 	}
-	object, err := g.o.Blobs.Head(ctx, c.Object.Key)
+	object, err := g.o.Objects.Head(ctx, c.Object.Key)
 	there := err == nil
 	if err != nil && !errors.Is(err, blob.ErrNotExist) {
 		return nil, err
@@ -265,7 +265,7 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	if !uploaded && there && !good {
 		// What was refused stands in the way of an upload that must not
 		// overwrite anything.
-		if err := g.o.Blobs.Delete(ctx, c.Object.Key); err != nil {
+		if err := g.o.Objects.Delete(ctx, c.Object.Key); err != nil {
 			return nil, err
 		}
 	}

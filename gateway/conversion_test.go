@@ -119,7 +119,7 @@ func TestSinglePut(t *testing.T) {
 	d := u.announce(5, false)
 	record, err := s.o.Records.ByID(t.Context(), d.ID)
 	check(t, err)
-	_, err = s.o.Blobs.Put(t.Context(), record.Object.Key, strings.NewReader("short"[:2]))
+	_, err = s.o.Objects.Put(t.Context(), record.Object.Key, strings.NewReader("short"[:2]))
 	check(t, err)
 	got := decode[api.Conversion](u.call("POST", "/v1/conversions/"+d.ID+"/complete", nil).want(200))
 	equal(t, "state of another size", got.State, conversion.Failed)
@@ -285,7 +285,7 @@ func TestTransitions(t *testing.T) {
 		for action, want := range map[string]string{"cancel": tt.cancel, "retry": tt.retry, "": tt.remove} {
 			c := s.advance(u.announce(3, false).ID, tt.from)
 			if c.Object.ETag != "" {
-				o, err := s.o.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("abc"))
+				o, err := s.o.Objects.Put(t.Context(), c.Object.Key, strings.NewReader("abc"))
 				check(t, err)
 				_, err = s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
 					c.Object = o.Record()
@@ -358,7 +358,7 @@ func TestRetryWithoutSource(t *testing.T) {
 	u := s.user("a@example.org")
 	c := s.advance(u.announce(3, false).ID, conversion.Failed)
 	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
-	_, err := s.o.Blobs.Put(t.Context(), c.Object.Key, strings.NewReader("other"))
+	_, err := s.o.Objects.Put(t.Context(), c.Object.Key, strings.NewReader("other"))
 	check(t, err)
 	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
 	equal(t, "state", decode[api.Conversion](u.call("GET", "/v1/conversions/"+c.ID, nil).want(200)).State, conversion.Failed)
@@ -370,12 +370,12 @@ func TestRetryWithoutSource(t *testing.T) {
 		return nil
 	})
 	check(t, err)
-	check(t, s.o.Blobs.Delete(t.Context(), record.Object.Key))
+	check(t, s.o.Objects.Delete(t.Context(), record.Object.Key))
 	u.call("POST", "/v1/conversions/"+plain.ID+"/retry", nil).want(409, "source_missing")
 
 	// An upload that came after all is taken as it is.
 	late := s.advance(u.announce(3, false).ID, conversion.Expired)
-	_, err = s.o.Blobs.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))
+	_, err = s.o.Objects.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))
 	check(t, err)
 	equal(t, "state of a late one", decode[api.Conversion](u.call("POST", "/v1/conversions/"+late.ID+"/retry", nil).want(200)).State, conversion.Queued)
 }

@@ -61,7 +61,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		return nil, err
 	}
 	if parts {
-		id, err := g.o.Blobs.CreateUpload(ctx, c.Object.Key)
+		id, err := g.o.Objects.CreateUpload(ctx, c.Object.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +167,7 @@ func (g *Gateway) withUpload(ctx context.Context, status int, user account.User,
 // empty the next ones that have is missing.
 func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob.Part, numbers []int) (*api.Upload, error) {
 	if c.Upload == nil {
-		r, err := g.o.Blobs.PresignPut(ctx, c.Object.Key, c.Object.Size, g.o.URLExpiry, blob.Public)
+		r, err := g.o.Objects.PresignPut(ctx, c.Object.Key, c.Object.Size, g.o.URLExpiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +189,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 	}
 	for _, n := range numbers {
-		r, err := g.o.Blobs.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.o.URLExpiry, blob.Public)
+		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.o.URLExpiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -214,7 +214,7 @@ func partSize(size int64) int64 {
 func (g *Gateway) abort(ctx context.Context, key, uploadID string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
 	defer cancel()
-	if err := g.o.Blobs.AbortUpload(ctx, key, uploadID); err != nil {
+	if err := g.o.Objects.AbortUpload(ctx, key, uploadID); err != nil {
 		g.o.Log.Warn("multipart upload left behind", "key", key, "upload_id", uploadID, "error", err)
 	}
 }

@@ -23,11 +23,11 @@ import (
 // Options is what a Gateway is made of. The first five fields and PublicURL
 // are required.
 type Options struct {
-	Records  conversion.Store
-	Accounts account.Store
-	Tokens   account.Tokens
-	Blobs    blob.Store
-	Queue    queue.Queue
+	Records conversion.Store
+	Users   account.Store
+	Tokens  account.Tokens
+	Objects blob.Store
+	Queue   queue.Queue
 
 	// PublicURL is where people reach the gateway, such as
 	// https://tonearm.example.org. It appears in the OpenAPI description.
@@ -90,7 +90,7 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) validate() error {
-	if o.Records == nil || o.Accounts == nil || o.Tokens == nil || o.Blobs == nil || o.Queue == nil {
+	if o.Records == nil || o.Users == nil || o.Tokens == nil || o.Objects == nil || o.Queue == nil {
 		return errors.New("records, accounts, tokens, blobs and queue are required")
 	}
 	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

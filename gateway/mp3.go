@@ -84,7 +84,7 @@ func (g *Gateway) mp3Download(ctx context.Context, user account.User, in *mp3Inp
 
 // link returns a presigned link that saves the MP3 under the video's name.
 func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, error) {
-	r, err := g.o.Blobs.PresignGet(ctx, c.MP3.Key, conversion.MP3Name(c.Filename), "audio/mpeg", g.o.DownloadExpiry, blob.Public)
+	r, err := g.o.Objects.PresignGet(ctx, c.MP3.Key, conversion.MP3Name(c.Filename), "audio/mpeg", g.o.DownloadExpiry, blob.Public)
 	return r.URL, err
 }
 

@@ -19,7 +19,7 @@ func TestDownload(t *testing.T) {
 	u := s.user("a@example.org")
 	c := s.advance(u.announce(3, false).ID, conversion.Done)
 	other := s.advance(u.announce(3, false).ID, conversion.Done)
-	_, err := s.o.Blobs.Put(t.Context(), c.MP3.Key, strings.NewReader("mp3"))
+	_, err := s.o.Objects.Put(t.Context(), c.MP3.Key, strings.NewReader("mp3"))
 	check(t, err)
 	token, _, err := s.o.Tokens.Download(c.MP3.ID)
 	check(t, err)

@@ -213,7 +213,7 @@ func TestNotifyNone(t *testing.T) {
 		c := decode[api.Conversion](u.call("POST", "/v1/conversions", `{"filename":"a","size":5`+notify+`}`).want(201))
 		return c.ID
 	}
-	for id, want := range map[string]conversion.Notification{
+	for id, want := range map[string]conversion.NotifyPreference{
 		create(``):                  conversion.NotifyEmail,
 		create(`,"notify":"email"`): conversion.NotifyEmail,
 		create(`,"notify":"none"`):  conversion.NotifyNone,

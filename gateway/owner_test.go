@@ -84,7 +84,7 @@ func TestEveryRouteHasARule(t *testing.T) {
 	}
 }
 
-// TestOwnersOnly calls every route as a stranger, with the ids of conversions
+// TestOwnersOnly calls every route as another user, with the ids of conversions
 // in every state.
 func TestOwnersOnly(t *testing.T) {
 	s := start(t)

@@ -70,20 +70,20 @@ func (g *Gateway) have(ctx context.Context, c conversion.Conversion) ([]blob.Par
 	if c.Upload.ID == "" {
 		return nil, blob.ErrNotExist
 	}
-	return g.o.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
+	return g.o.Objects.Parts(ctx, c.Object.Key, c.Upload.ID)
 }
 
 // restart begins a multipart upload in place of one that the store does not
 // have any more, and returns the conversion with the upload that counts.
 func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.Conversion) (conversion.Conversion, error) {
-	switch _, err := g.o.Blobs.Head(ctx, c.Object.Key); {
+	switch _, err := g.o.Objects.Head(ctx, c.Object.Key); {
 	case err == nil:
 		return c, conflict("The upload is finished already: POST …/complete.")
 	case !errors.Is(err, blob.ErrNotExist):
 		return c, err
 	}
 	lost := c.Upload.ID
-	id, err := g.o.Blobs.CreateUpload(ctx, c.Object.Key)
+	id, err := g.o.Objects.CreateUpload(ctx, c.Object.Key)
 	if err != nil {
 		return c, err
 	}
@@ -120,7 +120,7 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 			return nil, err
 		}
 	}
-	object, err := g.o.Blobs.Head(ctx, c.Object.Key)
+	object, err := g.o.Objects.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return nil, incomplete("The video is not in the store yet.")
 	}
@@ -137,7 +137,7 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 // join completes a multipart upload whose parts are all there. One that the
 // store does not know was completed before, or dropped: its object tells.
 func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
-	have, err := g.o.Blobs.Parts(ctx, c.Object.Key, c.Upload.ID)
+	have, err := g.o.Objects.Parts(ctx, c.Object.Key, c.Upload.ID)
 	if errors.Is(err, blob.ErrNotExist) {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
 		return incomplete("Parts are missing or have another size than agreed: "+ranges(wrong)+".",
 			api.Field{Location: "parts", Message: ranges(wrong)})
 	}
-	_, err = g.o.Blobs.CompleteUpload(ctx, c.Object.Key, c.Upload.ID, have)
+	_, err = g.o.Objects.CompleteUpload(ctx, c.Object.Key, c.Upload.ID, have)
 	switch {
 	case errors.Is(err, blob.ErrNotExist): // another request was faster
 		return nil

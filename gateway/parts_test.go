@@ -112,11 +112,11 @@ func TestPartsAnew(t *testing.T) {
 	u := s.user("a@example.org")
 	for name, lose := range map[string]func(c conversion.Conversion){
 		"dropped by the store": func(c conversion.Conversion) {
-			check(t, s.o.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
+			check(t, s.o.Objects.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
 		},
 		"expired and started again": func(c conversion.Conversion) {
 			s.advance(c.ID, conversion.Expired)
-			check(t, s.o.Blobs.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
+			check(t, s.o.Objects.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
 			_, err := s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
 				return c.Cleaned(c.UpdatedAt, c.UpdatedAt)
 			})
@@ -146,9 +146,9 @@ func TestJoinedUnseen(t *testing.T) {
 	c, err := s.o.Records.ByID(t.Context(), made.ID)
 	check(t, err)
 	put(t, "PUT", made.Upload.Parts[0].URL, nil, "abc")
-	have, err := s.o.Blobs.Parts(t.Context(), c.Object.Key, c.Upload.ID)
+	have, err := s.o.Objects.Parts(t.Context(), c.Object.Key, c.Upload.ID)
 	check(t, err)
-	_, err = s.o.Blobs.CompleteUpload(t.Context(), c.Object.Key, c.Upload.ID, have)
+	_, err = s.o.Objects.CompleteUpload(t.Context(), c.Object.Key, c.Upload.ID, have)
 	check(t, err)
 	path := "/v1/conversions/" + c.ID
 	u.call("POST", path+"/parts", nil).want(409, "conflict")

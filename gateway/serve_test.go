@@ -19,7 +19,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	good := func() Options {
-		return Options{Records: downRecords{}, Accounts: downAccounts{}, Tokens: oneToken{}, Blobs: downBlobs{}, Queue: &wakeUps{}, PublicURL: "http://localhost:8080"}
+		return Options{Records: downRecords{}, Users: downAccounts{}, Tokens: oneToken{}, Objects: downBlobs{}, Queue: &wakeUps{}, PublicURL: "http://localhost:8080"}
 	}
 	g, err := New(good())
 	check(t, err)
@@ -138,7 +138,7 @@ func TestDescription(t *testing.T) {
 func TestPanic(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	g, err := New(Options{
-		Records: downRecords{}, Accounts: oneUser{}, Tokens: panicking{}, Blobs: downBlobs{}, Queue: &wakeUps{},
+		Records: downRecords{}, Users: oneUser{}, Tokens: panicking{}, Objects: downBlobs{}, Queue: &wakeUps{},
 		PublicURL: "https://tonearm.example.org", Registerer: registry,
 	})
 	check(t, err)

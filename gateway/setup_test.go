@@ -90,7 +90,7 @@ func start(t *testing.T, change ...func(*Options)) *stack {
 	check(t, err)
 	t.Cleanup(func() { queue.Close() })
 	o := Options{
-		Records: records, Accounts: accounts, Tokens: tokens, Blobs: blobs, Queue: queue,
+		Records: records, Users: accounts, Tokens: tokens, Objects: blobs, Queue: queue,
 		PublicURL: "http://localhost:8080", OpenRegistration: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, c := range change {
@@ -126,7 +126,7 @@ type user struct {
 
 func (s *stack) user(email string, limit ...int64) *user {
 	s.t.Helper()
-	u, err := s.o.Accounts.Create(s.t.Context(), email, password, append(limit, 0)[0])
+	u, err := s.o.Users.Create(s.t.Context(), email, password, append(limit, 0)[0])
 	check(s.t, err)
 	token, _, err := s.o.Tokens.Access(u)
 	check(s.t, err)
@@ -274,13 +274,13 @@ func (s *stack) advance(id string, to conversion.State) conversion.Conversion {
 // object reads an object of the store, "" where there is none.
 func (s *stack) object(key string) string {
 	s.t.Helper()
-	if _, err := s.o.Blobs.Head(s.t.Context(), key); err != nil {
+	if _, err := s.o.Objects.Head(s.t.Context(), key); err != nil {
 		if err := fmt.Errorf("%w", err); strings.Contains(err.Error(), blob.ErrNotExist.Error()) {
 			return ""
 		}
 		s.t.Fatal(err)
 	}
-	r, err := s.o.Blobs.Get(s.t.Context(), key, "", 0, -1)
+	r, err := s.o.Objects.Get(s.t.Context(), key, "", 0, -1)
 	check(s.t, err)
 	defer r.Close()
 	b, err := io.ReadAll(r)

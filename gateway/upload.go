@@ -32,7 +32,7 @@ const (
 type video struct {
 	name    string
 	options conversion.Options
-	notify  conversion.Notification
+	notify  conversion.NotifyPreference
 	content *limited
 	form    *multipart.Reader // nil for a raw body
 }
@@ -88,7 +88,7 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	if err := g.begin(ctx, c); err != nil {
 		return c, err
 	}
-	object, err := g.o.Blobs.Put(ctx, c.Object.Key, v.content)
+	object, err := g.o.Objects.Put(ctx, c.Object.Key, v.content)
 	if failure := v.content.err; failure != nil {
 		err = failure // whatever the store's client made of it
 	} else if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -115,7 +115,7 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
 	ctx, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
-	if err := g.o.Blobs.Ping(ctx); err != nil {
+	if err := g.o.Objects.Ping(ctx); err != nil {
 		return err
 	}
 	return g.o.Records.Create(ctx, c)
@@ -127,7 +127,7 @@ func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.C
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*quick)
 	defer cancel()
 	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
-	err = errors.Join(err, g.o.Blobs.Delete(ctx, c.Object.Key))
+	err = errors.Join(err, g.o.Objects.Delete(ctx, c.Object.Key))
 	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // the upload window ends it
 		g.o.Log.Warn("broken upload left behind", "conversion_id", c.ID, "error", err)
 	}
@@ -187,7 +187,7 @@ func (g *Gateway) set(v *video, name, value string) (err error) {
 	case "options":
 		v.options, err = g.parseOptions([]byte(value))
 	case "notify":
-		v.notify = conversion.Notification(value)
+		v.notify = conversion.NotifyPreference(value)
 		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyNone {
 			err = invalid("form.notify", "it takes email or none")
 		}

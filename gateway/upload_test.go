@@ -138,7 +138,7 @@ func (s *stack) nothingLeft(u *user) {
 	for _, c := range s.everything(u) {
 		s.t.Errorf("left behind: %+v", c)
 	}
-	check(s.t, s.o.Blobs.List(s.t.Context(), conversion.UploadPrefix, "", func(o blob.Object) bool {
+	check(s.t, s.o.Objects.List(s.t.Context(), conversion.UploadPrefix, "", func(o blob.Object) bool {
 		s.t.Errorf("left behind: %+v", o)
 		return true
 	}))

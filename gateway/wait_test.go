@@ -82,7 +82,7 @@ func waitStack(t *testing.T) (*Gateway, *oneRecord, *wakeUps) {
 	}}
 	q := &wakeUps{changed: make(chan struct{}, 1)}
 	g, err := New(Options{
-		Records: records, Accounts: oneUser{downAccounts{}}, Tokens: oneToken{}, Blobs: downBlobs{}, Queue: q,
+		Records: records, Users: oneUser{downAccounts{}}, Tokens: oneToken{}, Objects: downBlobs{}, Queue: q,
 		PublicURL: "https://tonearm.example.org", OpenRegistration: true,
 	})
 	check(t, err)
@@ -254,7 +254,7 @@ func TestUnavailable(t *testing.T) {
 		{"GET", "/v1/mp3s/" + theID + "/download", "", nil, quick},
 		{"GET", "/download?mp3_id=" + theID, "", nil, quick},
 		{"PUT", "/upload/v.mp4", "video", nil, quick},
-		{"GET", "/v1/conversions", "", func(g *Gateway) { g.o.Accounts = downAccounts{} }, quick},
+		{"GET", "/v1/conversions", "", func(g *Gateway) { g.o.Users = downAccounts{} }, quick},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

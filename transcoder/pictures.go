@@ -75,7 +75,7 @@ func (p *pictures) fetch(ctx context.Context, extents []mp4.Extent) error {
 	for _, e := range extents {
 		size += e.Size
 	}
-	if err := p.w.roomFor(size); err != nil {
+	if err := p.w.checkDiskSpace(size); err != nil {
 		return err
 	}
 	return partsError(p.parts.Fetch(ctx, extents))
@@ -94,7 +94,7 @@ func (p *pictures) Whole(ctx context.Context) (string, error) {
 	p.w.log.Info("parts of the pictures were not enough, reading all")
 	stream := p.from.Whole(ctx)
 	defer stream.Close()
-	if err := p.w.roomFor(stream.Size); err != nil {
+	if err := p.w.checkDiskSpace(stream.Size); err != nil {
 		return "", err
 	}
 	s, err := newSpool(filepath.Join(p.w.dir, wholeName), stream.Size, false)

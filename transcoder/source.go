@@ -47,7 +47,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	ctx, f.cancel = context.WithCancel(ctx)
 	stream, err := w.choose(ctx, f)
 	if err == nil {
-		if err = w.roomFor(stream.Size); err == nil {
+		if err = w.checkDiskSpace(stream.Size); err == nil {
 			f.spooled, err = newSpool(path, stream.Size, stream.Seek)
 		}
 		if err != nil {
@@ -149,8 +149,8 @@ func sourceError(err error) error {
 	return err
 }
 
-// roomFor checks that the disk has room for that many bytes of the source.
-func (w *worker) roomFor(size int64) error {
+// checkDiskSpace checks that the disk has room for that many bytes of the source.
+func (w *worker) checkDiskSpace(size int64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(w.dir, &st); err != nil {
 		return retryable(conversion.CodeInternal, err, "The converter's disk cannot be used.")

@@ -84,7 +84,7 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 	defer cancel()
 	idle := time.AfterFunc(stall, cancel)
 	defer idle.Stop()
-	req, err := newRequest(ctx, target, &watched{r: f, moved: func(int) { idle.Reset(stall) }})
+	req, err := newRequest(ctx, target, &watched{r: f, onRead: func(int) { idle.Reset(stall) }})
 	if err != nil {
 		return err
 	}
@@ -118,16 +118,16 @@ func newRequest(ctx context.Context, r attempt.Request, body io.Reader) (*http.R
 	return req, nil
 }
 
-// watched calls moved for every read that gave something.
+// watched calls onRead for every read that gave something.
 type watched struct {
-	r     io.Reader
-	moved func(n int)
+	r      io.Reader
+	onRead func(n int)
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
 	if n > 0 {
-		w.moved(n)
+		w.onRead(n)
 	}
 	return n, err
 }

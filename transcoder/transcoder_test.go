@@ -183,13 +183,13 @@ func (b *bench) serveDispatcher(w http.ResponseWriter, r *http.Request) {
 		nonce = p.Nonce
 		b.reports = append(b.reports, p.Progress)
 		source, target := b.sign()
-		answer = attempt.Go{Source: source, Target: target, Stop: b.onReport != nil && b.onReport(p.Progress)}
+		answer = attempt.ProgressReply{Source: source, Target: target, Stop: b.onReport != nil && b.onReport(p.Progress)}
 	case "result":
 		var res attempt.Result
 		json.NewDecoder(r.Body).Decode(&res)
 		nonce = res.Nonce
 		b.results = append(b.results, res)
-		answer = attempt.Taken{State: stateOf(res), Next: b.next(id, res.NextNonce)}
+		answer = attempt.ResultReply{State: stateOf(res), Next: b.next(id, res.NextNonce)}
 		if b.onResult != nil && b.onResult(len(b.results)) {
 			panic(http.ErrAbortHandler)
 		}

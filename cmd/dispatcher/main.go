@@ -74,11 +74,11 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	if err != nil {
 		return err
 	}
-	o.Records, o.Accounts, o.Queue, o.Blobs, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Blobs, attempts
+	o.Records, o.Users, o.Queue, o.Objects, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Objects, attempts
 	o.AttemptKey, o.EventToken = key, fl.eventToken
 	o.Log, o.Registerer = log, registry
 	if fl.sqsURL != "" {
-		o.Notifications, err = sqsnotify.New(ctx, sqsnotify.Options{
+		o.EventSource, err = sqsnotify.New(ctx, sqsnotify.Options{
 			QueueURL: fl.sqsURL, Region: fl.stores.S3.Region, AccessKey: fl.stores.S3.AccessKey, SecretKey: fl.stores.S3.SecretKey,
 		})
 		if err != nil {
@@ -94,8 +94,8 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	opened.Attach(p)
 	p.Add("dispatcher http", service.ListenHTTP(fl.listen.Addr, d.Handler(), 10*time.Second, log))
 	p.Await("objects", d.Prepare)
-	if o.Notifications != nil {
-		p.Add("notifications", d.TakeNotifications)
+	if o.EventSource != nil {
+		p.Add("notifications", d.ConsumeEvents)
 	}
 	p.Add("dispatcher", leading(d.Run))
 	return p.Run(ctx)

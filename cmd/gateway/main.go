@@ -59,7 +59,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
-	o.Records, o.Accounts, o.Queue, o.Blobs, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Blobs, signer
+	o.Records, o.Users, o.Queue, o.Objects, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Objects, signer
 	o.Log, o.Registerer = log, registry
 	g, err := gateway.New(o)
 	if err != nil {

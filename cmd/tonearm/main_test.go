@@ -121,7 +121,7 @@ func startStack(t *testing.T) *stack {
 	must(err)
 	t.Cleanup(func() { s.queue.Close() })
 	g, err := gateway.New(gateway.Options{
-		Records: s.records, Accounts: s.accounts, Tokens: s.tokens, Blobs: s.blobs, Queue: s.queue,
+		Records: s.records, Users: s.accounts, Tokens: s.tokens, Objects: s.blobs, Queue: s.queue,
 		PublicURL: "http://localhost", OpenRegistration: true, MaxUploadBytes: 200 << 20, Log: log,
 	})
 	must(err)

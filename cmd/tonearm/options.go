@@ -20,7 +20,7 @@ import (
 // conversion.Fields.
 type options struct {
 	conversion.Options
-	notify conversion.Notification // '' for the server's own
+	notify conversion.NotifyPreference // '' for the server's own
 }
 
 // bind adds the flags, each with its group and the values that a shell offers.
@@ -43,7 +43,7 @@ func (o *options) bind(cmd *cobra.Command) {
 		if !slices.Contains(words, s) {
 			return errors.New("it takes email or none")
 		}
-		o.notify = conversion.Notification(s)
+		o.notify = conversion.NotifyPreference(s)
 		return nil
 	}})
 }

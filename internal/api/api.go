@@ -42,7 +42,7 @@ type NewConversion struct {
 	Options  *conversion.Options `json:"options,omitempty"`
 	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts; above 5 GiB always"`
 	// Notify is empty for NotifyEmail.
-	Notify conversion.Notification `json:"notify,omitempty" enum:"email,none" doc:"Whether the outcome is mailed. Default: email"`
+	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,none" doc:"Whether the outcome is mailed. Default: email"`
 }
 
 // Conversion is one upload and what became of it.
@@ -55,7 +55,7 @@ type Conversion struct {
 	Class      conversion.Class        `json:"class" enum:"cpu,gpu" doc:"Kind of machine that it runs on"`
 	Fallback   *conversion.Fallback    `json:"fallback,omitempty" doc:"Why it does not run on the class that its options ask for"`
 	Options    conversion.Options      `json:"options" doc:"With the values of the preset"`
-	Notify     conversion.Notification `json:"notify" enum:"email,none" doc:"Whether the outcome is mailed"`
+	Notify     conversion.NotifyPreference `json:"notify" enum:"email,none" doc:"Whether the outcome is mailed"`
 	Attempt    int                     `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
 	Progress   *conversion.Progress    `json:"progress,omitempty" doc:"While running"`
 	Source     *conversion.Source      `json:"source,omitempty" doc:"Once done"`

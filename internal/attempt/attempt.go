@@ -121,8 +121,8 @@ type Progress struct {
 	Progress conversion.Progress `json:"progress"`
 }
 
-// Go answers progress: go on with fresh URLs, or stop.
-type Go struct {
+// ProgressReply answers progress: go on with fresh URLs, or stop.
+type ProgressReply struct {
 	Stop   bool    `json:"stop"`
 	Source Request `json:"source"`
 	Target Request `json:"target"`
@@ -142,8 +142,8 @@ type Result struct {
 	Stopped bool                `json:"stopped,omitempty"` // the dispatcher said so; only where another file is asked for
 }
 
-// Taken answers result.
-type Taken struct {
+// ResultReply answers result.
+type ResultReply struct {
 	State conversion.State `json:"state"`
 	Next  *Next            `json:"next,omitempty"` // nil for none: the process ends
 }

@@ -52,15 +52,15 @@ func (c *Client) Claim(ctx context.Context, nonce string) (Assignment, error) {
 }
 
 // Progress reports how far the attempt is.
-func (c *Client) Progress(ctx context.Context, p Progress) (Go, error) {
-	var g Go
+func (c *Client) Progress(ctx context.Context, p Progress) (ProgressReply, error) {
+	var g ProgressReply
 	err := c.call(ctx, "progress", p, &g)
 	return g, err
 }
 
 // Result reports the outcome.
-func (c *Client) Result(ctx context.Context, r Result) (Taken, error) {
-	var t Taken
+func (c *Client) Result(ctx context.Context, r Result) (ResultReply, error) {
+	var t ResultReply
 	err := c.call(ctx, "result", r, &t)
 	return t, err
 }

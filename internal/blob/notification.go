@@ -25,14 +25,14 @@ type Event struct {
 	Time    time.Time // when the upload was finished; zero where it is not said
 }
 
-// Notifications is a queue that a store puts its notifications into, for those
+// EventSource is a queue that a store puts its notifications into, for those
 // that call nobody.
-type Notifications interface {
-	// Receive waits some seconds for notifications and gives the body of each to
-	// take, several at once. One for which take returns nil is removed; any other
-	// comes again, later each time. The error is the queue's, never take's. Any
+type EventSource interface {
+	// Consume waits some seconds for notifications and gives the body of each to
+	// handle, several at once. One for which handle returns nil is removed; any other
+	// comes again, later each time. The error is the queue's, never handle's. Any
 	// number of processes may receive at once: each notification goes to one.
-	Receive(ctx context.Context, take func(ctx context.Context, body []byte) error) error
+	Consume(ctx context.Context, handle func(ctx context.Context, body []byte) error) error
 }
 
 // NotifyPrefixes are the prefixes of the keys whose creation is notified: what

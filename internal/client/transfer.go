@@ -236,7 +236,7 @@ func (s *sending) remember(up api.Upload) {
 func (s *sending) put(ctx context.Context, method, to string, header map[string]string, offset, size int64) error {
 	ctx, moving, stop := s.watch(ctx)
 	defer stop()
-	body := &meter{r: io.NewSectionReader(s.source, offset, size), left: size, moved: func(n int64) {
+	body := &meter{r: io.NewSectionReader(s.source, offset, size), left: size, onSent: func(n int64) {
 		moving()
 		s.count(n)
 	}}
@@ -266,7 +266,7 @@ type meter struct {
 	mu      sync.Mutex
 	r       io.Reader
 	left    int64
-	moved   func(int64)
+	onSent  func(int64)
 	sent    int64
 	stopped bool
 }
@@ -280,7 +280,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.left -= int64(n)
 	m.sent += int64(n)
-	m.moved(int64(n))
+	m.onSent(int64(n))
 	switch {
 	case err == io.EOF && m.left > 0:
 		return n, &LocalError{errors.New("the file became shorter while it was uploaded")}

@@ -93,11 +93,11 @@ type Conversion struct {
 	Carrier *Carrier    `json:"carrier,omitempty" bson:"carrier,omitempty"`
 	Next    *AttemptRef `json:"next,omitempty" bson:"next,omitempty"`
 
-	Source *Source      `json:"source,omitempty" bson:"source,omitempty"` // what the source turned out to be; set once done
-	MP3    MP3          `json:"mp3" bson:"mp3"`                           // ID is drawn at creation and shown once done
-	Error  *Failure     `json:"error,omitempty" bson:"error,omitempty"`   // why it failed, or why the last attempt did
-	Notify Notification `json:"notify,omitempty" bson:"notify,omitempty"` // whether the outcome is mailed
-	Notice Notice       `json:"notice" bson:"notice"`
+	Source *Source          `json:"source,omitempty" bson:"source,omitempty"` // what the source turned out to be; set once done
+	MP3    MP3              `json:"mp3" bson:"mp3"`                           // ID is drawn at creation and shown once done
+	Error  *Failure         `json:"error,omitempty" bson:"error,omitempty"`   // why it failed, or why the last attempt did
+	Notify NotifyPreference `json:"notify,omitempty" bson:"notify,omitempty"` // whether the outcome is mailed
+	Notice Notice           `json:"notice" bson:"notice"`
 
 	// Outbox holds messages that may not have been published yet. What is owed
 	// follows from State and Notice; Outbox only makes publishing prompt.
@@ -138,14 +138,14 @@ const (
 	FallbackOff    = "disabled" // the installation has none
 )
 
-// Notification says whether the owner is mailed the outcome. The empty one is
+// NotifyPreference says whether the owner is mailed the outcome. The empty one is
 // NotifyEmail.
-type Notification string
+type NotifyPreference string
 
-// Values of Notification.
+// Values of NotifyPreference.
 const (
-	NotifyEmail Notification = "email"
-	NotifyNone  Notification = "none"
+	NotifyEmail NotifyPreference = "email"
+	NotifyNone  NotifyPreference = "none"
 )
 
 // AttemptRef names one attempt.
@@ -456,7 +456,7 @@ type Params struct {
 	Filename       string
 	Size           int64 // declared bytes
 	Options        Options
-	Notify         Notification
+	Notify         NotifyPreference
 	IdempotencyKey string // '' for none
 	RequestHash    string
 	Key            string // of the source object; UploadKey where empty

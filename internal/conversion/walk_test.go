@@ -83,7 +83,7 @@ func (w *walk) start(seed uint64) {
 func (w *walk) number() int { return w.c.Attempt + []int{0, 0, 0, 0, -1, 1, 2}[w.rand.IntN(7)] }
 
 func (w *walk) nonce() string {
-	return []string{w.c.Nonce, w.c.Nonce, w.c.Nonce, "stranger", ""}[w.rand.IntN(5)]
+	return []string{w.c.Nonce, w.c.Nonce, w.c.Nonce, "other", ""}[w.rand.IntN(5)]
 }
 
 type move struct {

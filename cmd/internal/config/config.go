@@ -81,7 +81,7 @@ type Opened struct {
 	Records *mongoconversion.Store
 	Users   *sqlaccount.Store
 	Queue   *redisqueue.Queue
-	Blobs   *s3blob.Store
+	Objects *s3blob.Store
 }
 
 // BindRecords adds the flags of the conversions' store.
@@ -116,7 +116,7 @@ func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
 	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{s3blob.DefaultCORSOrigin}, "origins of web pages that may upload")
-	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Blobs, err = s.OpenBlobs(log); return err })
+	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Objects, err = s.OpenObjects(log); return err })
 }
 
 // Open opens what is bound, all of which has to be configured, without
@@ -159,8 +159,8 @@ func (o *Opened) Attach(p *service.Process) {
 	if o.Queue != nil {
 		p.Health.Check("queue", o.Queue.Ping)
 	}
-	if o.Blobs != nil {
-		p.Health.Check("objects", o.Blobs.Ping)
+	if o.Objects != nil {
+		p.Health.Check("objects", o.Objects.Ping)
 	}
 }
 
@@ -232,8 +232,8 @@ func (s *Stores) OpenQueue() (*redisqueue.Queue, error) {
 	return redisqueue.Open(s.Queue, s.Prefix)
 }
 
-// OpenBlobs does the same with the object store.
-func (s *Stores) OpenBlobs(log *slog.Logger) (*s3blob.Store, error) {
+// OpenObjects does the same with the object store.
+func (s *Stores) OpenObjects(log *slog.Logger) (*s3blob.Store, error) {
 	if s.S3.Endpoint == "" {
 		return nil, missing("s3-endpoint")
 	}

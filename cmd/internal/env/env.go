@@ -79,7 +79,7 @@ func Unknown(environ []string) []string {
 	var unknown []string
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, prefix) || known(name) || ofTests(name) || ofKubernetes(name, value) {
+		if !strings.HasPrefix(name, prefix) || isKnown(name) || ofTests(name) || ofKubernetes(name, value) {
 			continue
 		}
 		if meant := closest(name); meant != "" {
@@ -91,7 +91,7 @@ func Unknown(environ []string) []string {
 	return unknown
 }
 
-func known(name string) bool {
+func isKnown(name string) bool {
 	return slices.Contains(others, name) || slices.ContainsFunc(flags, func(f string) bool { return Name(f) == name })
 }
 

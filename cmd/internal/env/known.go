@@ -26,4 +26,4 @@ var others = []string{
 }
 
 // Known reports whether a flag is on the list.
-func Known(flag string) bool { return known(Name(flag)) }
+func Known(flag string) bool { return isKnown(Name(flag)) }

@@ -27,10 +27,10 @@ const (
 // pauses are those before a message that failed comes again.
 var pauses = retry.Policy{Initial: 5 * time.Second, Max: 15 * time.Minute}
 
-// Receive waits up to 20 s for messages and gives up to ten of them to take, all
+// Consume waits up to 20 s for messages and gives up to ten of them to take, all
 // at once, each for at most 45 s. When ctx ends while it waits it returns at
 // once; messages that take was busy with go back to the queue.
-func (q *Queue) Receive(ctx context.Context, take func(ctx context.Context, body []byte) error) error {
+func (q *Queue) Consume(ctx context.Context, take func(ctx context.Context, body []byte) error) error {
 	messages, err := q.poll(ctx)
 	if err != nil {
 		return fmt.Errorf("receive notifications: %w", plain(err))

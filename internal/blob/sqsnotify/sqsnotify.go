@@ -27,13 +27,13 @@ type Options struct {
 
 const defaultRegion = "us-east-1"
 
-// Queue is one SQS queue. It is a blob.Notifications, safe for concurrent use.
+// Queue is one SQS queue. It is a blob.EventSource, safe for concurrent use.
 type Queue struct {
 	client *sqs.Client
 	url    string
 }
 
-var _ blob.Notifications = (*Queue)(nil)
+var _ blob.EventSource = (*Queue)(nil)
 
 // New checks the options and reads the AWS SDK's settings. It does not contact
 // the queue, which may be away.

@@ -52,7 +52,7 @@ func TestReceive(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	for _, want := range []int{10, 20, sent} {
-		must(t, n.Receive(t.Context(), func(_ context.Context, body []byte) error {
+		must(t, n.Consume(t.Context(), func(_ context.Context, body []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
 			got = append(got, string(body))
@@ -77,7 +77,7 @@ func TestReceiveAtOnce(t *testing.T) {
 		q.Send("body")
 	}
 	var there atomic.Int32
-	must(t, n.Receive(t.Context(), func(ctx context.Context, _ []byte) error {
+	must(t, n.Consume(t.Context(), func(ctx context.Context, _ []byte) error {
 		there.Add(1)
 		waittest.Until(t, patience, "all are there", func() bool { return there.Load() == 10 })
 		return nil
@@ -93,7 +93,7 @@ func TestReceiveNothing(t *testing.T) {
 	n := open(t, q)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- n.Receive(t.Context(), func(context.Context, []byte) error { return errFailed })
+		ended <- n.Consume(t.Context(), func(context.Context, []byte) error { return errFailed })
 	}()
 	waittest.Until(t, patience, "it waits", func() bool { return q.Waits() == 1 })
 	q.Advance(19 * time.Second)
@@ -108,7 +108,7 @@ func TestReceiveWhatComesLater(t *testing.T) {
 	n := open(t, q)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- n.Receive(t.Context(), func(context.Context, []byte) error { return nil })
+		ended <- n.Consume(t.Context(), func(context.Context, []byte) error { return nil })
 	}()
 	waittest.Until(t, patience, "it waits", func() bool { return q.Waits() == 1 })
 	q.Send("body")
@@ -129,7 +129,7 @@ func TestFailedComesAgain(t *testing.T) {
 	for i := range 10 {
 		good := fmt.Sprint("good ", i)
 		q.Send(good)
-		must(t, n.Receive(t.Context(), func(_ context.Context, body []byte) error {
+		must(t, n.Consume(t.Context(), func(_ context.Context, body []byte) error {
 			if string(body) == "bad" {
 				return errFailed
 			}
@@ -148,7 +148,7 @@ func TestFailedComesAgain(t *testing.T) {
 	}
 	q.Redrive(10)
 	q.Send("good")
-	must(t, n.Receive(t.Context(), func(context.Context, []byte) error { return nil }))
+	must(t, n.Consume(t.Context(), func(context.Context, []byte) error { return nil }))
 	if got := q.Dead(); !slices.Equal(got, []string{bad}) || len(q.Messages()) != 0 {
 		t.Errorf("dead %v, left %+v", got, q.Messages())
 	}
@@ -160,7 +160,7 @@ func TestHiddenWhileTaken(t *testing.T) {
 	q := sqstest.Start(t)
 	n := open(t, q)
 	q.Send("body")
-	must(t, n.Receive(t.Context(), func(ctx context.Context, _ []byte) error {
+	must(t, n.Consume(t.Context(), func(ctx context.Context, _ []byte) error {
 		end, ok := ctx.Deadline()
 		if got := q.Messages()[0]; !ok || got.Hidden < time.Until(end)+5*time.Second {
 			t.Errorf("hidden for %s, deadline %s", got.Hidden, end)
@@ -176,7 +176,7 @@ func TestStopWhileWaiting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- n.Receive(ctx, func(context.Context, []byte) error { return nil })
+		ended <- n.Consume(ctx, func(context.Context, []byte) error { return nil })
 	}()
 	waittest.Until(t, patience, "it waits", func() bool { return q.Waits() == 1 })
 	cancel()
@@ -194,7 +194,7 @@ func TestStopWhileTaking(t *testing.T) {
 	q.Send("done")
 	q.Send("not done")
 	ctx, cancel := context.WithCancel(t.Context())
-	must(t, n.Receive(ctx, func(taking context.Context, body []byte) error {
+	must(t, n.Consume(ctx, func(taking context.Context, body []byte) error {
 		cancel()
 		<-taking.Done()
 		if string(body) == "done" {
@@ -216,9 +216,9 @@ func TestQueueRefuses(t *testing.T) {
 	body := func(context.Context, []byte) error { q.Refuse("AccessDenied"); return nil }
 	fails := func(context.Context, []byte) error { q.Refuse("AccessDenied"); return errFailed }
 	for name, call := range map[string]func() error{
-		"SQS DeleteMessage: AccessDenied":           func() error { q.Send("body"); return n.Receive(t.Context(), body) },
-		"SQS ChangeMessageVisibility: AccessDenied": func() error { q.Send("body"); return n.Receive(t.Context(), fails) },
-		"SQS ReceiveMessage: AccessDenied":          func() error { q.Refuse("AccessDenied"); return n.Receive(t.Context(), body) },
+		"SQS DeleteMessage: AccessDenied":           func() error { q.Send("body"); return n.Consume(t.Context(), body) },
+		"SQS ChangeMessageVisibility: AccessDenied": func() error { q.Send("body"); return n.Consume(t.Context(), fails) },
+		"SQS ReceiveMessage: AccessDenied":          func() error { q.Refuse("AccessDenied"); return n.Consume(t.Context(), body) },
 	} {
 		err := call()
 		if err == nil || !strings.HasSuffix(err.Error(), name) || strings.Contains(err.Error(), sqstest.SecretKey) {
@@ -227,7 +227,7 @@ func TestQueueRefuses(t *testing.T) {
 		q.Refuse("")
 	}
 	other := with(t, sqsnotify.Options{QueueURL: q.URL + "-other", Region: sqstest.Region, AccessKey: sqstest.AccessKey, SecretKey: sqstest.SecretKey})
-	if err := other.Receive(t.Context(), body); err == nil || !strings.Contains(err.Error(), "QueueDoesNotExist") {
+	if err := other.Consume(t.Context(), body); err == nil || !strings.Contains(err.Error(), "QueueDoesNotExist") {
 		t.Errorf("another queue: got %v", err)
 	}
 }
@@ -245,14 +245,14 @@ func TestSettingsOfTheSDK(t *testing.T) {
 	o := sqsnotify.Options{QueueURL: q.URL, Region: "xx-test-1"}
 	take := func(context.Context, []byte) error { return nil }
 	q.Send("body")
-	must(t, with(t, o).Receive(t.Context(), take))
+	must(t, with(t, o).Consume(t.Context(), take))
 	t.Setenv("AWS_REGION", "")
-	if err := with(t, o).Receive(t.Context(), take); err == nil {
+	if err := with(t, o).Consume(t.Context(), take); err == nil {
 		t.Error("no region but the default one: want a refusal")
 	}
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	o.Region = sqstest.Region
-	if err := with(t, o).Receive(t.Context(), take); err == nil {
+	if err := with(t, o).Consume(t.Context(), take); err == nil {
 		t.Error("no credentials: want an error")
 	}
 }
