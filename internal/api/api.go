@@ -47,25 +47,25 @@ type NewConversion struct {
 
 // Conversion is one upload and what became of it.
 type Conversion struct {
-	ID         string                  `json:"id"`
-	State      conversion.State        `json:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired"`
-	Revision   int64                   `json:"revision" doc:"Grows with each change"`
-	Filename   string                  `json:"filename"`
-	Size       int64                   `json:"size" doc:"Bytes of the video"`
-	Class      conversion.Class        `json:"class" enum:"cpu,gpu" doc:"Kind of machine that it runs on"`
-	Fallback   *conversion.Fallback    `json:"fallback,omitempty" doc:"Why it does not run on the class that its options ask for"`
-	Options    conversion.Options      `json:"options" doc:"With the values of the preset"`
+	ID         string                      `json:"id"`
+	State      conversion.State            `json:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired"`
+	Revision   int64                       `json:"revision" doc:"Grows with each change"`
+	Filename   string                      `json:"filename"`
+	Size       int64                       `json:"size" doc:"Bytes of the video"`
+	Class      conversion.Class            `json:"class" enum:"cpu,gpu" doc:"Kind of machine that it runs on"`
+	Fallback   *conversion.Fallback        `json:"fallback,omitempty" doc:"Why it does not run on the class that its options ask for"`
+	Options    conversion.Options          `json:"options" doc:"With the values of the preset"`
 	Notify     conversion.NotifyPreference `json:"notify" enum:"email,none" doc:"Whether the outcome is mailed"`
-	Attempt    int                     `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
-	Progress   *conversion.Progress    `json:"progress,omitempty" doc:"While running"`
-	Source     *conversion.Source      `json:"source,omitempty" doc:"Once done"`
-	MP3        *MP3                    `json:"mp3,omitempty" doc:"Once done"`
-	Error      *conversion.Failure     `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
-	Upload     *Upload                 `json:"upload,omitempty" doc:"Where to upload; on creation only, POST …/parts gives it again"`
-	CreatedAt  time.Time               `json:"created_at"`
-	UpdatedAt  time.Time               `json:"updated_at"`
-	ExpiresAt  *time.Time              `json:"expires_at,omitempty" doc:"While awaiting the upload"`
-	FinishedAt *time.Time              `json:"finished_at,omitempty"`
+	Attempt    int                         `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
+	Progress   *conversion.Progress        `json:"progress,omitempty" doc:"While running"`
+	Source     *conversion.Source          `json:"source,omitempty" doc:"Once done"`
+	MP3        *MP3                        `json:"mp3,omitempty" doc:"Once done"`
+	Error      *conversion.Failure         `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
+	Upload     *Upload                     `json:"upload,omitempty" doc:"Where to upload; on creation only, POST …/parts gives it again"`
+	CreatedAt  time.Time                   `json:"created_at"`
+	UpdatedAt  time.Time                   `json:"updated_at"`
+	ExpiresAt  *time.Time                  `json:"expires_at,omitempty" doc:"While awaiting the upload"`
+	FinishedAt *time.Time                  `json:"finished_at,omitempty"`
 }
 
 // Upload says how to send the video: one request, or one for each part. It
