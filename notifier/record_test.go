@@ -1,0 +1,57 @@
+package notifier
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/mail/mailtest"
+	"tonearm/internal/queue"
+	"tonearm/internal/waittest"
+)
+
+// The record is purged while its mail is under way: nobody waits for it to come
+// back.
+func TestPurgedWhileSending(t *testing.T) {
+	w := newWorld(t)
+	c := w.done(t, "a.mp4")
+	w.sink.OnData(func(mailtest.Received) error {
+		w.update(t, c.ID, func(c *conversion.Conversion) error { return c.Delete(time.Now()) })
+		return w.records.Purge(context.Background(), c.ID)
+	})
+	w.start(t)
+	waittest.Until(t, patience, "the outcome to be given up", func() bool { return w.log.count("outcome of a mail not recorded") == 1 })
+	if got := w.sink.Tries(); got != 1 {
+		t.Errorf("%d mails", got)
+	}
+}
+
+// A notice whose record a newer version wrote is given back to the queue. The
+// log says so once.
+func TestNewerFormat(t *testing.T) {
+	w := newWorld(t)
+	var left []conversion.Conversion
+	for range 2 {
+		c := w.done(t, "film.mp4")
+		left = append(left, w.update(t, c.ID, func(c *conversion.Conversion) error {
+			c.Format = conversion.Format + 1
+			return nil
+		}))
+	}
+	w.start(t)
+	waittest.Until(t, patience, "both messages are given back", func() bool {
+		depth, err := w.queue.Depth(t.Context(), queue.Notice)
+		return err == nil && depth == queue.Depth{Delayed: 2}
+	})
+	for _, want := range left {
+		got, err := w.records.ByID(t.Context(), want.ID)
+		if err != nil || got.Revision != want.Revision || got.Notice != want.Notice {
+			t.Errorf("the record was changed: %+v, %v", got, err)
+		}
+	}
+	if n := strings.Count(w.log.String(), "a newer version of Tonearm"); n != 1 {
+		t.Errorf("the log says it %d times, want once:\n%s", n, w.log)
+	}
+}
