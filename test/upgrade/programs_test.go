@@ -59,10 +59,6 @@ func oldPrograms(root string) (commands, error) {
 	if from := os.Getenv("TONEARM_UPGRADE_FROM"); from != "" {
 		name = from
 	}
-	commit, err := git(root, "rev-parse", "--verify", "--quiet", name+"^{commit}")
-	if err != nil {
-		return "", fmt.Errorf("commit %s is not in this clone; git fetch --unshallow brings all of them, TONEARM_UPGRADE_FROM=COMMIT names another", name)
-	}
 	cache := os.Getenv("TONEARM_CACHE")
 	if cache == "" {
 		user, err := os.UserCacheDir()
@@ -71,9 +67,17 @@ func oldPrograms(root string) (commands, error) {
 		}
 		cache = filepath.Join(user, "tonearm")
 	}
-	home := filepath.Join(cache, "upgrade", commit)
+	cache = filepath.Join(cache, "upgrade")
+	if bin := filepath.Join(cache, name, "bin"); isDir(bin) { // without the history, too
+		return commands(bin), nil
+	}
+	commit, err := git(root, "rev-parse", "--verify", "--quiet", name+"^{commit}")
+	if err != nil {
+		return "", fmt.Errorf("commit %s is not in this clone; git fetch --unshallow brings all of them, TONEARM_UPGRADE_FROM=COMMIT names another", name)
+	}
+	home := filepath.Join(cache, commit)
 	bin := filepath.Join(home, "bin")
-	if _, err := os.Stat(bin); err == nil {
+	if isDir(bin) {
 		return commands(bin), nil
 	}
 	fmt.Fprintf(os.Stderr, "upgrade: building the programs of %.12s into %s, once\n", commit, bin)
@@ -96,6 +100,11 @@ func oldPrograms(root string) (commands, error) {
 		}
 	}
 	return commands(bin), os.Rename(filepath.Join(work, "bin"), bin)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // git runs git in a folder and returns what it prints.
