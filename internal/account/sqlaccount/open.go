@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"tonearm/internal/retry"
+
 	"github.com/go-sql-driver/mysql"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -85,23 +87,17 @@ func inTransaction(ctx context.Context, db *sql.DB, do func(execer) error) error
 
 // begin waits for a file that is busy. SQLite's own waiting does not cover a
 // new file's switch to WAL: it fails at once while another process writes.
-func begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
-	waiting, cancel := context.WithTimeout(ctx, busyTimeout)
-	defer cancel()
-	retry := time.NewTicker(20 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		tx, err := db.BeginTx(ctx, nil)
+func begin(ctx context.Context, db *sql.DB) (tx *sql.Tx, err error) {
+	const pause = 20 * time.Millisecond
+	err = retry.Do(ctx, retry.Policy{Initial: pause, Max: pause, Patience: busyTimeout}, func(ctx context.Context) (err error) {
+		tx, err = db.BeginTx(ctx, nil)
 		var e *sqlite.Error
 		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY {
-			return tx, err
+			return retry.Permanent(err)
 		}
-		select {
-		case <-retry.C:
-		case <-waiting.Done():
-			return nil, err
-		}
-	}
+		return err
+	})
+	return tx, err
 }
 
 // mysqlConns is how many connections a process has at most. MySQL takes 151 by

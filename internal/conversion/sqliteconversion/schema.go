@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"tonearm/internal/retry"
+
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -70,26 +72,19 @@ func (s *Store) Prepare(ctx context.Context) error {
 // writeAheadLog switches the file to WAL, for good. SQLite's own waiting does
 // not cover this step: it fails at once while another process writes.
 func (s *Store) writeAheadLog(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
-	defer cancel()
-	retry := time.NewTicker(20 * time.Millisecond)
-	defer retry.Stop()
-	for {
+	const pause = 20 * time.Millisecond
+	return retry.Do(ctx, retry.Policy{Initial: pause, Max: pause, Patience: busyTimeout}, func(ctx context.Context) error {
 		var mode string
 		err := s.write.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode)
 		var sqliteErr *sqlite.Error
 		switch {
 		case err == nil && mode != "wal":
-			return fmt.Errorf("the journal is %s", mode)
+			return retry.Permanent(fmt.Errorf("the journal is %s", mode))
 		case !errors.As(err, &sqliteErr) || sqliteErr.Code() != sqlite3.SQLITE_BUSY:
-			return err
+			return retry.Permanent(err)
 		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-retry.C:
-		}
-	}
+		return err
+	})
 }
 
 func migrate(ctx context.Context, tx *sql.Tx) error {
