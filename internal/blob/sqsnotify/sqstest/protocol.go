@@ -58,7 +58,7 @@ func (q *Queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch operation {
-	case "ConsumeMessage":
+	case "ReceiveMessage":
 		q.receive(w, r, in)
 	case "DeleteMessage":
 		q.delete(w, in)
