@@ -37,7 +37,7 @@ expiry of upload URLs of -1ns is not within 0 and 168h0m0s
 expiry of download URLs of -1ns is not within 0 and 168h0m0s
 largest JSON body of -1 is not within 0 and 16777216`)
 	_, err = New(Options{})
-	equal(t, "error of no options", err.Error(), "gateway: records, accounts, tokens, blobs and queue are required")
+	equal(t, "error of no options", err.Error(), "gateway: records, users, tokens, objects and queue are required")
 	for name, spoil := range map[string]func(*Options){
 		"no records":       func(o *Options) { o.Records = nil },
 		"no queue":         func(o *Options) { o.Queue = nil },
