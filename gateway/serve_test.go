@@ -19,7 +19,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	good := func() Options {
-		return Options{Records: downRecords{}, Users: downAccounts{}, Tokens: oneToken{}, Objects: downBlobs{}, Queue: &wakeUps{}, PublicURL: "http://localhost:8080"}
+		return Options{Records: downRecords{}, Users: downUsers{}, Tokens: oneToken{}, Objects: downObjects{}, Queue: &wakeUps{}, PublicURL: "http://localhost:8080"}
 	}
 	g, err := New(good())
 	check(t, err)
@@ -138,7 +138,7 @@ func TestDescription(t *testing.T) {
 func TestPanic(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	g, err := New(Options{
-		Records: downRecords{}, Users: oneUser{}, Tokens: panicking{}, Objects: downBlobs{}, Queue: &wakeUps{},
+		Records: downRecords{}, Users: oneUser{}, Tokens: panicking{}, Objects: downObjects{}, Queue: &wakeUps{},
 		PublicURL: "https://tonearm.example.org", Registerer: registry,
 	})
 	check(t, err)
