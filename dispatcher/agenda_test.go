@@ -113,7 +113,7 @@ func TestOutboxRelayed(t *testing.T) {
 	w.until("what is owed was published", func() bool { return w.redis.Exists("tonearm:generation") })
 	c := w.create("owner", int64(len(source)))
 	w.put(c.Object.Key, source)
-	o, err := w.blobs.Head(t.Context(), c.Object.Key)
+	o, err := w.objects.Head(t.Context(), c.Object.Key)
 	w.must(err)
 	past := w.clock.Now().Add(-time.Minute)
 	_, err = w.records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { // and nothing else
@@ -194,10 +194,10 @@ func TestAgendaOfFailures(t *testing.T) {
 	}
 	w.launcher.set(func(l *launcher) { l.script = inTurn(vanish, idle) })
 	c := w.uploaded("owner")
-	w.blobs.always()
+	w.objects.always()
 	w.run()
 	w.until("the lost attempt is found", func() bool { return w.read(c.ID).Attempt == 2 })
-	if n := w.blobs.failed.Load(); n < 120 {
+	if n := w.objects.failed.Load(); n < 120 {
 		t.Errorf("only %d looks for uploads", n)
 	}
 }

@@ -182,11 +182,11 @@ func TestResult(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, status, r.status)
 		}
 	}
-	w.blobs.always()
+	w.objects.always()
 	if _, status := w.result(c.ID, token, good); status != http.StatusServiceUnavailable {
 		t.Errorf("objects down: %d", status)
 	}
-	w.blobs.never()
+	w.objects.never()
 	if got := w.read(c.ID); got.State != conversion.Running {
 		t.Fatalf("after refused results the conversion is %s, %v", got.State, got.Error)
 	}

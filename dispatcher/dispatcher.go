@@ -89,7 +89,7 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch p := o.Policy; {
 	case o.Records == nil, o.Users == nil, o.Queue == nil, o.Objects == nil, o.Launcher == nil:
-		return errors.New("records, accounts, queue, blobs and launcher are required")
+		return errors.New("records, users, queue, objects and launcher are required")
 	case o.Bucket == "":
 		return errors.New("no bucket")
 	case len(o.EventToken) < 16 && (o.EventToken != "" || o.EventSource == nil):

@@ -163,7 +163,7 @@ func TestEventWhileStoresAreDown(t *testing.T) {
 	w := newWorld(t)
 	c := w.create("owner", int64(len(source)))
 	w.put(c.Object.Key, source)
-	for name, f := range map[string]*fault{"records": &w.records.before, "objects": &w.blobs.fault} {
+	for name, f := range map[string]*fault{"records": &w.records.before, "objects": &w.objects.fault} {
 		f.always()
 		if got := w.event(c.Object.Key); got != http.StatusServiceUnavailable {
 			t.Errorf("%s down: %d", name, got)
@@ -218,9 +218,9 @@ func TestExpiry(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	c := w.create("owner", int64(len(source)))
-	upload, err := w.blobs.CreateUpload(ctx, c.Object.Key)
+	upload, err := w.objects.CreateUpload(ctx, c.Object.Key)
 	w.must(err)
-	part, err := w.blobs.PresignPart(ctx, c.Object.Key, upload, 1, time.Minute, blob.Internal)
+	part, err := w.objects.PresignPart(ctx, c.Object.Key, upload, 1, time.Minute, blob.Internal)
 	w.must(err)
 	w.must(store(ctx, onWire(part), source))
 	w.act(c.ID, func(c *conversion.Conversion) error {
@@ -232,7 +232,7 @@ func TestExpiry(t *testing.T) {
 	w.become(c.ID, conversion.Expired)
 	w.until("it is counted", func() bool { return w.metric("tonearm_conversions_finished_total", "state=expired") == 1 })
 	w.until("the open upload is aborted", func() bool {
-		_, err := w.blobs.Parts(ctx, c.Object.Key, upload)
+		_, err := w.objects.Parts(ctx, c.Object.Key, upload)
 		return err != nil && w.read(c.ID).Upload.ID == ""
 	})
 	if got := w.read(c.ID); !got.WakeAt.IsZero() || got.Notice.State != conversion.NoticeNone {

@@ -93,15 +93,15 @@ func (r *records) Owing(ctx context.Context, after string, limit int) ([]convers
 	return r.Store.Owing(ctx, after, limit)
 }
 
-// blobs is a store that can be switched off, for one key or for all.
-type blobs struct {
+// faultyObjects is a store that can be switched off, for one key or for all.
+type faultyObjects struct {
 	blob.Store
 	fault
 	broken atomic.Pointer[string] // a key of which nothing can be learnt
 	headed atomic.Int64
 }
 
-func (b *blobs) Head(ctx context.Context, key string) (blob.Object, error) {
+func (b *faultyObjects) Head(ctx context.Context, key string) (blob.Object, error) {
 	b.headed.Add(1)
 	if err := b.err(); err != nil {
 		return blob.Object{}, err
@@ -112,7 +112,7 @@ func (b *blobs) Head(ctx context.Context, key string) (blob.Object, error) {
 	return b.Store.Head(ctx, key)
 }
 
-func (b *blobs) Delete(ctx context.Context, key string) error {
+func (b *faultyObjects) Delete(ctx context.Context, key string) error {
 	if err := b.err(); err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func TestInboxOneBroken(t *testing.T) {
 	w := newWorld(t)
 	u := w.user("a@example.org", 0)
 	broken := "inbox/a@example.org/a.mp4"
-	w.blobs.broken.Store(&broken)
+	w.objects.broken.Store(&broken)
 	w.put(broken, source)
 	w.put("inbox/a@example.org/b.mp4", source)
 	w.run()
@@ -178,7 +178,7 @@ func TestInboxOneBroken(t *testing.T) {
 		t.Errorf("converts %q", c.Filename)
 	}
 	w.become(c.ID, conversion.Done)
-	w.blobs.broken.Store(nil)
+	w.objects.broken.Store(nil)
 	w.become(w.dropped(u, 2)[0].ID, conversion.Done)
 }
 

@@ -99,7 +99,7 @@ func TestNotificationWhileStoresAreDown(t *testing.T) {
 	w, q := newQueueWorld(t)
 	w.listen()
 	for name, down := range map[string]*fault{
-		"records": &w.records.before, "records, outcome unknown": &w.records.after, "objects": &w.blobs.fault,
+		"records": &w.records.before, "records, outcome unknown": &w.records.after, "objects": &w.objects.fault,
 	} {
 		c := w.create("owner", int64(len(source)))
 		w.put(c.Object.Key, source)

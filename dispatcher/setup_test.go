@@ -84,7 +84,7 @@ type world struct {
 	redis    *miniredis.Miniredis
 	queue    queue.Queue
 	outbox   *queue.Outbox // as the gateway has one
-	blobs    *blobs
+	objects  *faultyObjects
 	bucket   string
 	launcher *launcher
 	server   *httptest.Server
@@ -123,11 +123,11 @@ func newWorld(t *testing.T, change ...func(*dispatcher.Options)) *world {
 		Endpoint: objects.Endpoint(), Bucket: w.bucket, AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(),
 	})
 	w.must(err)
-	w.blobs = &blobs{Store: bucket}
+	w.objects = &faultyObjects{Store: bucket}
 	w.launcher = newLauncher(w.server.URL)
 
 	w.options = dispatcher.Options{
-		Records: w.records, Users: w.accounts, Queue: w.queue, Objects: w.blobs, Launcher: w.launcher,
+		Records: w.records, Users: w.accounts, Queue: w.queue, Objects: w.objects, Launcher: w.launcher,
 		Bucket: w.bucket, EventToken: eventToken, AttemptKey: attemptKey,
 		Policy: policy, MaxJobs: map[conversion.Class]int{conversion.CPU: 4},
 		InboxEvery: 20 * time.Millisecond, OrphanScanEvery: 20 * time.Millisecond,
@@ -212,7 +212,7 @@ func (w *world) createWith(owner string, size int64, o conversion.Options) conve
 // put stores an object; no event follows.
 func (w *world) put(key, content string) {
 	w.Helper()
-	r, err := w.blobs.PresignOverwrite(w.Context(), key, time.Minute, blob.Internal)
+	r, err := w.objects.PresignOverwrite(w.Context(), key, time.Minute, blob.Internal)
 	w.must(err)
 	w.must(store(w.Context(), onWire(r), content))
 }
@@ -285,7 +285,7 @@ func (w *world) act(id string, change func(*conversion.Conversion) error) conver
 func (w *world) keys(prefix string) []string {
 	w.Helper()
 	keys := []string{}
-	w.must(w.blobs.List(w.Context(), prefix, "", func(o blob.Object) bool {
+	w.must(w.objects.List(w.Context(), prefix, "", func(o blob.Object) bool {
 		keys = append(keys, o.Key)
 		return true
 	}))

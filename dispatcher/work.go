@@ -198,7 +198,7 @@ func (d *Dispatcher) divert(ctx context.Context) error {
 }
 
 // deadline is how long an attempt may take for a source of so many bytes:
-// reading at 4 MiB/s after a quarter of an hour, which is an hour of sound at a
+// reading at 4 MiB/s after a quarter of an hour, which is an hour of audio at a
 // tenth of the usual speed.
 func deadline(size int64) time.Duration {
 	d := 15*time.Minute + time.Duration(size/(4<<20))*time.Second

@@ -91,7 +91,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	if o.Records == nil || o.Users == nil || o.Tokens == nil || o.Objects == nil || o.Queue == nil {
-		return errors.New("records, accounts, tokens, blobs and queue are required")
+		return errors.New("records, users, tokens, objects and queue are required")
 	}
 	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("public URL %q is not an http or https address", o.PublicURL)

@@ -19,7 +19,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	good := func() Options {
-		return Options{Records: downRecords{}, Users: downAccounts{}, Tokens: oneToken{}, Objects: downBlobs{}, Queue: &wakeUps{}, PublicURL: "http://localhost:8080"}
+		return Options{Records: downRecords{}, Users: downUsers{}, Tokens: oneToken{}, Objects: downObjects{}, Queue: &wakeUps{}, PublicURL: "http://localhost:8080"}
 	}
 	g, err := New(good())
 	check(t, err)
@@ -37,7 +37,7 @@ expiry of upload URLs of -1ns is not within 0 and 168h0m0s
 expiry of download URLs of -1ns is not within 0 and 168h0m0s
 largest JSON body of -1 is not within 0 and 16777216`)
 	_, err = New(Options{})
-	equal(t, "error of no options", err.Error(), "gateway: records, accounts, tokens, blobs and queue are required")
+	equal(t, "error of no options", err.Error(), "gateway: records, users, tokens, objects and queue are required")
 	for name, spoil := range map[string]func(*Options){
 		"no records":       func(o *Options) { o.Records = nil },
 		"no queue":         func(o *Options) { o.Queue = nil },
@@ -138,7 +138,7 @@ func TestDescription(t *testing.T) {
 func TestPanic(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	g, err := New(Options{
-		Records: downRecords{}, Users: oneUser{}, Tokens: panicking{}, Objects: downBlobs{}, Queue: &wakeUps{},
+		Records: downRecords{}, Users: oneUser{}, Tokens: panicking{}, Objects: downObjects{}, Queue: &wakeUps{},
 		PublicURL: "https://tonearm.example.org", Registerer: registry,
 	})
 	check(t, err)

@@ -81,16 +81,16 @@ func start(t *testing.T, change ...func(*Options)) *stack {
 	tokens, err := jwttoken.New(jwttoken.Options{Keys: keys, Issuer: "http://localhost"})
 	check(t, err)
 	name := strings.ReplaceAll(conversion.NewID(), "-", "")
-	blobs, err := s3blob.New(s3blob.Options{
+	bucket, err := s3blob.New(s3blob.Options{
 		Endpoint: objects.Endpoint(), Bucket: "b" + name, AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(),
 	})
 	check(t, err)
-	check(t, blobs.Prepare(t.Context()))
+	check(t, bucket.Prepare(t.Context()))
 	queue, err := redisqueue.Open(redis.URL(), name)
 	check(t, err)
 	t.Cleanup(func() { queue.Close() })
 	o := Options{
-		Records: records, Users: accounts, Tokens: tokens, Objects: blobs, Queue: queue,
+		Records: records, Users: accounts, Tokens: tokens, Objects: bucket, Queue: queue,
 		PublicURL: "http://localhost:8080", OpenRegistration: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, c := range change {

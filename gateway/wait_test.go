@@ -82,7 +82,7 @@ func waitStack(t *testing.T) (*Gateway, *oneRecord, *wakeUps) {
 	}}
 	q := &wakeUps{changed: make(chan struct{}, 1)}
 	g, err := New(Options{
-		Records: records, Users: oneUser{downAccounts{}}, Tokens: oneToken{}, Objects: downBlobs{}, Queue: q,
+		Records: records, Users: oneUser{downUsers{}}, Tokens: oneToken{}, Objects: downObjects{}, Queue: q,
 		PublicURL: "https://tonearm.example.org", OpenRegistration: true,
 	})
 	check(t, err)
@@ -254,7 +254,7 @@ func TestUnavailable(t *testing.T) {
 		{"GET", "/v1/mp3s/" + theID + "/download", "", nil, quick},
 		{"GET", "/download?mp3_id=" + theID, "", nil, quick},
 		{"PUT", "/upload/v.mp4", "video", nil, quick},
-		{"GET", "/v1/conversions", "", func(g *Gateway) { g.o.Users = downAccounts{} }, quick},
+		{"GET", "/v1/conversions", "", func(g *Gateway) { g.o.Users = downUsers{} }, quick},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -315,25 +315,25 @@ func (downRecords) List(ctx context.Context, _ conversion.Query) ([]conversion.C
 	return nil, hang(ctx)
 }
 
-type downAccounts struct{ account.Store }
+type downUsers struct{ account.Store }
 
-func (downAccounts) Create(ctx context.Context, _, _ string, _ int64) (u account.User, err error) {
+func (downUsers) Create(ctx context.Context, _, _ string, _ int64) (u account.User, err error) {
 	return u, hang(ctx)
 }
-func (downAccounts) Authenticate(ctx context.Context, _, _ string) (u account.User, err error) {
+func (downUsers) Authenticate(ctx context.Context, _, _ string) (u account.User, err error) {
 	return u, hang(ctx)
 }
-func (downAccounts) ByID(ctx context.Context, _ string) (u account.User, err error) {
+func (downUsers) ByID(ctx context.Context, _ string) (u account.User, err error) {
 	return u, hang(ctx)
 }
 
-type downBlobs struct{ blob.Store }
+type downObjects struct{ blob.Store }
 
-func (downBlobs) Ping(ctx context.Context) error { return hang(ctx) }
-func (downBlobs) Head(ctx context.Context, _ string) (o blob.Object, err error) {
+func (downObjects) Ping(ctx context.Context) error { return hang(ctx) }
+func (downObjects) Head(ctx context.Context, _ string) (o blob.Object, err error) {
 	return o, hang(ctx)
 }
-func (downBlobs) CreateUpload(ctx context.Context, _ string) (string, error) { return "", hang(ctx) }
-func (downBlobs) Parts(ctx context.Context, _, _ string) ([]blob.Part, error) {
+func (downObjects) CreateUpload(ctx context.Context, _ string) (string, error) { return "", hang(ctx) }
+func (downObjects) Parts(ctx context.Context, _, _ string) ([]blob.Part, error) {
 	return nil, hang(ctx)
 }

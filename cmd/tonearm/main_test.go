@@ -79,7 +79,7 @@ type stack struct {
 	records  *sqliteconversion.Store
 	accounts *sqlaccount.Store
 	tokens   *jwttoken.Tokens
-	blobs    *s3blob.Store
+	objects  *s3blob.Store
 	queue    *redisqueue.Queue
 }
 
@@ -112,16 +112,16 @@ func startStack(t *testing.T) *stack {
 	must(err)
 	s.tokens, err = jwttoken.New(jwttoken.Options{Keys: keys, Issuer: "tonearm"})
 	must(err)
-	s.blobs, err = s3blob.New(s3blob.Options{
+	s.objects, err = s3blob.New(s3blob.Options{
 		Endpoint: objects.Endpoint(), Bucket: "tonearm", AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(), Log: log,
 	})
 	must(err)
-	must(s.blobs.Prepare(t.Context()))
+	must(s.objects.Prepare(t.Context()))
 	s.queue, err = redisqueue.Open(redis.URL(), "tonearm")
 	must(err)
 	t.Cleanup(func() { s.queue.Close() })
 	g, err := gateway.New(gateway.Options{
-		Records: s.records, Users: s.accounts, Tokens: s.tokens, Objects: s.blobs, Queue: s.queue,
+		Records: s.records, Users: s.accounts, Tokens: s.tokens, Objects: s.objects, Queue: s.queue,
 		PublicURL: "http://localhost", OpenRegistration: true, MaxUploadBytes: 200 << 20, Log: log,
 	})
 	must(err)
@@ -180,7 +180,7 @@ func (s *stack) finish(ctx context.Context, outbox *queue.Outbox, m queue.Messag
 	if c.Options.BitrateKbps > 0 {
 		text += "at " + strconv.Itoa(c.Options.BitrateKbps)
 	}
-	o, err := s.blobs.Put(ctx, key, strings.NewReader(text))
+	o, err := s.objects.Put(ctx, key, strings.NewReader(text))
 	if err != nil {
 		return err
 	}

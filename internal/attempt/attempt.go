@@ -104,13 +104,13 @@ type Assignment struct {
 
 // Limits of an attempt where nobody sets others.
 const (
-	DefaultMaxDuration = 24 * time.Hour // of sound
+	DefaultMaxDuration = 24 * time.Hour // of audio
 	DefaultMaxMP3Bytes = 2 << 30
 )
 
 // Limits bound what an attempt may take.
 type Limits struct {
-	MaxDurationSeconds float64 `json:"max_duration_seconds"` // of the sound
+	MaxDurationSeconds float64 `json:"max_duration_seconds"` // of the audio
 	MaxMP3Bytes        int64   `json:"max_mp3_bytes"`
 	MaxSourceBytes     int64   `json:"max_source_bytes"`
 }

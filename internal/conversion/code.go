@@ -8,12 +8,12 @@ type Code string
 
 // Codes of failed conversions that no further attempt can heal.
 const (
-	CodeNoAudio          Code = "no_audio"          // media, but without a sound track
+	CodeNoAudio          Code = "no_audio"          // media, but without an audio track
 	CodeNotMedia         Code = "not_media"         // nothing that ffmpeg recognizes as an allowed format
 	CodeEmpty            Code = "empty_source"      // no bytes
 	CodeDamaged          Code = "damaged"           // recognized, but cannot be decoded
 	CodeTruncated        Code = "truncated"         // shorter than it promises
-	CodeUnsupportedCodec Code = "unsupported_codec" // a sound track in a codec outside the whitelist
+	CodeUnsupportedCodec Code = "unsupported_codec" // an audio track in a codec outside the whitelist
 	CodeTrackNotFound    Code = "track_not_found"   // the option names a track the source has not
 	CodeStartBeyondEnd   Code = "start_beyond_end"  // the option start lies behind the end of the track
 	CodeLimitExceeded    Code = "limit_exceeded"    // too long, too many channels, too large a result

@@ -185,7 +185,7 @@ type Upload struct {
 // Progress is the last report of the running attempt.
 type Progress struct {
 	Phase        Phase   `json:"phase" bson:"phase"`
-	DoneSeconds  float64 `json:"done_seconds" bson:"done_seconds"`   // of sound encoded so far
+	DoneSeconds  float64 `json:"done_seconds" bson:"done_seconds"`   // of audio encoded so far
 	TotalSeconds float64 `json:"total_seconds" bson:"total_seconds"` // 0 where the source does not say
 	BytesRead    int64   `json:"bytes_read" bson:"bytes_read"`       // of the source
 }
@@ -233,7 +233,7 @@ type MP3 struct {
 	SHA256        string    `json:"sha256" bson:"sha256"` // lower-case hex
 	LengthChecked bool      `json:"length_checked" bson:"length_checked"`
 	Encoder       string    `json:"encoder" bson:"encoder"`                       // program and version; CopyEncoder where the source's frames were kept
-	Loudness      *Levels   `json:"loudness,omitempty" bson:"loudness,omitempty"` // nil for silence and for sound shorter than 0.4 s
+	Loudness      *Levels   `json:"loudness,omitempty" bson:"loudness,omitempty"` // nil for silence and for audio shorter than 0.4 s
 	GainDB        float64   `json:"gain_db,omitempty" bson:"gain_db,omitempty"`   // applied to reach the loudness asked for
 	Cover         Cover     `json:"cover,omitempty" bson:"cover,omitempty"`       // what the MP3 has; none is ''
 	Chapters      int       `json:"chapters,omitempty" bson:"chapters,omitempty"`

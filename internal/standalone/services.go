@@ -52,7 +52,7 @@ func (r *instance) services() (s services, err error) {
 		return s, err
 	}
 	r.defers(func() { do.Launcher.Close() }) // the dispatcher does where it came to run
-	do.Records, do.Users, do.Queue, do.Objects = r.Records, r.Users, r.Queue, r.blobs
+	do.Records, do.Users, do.Queue, do.Objects = r.Records, r.Users, r.Queue, r.objects
 	if s.dispatcher, err = dispatcher.New(do); err != nil {
 		return s, err
 	}
@@ -67,7 +67,7 @@ func (r *instance) services() (s services, err error) {
 
 	gate := r.Gateway
 	gate.RecordRetention = do.Policy.RecordRetention
-	gate.Records, gate.Users, gate.Tokens, gate.Objects, gate.Queue = r.Records, r.Users, tokens, r.blobs, r.Queue
+	gate.Records, gate.Users, gate.Tokens, gate.Objects, gate.Queue = r.Records, r.Users, tokens, r.objects, r.Queue
 	gate.Log, gate.Registerer = r.Log, labelled("gateway")
 	s.gateway, err = gateway.New(gate)
 	return s, err

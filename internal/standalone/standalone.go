@@ -159,7 +159,7 @@ type instance struct {
 	data                 *dataDir
 	front, events, admin net.Listener // of the gateway, of the dispatcher and of metrics
 	ownS3                bool
-	blobs                *s3blob.Store
+	objects              *s3blob.Store
 	closers              []func() // in the order of opening
 }
 
@@ -214,7 +214,7 @@ func (r *instance) process() (*service.Process, error) {
 	p.Health.Check("records", r.Records.Ping)
 	p.Health.Check("users", r.Users.Ping)
 	p.Health.Check("queue", r.Queue.Ping)
-	p.Health.Check("objects", r.blobs.Ping)
+	p.Health.Check("objects", r.objects.Ping)
 	r.Log.Info("listening", "address", r.admin.Addr().String())
 	p.Add("admin", service.HTTP(r.admin, service.Admin(&p.Health, s.registry), time.Second, r.Log))
 	p.Prepare("records", r.Records.Prepare)

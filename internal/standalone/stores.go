@@ -65,7 +65,7 @@ func (r *instance) openObjects(ctx context.Context) (err error) {
 		r.S3.Endpoint, r.S3.AccessKey, r.S3.SecretKey = store.Endpoint(), store.AccessKey(), store.SecretKey()
 	}
 	r.S3.Log = r.Log
-	r.blobs, err = s3blob.New(r.S3)
+	r.objects, err = s3blob.New(r.S3)
 	return err
 }
 
