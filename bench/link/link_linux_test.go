@@ -10,10 +10,29 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
+
+// onMain runs functions on the process's main thread.
+var onMain = make(chan func())
+
+func init() { runtime.LockOSThread() }
+
+func TestMain(m *testing.M) {
+	code := make(chan int)
+	go func() { code <- m.Run() }()
+	for {
+		select {
+		case f := <-onMain:
+			f()
+		case c := <-code:
+			os.Exit(c)
+		}
+	}
+}
 
 // allowed reports whether this process may make networks and devices.
 func allowed() bool {
@@ -113,8 +132,30 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Errorf("after the link was closed: %s", got)
 		}
 	}
-	cmd := exec.Command("sleep", "1000")
-	if err := a.Start(cmd); err != nil {
+	for _, n := range []*Namespace{a, b} {
+		endsWithItsProcesses(t, n)
+	}
+}
+
+// The main thread of a process outlives the goroutine that is locked to it.
+func TestNamespaceOfTheMainThread(t *testing.T) {
+	if !allowed() {
+		return
+	}
+	n := &Namespace{calls: make(chan func()), ended: make(chan struct{})}
+	entered := make(chan error)
+	onMain <- func() { n.live(entered) }
+	if err := <-entered; err != nil {
+		t.Fatal(err)
+	}
+	endsWithItsProcesses(t, n)
+}
+
+// endsWithItsProcesses closes a namespace in which a process runs.
+func endsWithItsProcesses(t *testing.T, n *Namespace) {
+	t.Helper()
+	cmd := exec.Command("sleep", "100")
+	if err := n.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	own, err := os.Readlink("/proc/self/ns/net")
@@ -124,8 +165,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if of, err := os.Readlink("/proc/" + itoa(cmd.Process.Pid) + "/ns/net"); err != nil || of == own {
 		t.Errorf("the process is in %q, this one in %q: %v", of, own, err)
 	}
-	a.Close()
-	b.Close()
+	n.Close()
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
 		t.Errorf("the process outlived its network: %v", cmd.ProcessState)
 	}

@@ -34,10 +34,19 @@ func NewNamespace() (*Namespace, error) {
 	return n, nil
 }
 
-// live is the thread. It is never unlocked, so it ends with its goroutine.
+// live is the thread. It is never unlocked, so it ends with its goroutine. The
+// main thread would not end, nor would the processes that it started: there,
+// live goes on in another one.
 func (n *Namespace) live(entered chan<- error) {
-	defer close(n.ended)
 	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		defer runtime.UnlockOSThread()
+		moved := make(chan error)
+		go n.live(moved)
+		entered <- <-moved
+		return
+	}
+	defer close(n.ended)
 	err := syscall.Unshare(syscall.CLONE_NEWNET)
 	if errors.Is(err, syscall.EPERM) {
 		err = ErrUnsupported
