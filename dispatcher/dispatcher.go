@@ -119,8 +119,6 @@ type Dispatcher struct {
 	inbox   knownDrops
 	snoozed map[string]time.Time // ids that the agenda leaves alone, until when
 
-	saidNewer sync.Once // that a record is left to a newer version
-
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when an attempt ends
 }
@@ -243,13 +241,6 @@ func (d *Dispatcher) update(ctx context.Context, id string, change func(*convers
 			"from", c.Fallback.From, "class", c.Class, "reason", c.Fallback.Reason)
 	}
 	return c, changed, nil
-}
-
-// leftToNewer says in the log, once, that a record is left to a newer version.
-func (d *Dispatcher) leftToNewer(id string) {
-	d.saidNewer.Do(func() {
-		d.o.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "conversion_id", id)
-	})
 }
 
 // detached is a context for work that must not be torn in the middle by a shutdown.

@@ -28,7 +28,6 @@ func (d *Dispatcher) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, conversion.ErrStaleAttempt), errors.Is(err, conversion.ErrNotFound):
 		p = api.Problem{Status: http.StatusConflict, Code: "stale_attempt", Detail: "The attempt is not the current one."}
 	case errors.Is(err, conversion.ErrNewerFormat): // a newer dispatcher may answer the next call
-		d.leftToNewer(r.PathValue("id"))
 		p.Code, p.Detail = "newer_format", "A newer version of Tonearm wrote this conversion; try again."
 		w.Header().Set("Retry-After", "1")
 	case r.Context().Err() != nil: // the caller hung up

@@ -46,7 +46,6 @@ func (d *Dispatcher) consume(ctx context.Context, class queue.Class, handle func
 	case handled == nil:
 		err = d.o.Queue.Ack(ctx, delivery)
 	case errors.Is(handled, conversion.ErrNewerFormat):
-		d.leftToNewer(delivery.ConversionID)
 		err = d.o.Queue.Return(ctx, delivery, newerPause)
 		handled = nil
 	case errors.Is(handled, launch.ErrBusy):
@@ -269,11 +268,8 @@ func (d *Dispatcher) failure(ref conversion.AttemptRef, f conversion.Failure, o 
 // is not current any more is left as it is. It returns the record.
 func (d *Dispatcher) failAttempt(ctx context.Context, ref conversion.AttemptRef, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	c, changed, err := d.update(ctx, ref.ConversionID, fail)
-	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) {
-		return c, nil
-	}
-	if errors.Is(err, conversion.ErrNewerFormat) {
-		d.leftToNewer(c.ID)
+	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) ||
+		errors.Is(err, conversion.ErrNewerFormat) {
 		return c, nil
 	}
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -123,8 +122,6 @@ type Gateway struct {
 	options  *huma.Schema   // of conversion.Options
 	problems *huma.Response // how errors are described in /openapi.json
 	openAPI  []byte
-
-	saidNewer sync.Once // that a record is left to a newer version
 }
 
 // New returns a gateway. It reaches for no store yet.

@@ -142,11 +142,6 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 		err = context.Canceled // whatever a store made of it
 	}
 	p := problemOf(err)
-	if errors.Is(err, conversion.ErrNewerFormat) {
-		g.saidNewer.Do(func() {
-			g.o.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "error", err)
-		})
-	}
 	if p.Status >= http.StatusInternalServerError {
 		g.o.Log.Error("request failed", "status", p.Status, "code", p.Code, "error", err)
 	}

@@ -79,8 +79,6 @@ type Notifier struct {
 	records outage
 	queue   outage
 
-	saidNewer sync.Once // that a record is left to a newer version
-
 	claim   time.Duration // of a notice, in the record
 	lease   time.Duration // of its message, in the queue
 	sending retry.Policy  // after refusals that are not permanent
@@ -183,9 +181,6 @@ func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
 		n.obsolete(ctx, d)
 		return true
 	case errors.Is(err, conversion.ErrNewerFormat):
-		n.saidNewer.Do(func() {
-			n.options.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "conversion_id", d.ConversionID)
-		})
 		n.giveBack(ctx, d, newerPause)
 		return true
 	case err != nil:
@@ -294,7 +289,7 @@ func (n *Notifier) record(ctx context.Context, d queue.Delivery, change func(*co
 func (n *Notifier) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	c, err := n.options.Records.Update(ctx, id, change)
+	c, err := n.outbox.Write(ctx, id, change)
 	if err == nil || answered(err) {
 		n.records.over()
 	} else {

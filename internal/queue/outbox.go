@@ -2,8 +2,10 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -21,12 +23,25 @@ type Outbox struct {
 	// RecordRetention is how long after its end a conversion that ends here is
 	// deleted; 0 keeps it.
 	RecordRetention time.Duration
+
+	saidNewer sync.Once
 }
 
 // Update applies one transition and publishes what it causes. An error is
 // returned only if the transition was not written: a queue that cannot be
 // reached delays the messages and loses none.
 func (o *Outbox) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+	c, err := o.Write(ctx, id, change)
+	if err != nil {
+		return c, err
+	}
+	o.Flush(ctx, c)
+	return c, nil
+}
+
+// Write applies one transition and leaves what it causes to Flush. It says in
+// the log, once, that a record is left to a newer version.
+func (o *Outbox) Write(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	c, err := o.Records.Update(ctx, id, func(c *conversion.Conversion) error {
 		if err := change(c); err != nil {
 			return err
@@ -34,11 +49,12 @@ func (o *Outbox) Update(ctx context.Context, id string, change func(*conversion.
 		c.Retain(o.RecordRetention)
 		return nil
 	})
-	if err != nil {
-		return c, err
+	if errors.Is(err, conversion.ErrNewerFormat) {
+		o.saidNewer.Do(func() {
+			o.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "conversion_id", id)
+		})
 	}
-	o.Flush(ctx, c)
-	return c, nil
+	return c, err
 }
 
 // Flush is Publish for a writer that has better things to do than to wait: it
