@@ -1,18 +1,17 @@
 # Tonearm. `make help` lists what there is.
-SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE ?= $(or $(TONEARM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tonearm)
 LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm test upgrade-test large-test cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build tonearm test docs-test upgrade-test large-test cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## convert one video on this machine, from upload to mail to MP3 in out/
-	@scripts/setup
+	@scripts/setup ffmpeg curl jq
 	go build -tags nokubernetes -o bin/demo/ ./cmd/tonearm
 	@scripts/demo
 
@@ -32,6 +31,10 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 	go run ./test/servers -- sh -c 'go test -race -timeout 25m $$(go list ./... | grep -v /test/e2e) && go test -race -v -timeout 25m ./test/e2e'
 	cd test/ferretdb && go test ./...
 	cd dashboards && go test -count=1 . ./grafana
+
+docs-test: build ## run every command of README and docs, in bash and zsh, with curl, mc, rclone, aws and s3cmd (3 minutes)
+	@scripts/setup ffmpeg curl jq zsh rclone aws s3cmd dash busybox
+	TONEARM_TEST_DOCS=1 go run ./test/servers -only minio -- go test -count=1 -v -timeout 15m ./test/docs
 
 upgrade-test: build ## old programs, built from the history, and new ones on the same data and servers, there and back (3 minutes, 2 more the first time); TONEARM_UPGRADE_FROM=COMMIT
 	@scripts/setup ffmpeg redis-server mariadbd

@@ -10,7 +10,7 @@ USER 65532:65532
 FROM service AS gateway
 ARG TARGETARCH
 LABEL org.opencontainers.image.title="Tonearm gateway" \
-      org.opencontainers.image.description="HTTP API and web page: accounts, presigned uploads and downloads"
+      org.opencontainers.image.description="HTTP API: accounts, presigned uploads and downloads"
 COPY ${TARGETARCH}/gateway /gateway
 ENTRYPOINT ["/gateway"]
 
@@ -25,6 +25,6 @@ ENTRYPOINT ["/dispatcher"]
 FROM service AS notifier
 ARG TARGETARCH
 LABEL org.opencontainers.image.title="Tonearm notifier" \
-      org.opencontainers.image.description="Tells owners by mail and webhook what became of their files"
+      org.opencontainers.image.description="Mails owners when their MP3 is ready or their video failed"
 COPY ${TARGETARCH}/notifier /notifier
 ENTRYPOINT ["/notifier"]
