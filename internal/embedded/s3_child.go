@@ -39,6 +39,8 @@ type s3Config struct {
 	FixedPort                bool // where Port is taken, give up
 	AccessKey, SecretKey     string
 	WebhookURL, WebhookToken string
+
+	InboxAccessKey, InboxSecretKey string
 }
 
 // Main must be called first in main and in TestMain of everything that uses
@@ -101,7 +103,8 @@ func runS3(log *slog.Logger) error {
 	var running requests
 	ended := make(chan error, 1)
 	go func() {
-		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log)}, &embedgw.Config{
+		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log), inboxKey: config.InboxAccessKey}, &embedgw.Config{
+			IAMService:        newAccounts(config),
 			RootUserAccess:    config.AccessKey,
 			RootUserSecret:    config.SecretKey,
 			Ports:             []string{address},

@@ -29,7 +29,8 @@ const maxNameLength = 255 // bytes, of what stands between slashes
 // WithoutCancel in all that stores.
 type notifying struct {
 	backend.Backend
-	sender *sender
+	sender   *sender
+	inboxKey string // the access key of the inbox account
 }
 
 // CreateMultipartUpload refuses a name that the file system cannot hold, which
