@@ -132,7 +132,7 @@ func (w *waitingNotes) add(err error, pause time.Duration) {
 		return
 	}
 	w.last = time.Now()
-	w.print(fmt.Sprintf("%v: trying again in %.1f s", err, pause.Seconds()))
+	w.print(fmt.Sprintf("trying again in %.1f s: %v", pause.Seconds(), err))
 }
 
 // version returns the version of the module that the binary was built from.
