@@ -42,7 +42,7 @@ func retryable(code conversion.Code, err error, format string, a ...any) *failur
 }
 
 // errExpired: the store does not accept the presigned URL (any more).
-var errExpired = errors.New("the presigned URL is not accepted")
+var errExpired = errors.New("the object store does not accept the presigned URL")
 
 func storeError(err error) *failure {
 	return retryable(conversion.CodeStore, err, "The converter could not reach the object store.")
@@ -106,7 +106,7 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return errExpired
 	default:
-		return fmt.Errorf("answer %d", s)
+		return fmt.Errorf("the object store answered %d", s)
 	}
 }
 
