@@ -32,6 +32,9 @@ var (
 	ErrNewerFormat = errors.New("conversion: the record has a newer format than this version of Tonearm writes")
 )
 
+// LeftToNewer is what a service logs, once, about ErrNewerFormat.
+const LeftToNewer = "a newer version of Tonearm wrote this record, and maybe others; this version does not change them"
+
 // Store keeps conversions. It is the truth: what it has acknowledged survives
 // a crash. Implementations wait for no one else and never retry writes whose
 // outcome is unknown; every method may be called again with the same

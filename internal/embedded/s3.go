@@ -88,7 +88,7 @@ func StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	}
 	if child.port != s.state.Port {
 		if s.state.Port != 0 {
-			s.log.Warn("the embedded object store's port was taken, links made before are dead", "port", s.state.Port, "new_port", child.port)
+			s.log.Warn("the port of the embedded object store was taken; links made before do not work now", "port", s.state.Port, "new_port", child.port)
 		}
 		s.state.Port = child.port
 		if err := s.state.save(config.Dir); err != nil {

@@ -59,7 +59,7 @@ func Main() {
 		},
 	}))
 	if err := runS3(log); err != nil {
-		log.Error("the gateway failed", "err", err)
+		log.Error("the embedded object store failed", "err", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
@@ -147,7 +147,7 @@ func tellReady(ctx context.Context, address string, port int, log *slog.Logger) 
 		}
 	}
 	if err != nil {
-		log.Error("the gateway does not answer", "err", err)
+		log.Error("the embedded object store does not answer", "err", err)
 		return // the parent does not wait for ever
 	}
 	fmt.Println(readyPrefix + strconv.Itoa(port))

@@ -90,7 +90,7 @@ func (n notifying) created(ctx context.Context, name, bucket, key string) {
 		err = n.sender.send(ctx, e)
 	}
 	if err != nil {
-		n.sender.log.Warn("notification lost", "event", name, "err", err)
+		n.sender.log.Warn("could not send a notification", "event", name, "err", err)
 	}
 }
 

@@ -48,7 +48,7 @@ func (o *Outbox) Flush(ctx context.Context, c conversion.Conversion) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	if err := o.Publish(ctx, c); err != nil {
-		o.Log.Warn("publishing delayed", "conversion_id", c.ID, "state", c.State, "error", err)
+		o.Log.Warn("could not publish a message; it will be published later", "conversion_id", c.ID, "state", c.State, "error", err)
 	}
 }
 

@@ -100,7 +100,7 @@ func (p *Process) Run(ctx context.Context) error {
 		go func() {
 			err := part.run(partCtx)
 			if partCtx.Err() == nil {
-				p.log.Error("a part ended, stopping", "part", part.name, "error", err)
+				p.log.Error("a part of this process ended, stopping the others", "part", part.name, "error", err)
 				if err == nil {
 					err = errors.New("ended")
 				}
@@ -256,7 +256,7 @@ func Repeat(ctx context.Context, log *slog.Logger, what string, step func(contex
 		p, failing := pauses, false
 		p.Before = func(err error, _ time.Duration) {
 			if !failing {
-				log.Error("failing, will go on trying", "what", what, "error", err)
+				log.Error("failed, trying again", "what", what, "error", err)
 			}
 			failing = true
 		}

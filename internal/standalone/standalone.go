@@ -109,9 +109,9 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch {
 	case o.Data == "":
-		return errors.New("no data directory")
+		return errors.New("a data directory is required")
 	case o.Log == nil:
-		return errors.New("no logger")
+		return errors.New("a logger is required")
 	case (len(o.Transcoder) == 0) == (o.Launcher == nil):
 		return errors.New("one of Transcoder and Launcher is required")
 	}
