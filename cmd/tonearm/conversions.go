@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -170,11 +169,17 @@ func noMP3(cv api.Conversion) string {
 	return fmt.Sprintf("There is no MP3 yet: this conversion is %s. Try again in a while.", cv.State)
 }
 
-// explain says of an error about the conversion id what the user can do.
+// unknownID is an id that no conversion in the user's account has.
+type unknownID string
+
+func (id unknownID) Error() string {
+	return fmt.Sprintf("No conversion %s in your account. \"tonearm list\" shows yours.", string(id))
+}
+
+// explain returns an error about the conversion id in words that help the user.
 func explain(err error, id string) error {
-	var answer *client.Error
-	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
-		return fmt.Errorf("No conversion %s in your account. \"tonearm list\" shows yours.", id) //nolint:revive,staticcheck // two sentences for people
+	if isCode(err, "not_found") {
+		return unknownID(id)
 	}
 	return err
 }

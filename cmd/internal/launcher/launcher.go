@@ -65,7 +65,7 @@ func atOnce(run func(context.Context) error) func(context.Context) error { retur
 // dispatcher works.
 func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	if fl.URL == "" {
-		return nil, nil, errors.New("--dispatcher-url is required (or TONEARM_DISPATCHER_URL)")
+		return nil, nil, errors.New("--dispatcher-url is missing; set it, or the environment variable TONEARM_DISPATCHER_URL")
 	}
 	switch fl.Kind {
 	case Process:
@@ -74,7 +74,7 @@ func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Regis
 	case "kubernetes":
 		return fl.openKubernetes(o, log, r)
 	}
-	return nil, nil, fmt.Errorf("--launcher is %q; it can be process or kubernetes", fl.Kind)
+	return nil, nil, fmt.Errorf("--launcher: unknown launcher %q; use process or kubernetes", fl.Kind)
 }
 
 func (fl *Flags) openProcess(log *slog.Logger) (launch.Launcher, error) {
