@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 
-	"tonearm/internal/conversion"
 	"tonearm/internal/media/mp3"
 )
 

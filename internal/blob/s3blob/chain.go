@@ -87,7 +87,7 @@ func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credential
 	defer cancel()
 	got, err := c.load(ctx)
 	if err == nil && got.Expired() {
-		err = fmt.Errorf("the credentials of %s expired at %s", got.Source, got.Expires.UTC().Format(time.RFC3339))
+		err = fmt.Errorf("the credentials of %s ended at %s", got.Source, got.Expires.UTC().Format(time.RFC3339))
 	}
 	alive := time.Until(c.value.Expiration) > 0
 	switch {
