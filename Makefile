@@ -19,11 +19,11 @@ up: tonearm ## run everything on http://localhost:8080, data in .tonearm/
 	@bin/tonearm up
 
 build: tonearm ## the five commands in bin/
-	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/...
 
 tonearm: # what up needs
 	@scripts/setup
-	go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/tonearm
+	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/tonearm
 
 test: build ## every test that needs no cluster, on real servers that it starts itself
 	@scripts/setup ffmpeg redis-server mariadbd curl

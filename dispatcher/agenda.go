@@ -53,7 +53,7 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 				}
 				mu.Lock()
 				if failed++; failed == 1 { // one for all of the batch
-					d.o.Log.Warn("not attended to, will try again", "conversion_id", c.ID, "state", c.State, "error", err)
+					d.o.Log.Warn("could not do what a conversion needs now; trying again later", "conversion_id", c.ID, "state", c.State, "error", err)
 				}
 				if len(d.snoozed) < maxSnoozed {
 					d.snoozed[c.ID] = now.Add(agendaSnooze)

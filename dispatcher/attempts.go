@@ -19,7 +19,7 @@ const (
 )
 
 // errUnauthorized: a token that is missing or not good for what was asked.
-var errUnauthorized = errors.New("the token is missing or not good for this")
+var errUnauthorized = errors.New("the token is missing or not valid for this request")
 
 // serveCall returns the handler of one of the transcoder's calls: it checks the
 // token, decodes the body and answers with what do returns.
@@ -125,7 +125,7 @@ func (d *Dispatcher) result(ctx context.Context, id string, n int, result attemp
 	case result.Stopped && result.MP3 == nil && !failed:
 		take = d.takeStopped
 	case !mp3 || failed || result.Stopped:
-		return nil, &badRequest{errors.New("a result holds either mp3 and source, or failure, or stopped")}
+		return nil, &badRequest{errors.New("a result must have mp3 and source, or failure, or stopped")}
 	}
 	c, err := take(ctx, id, n, result)
 	if err != nil {
@@ -143,7 +143,7 @@ func (d *Dispatcher) takeStopped(ctx context.Context, id string, _ int, _ attemp
 func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
 	failure := *result.Failure
 	if !failure.Code.Known() || len(failure.Message) > maxMessage { // it goes into metrics and mails
-		failure = conversion.Failure{Code: conversion.CodeInternal, Message: "The converter reported something unknown."}
+		failure = conversion.Failure{Code: conversion.CodeInternal, Message: "The converter sent a report that the server does not understand."}
 	}
 	outcome := conversion.Counted
 	if result.Final {
@@ -175,9 +175,9 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		return c, fmt.Errorf("confirm result of attempt %d of %s: %w", n, id, err)
 	case !c.Current(n, result.Nonce): // known already, or refused below
 	case !there:
-		return c, &badRequest{errors.New("nothing is stored at the target")}
+		return c, &badRequest{errors.New("the MP3 is not in the object store")}
 	case object.Size != result.MP3.Size:
-		return c, &badRequest{fmt.Errorf("the stored object has %d bytes, the result says %d", object.Size, result.MP3.Size)}
+		return c, &badRequest{fmt.Errorf("the stored MP3 has %d bytes, but the result says %d", object.Size, result.MP3.Size)}
 	}
 	mp3 := *result.MP3
 	mp3.ETag = object.ETag
@@ -188,7 +188,7 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 		if c.MP3.Key != key && (c.State != conversion.Running || c.Attempt != n) {
 			d.o.Log.Info("late result refused", "conversion_id", id, "attempt", n)
 			if removed := d.o.Objects.Delete(ctx, key); removed != nil { // CleanAt finds it later
-				d.o.Log.Warn("object of refused result left", "conversion_id", id, "attempt", n, "error", removed)
+				d.o.Log.Warn("could not remove the object of a refused result", "conversion_id", id, "attempt", n, "error", removed)
 			} else if object.Key != "" {
 				d.metrics.removed.Inc()
 			}

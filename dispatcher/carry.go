@@ -83,7 +83,7 @@ func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by c
 		delivery, err := d.o.Queue.TakeNext(ctx, queue.Class(c.Class), c.OwnerID, by.Size, messageLease)
 		if err != nil {
 			if !errors.Is(err, queue.ErrEmpty) {
-				d.o.Log.Warn("no next file for a launch", "launch", by.Launch, "error", err)
+				d.o.Log.Warn("could not give a launch its next file", "launch", by.Launch, "error", err)
 			}
 			return delivery, false, nil
 		}

@@ -91,7 +91,7 @@ func (o Options) validate() error {
 	case o.Records == nil, o.Users == nil, o.Queue == nil, o.Objects == nil, o.Launcher == nil:
 		return errors.New("records, users, queue, objects and launcher are required")
 	case o.Bucket == "":
-		return errors.New("no bucket")
+		return errors.New("a bucket is required")
 	case len(o.EventToken) < 16 && (o.EventToken != "" || o.EventSource == nil):
 		return errors.New("the event token needs at least 16 bytes")
 	case len(o.AttemptKey) < 32:
@@ -99,12 +99,12 @@ func (o Options) validate() error {
 	case o.Log == nil || o.Registerer == nil:
 		return errors.New("log and registerer are required")
 	case p.Lease <= 0 || p.URLExpiry <= 0 || p.MaxAttempts < 1 || p.MaxLaunches < 1:
-		return fmt.Errorf("policy %+v: lease, URL expiry, max attempts and max launches must be positive", p)
+		return fmt.Errorf("lease, URL expiry, max attempts and max launches must be above 0, but are %+v", p)
 	case o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0:
-		return fmt.Errorf("max jobs %v: class cpu needs at least 1, and none may be negative", o.MaxJobs)
+		return fmt.Errorf("max jobs are %v, but class cpu needs at least 1, and none may be negative", o.MaxJobs)
 	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
 		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.OrphanScanEvery < 0:
-		return errors.New("no number of files, limit or time may be negative")
+		return errors.New("numbers of files, limits and times must not be negative")
 	}
 	return nil
 }

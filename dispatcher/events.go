@@ -86,7 +86,7 @@ func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 func (d *Dispatcher) handleEvent(ctx context.Context, body []byte) error {
 	err := d.notified(ctx, body)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		d.o.Log.Warn("notification left in its queue", "error", err)
+		d.o.Log.Warn("could not handle a notification; it stays in its queue", "error", err)
 	}
 	return err
 }
@@ -217,8 +217,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 		limit = d.o.MaxUploadBytes
 	}
 	if o.Size > limit {
-		err = c.RejectUpload(o, conversion.Failure{Code: conversion.CodeLimitExceeded,
-			Message: fmt.Sprintf("The file has %d bytes; at most %d are allowed.", o.Size, limit)}, now)
+		err = c.RejectUpload(o, conversion.TooLarge(o.Size, limit), now)
 	} else {
 		err = c.Uploaded(o, now)
 	}

@@ -92,7 +92,7 @@ func (d *Dispatcher) scanOrphans(ctx context.Context) error {
 		}
 		d.metrics.scanned(strings.TrimSuffix(prefix, "/"), orphans)
 		if orphans > 0 {
-			d.o.Log.Warn("objects that no record knows", "prefix", prefix, "count", orphans)
+			d.o.Log.Warn("found objects that no record knows", "prefix", prefix, "count", orphans)
 		}
 	}
 	service.Wait(ctx, d.o.OrphanScanEvery)

@@ -18,7 +18,7 @@ func (e *badRequest) Error() string { return e.err.Error() }
 // error becomes an HTTP status.
 func (d *Dispatcher) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := api.Problem{Status: http.StatusServiceUnavailable, Code: "unavailable",
-		Detail: "Something behind the dispatcher cannot be reached; try again."}
+		Detail: "The dispatcher cannot reach one of its stores right now. Try again."}
 	var bad *badRequest
 	switch {
 	case errors.Is(err, errUnauthorized):
@@ -26,9 +26,9 @@ func (d *Dispatcher) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &bad):
 		p = api.Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: err.Error()}
 	case errors.Is(err, conversion.ErrStaleAttempt), errors.Is(err, conversion.ErrNotFound):
-		p = api.Problem{Status: http.StatusConflict, Code: "stale_attempt", Detail: "The attempt is not the current one."}
+		p = api.Problem{Status: http.StatusConflict, Code: "stale_attempt", Detail: "This attempt is not the current one. Stop it."}
 	case errors.Is(err, conversion.ErrNewerFormat): // a newer dispatcher may answer the next call
-		p.Code, p.Detail = "newer_format", "A newer version of Tonearm wrote this conversion; try again."
+		p.Code, p.Detail = "newer_format", "A newer version of Tonearm wrote this conversion. Try again."
 		w.Header().Set("Retry-After", "1")
 	case r.Context().Err() != nil: // the caller hung up
 	default:

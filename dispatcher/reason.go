@@ -14,25 +14,26 @@ func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
 	switch e.Reason {
 	case launch.OutOfMemory:
 		return conversion.Failure{Code: conversion.CodeOutOfMemory,
-			Message: "The conversion needed more memory than it is allowed."}, conversion.Counted
+			Message: "The conversion needed more memory than it may use."}, conversion.Counted
 	case launch.Deadline:
-		return conversion.Failure{Code: conversion.CodeDeadlineExceeded,
-			Message: "The conversion took longer than it is allowed."}, conversion.Counted
+		return conversion.TookTooLong, conversion.Counted
 	case launch.Disrupted, launch.Stopped:
 		return lost, conversion.Disrupted
 	case launch.NotStarted:
-		return conversion.Failure{Code: conversion.CodeLaunchFailed,
-			Message: "The conversion could not be started."}, conversion.Counted
+		return notStarted, conversion.Counted
 	case launch.Exited:
 		if e.ExitCode == attempt.ExitNoReport {
 			return lost, conversion.Disrupted
 		}
 		return conversion.Failure{Code: conversion.CodeCrashed,
-			Message: fmt.Sprintf("The converter ended without a result (exit code %d).", e.ExitCode)}, conversion.Counted
+			Message: fmt.Sprintf("The converter stopped without a result (exit code %d).", e.ExitCode)}, conversion.Counted
 	}
 	return conversion.Failure{Code: conversion.CodeCrashed,
-		Message: "The converter was killed."}, conversion.Counted
+		Message: "The converter was killed before it was done."}, conversion.Counted
 }
 
-// lost is the failure of an attempt whose fate nobody knows.
-var lost = conversion.Failure{Code: conversion.CodeLost, Message: "The machine that converted the file went away."}
+var (
+	notStarted = conversion.Failure{Code: conversion.CodeLaunchFailed, Message: "The conversion could not be started."}
+	// lost is the failure of an attempt whose fate nobody knows.
+	lost = conversion.Failure{Code: conversion.CodeLost, Message: "The machine that was converting the file failed or was shut down."}
+)

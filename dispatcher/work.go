@@ -142,9 +142,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 		return d.postpone(ctx, ref, c.Class)
 	}
 	if err != nil && delivery.Count >= maxDeliveries {
-		_, err := d.failAttempt(ctx, ref, d.failure(ref, conversion.Failure{
-			Code: conversion.CodeLaunchFailed, Message: "The attempt could not be started.",
-		}, conversion.Counted))
+		_, err := d.failAttempt(ctx, ref, d.failure(ref, notStarted, conversion.Counted))
 		return err
 	}
 	if err != nil {
@@ -250,7 +248,7 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 		err = d.halt(ctx, e.AttemptRef)
 	}
 	if err != nil { // the agenda finds it by its lease
-		d.o.Log.Error("end of attempt not recorded", "conversion_id", e.ConversionID, "attempt", e.Attempt, "error", err)
+		d.o.Log.Error("could not record the end of an attempt", "conversion_id", e.ConversionID, "attempt", e.Attempt, "error", err)
 	}
 }
 

@@ -39,7 +39,7 @@ type userOutput struct{ Body api.User }
 func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, error) {
 	if !g.o.OpenRegistration {
 		return nil, refuse(http.StatusForbidden, "registration_closed",
-			"Accounts are made by the operator here: tonearm user add EMAIL.")
+			"You cannot make an account yourself on this server. Ask its operator to run: tonearm user add EMAIL.")
 	}
 	u, err := g.o.Users.Create(ctx, in.Body.Email, in.Body.Password, 0)
 	if err != nil {

@@ -25,7 +25,7 @@ func (g *Gateway) bearer(r *http.Request) (account.User, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return account.User{}, refuse(http.StatusUnauthorized, "login_required",
-			"This needs a token: Authorization: Bearer TOKEN. POST /login gives one.").with("WWW-Authenticate", bearerChallenge)
+			"Log in first. POST /login gives a token; send it as the header Authorization: Bearer TOKEN.").with("WWW-Authenticate", bearerChallenge)
 	}
 	id, err := g.o.Tokens.VerifyAccess(strings.TrimSpace(token))
 	if err == nil {
@@ -48,12 +48,12 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 	email, password, ok := r.BasicAuth()
 	if !ok {
 		return account.User{}, refuse(http.StatusUnauthorized, "login_required",
-			"This needs your e-mail address and password, as with curl -u EMAIL.").with("WWW-Authenticate", basicChallenge)
+			"Send your e-mail address and password, for example with curl -u EMAIL.").with("WWW-Authenticate", basicChallenge)
 	}
 	key := strings.ToLower(strings.TrimSpace(email)) + " " + network(r.RemoteAddr)
 	if wait := g.logins.begin(key); wait > 0 {
 		return account.User{}, refuse(http.StatusTooManyRequests, "too_many_logins",
-			"Too many failed logins. Wait a little.").retryIn(wait)
+			"Too many failed logins. Try again in "+seconds(wait)+" s.").retryIn(wait)
 	}
 	user, err := g.o.Users.Authenticate(ctx, email, password)
 	g.logins.end(key, errors.Is(err, account.ErrCredentials))

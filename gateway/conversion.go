@@ -31,6 +31,9 @@ func describe(c conversion.Conversion) api.Conversion {
 	if c.State == conversion.AwaitingUpload {
 		a.ExpiresAt = new(c.ExpiresAt)
 	}
+	if c.State == conversion.Failed && c.Error != nil {
+		a.Error = &conversion.Failure{Code: c.Error.Code, Message: c.Error.Message + " " + c.Advice("")}
+	}
 	if c.State == conversion.Running {
 		a.Progress = new(c.Progress)
 	}
@@ -94,7 +97,7 @@ func (g *Gateway) transition(ctx context.Context, user account.User, id string, 
 }
 
 type idInput struct {
-	ID string `path:"id" doc:"Of the conversion"`
+	ID string `path:"id" doc:"ID of the conversion"`
 }
 
 type conversionOutput struct {
@@ -110,10 +113,10 @@ func answer(status int, c conversion.Conversion) *conversionOutput {
 }
 
 type getInput struct {
-	ID          string `path:"id" doc:"Of the conversion"`
-	Wait        int    `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait for the conversion to be final"`
-	Revision    int64  `query:"revision" minimum:"-1" default:"-1" doc:"With wait: answer as soon as the revision is above this one, too"`
-	IfNoneMatch string `header:"If-None-Match" doc:"The ETag of an earlier answer; 304 if nothing changed"`
+	ID          string `path:"id" doc:"ID of the conversion"`
+	Wait        int    `query:"wait" minimum:"0" maximum:"60" doc:"Wait up to this many seconds for the conversion to end"`
+	Revision    int64  `query:"revision" minimum:"-1" default:"-1" doc:"With wait: also answer as soon as the revision is higher than this one"`
+	IfNoneMatch string `header:"If-None-Match" doc:"The ETag of an earlier answer. If nothing has changed, the answer is 304"`
 }
 
 func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*conversionOutput, error) {
@@ -178,7 +181,7 @@ func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, fu
 	defer stop()
 	changed, cancel, err := g.o.Queue.Subscribe(ctx, id)
 	if err != nil {
-		g.o.Log.Warn("waiting without wake-ups", "conversion_id", id, "error", err)
+		g.o.Log.Warn("could not subscribe to changes; asking the records instead", "conversion_id", id, "error", err)
 		return nil, nil
 	}
 	return changed, cancel
@@ -186,14 +189,14 @@ func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, fu
 
 type listInput struct {
 	PageInput
-	State []conversion.State `query:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired" doc:"Any of these, separated by commas"`
+	State []conversion.State `query:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired" doc:"Only conversions in these states, separated by commas"`
 }
 
 // PageInput is exported because huma does not look into embedded fields that
 // are not.
 type PageInput struct {
-	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+	Cursor string `query:"cursor" maxLength:"200" doc:"The value of next in the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Entries in one page"`
 }
 
 type listOutput struct{ Body api.Conversions }
@@ -214,7 +217,7 @@ func (g *Gateway) list(ctx context.Context, user account.User, in *listInput) (*
 func (g *Gateway) page(ctx context.Context, user account.User, in PageInput, states []conversion.State) ([]conversion.Conversion, string, error) {
 	before, err := base64.RawURLEncoding.DecodeString(in.Cursor)
 	if err != nil || len(before) > 0 && !isID(string(before)) {
-		return nil, "", invalid("query.cursor", "this cursor is not one of an answer's next")
+		return nil, "", invalid("query.cursor", "the cursor is unknown; use the value of next in the page before")
 	}
 	page, err := g.o.Records.List(ctx, conversion.Query{
 		OwnerID: user.ID, States: states, Before: string(before), Limit: in.Limit + 1,
@@ -229,7 +232,7 @@ func (g *Gateway) page(ctx context.Context, user account.User, in PageInput, sta
 func (g *Gateway) cancel(ctx context.Context, user account.User, in *idInput) (*conversionOutput, error) {
 	c, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Cancel(g.o.Now()) })
 	if errors.Is(err, conversion.ErrState) {
-		return nil, conflict("The conversion is " + string(c.State) + ": there is nothing left to cancel.")
+		return nil, conflict(isNow(c) + " There is nothing to cancel.")
 	}
 	if err != nil {
 		return nil, err
@@ -259,7 +262,7 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	missing := !there || uploaded && (c.SourceGone || object.ETag != c.Object.ETag)
 	if missing && (uploaded || c.Object.Size == 0) { // a size that is not known cannot be uploaded by a URL
 		return nil, refuse(http.StatusConflict, "source_missing",
-			"The uploaded video is not there any more. Upload it again as a new conversion.")
+			"The uploaded video is gone. Upload it again as a new conversion.")
 	}
 	good := there && object.Size > 0 && (c.Object.Size == 0 || object.Size == c.Object.Size)
 	if !uploaded && there && !good {
@@ -284,8 +287,23 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	return answer(http.StatusOK, c), nil
 }
 
+// isNow says which state c is in, in a sentence.
+func isNow(c conversion.Conversion) string {
+	switch c.State {
+	case conversion.AwaitingUpload:
+		return "This conversion is waiting for its upload."
+	case conversion.Failed:
+		return "This conversion has failed."
+	case conversion.Expired:
+		return "This conversion has expired."
+	case conversion.Canceled:
+		return "This conversion was canceled."
+	}
+	return "This conversion is " + string(c.State) + "."
+}
+
 func cannotRetry(c conversion.Conversion) error {
-	return conflict("The conversion is " + string(c.State) + ": only a failed, canceled or expired one can be started again.")
+	return conflict(isNow(c) + " Only a failed, canceled or expired conversion can be started again.")
 }
 
 func (g *Gateway) remove(ctx context.Context, user account.User, in *idInput) (*struct{}, error) {
@@ -296,7 +314,7 @@ func (g *Gateway) remove(ctx context.Context, user account.User, in *idInput) (*
 // checkName refuses names that no file can have.
 func checkName(name string) error {
 	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl) {
-		return invalid("body.filename", "a file name has at least one visible character and no control characters")
+		return invalid("body.filename", "a file name needs at least one visible character and must have no control characters")
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ const (
 )
 
 type createInput struct {
-	Key  string `header:"Idempotency-Key" doc:"At most 255 bytes; the same key and body again give the same conversion (200) with fresh URLs"`
+	Key  string `header:"Idempotency-Key" doc:"At most 255 bytes. The same key and body again give the same conversion (200) with fresh URLs"`
 	Body api.NewConversion
 }
 
@@ -39,7 +39,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		return nil, err
 	}
 	if len(in.Key) > maxKeyLength || !utf8.ValidString(in.Key) {
-		return nil, invalid("header.Idempotency-Key", "a key has at most 255 bytes of UTF-8")
+		return nil, invalid("header.Idempotency-Key", "a key may have at most 255 bytes of UTF-8")
 	}
 	hash, err := requestHash(req)
 	if err != nil {
@@ -89,7 +89,7 @@ func (g *Gateway) acceptable(user account.User, req api.NewConversion) error {
 	}
 	switch limit := g.limit(user); {
 	case req.Size < 0:
-		return invalid("body.size", "a size is not negative")
+		return invalid("body.size", "the size must not be negative")
 	case req.Size == 0:
 		return emptySource()
 	case req.Size > limit:
@@ -107,12 +107,12 @@ func (g *Gateway) limit(user account.User) int64 {
 }
 
 func emptySource() error {
-	return refuse(http.StatusUnprocessableEntity, string(conversion.CodeEmpty), "The file is empty.",
-		api.Field{Location: "body.size", Message: "an empty file has no sound"})
+	return refuse(http.StatusUnprocessableEntity, string(conversion.EmptySource.Code), conversion.EmptySource.Message+" Upload another one.",
+		api.Field{Location: "body.size", Message: "the file is empty"})
 }
 
 func tooLarge(limit int64) error {
-	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("A video may have at most %d bytes here.", limit))
+	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("The video is too large. The limit is %d bytes.", limit))
 }
 
 // requestHash tells one request from another, however its JSON was written. What
@@ -135,7 +135,7 @@ func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash str
 	}
 	if c.RequestHash != hash {
 		return nil, refuse(http.StatusUnprocessableEntity, "idempotency_mismatch",
-			"This Idempotency-Key was used for another request.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
+			"This Idempotency-Key was used for another request. Use a new key.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
 	}
 	return g.withUpload(ctx, http.StatusOK, user, c)
 }
@@ -215,6 +215,6 @@ func (g *Gateway) abort(ctx context.Context, key, uploadID string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
 	defer cancel()
 	if err := g.o.Objects.AbortUpload(ctx, key, uploadID); err != nil {
-		g.o.Log.Warn("multipart upload left behind", "key", key, "upload_id", uploadID, "error", err)
+		g.o.Log.Warn("could not remove an unused multipart upload", "key", key, "upload_id", uploadID, "error", err)
 	}
 }

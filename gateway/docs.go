@@ -25,7 +25,7 @@ func (g *Gateway) docs(w http.ResponseWriter, r *http.Request) error {
 	name = cmp.Or(name, "index.html")
 	file, err := docsFiles.ReadFile(path.Join("docs", name))
 	if err != nil {
-		return refuse(http.StatusNotFound, "no_such_path", "There is no such page.")
+		return refuse(http.StatusNotFound, "no_such_path", "There is no such page. The documentation is at /docs.")
 	}
 	w.Header().Set("Content-Security-Policy", docsPolicy)
 	w.Header().Set("Cache-Control", "public, max-age=3600")

@@ -14,8 +14,8 @@ import (
 // The plain forms are described by hand: they take and give more than JSON.
 
 func loginOperation(op huma.Operation) huma.Operation {
-	op.Description = "The token as plain text, or as JSON with Accept: application/json. " +
-		"Failed logins are counted by address and network: 429 after too many."
+	op.Description = "The answer is the token as plain text, or as JSON if you send Accept: application/json. " +
+		"Failed logins are counted by e-mail address and network. After too many, the answer is 429."
 	op.Security = []map[string][]string{{"basic": {}}}
 	op.Responses = described(op, map[string]*huma.MediaType{
 		"text/plain":       {Schema: &huma.Schema{Type: huma.TypeString}},
@@ -25,9 +25,10 @@ func loginOperation(op huma.Operation) huma.Operation {
 }
 
 func uploadOperation(op huma.Operation) huma.Operation {
-	op.Description = "A form with optional fields options (JSON) and notify, and after them one file; or the video as the whole body. " +
-		"Both fields may stand in the query instead. " +
-		"The name is the file's, or that of the query, of Content-Disposition, or of the path. The answer is the conversion."
+	op.Description = "Send a form with one file, or the video as the whole body. " +
+		"The fields options (JSON) and notify are optional. In a form they come before the file. They can also be in the query. " +
+		"In a form, the file gives the name of the video. Otherwise the name comes from the query, else from Content-Disposition, else from the path. " +
+		"The answer is the conversion."
 	op.Security = []map[string][]string{{"bearer": {}}, {"basic": {}}}
 	binary := &huma.Schema{Type: huma.TypeString, Format: "binary"}
 	notify := &huma.Schema{Type: huma.TypeString, Enum: []any{conversion.NotifyEmail, conversion.NotifyNone}, Default: conversion.NotifyEmail}
@@ -55,7 +56,7 @@ func uploadOperation(op huma.Operation) huma.Operation {
 }
 
 func downloadOperation(op huma.Operation) huma.Operation {
-	op.Description = "For a logged-in user, or with the token of a mail's link, which is good for that MP3 alone."
+	op.Description = "Needs a login, or the token in the link of a mail. That token opens this one MP3 only."
 	op.Security = []map[string][]string{{}, {"bearer": {}}, {"basic": {}}}
 	op.Parameters = []*huma.Param{
 		{Name: "mp3_id", In: "query", Required: true, Schema: &huma.Schema{Type: huma.TypeString}},

@@ -93,7 +93,7 @@ func (o Options) validate() error {
 		return errors.New("records, users, tokens, objects and queue are required")
 	}
 	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("public URL %q is not an http or https address", o.PublicURL)
+		return fmt.Errorf("the public URL %q must be an http or https address, such as https://tonearm.example.org", o.PublicURL)
 	}
 	return errors.Join(
 		within("largest upload", o.MaxUploadBytes, maxObject),
@@ -106,7 +106,7 @@ func (o Options) validate() error {
 
 func within[T int64 | time.Duration](name string, v, limit T) error {
 	if v < 0 || v > limit {
-		return fmt.Errorf("%s of %v is not within 0 and %v", name, v, limit)
+		return fmt.Errorf("%s is %v; it must be between 0 and %v", name, v, limit)
 	}
 	return nil
 }

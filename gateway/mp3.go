@@ -21,7 +21,7 @@ func describeMP3(c conversion.Conversion) api.MP3 {
 }
 
 type mp3Input struct {
-	ID string `path:"mp3_id" doc:"Of the MP3, as in the mail"`
+	ID string `path:"mp3_id" doc:"ID of the MP3, as in the mail"`
 }
 
 type mp3Output struct{ Body api.MP3 }
@@ -30,7 +30,7 @@ type mp3sOutput struct{ Body api.MP3s }
 
 type redirectOutput struct {
 	Status   int
-	Location string `header:"Location" doc:"A presigned link, good for some minutes"`
+	Location string `header:"Location" doc:"A presigned link that works for some minutes"`
 }
 
 // result returns the conversion whose finished MP3 has this id.
@@ -101,7 +101,7 @@ func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
 		find = func(ctx context.Context, id string) (conversion.Conversion, error) { return g.ownResult(ctx, user, id) }
 	} else if granted, err := g.o.Tokens.VerifyDownload(token); err != nil || granted != query.Get("mp3_id") {
 		return refuse(http.StatusForbidden, "link_invalid",
-			"This link has expired, or a part of it is missing. Your MP3 may still be there: log in to download it.")
+			"This link has expired, or part of it is missing. Your MP3 may still be there. Log in to download it.")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), quick)
 	defer cancel()

@@ -90,7 +90,7 @@ func (g *Gateway) presets(context.Context, *struct{}) (*presetsOutput, error) {
 func (g *Gateway) parseOptions(value []byte) (o conversion.Options, err error) {
 	var tree any
 	if err := unmarshal(value, &tree); err != nil {
-		return o, &conversion.OptionError{Message: "options is one JSON object (" + err.Error() + ")"}
+		return o, &conversion.OptionError{Message: "options must be one JSON object (" + err.Error() + ")"}
 	}
 	var (
 		path    = huma.NewPathBuffer([]byte(optionsPath), len(optionsPath))
@@ -117,11 +117,11 @@ func (g *Gateway) parseOptions(value []byte) (o conversion.Options, err error) {
 // in the words of its description.
 func explain(d *huma.ErrorDetail) (location, message string) {
 	if path, value, ok := strings.Cut(d.Message, misfit); ok && d.Location == "body" {
-		return "body." + path, "it" + misfit + value
+		return "body." + path, value + " is not allowed here"
 	}
 	if path, ok := strings.CutPrefix(d.Location, optionsPath+"."); ok {
 		if f, ok := conversion.FieldAt(path); ok && f.Type != conversion.TypeObject {
-			return d.Location, "it takes " + f.Allowed()
+			return d.Location, "use " + f.Allowed()
 		}
 	}
 	return d.Location, d.Message
@@ -147,7 +147,7 @@ func unmarshal(data []byte, v any) error {
 		return nil
 	}
 	if wrong.Field == "" {
-		return fmt.Errorf("%s does not belong here", wrong.Value)
+		return fmt.Errorf("%s is not allowed here", wrong.Value)
 	}
 	return errors.New(wrong.Field + misfit + wrong.Value)
 }

@@ -14,8 +14,8 @@ import (
 )
 
 type partsInput struct {
-	ID   string           `path:"id" doc:"Of the conversion"`
-	Body *api.PartNumbers `doc:"May be left out"`
+	ID   string           `path:"id" doc:"ID of the conversion"`
+	Body *api.PartNumbers `doc:"Optional"`
 }
 
 type uploadOutput struct{ Body api.Upload }
@@ -44,15 +44,15 @@ func (g *Gateway) resume(ctx context.Context, user account.User, c conversion.Co
 	case c.State != conversion.AwaitingUpload:
 		return nil, notAwaiting(c)
 	case c.Object.Size == 0:
-		return nil, conflict("This video comes through the gateway: send it again to /upload.")
+		return nil, conflict("This conversion was begun with /upload. Send the video there again.")
 	case c.Upload == nil && len(numbers) > 0:
-		return nil, invalid("body.numbers", "this upload has no parts")
+		return nil, invalid("body.numbers", "this upload has no parts; leave numbers out")
 	case c.Upload == nil:
 		return g.sign(ctx, c, nil, nil)
 	}
 	for _, n := range numbers {
 		if n < 1 || n > c.Upload.Parts {
-			return nil, invalid("body.numbers", fmt.Sprintf("%d is no part of this upload, which has %d", n, c.Upload.Parts))
+			return nil, invalid("body.numbers", fmt.Sprintf("there is no part %d; this upload has parts 1 to %d", n, c.Upload.Parts))
 		}
 	}
 	have, err := g.have(ctx, c)
@@ -78,7 +78,7 @@ func (g *Gateway) have(ctx context.Context, c conversion.Conversion) ([]blob.Par
 func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.Conversion) (conversion.Conversion, error) {
 	switch _, err := g.o.Objects.Head(ctx, c.Object.Key); {
 	case err == nil:
-		return c, conflict("The upload is finished already: POST …/complete.")
+		return c, conflict("The upload is finished. Next: POST /v1/conversions/" + c.ID + "/complete.")
 	case !errors.Is(err, blob.ErrNotExist):
 		return c, err
 	}
@@ -122,7 +122,7 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 	}
 	object, err := g.o.Objects.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
-		return nil, incomplete("The video is not in the store yet.")
+		return nil, incomplete("The video is not uploaded yet. Upload it first.")
 	}
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
 		return err
 	}
 	if wrong := wrongParts(c, have); len(wrong) > 0 {
-		return incomplete("Parts are missing or have another size than agreed: "+ranges(wrong)+".",
+		return incomplete("These parts are missing or have the wrong size: "+ranges(wrong)+". Upload them again.",
 			api.Field{Location: "parts", Message: ranges(wrong)})
 	}
 	_, err = g.o.Objects.CompleteUpload(ctx, c.Object.Key, c.Upload.ID, have)
@@ -153,7 +153,7 @@ func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
 	case errors.Is(err, blob.ErrNotExist): // another request was faster
 		return nil
 	case errors.Is(err, blob.ErrInvalid):
-		return incomplete("The store refused to join the parts; send them again.")
+		return incomplete("The object store could not join the parts. Upload them again.")
 	}
 	return err
 }
@@ -201,5 +201,5 @@ func incomplete(detail string, fields ...api.Field) error {
 }
 
 func notAwaiting(c conversion.Conversion) error {
-	return conflict("The conversion is " + string(c.State) + " and does not await an upload.")
+	return conflict(isNow(c) + " It does not take an upload. To upload the video, create a new conversion.")
 }

@@ -50,12 +50,19 @@ func (p *problem) with(key, value string) *problem {
 }
 
 func (p *problem) retryIn(d time.Duration) *problem {
-	return p.with("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
+	return p.with("Retry-After", seconds(d))
 }
+
+// seconds rounds up.
+func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
 func invalid(location, message string) *problem {
 	return refuse(http.StatusUnprocessableEntity, "invalid_request", "The request is not valid: "+message+".",
 		api.Field{Location: location, Message: message})
+}
+
+func internalError(status int) *problem {
+	return refuse(status, "internal", "Something went wrong on the server. Try again. If it happens again, tell the operator.")
 }
 
 func conflict(detail string) *problem { return refuse(http.StatusConflict, "conflict", detail) }
@@ -78,28 +85,28 @@ func problemOf(err error) *problem {
 		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+strings.TrimPrefix(option.Error(), ": ")+".",
 			api.Field{Location: strings.TrimSuffix(optionsPath+"."+option.Field, "."), Message: option.Message})
 	case errors.Is(err, conversion.ErrNotFound):
-		return refuse(http.StatusNotFound, "not_found", "There is nothing here that belongs to you.")
+		return refuse(http.StatusNotFound, "not_found", "Your account has no conversion or MP3 with this ID. To see yours: tonearm list, or GET /v1/conversions.")
 	case errors.Is(err, conversion.ErrState):
-		return conflict("The conversion is not in a state that allows this.")
+		return conflict("The state of the conversion does not allow this. To see it: GET /v1/conversions/ID.")
 	case errors.Is(err, conversion.ErrNewerFormat):
 		return refuse(http.StatusConflict, "newer_format",
-			"A newer version of Tonearm wrote this conversion, and this one cannot change it. Try again once the update is finished.")
+			"A newer version of Tonearm wrote this conversion. This version cannot change it. Try again when the update is finished.")
 	case errors.Is(err, account.ErrCredentials):
 		return refuse(http.StatusUnauthorized, "wrong_credentials", "The e-mail address or the password is wrong.")
 	case errors.Is(err, account.ErrToken):
-		return refuse(http.StatusUnauthorized, "invalid_token", "The token is not valid, or no longer. POST /login gives a new one.")
+		return refuse(http.StatusUnauthorized, "invalid_token", "Your login has expired, or the token is wrong. Log in again: tonearm login, or POST /login.")
 	case errors.Is(err, account.ErrExists):
-		return refuse(http.StatusConflict, "account_exists", "This address has an account already.")
+		return refuse(http.StatusConflict, "account_exists", "This e-mail address has an account already. Log in with it.")
 	case errors.Is(err, account.ErrInvalid):
 		return invalid("body", strings.TrimSuffix(err.Error(), "."))
 	case errors.As(err, &large):
 		return refuse(http.StatusRequestEntityTooLarge, "body_too_large",
-			"The body of the request is longer than "+strconv.FormatInt(large.Limit, 10)+" bytes.")
+			"The body of the request is too long. The limit is "+strconv.FormatInt(large.Limit, 10)+" bytes.")
 	case errors.Is(err, context.Canceled):
-		return refuse(clientGone, "client_gone", "The client did not wait for the answer.")
+		return refuse(clientGone, "client_gone", "The client closed the connection before the answer.")
 	}
 	return refuse(http.StatusServiceUnavailable, "unavailable",
-		"A part of Tonearm cannot be reached at present. Nothing is lost; try again.").retryIn(retryAfter)
+		"Tonearm cannot reach one of its stores right now. Nothing is lost. Try again in a few seconds.").retryIn(retryAfter)
 }
 
 // problemOfHuma translates what huma found wrong with a request. It leaves out
@@ -108,9 +115,9 @@ func problemOfHuma(m *huma.ErrorModel) *problem {
 	p := refuse(m.Status, "invalid_request", "The request is not valid: "+m.Detail+".")
 	switch {
 	case m.Status == http.StatusUnsupportedMediaType:
-		return refuse(m.Status, "unsupported_media_type", "The body must be JSON, with Content-Type: application/json.")
+		return refuse(m.Status, "unsupported_media_type", "Send the body as JSON, with Content-Type: application/json.")
 	case m.Status >= http.StatusInternalServerError:
-		p.Code, p.Detail = "internal", "Something went wrong here."
+		return internalError(m.Status)
 	}
 	for i, d := range m.Errors {
 		location, message := explain(d)
@@ -119,7 +126,7 @@ func problemOfHuma(m *huma.ErrorModel) *problem {
 		case option:
 			p.Code = "invalid_options"
 			p.Detail = "The options are not valid: " + strings.TrimLeft(path+": "+message, ".: ") + "."
-		case i == 0 && p.Code != "internal":
+		case i == 0:
 			p.Detail = "The request is not valid: " + strings.TrimPrefix(location+": ", ": ") + message + "."
 		}
 		p.Errors = append(p.Errors, api.Field{Location: location, Message: message})

@@ -30,7 +30,7 @@ func (g *Gateway) routes() error {
 	registry := g.api.OpenAPI().Components.Schemas
 	g.options = describeOptions(registry)
 	g.problems = &huma.Response{
-		Description: "A problem document (RFC 9457); code is a stable word for what is wrong",
+		Description: "A problem document (RFC 9457). code names the kind of problem and stays the same in later versions",
 		Content: map[string]*huma.MediaType{"application/problem+json": {
 			Schema: registry.Schema(reflect.TypeFor[api.Problem](), true, "Problem"),
 		}},
@@ -43,26 +43,26 @@ func (g *Gateway) routes() error {
 
 	forAnyone(g, hashing, op(post, "/v1/users", accounts, "register", "Make an account", 201), g.register)
 
-	forAnyone(g, quick, op(get, "/v1/presets", conversions, "list-presets", "List the presets of options", 200), g.presets)
-	forUser(g, quick, op(post, "/v1/conversions", conversions, "create", "Announce a video; the answer says where to upload it", 201), g.create)
+	forAnyone(g, quick, op(get, "/v1/presets", conversions, "list-presets", "List the presets", 200), g.presets)
+	forUser(g, quick, op(post, "/v1/conversions", conversions, "create", "Begin a conversion and get the upload URL", 201), g.create)
 	forUser(g, quick, op(get, "/v1/conversions", conversions, "list", "List your conversions, newest first", 200), g.list)
-	forUser(g, waiting, op(get, "/v1/conversions/{id}", conversions, "get", "See how far a conversion is, or wait for its end", 200), g.get)
+	forUser(g, waiting, op(get, "/v1/conversions/{id}", conversions, "get", "Get a conversion, or wait until it ends", 200), g.get)
 	forUser(g, quick, op(del, "/v1/conversions/{id}", conversions, "delete", "Delete a conversion, its video and its MP3", 204), g.remove)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/parts", conversions, "parts", "Get fresh upload URLs", 200), g.parts)
-	forUser(g, joining, op(post, "/v1/conversions/{id}/complete", conversions, "complete", "Say that everything is uploaded", 200), g.complete)
+	forUser(g, joining, op(post, "/v1/conversions/{id}/complete", conversions, "complete", "Finish the upload", 200), g.complete)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/cancel", conversions, "cancel", "Cancel a conversion", 200), g.cancel)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/retry", conversions, "retry", "Start a failed, canceled or expired conversion again", 200), g.retry)
 
 	forUser(g, quick, op(get, "/v1/mp3s", mp3s, "list-mp3s", "List your MP3s, newest first", 200), g.mp3s)
-	forUser(g, quick, op(get, "/v1/mp3s/{mp3_id}", mp3s, "get-mp3", "See an MP3's metadata", 200), g.mp3)
-	forUser(g, quick, op(get, "/v1/mp3s/{mp3_id}/download", mp3s, "download-mp3", "Go to a presigned link to an MP3", 302), g.mp3Download)
+	forUser(g, quick, op(get, "/v1/mp3s/{mp3_id}", mp3s, "get-mp3", "Get an MP3's metadata", 200), g.mp3)
+	forUser(g, quick, op(get, "/v1/mp3s/{mp3_id}/download", mp3s, "download-mp3", "Download an MP3 by a redirect to a presigned link", 302), g.mp3Download)
 
-	g.form(loginOperation(op(post, "/login", plain, "login", "Get a token for your address and password", 200)), g.login)
+	g.form(loginOperation(op(post, "/login", plain, "login", "Log in with e-mail address and password, get a token", 200)), g.login)
 	g.form(uploadOperation(op(post, "/upload", plain, "upload", "Upload a video through the gateway", 201)), g.upload)
-	g.form(uploadOperation(op(put, "/upload", plain, "put-upload", "The same for curl -T", 201)), g.upload)
-	g.form(uploadOperation(op(post, "/upload/{filename}", plain, "upload-named", "The same under a name", 201)), g.upload)
-	g.form(uploadOperation(op(put, "/upload/{filename}", plain, "put-upload-named", "The same for curl -T VIDEO URL/upload/", 201)), g.upload)
-	g.form(downloadOperation(op(get, "/download", plain, "download", "Go to a presigned link to an MP3", 302)), g.download)
+	g.form(uploadOperation(op(put, "/upload", plain, "put-upload", "Upload a video with curl -T", 201)), g.upload)
+	g.form(uploadOperation(op(post, "/upload/{filename}", plain, "upload-named", "Upload a video under a name", 201)), g.upload)
+	g.form(uploadOperation(op(put, "/upload/{filename}", plain, "put-upload-named", "Upload a video with curl -T VIDEO URL/upload/", 201)), g.upload)
+	g.form(downloadOperation(op(get, "/download", plain, "download", "Download an MP3 by a redirect to a presigned link", 302)), g.download)
 
 	g.handle("GET /.well-known/jwks.json", func(w http.ResponseWriter, r *http.Request) error {
 		return g.document(w, g.o.Tokens.JWKS())
@@ -88,8 +88,8 @@ func (g *Gateway) config() huma.Config {
 	c.Transformers = []huma.Transformer{translate}
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
-	c.Info.Description = "Lifts the sound out of video: announce a video, upload it to the URL in the answer, " +
-		"wait for the mail or with ?wait=, download the MP3. Times are RFC 3339 in UTC, durations seconds, sizes bytes."
+	c.Info.Description = "Tonearm turns videos into MP3s. Begin a conversion, upload the video to the URL in the answer, " +
+		"wait for the mail or with ?wait=, and download the MP3. Times are RFC 3339 in UTC, durations are in seconds, sizes in bytes."
 	c.Servers = []*huma.Server{{URL: g.o.PublicURL}}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"},

@@ -70,7 +70,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 			}
 			g.o.Log.Error("request panicked", "route", route(r), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if rec.status == 0 {
-				refuse(http.StatusInternalServerError, "internal", "Something went wrong here.").write(rec, r)
+				internalError(http.StatusInternalServerError).write(rec, r)
 			}
 		}
 		g.metrics.requests.WithLabelValues(route(r), method(r), strconv.Itoa(rec.status)).Inc()
@@ -98,11 +98,11 @@ func unrouted(w http.ResponseWriter, r *http.Request, verdict http.Handler) {
 	v := &discard{header: http.Header{}}
 	verdict.ServeHTTP(v, r)
 	if v.status == http.StatusMethodNotAllowed {
-		refuse(v.status, "method_not_allowed", "This path takes "+v.header.Get("Allow")+".").
+		refuse(v.status, "method_not_allowed", "This path takes only "+v.header.Get("Allow")+".").
 			with("Allow", v.header.Get("Allow")).write(w, r)
 		return
 	}
-	refuse(http.StatusNotFound, "no_such_path", "There is no such path. /docs lists what there is.").write(w, r)
+	refuse(http.StatusNotFound, "no_such_path", "There is no such path. /docs lists all paths.").write(w, r)
 }
 
 type discard struct {
@@ -141,7 +141,7 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
 		if p := problemOf(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p
 		}
-		return refuse(http.StatusBadRequest, "invalid_request", "The body of the request broke off.")
+		return refuse(http.StatusBadRequest, "invalid_request", "The body of the request was cut off. Send the request again.")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil

@@ -31,11 +31,11 @@ func TestOptions(t *testing.T) {
 	bad := good()
 	bad.MaxUploadBytes, bad.UploadWindow, bad.URLExpiry, bad.DownloadExpiry, bad.MaxBodyBytes = -1, -1, -1, -1, -1
 	_, err = New(bad)
-	equal(t, "error of five bad options", err.Error(), `gateway: largest upload of -1 is not within 0 and 5497558138880
-upload window of -1ns is not within 0 and 720h0m0s
-expiry of upload URLs of -1ns is not within 0 and 168h0m0s
-expiry of download URLs of -1ns is not within 0 and 168h0m0s
-largest JSON body of -1 is not within 0 and 16777216`)
+	equal(t, "error of five bad options", err.Error(), `gateway: largest upload is -1; it must be between 0 and 5497558138880
+upload window is -1ns; it must be between 0 and 720h0m0s
+expiry of upload URLs is -1ns; it must be between 0 and 168h0m0s
+expiry of download URLs is -1ns; it must be between 0 and 168h0m0s
+largest JSON body is -1; it must be between 0 and 16777216`)
 	_, err = New(Options{})
 	equal(t, "error of no options", err.Error(), "gateway: records, users, tokens, objects and queue are required")
 	for name, spoil := range map[string]func(*Options){

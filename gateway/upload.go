@@ -129,7 +129,7 @@ func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.C
 	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
 	err = errors.Join(err, g.o.Objects.Delete(ctx, c.Object.Key))
 	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // the upload window ends it
-		g.o.Log.Warn("broken upload left behind", "conversion_id", c.ID, "error", err)
+		g.o.Log.Warn("could not remove what a broken upload left", "conversion_id", c.ID, "error", err)
 	}
 }
 
@@ -178,7 +178,7 @@ func (g *Gateway) video(r *http.Request) (v video, file io.Reader, err error) {
 			return v, nil, err
 		}
 	}
-	return v, nil, invalid("form", "there are too many fields before the file")
+	return v, nil, invalid("form", "the form has too many fields before the file; leave out all but options and notify")
 }
 
 // set takes one field of the form or of the query.
@@ -189,10 +189,10 @@ func (g *Gateway) set(v *video, name, value string) (err error) {
 	case "notify":
 		v.notify = conversion.NotifyPreference(value)
 		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyNone {
-			err = invalid("form.notify", "it takes email or none")
+			err = invalid("form.notify", "use email or none")
 		}
 	default:
-		err = invalid("form."+name, "the form takes options, notify and, after them, one file")
+		err = invalid("form."+name, "unknown field; the form takes options, notify and, after them, one file")
 	}
 	return err
 }
@@ -207,9 +207,9 @@ func noMoreOptions(form *multipart.Reader) error {
 	case err != nil:
 		return badForm(err)
 	case part.FormName() == "options":
-		return &conversion.OptionError{Message: "the field options comes before the file"}
+		return &conversion.OptionError{Message: "put the field options before the file"}
 	}
-	return invalid("form."+part.FormName(), "the form takes one file, and nothing after it")
+	return invalid("form."+part.FormName(), "the form takes one file; put nothing after it")
 }
 
 func badForm(err error) error {
@@ -217,7 +217,7 @@ func badForm(err error) error {
 		return p
 	}
 	if err == io.EOF { //nolint:errorlint // a wrapped one means that the form is cut off
-		return invalid("form", "there is no file in the form, as with curl -F file=@video.mp4")
+		return invalid("form", "the form has no file; send one, for example with curl -F file=@video.mp4")
 	}
 	return refuse(http.StatusBadRequest, "invalid_request", "The form cannot be read: "+err.Error()+".")
 }
@@ -279,9 +279,9 @@ func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	s.stalled.Reset(storePause)
 	if err != nil && !errors.Is(err, io.EOF) {
-		detail := "The upload broke off."
+		detail := "The upload was cut off. Send the video again."
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			detail = fmt.Sprintf("The upload broke off: nothing came for %v.", clientPause)
+			detail = fmt.Sprintf("The upload was cut off because no data came for %v. Send the video again.", clientPause)
 		}
 		err = refuse(http.StatusBadRequest, "upload_incomplete", detail)
 	}

@@ -63,10 +63,10 @@ func (o Options) validate() error {
 	}
 	public, err := url.Parse(o.PublicURL)
 	if err != nil || public.Host == "" || public.Scheme != "http" && public.Scheme != "https" || public.RawQuery != "" || public.Fragment != "" {
-		return fmt.Errorf("public URL %q is not one like https://tonearm.example.org", o.PublicURL)
+		return fmt.Errorf("the public URL %q must be an http or https address, such as https://tonearm.example.org", o.PublicURL)
 	}
 	if o.Concurrency < 0 {
-		return fmt.Errorf("concurrency %d", o.Concurrency)
+		return fmt.Errorf("the number of mails at once is %d; it must not be negative", o.Concurrency)
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (n *Notifier) awaitRecords(ctx context.Context) {
 // store could not be used. What it begins outlives ctx.
 func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
 	if d.Count > mostDeliveries {
-		n.options.Log.Warn("notice given back to its record after too many deliveries",
+		n.options.Log.Warn("a message about a mail was delivered too often and is dropped; the dispatcher publishes it again",
 			"conversion_id", d.ConversionID, "attempt", d.Attempt, "deliveries", d.Count)
 		n.metrics.outcomes.WithLabelValues(outcomePoison).Inc()
 		n.ack(ctx, d)
@@ -229,7 +229,7 @@ func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.C
 			n.sending.Pause(claim.Tries), now)
 	})
 	if err != nil {
-		n.options.Log.Error("outcome of a mail not recorded; it may be sent again",
+		n.options.Log.Error("could not record what became of a mail; it may be sent again",
 			"conversion_id", d.ConversionID, "attempt", d.Attempt, "sent", failure == nil, "error", err)
 		return
 	}

@@ -58,10 +58,10 @@ func TestFailed(t *testing.T) {
 	w.await(t, crashed.ID, conversion.NoticeSent)
 	mails := w.sink.Wait(t, 2)
 	first, second := mailtest.Parse(t, mails[0].Raw), mailtest.Parse(t, mails[1].Raw)
-	if first.Subject != "Could not be converted: silent.mp4  Bcc: eve@example.org" || first.Header.Get("Bcc") != "" {
+	if first.Subject != "Could not convert: silent.mp4  Bcc: eve@example.org" || first.Header.Get("Bcc") != "" {
 		t.Errorf("subject %q", first.Subject)
 	}
-	for _, want := range []string{"The file has no sound track.", "no_audio", noAudio.ID, "There is nothing to convert in it."} {
+	for _, want := range []string{"The file has no sound track.", "no_audio", noAudio.ID, "There is nothing to convert."} {
 		if !strings.Contains(first.Text, want) || !strings.Contains(first.HTML, want) {
 			t.Errorf("%q is missing in\n%s\n%s", want, first.Text, first.HTML)
 		}
@@ -283,7 +283,7 @@ func TestRecordsDownAfterSending(t *testing.T) {
 	if got := w.sink.Tries(); got != 1 {
 		t.Errorf("%d mails", got)
 	}
-	if gone, back := w.log.count("neighbour cannot be used"), w.log.count("neighbour is back"); gone != 1 || back != 1 {
+	if gone, back := w.log.count("cannot reach a service that this one needs"), w.log.count("the service is back"); gone != 1 || back != 1 {
 		t.Errorf("told %d times that the store is gone and %d that it is back:\n%s", gone, back, w.log)
 	}
 }
@@ -306,7 +306,7 @@ func TestRecordsDown(t *testing.T) {
 	if got := w.sink.Tries(); got != len(all) {
 		t.Errorf("%d mails for %d conversions", got, len(all))
 	}
-	if gone := w.log.count("neighbour cannot be used"); gone != 1 {
+	if gone := w.log.count("cannot reach a service that this one needs"); gone != 1 {
 		t.Errorf("told %d times that the store is gone:\n%s", gone, w.log)
 	}
 }
@@ -440,7 +440,7 @@ func TestAnOutcomeThatCannotBeWrittenIsTold(t *testing.T) {
 	c := w.done(t, "a.mp4")
 	<-stopping
 	got, err := w.records.ByID(t.Context(), c.ID)
-	if err != nil || got.Notice.State != conversion.NoticeSending || w.log.count("outcome of a mail not recorded") != 1 {
+	if err != nil || got.Notice.State != conversion.NoticeSending || w.log.count("could not record what became of a mail") != 1 {
 		t.Errorf("notice %+v, %v\n%s", got.Notice, err, w.log)
 	}
 }

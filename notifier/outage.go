@@ -21,7 +21,7 @@ func (o *outage) failed(err error) {
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
 		o.since = time.Now()
-		o.log.Error("neighbour cannot be used; waiting for it", "neighbour", o.neighbour, "error", err)
+		o.log.Error("cannot reach a service that this one needs; waiting for it", "neighbour", o.neighbour, "error", err)
 	}
 }
 
@@ -29,7 +29,7 @@ func (o *outage) over() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.since.IsZero() {
-		o.log.Info("neighbour is back", "neighbour", o.neighbour, "after", time.Since(o.since).Round(time.Millisecond))
+		o.log.Info("the service is back", "neighbour", o.neighbour, "after", time.Since(o.since).Round(time.Millisecond))
 		o.since = time.Time{}
 	}
 }

@@ -22,7 +22,7 @@ func TestPurgedWhileSending(t *testing.T) {
 		return w.records.Purge(context.Background(), c.ID)
 	})
 	w.start(t)
-	waittest.Until(t, patience, "the outcome to be given up", func() bool { return w.log.count("outcome of a mail not recorded") == 1 })
+	waittest.Until(t, patience, "the outcome to be given up", func() bool { return w.log.count("could not record what became of a mail") == 1 })
 	if got := w.sink.Tries(); got != 1 {
 		t.Errorf("%d mails", got)
 	}

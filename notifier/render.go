@@ -47,14 +47,14 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"),
 		}
 	} else {
-		failure := conversion.Failure{Code: conversion.CodeInternal, Message: "Something went wrong on our side."}
+		failure := conversion.Failure{Code: conversion.CodeInternal, Message: "Something went wrong on the server."}
 		if c.Error != nil {
 			failure = *c.Error
 		}
 		name = "failed"
-		m.Subject = "Could not be converted: " + short(video)
+		m.Subject = "Could not convert: " + short(video)
 		data = struct{ Video, ID, Code, Reason, Advice string }{
-			video, c.ID, string(failure.Code), printable(failure.Message), n.advice(c, failure.Code),
+			video, c.ID, string(failure.Code), printable(failure.Message), c.Advice(n.options.PublicURL),
 		}
 	}
 	var text, html strings.Builder
@@ -66,26 +66,6 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 	}
 	m.Text, m.HTML = text.String(), html.String()
 	return m, nil
-}
-
-// advice says what the owner can do about a failure.
-func (n *Notifier) advice(c conversion.Conversion, code conversion.Code) string {
-	switch code {
-	case conversion.CodeNoAudio:
-		return "There is nothing to convert in it. If you hear sound when you play it, please check that this is the file you meant."
-	case conversion.CodeNotMedia, conversion.CodeDamaged, conversion.CodeTruncated:
-		return "If the file plays on your machine, please upload it again; it may have been cut off or changed on the way."
-	case conversion.CodeEmpty, conversion.CodeSizeMismatch, conversion.CodeSourceChanged, conversion.CodeSourceMissing:
-		return "Please upload the file again, all of it."
-	case conversion.CodeUnsupportedCodec:
-		return "Please convert it into a common format, such as MP4 with AAC sound, and upload that."
-	case conversion.CodeTrackNotFound, conversion.CodeStartBeyondEnd, conversion.CodeInvalidOptions:
-		return "Please upload it again with other options."
-	case conversion.CodeLimitExceeded:
-		return "Please cut it into shorter pieces and upload those."
-	}
-	return "It was tried several times. You can ask for another try with POST " + n.options.PublicURL +
-		"/v1/conversions/" + c.ID + "/retry, or upload the file again later."
 }
 
 // printable takes out of a name what would end a line or hide what follows.

@@ -41,17 +41,17 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch u, err := url.Parse(o.DispatcherURL); {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("the dispatcher's address is not an http or https URL")
+		return errors.New("the dispatcher's address must be an http or https URL")
 	case o.ConversionID == "":
-		return errors.New("no conversion id")
+		return errors.New("the conversion ID is missing")
 	case o.Token == "":
-		return errors.New("no attempt token")
+		return errors.New("the attempt token is missing")
 	case o.Dir == "" || filepath.Clean(o.Dir) == string(filepath.Separator):
-		return errors.New("no working directory")
+		return errors.New("a working directory other than / is required")
 	case o.MemoryLimit < 0:
-		return errors.New("the memory limit is negative")
+		return errors.New("the memory limit must not be negative")
 	case o.ReportEvery < 0 || o.Patience < 0:
-		return errors.New("a time is negative")
+		return errors.New("report interval and patience must not be negative")
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func partsError(err error) error {
 
 // Whole implements media.Pictures.
 func (p *pictures) Whole(ctx context.Context) (string, error) {
-	p.w.log.Info("parts of the pictures were not enough, reading all")
+	p.w.log.Info("parts of the pictures were not enough, reading the whole video")
 	stream := p.from.Whole(ctx)
 	defer stream.Close()
 	if err := p.w.checkDiskSpace(stream.Size); err != nil {

@@ -140,11 +140,11 @@ func (s failing) Read(p []byte) (int, error) {
 func sourceError(err error) error {
 	switch {
 	case errors.Is(err, source.ErrMissing):
-		return final(conversion.CodeSourceMissing, "The uploaded video is not there any more.")
+		return final(conversion.CodeSourceMissing, "The uploaded video is gone.")
 	case errors.Is(err, source.ErrChanged):
-		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file meanwhile.")
+		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file after the upload.")
 	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrNoRanges):
-		return retryable(conversion.CodeStore, err, "The object store could not be reached.")
+		return storeError(err)
 	}
 	return err
 }
@@ -157,7 +157,7 @@ func (w *worker) checkDiskSpace(size int64) error {
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < uint64(size)+diskSlack {
 		return retryable(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
-			"The converter's disk has no room for %d bytes of the video.", size)
+			"The converter's disk has no space for %d bytes of the video.", size)
 	}
 	return nil
 }

@@ -42,7 +42,11 @@ func retryable(code conversion.Code, err error, format string, a ...any) *failur
 }
 
 // errExpired: the store does not accept the presigned URL (any more).
-var errExpired = errors.New("the presigned URL is not accepted")
+var errExpired = errors.New("the object store does not accept the presigned URL")
+
+func storeError(err error) *failure {
+	return retryable(conversion.CodeStore, err, "The converter could not reach the object store.")
+}
 
 func diskError(err error) *failure {
 	return retryable(conversion.CodeInternal, err, "The converter's disk is full or broken.")
@@ -71,7 +75,7 @@ func (w *worker) upload(ctx context.Context, path string, size int64, md5 []byte
 	if f := (*failure)(nil); err == nil || errors.As(err, &f) || ctx.Err() != nil {
 		return err
 	}
-	return retryable(conversion.CodeStore, err, "The object store could not be reached.")
+	return storeError(err)
 }
 
 func (w *worker) put(ctx context.Context, target attempt.Request, path string, size int64, md5 []byte) error {
@@ -102,7 +106,7 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return errExpired
 	default:
-		return fmt.Errorf("answer %d", s)
+		return fmt.Errorf("the object store answered %d", s)
 	}
 }
 

@@ -58,13 +58,13 @@ func Run(ctx context.Context, o Options) int {
 	}
 	defer func() {
 		if err := emptyDir(o.Dir); err != nil {
-			log.Warn("working directory not emptied", "error", err)
+			log.Warn("could not empty the working directory", "error", err)
 		}
 	}()
 	nonce := rand.Text()
 	a, err := o.client(o.ConversionID, o.Token).Claim(ctx, nonce)
 	if err != nil {
-		log.Error("no assignment", "error", err)
+		log.Error("could not get the work from the dispatcher", "error", err)
 		return unreported(err)
 	}
 	w := o.worker(a, o.Token, nonce)
@@ -88,7 +88,7 @@ func (o Options) client(conversionID, token string) *attempt.Client {
 	return &attempt.Client{
 		BaseURL: o.DispatcherURL, ConversionID: conversionID, Token: token, HTTP: o.HTTP,
 		Retrying: func(err error) {
-			o.Log.Warn("dispatcher not reached, trying again", "conversion_id", conversionID, "error", err)
+			o.Log.Warn("cannot reach the dispatcher, trying again", "conversion_id", conversionID, "error", err)
 		},
 	}
 }
@@ -128,7 +128,7 @@ func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next)
 	}
 	taken, err := w.client.Result(ctx, result)
 	if err != nil {
-		w.log.Error("result not reported", "error", err)
+		w.log.Error("could not report the result", "error", err)
 		return unreported(err), nil
 	}
 	w.log.Info("attempt reported", "state", taken.State, "audio_seconds", encoded.MP3.Duration, "mp3_bytes", encoded.MP3.Size)
@@ -205,9 +205,9 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 func (w *worker) mayRead() error {
 	switch limit := w.Limits.MaxSourceBytes; {
 	case w.SourceSize <= 0:
-		return final(conversion.CodeEmpty, "The file is empty.")
+		return &failure{Failure: conversion.EmptySource, final: true}
 	case limit > 0 && w.SourceSize > limit:
-		return final(conversion.CodeLimitExceeded, "The video has %d bytes; at most %d are converted.", w.SourceSize, limit)
+		return &failure{Failure: conversion.TooLarge(w.SourceSize, limit), final: true}
 	}
 	return nil
 }
@@ -242,9 +242,9 @@ func failureOf(err error) *failure {
 	case errors.As(err, &unfit):
 		return &failure{Failure: conversion.Failure{Code: unfit.Code, Message: unfit.Message}, final: true}
 	case errors.Is(err, context.DeadlineExceeded):
-		return retryable(conversion.CodeDeadlineExceeded, err, "The conversion took longer than it is allowed.")
+		return &failure{Failure: conversion.TookTooLong, err: err}
 	}
-	return retryable(conversion.CodeInternal, err, "The conversion failed for a reason that is not in the file.")
+	return retryable(conversion.CodeInternal, err, "The converter failed. The file is not the reason.")
 }
 
 // unreported is the exit code after a call that did not come through.

@@ -29,6 +29,10 @@ type flags struct {
 	sqsURL     string
 }
 
+const example = `  dispatcher --records mongodb://db:27017 --users 'tonearm:secret@tcp(db:3306)/tonearm' --queue redis://redis:6379/0 \
+    --s3-endpoint http://store:9000 --s3-access-key KEY --s3-secret-key SECRET --dispatcher-url http://dispatcher:8081 \
+    --attempt-key HEX --event-token TOKEN`
+
 func main() {
 	if newCommand().ExecuteContext(context.Background()) != nil {
 		os.Exit(1)
@@ -45,11 +49,11 @@ func newCommand() *cobra.Command {
 		fl.stores.BindS3(f)
 		fl.dispatcher = config.BindDispatcher(f, time.Minute)
 		fl.launcher = launcher.Bind(f)
-		f.StringVar(&fl.attemptKey, "attempt-key", "", "key of attempt tokens, at least 32 bytes in hex; all replicas share it")
-		f.StringVar(&fl.eventToken, "event-token", "", "bearer token that the store's webhook sends; '' for none, where there is --sqs-queue-url")
-		f.StringVar(&fl.sqsURL, "sqs-queue-url", "", "URL of the SQS queue that the bucket's notifications go to, with the object store's keys and, where the URL and the AWS SDK name none, its region; '' for none")
+		f.StringVar(&fl.attemptKey, "attempt-key", "", "`KEY` that signs attempt tokens: at least 32 bytes in hex, the same for all replicas")
+		f.StringVar(&fl.eventToken, "event-token", "", "bearer `TOKEN` that the store's webhook sends; may be empty with --sqs-queue-url")
+		f.StringVar(&fl.sqsURL, "sqs-queue-url", "", "`URL` of the SQS queue that gets the bucket's notifications; it is read with the object store's keys, and its region if neither the URL nor the AWS SDK names one")
 	}
-	return config.Command("dispatcher", "Turn uploads into attempts and attempts into results", bind,
+	return config.Command("dispatcher", "Start an attempt for each uploaded video, and keep its result", example, bind,
 		func(cmd *cobra.Command, log *slog.Logger) error { return run(cmd.Context(), log, fl) })
 }
 
@@ -90,9 +94,9 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return errors.Join(err, attempts.Close())
 	}
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP(fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
 	opened.Attach(p)
-	p.Add("dispatcher http", service.ListenHTTP(fl.listen.Addr, d.Handler(), 10*time.Second, log))
+	p.Add("dispatcher http", service.ListenHTTP("listen", fl.listen.Addr, d.Handler(), 10*time.Second, log))
 	p.Await("objects", d.Prepare)
 	if o.EventSource != nil {
 		p.Add("notifications", d.ConsumeEvents)

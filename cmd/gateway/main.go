@@ -16,6 +16,9 @@ import (
 	"tonearm/internal/service"
 )
 
+const example = `  gateway --records mongodb://db:27017 --users 'tonearm:secret@tcp(db:3306)/tonearm' --queue redis://redis:6379/0 \
+    --s3-endpoint http://store:9000 --s3-access-key KEY --s3-secret-key SECRET --signing-keys keys.pem --public-url https://tonearm.example.org`
+
 func main() {
 	if newCommand().ExecuteContext(context.Background()) != nil {
 		os.Exit(1)
@@ -37,7 +40,7 @@ func newCommand() *cobra.Command {
 		config.Gateway(f, &o)
 		config.RecordRetention(f, &o.RecordRetention)
 	}
-	return config.Command("gateway", "Serve Tonearm's HTTP interface", bind,
+	return config.Command("gateway", "Serve Tonearm's HTTP interface: accounts, uploads, conversions and downloads", example, bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
 			return run(cmd.Context(), log, listen, stores, tokens, o)
 		})
@@ -66,8 +69,8 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP(listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
 	opened.Attach(p)
-	p.Add("gateway", service.ListenHTTP(listen.Addr, g.Handler(), 30*time.Second, log))
+	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, log))
 	return p.Run(ctx)
 }

@@ -17,6 +17,9 @@ import (
 	"tonearm/notifier"
 )
 
+const example = `  notifier --records mongodb://db:27017 --queue redis://redis:6379/0 --signing-keys keys.pem \
+    --smtp-host mail.example.org --mail-from 'Tonearm <tonearm@example.org>' --public-url https://tonearm.example.org`
+
 func main() {
 	if newCommand().ExecuteContext(context.Background()) != nil {
 		os.Exit(1)
@@ -30,14 +33,14 @@ func newCommand() *cobra.Command {
 	var smtp *smtpmail.Options
 	o := notifier.Options{}
 	bind := func(f *pflag.FlagSet) {
-		f.StringVar(&listen.Admin, "admin-listen", ":9090", "address of /livez, /readyz and /metrics")
+		f.StringVar(&listen.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
 		stores.BindRecords(f)
 		stores.BindQueue(f)
 		tokens.Bind(f)
 		smtp = config.SMTP(f)
 		config.Notifier(f, &o)
 	}
-	return config.Command("notifier", "Mail the outcome of conversions", bind,
+	return config.Command("notifier", "Send a mail to the owner when a conversion is done or has failed", example, bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
 			return run(cmd.Context(), log, listen, stores, tokens, *smtp, o)
 		})
@@ -70,7 +73,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP(listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
 	opened.Attach(p)
 	p.Add("notifier", n.Run)
 	return p.Run(ctx)

@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
@@ -17,22 +20,36 @@ import (
 // pageSize is how many conversions are asked for at a time.
 const pageSize = 100
 
+// visible are the states that a conversion in a list can have: all but Deleted,
+// the last one.
+var visible = conversion.States[:len(conversion.States)-1]
+
+// visibleStates names them, such as "a, b or c".
+func visibleStates() string {
+	var names []string
+	for _, s := range visible {
+		names = append(names, string(s))
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
 func newListCommand() *cobra.Command {
 	var limit int
 	var names []string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List your conversions, newest first", Args: cobra.NoArgs,
+		Use: "list", Aliases: []string{"ls"}, Short: "List your conversions, newest first", Args: command.NoArgs,
+		Example: "  tonearm list --state failed,canceled --limit 10",
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			var states []conversion.State
 			for _, n := range names {
-				if s := conversion.State(n); s == conversion.Deleted || !slices.Contains(conversion.States, s) {
-					return usageError{fmt.Errorf("%q is no state", n)}
+				if !slices.Contains(visible, conversion.State(n)) {
+					return usageError{fmt.Errorf("unknown state %q; use %s", n, visibleStates())}
 				}
 				states = append(states, conversion.State(n))
 			}
 			if limit < 0 {
-				return usageError{fmt.Errorf("--limit must not be negative")}
+				return usageError{errors.New("--limit must be 0 or more; 0 lists all")}
 			}
 			c, err := connect(cmd, shortPatience)
 			if err != nil {
@@ -60,12 +77,12 @@ func newListCommand() *cobra.Command {
 		}),
 	}
 	bindServer(cmd.Flags())
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many at most; 0 for all")
-	cmd.Flags().StringSliceVar(&names, "state", nil, "only these states, separated by commas")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each")
+	cmd.Flags().IntVar(&limit, "limit", 50, "print at most this `NUMBER` of conversions; 0 for all")
+	cmd.Flags().StringSliceVar(&names, "state", nil, "only conversions in these `STATES`, separated by commas: "+visibleStates())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each conversion")
 	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []cobra.Completion
-		for _, s := range conversion.States[:len(conversion.States)-1] { // but for Deleted
+		for _, s := range visible {
 			names = append(names, string(s))
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
@@ -73,7 +90,7 @@ func newListCommand() *cobra.Command {
 	return cmd
 }
 
-// eachConversion calls do for up to limit conversions, all where limit is 0.
+// eachConversion calls do for up to limit conversions, for all if limit is 0.
 func eachConversion(cmd *cobra.Command, c *client.Client, states []conversion.State, limit int, do func(api.Conversion) error) error {
 	cursor := ""
 	for left := limit; ; {
@@ -101,7 +118,8 @@ func newGetCommand() *cobra.Command {
 	var out string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "get ID", Short: "Show a conversion, and fetch its MP3 with --out", Args: cobra.ExactArgs(1), ValidArgsFunction: completeID,
+		Use: "get ID", Short: "Show a conversion, and download its MP3 with --out", Args: command.Needs(1, "one conversion"), ValidArgsFunction: completeID,
+		Example: "  tonearm get 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90 --out mp3s",
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
 			c, err := connect(cmd, shortPatience)
 			if err != nil {
@@ -109,7 +127,7 @@ func newGetCommand() *cobra.Command {
 			}
 			cv, err := c.Conversion(cmd.Context(), args[0])
 			if err != nil {
-				return err
+				return explain(err, args[0])
 			}
 			if asJSON {
 				err = printJSON(cmd, cv)
@@ -120,7 +138,7 @@ func newGetCommand() *cobra.Command {
 				return err
 			}
 			if cv.MP3 == nil {
-				return fmt.Errorf("the conversion is %s: there is no MP3", cv.State)
+				return errors.New(noMP3(cv))
 			}
 			d, err := openOutputDir(out)
 			if err != nil {
@@ -134,9 +152,36 @@ func newGetCommand() *cobra.Command {
 		}),
 	}
 	bindServer(cmd.Flags())
-	cmd.Flags().StringVar(&out, "out", "", "directory to save the MP3 in")
+	cmd.Flags().StringVar(&out, "out", "", "save the MP3 in this `FOLDER`, which is made if it is missing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
 	return cmd
+}
+
+// noMP3 says why a conversion has no MP3, and what to do.
+func noMP3(cv api.Conversion) string {
+	switch cv.State {
+	case conversion.Failed, conversion.Canceled, conversion.Expired:
+		verb := map[conversion.State]string{conversion.Failed: "failed", conversion.Canceled: "was canceled", conversion.Expired: "has expired"}[cv.State]
+		return fmt.Sprintf("This conversion %s, so there is no MP3. To try again: tonearm retry %s", verb, cv.ID)
+	case conversion.AwaitingUpload:
+		return "There is no MP3 yet: the video is not uploaded. To upload it: tonearm convert FILE"
+	}
+	return fmt.Sprintf("There is no MP3 yet: this conversion is %s. Try again in a while.", cv.State)
+}
+
+// unknownID is an id that no conversion in the user's account has.
+type unknownID string
+
+func (id unknownID) Error() string {
+	return fmt.Sprintf("No conversion %s in your account. \"tonearm list\" shows yours.", string(id))
+}
+
+// explain returns an error about the conversion id in words that help the user.
+func explain(err error, id string) error {
+	if isCode(err, "not_found") {
+		return unknownID(id)
+	}
+	return err
 }
 
 func printConversion(cmd *cobra.Command, cv api.Conversion) error {
@@ -172,16 +217,16 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	return t.Flush()
 }
 
-// printSound says what is in an MP3.
+// printAudio says what is in an MP3.
 func printAudio(row func(name, format string, a ...any), m api.MP3) {
 	rate := "variable bit rate"
 	switch {
 	case m.Encoder == conversion.CopyEncoder:
-		rate = "passed through"
+		rate = "copied, not encoded"
 	case m.BitrateKbps != 0:
 		rate = fmt.Sprintf("%d kbit/s", m.BitrateKbps)
 	case m.VBRQuality != nil:
-		rate += fmt.Sprintf(" of quality %d", *m.VBRQuality)
+		rate += fmt.Sprintf(", quality %d", *m.VBRQuality)
 	}
 	channels := "mono"
 	if m.Channels != 1 {
@@ -207,7 +252,7 @@ func printAudio(row func(name, format string, a ...any), m api.MP3) {
 		row("chapters", "%d", m.Chapters)
 	}
 	if !m.LengthChecked {
-		row("note", "The video promised no length to check that of the MP3 against.")
+		row("note", "The video does not say how long it is, so the MP3's length was not checked.")
 	}
 	for _, n := range m.Notes {
 		row("note", "%s (%s)", n.Message, n.Code)
@@ -218,37 +263,38 @@ func printAudio(row func(name, format string, a ...any), m api.MP3) {
 func fallbackReason(reason string) string {
 	switch reason {
 	case conversion.FallbackWaited:
-		return "none was free in time"
+		return "no GPU was free in time"
 	case conversion.FallbackOff:
-		return "there is none"
+		return "there is no GPU"
 	}
 	return reason
 }
 
 func newCancelCommand() *cobra.Command {
-	return newEachCommand("cancel", "End conversions", "Canceled", func(cmd *cobra.Command, c *client.Client, id string) error {
+	return newEachCommand("cancel", "Cancel conversions", "Canceled", func(cmd *cobra.Command, c *client.Client, id string) error {
 		_, err := c.Cancel(cmd.Context(), id)
 		return err
 	})
 }
 
 func newRetryCommand() *cobra.Command {
-	return newEachCommand("retry", "Start failed, canceled or expired conversions over", "Started over", func(cmd *cobra.Command, c *client.Client, id string) error {
+	return newEachCommand("retry", "Start failed, canceled or expired conversions again", "Started again:", func(cmd *cobra.Command, c *client.Client, id string) error {
 		_, err := c.Retry(cmd.Context(), id)
 		return err
 	})
 }
 
 func newRemoveCommand() *cobra.Command {
-	return newEachCommand("rm", "Remove conversions with their videos and MP3s", "Removed", func(cmd *cobra.Command, c *client.Client, id string) error {
+	return newEachCommand("rm", "Delete conversions, with their videos and MP3s", "Deleted", func(cmd *cobra.Command, c *client.Client, id string) error {
 		return c.Delete(cmd.Context(), id)
 	})
 }
 
-// newEachCommand makes a command that does one thing with each of its ids.
+// newEachCommand makes a command that does the same with each of its ids.
 func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Client, string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: verb + " ID…", Short: short, Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeID,
+		Use: verb + " ID…", Short: short, Args: command.Needs(0, "one conversion or more"), ValidArgsFunction: completeID,
+		Example: "  tonearm " + verb + " 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90",
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
 			c, err := connect(cmd, shortPatience)
 			if err != nil {
@@ -256,7 +302,7 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 			}
 			failed := false
 			for _, id := range args {
-				err := do(cmd, c, id)
+				err := explain(do(cmd, c, id), id)
 				if err == nil {
 					cmd.PrintErrf("%s %s.\n", done, id)
 					continue

@@ -35,7 +35,7 @@ func TestPrintConversion(t *testing.T) {
 		"everything": {full, `
 options    {"preset":"voice","cover":"12.5"}
 mail       none
-runs on    cpu instead of gpu: none was free in time
+runs on    cpu instead of gpu: no GPU was free in time
 attempt    1
 mp3        m
 mp3 name   talk.mp3 (3:07, 3.0 MB)
@@ -50,7 +50,7 @@ note       Mixed down from 6 channels. (downmixed)
 attempt   1
 mp3       m
 mp3 name  talk.mp3 (3:07, 3.0 MB)
-sound     variable bit rate of quality 2, 48000 Hz, stereo
+sound     variable bit rate, quality 2, 48000 Hz, stereo
 loudness  -20.0 LUFS, range 3.0 LU, peak -0.5 dBFS
 cover     attached
 `},
@@ -58,8 +58,8 @@ cover     attached
 attempt   1
 mp3       m
 mp3 name  talk.mp3 (3:07, 3.0 MB)
-sound     passed through, 48000 Hz, stereo
-note      The video promised no length to check that of the MP3 against.
+sound     copied, not encoded, 48000 Hz, stereo
+note      The video does not say how long it is, so the MP3's length was not checked.
 `},
 	} {
 		var out bytes.Buffer

@@ -12,14 +12,15 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
 )
 
-// multipartAbove is the size in bytes from which on a video goes up in parts. It
-// decides a part of the request, so another value begins interrupted uploads of
-// the sizes between anew.
+// multipartAbove is the size in bytes above which a video is uploaded in parts.
+// The size decides a part of the request. With another value, interrupted uploads
+// of the sizes between start again from their beginning.
 const multipartAbove = 64 << 20
 
 type convertFlags struct {
@@ -36,27 +37,31 @@ func newConvertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert FILE…",
 		Short: "Convert videos to MP3",
-		Long: `Upload videos, wait, and save their MP3s.
+		Long: `Upload videos, wait until they are converted, and save the MP3s.
 
-An MP3 is named after its video; a file that is there already is never
-overwritten. After an interruption the same command goes on where it stopped:
-parts that were uploaded are not uploaded again.
+An MP3 gets the name of its video. Files that exist are never overwritten. If the
+command is interrupted, run it again: it continues where it stopped, and does not
+upload again what was uploaded.
 
-With --json, standard output holds one line for each file, as it is finished:
+With --json, standard output has one line for each file, once it is finished:
   {"file","id","state","mp3_id","mp3","error":{"code","message"}}
-mp3 is where the MP3 was saved. A file that was refused before there was a
-conversion has no id and the state failed.`,
+mp3 is the path of the saved MP3. A file that could not be uploaded at all has the
+state failed and no id.`,
 		Example: `  tonearm convert talk.mp4 --out mp3s
   tonearm convert *.mkv --out mp3s --preset podcast --album 'My show' --notify none
   tonearm convert concert.mov --start 1:30 --end 1:02:03.5 --cover 12:00
   tonearm convert concert.mov --json | jq -r .mp3`,
-		Args: cobra.MinimumNArgs(1),
+		Args:        command.Needs(0, "one video or more"),
+		Annotations: map[string]string{command.Footer: presets()},
 		RunE: interruptible(func(cmd *cobra.Command, files []string) error {
 			if err := fl.options.check(cmd); err != nil {
 				return err
 			}
-			if fl.jobs < 1 || fl.retryFor < 0 {
-				return usageError{errors.New("--jobs is at least 1, --retry-for not negative")}
+			if fl.jobs < 1 {
+				return usageError{errors.New("--jobs must be 1 or more")}
+			}
+			if fl.retryFor < 0 {
+				return usageError{errors.New("--retry-for must be 0 or more; 0 tries once")}
 			}
 			return fl.run(cmd, files)
 		}),
@@ -64,14 +69,13 @@ conversion has no id and the state failed.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	bindServer(f)
-	f.StringVar(&fl.out, "out", ".", "directory for the MP3s; made if missing")
+	f.StringVar(&fl.out, "out", ".", "`FOLDER` for the MP3s, which is made if it is missing")
 	f.BoolVar(&fl.json, "json", false, "print a line of JSON for each file, and nothing else, on standard output")
-	f.BoolVar(&fl.noWait, "no-wait", false, "only upload; tonearm get ID --out DIR fetches the MP3 later")
-	f.IntVar(&fl.jobs, "jobs", 4, "files at a time")
-	f.DurationVar(&fl.retryFor, "retry-for", 2*time.Minute, "how long to wait for a server that cannot be reached")
+	f.BoolVar(&fl.noWait, "no-wait", false, "only upload, and do not wait; \"tonearm get ID --out FOLDER\" downloads the MP3 later")
+	f.IntVar(&fl.jobs, "jobs", 4, "`NUMBER` of files at a time")
+	f.DurationVar(&fl.retryFor, "retry-for", 2*time.Minute, "how long to try again while the server cannot be reached")
 	fl.options.bind(cmd)
 	_ = cmd.MarkFlagDirname("out")
-	cmd.SetUsageFunc(groupedUsage)
 	return cmd
 }
 
@@ -162,12 +166,12 @@ func (c *converter) conclude(cause error) error {
 		}
 	}
 	if len(open) > 0 {
-		c.cmd.PrintErrln("Not finished; the same command goes on from here:")
+		c.cmd.PrintErrln("Not finished. To continue, run the same command again.")
 		for _, o := range open {
 			if o.ID == nil {
-				c.cmd.PrintErrf("  %s: not begun\n", o.File)
+				c.cmd.PrintErrf("  %s: not started\n", o.File)
 			} else {
-				c.cmd.PrintErrf("  %s: %s; to drop it: tonearm cancel %s\n", o.File, o.State, *o.ID)
+				c.cmd.PrintErrf("  %s: %s; to cancel it: tonearm cancel %s\n", o.File, o.State, *o.ID)
 			}
 		}
 	}
@@ -175,7 +179,7 @@ func (c *converter) conclude(cause error) error {
 	case errors.Is(cause, errInterrupted):
 		return errInterrupted
 	case client.IsLogin(cause):
-		return loginError{fmt.Sprintf("%v Log in: tonearm login --server %s --user EMAIL", cause, c.client.Server())}
+		return expired()
 	case len(failed) > 0:
 		return errReported
 	}
@@ -252,7 +256,7 @@ func (c *converter) convert(ctx context.Context, file string, repeat int) (outco
 	if cv.State != conversion.Done {
 		key.forget()
 		if cv.Error == nil {
-			cv.Error = &conversion.Failure{Code: conversion.Code(cv.State), Message: "The conversion is " + string(cv.State) + "."}
+			cv.Error = &conversion.Failure{Code: conversion.Code(cv.State), Message: "The conversion is " + string(cv.State) + ". To try again, run the same command."}
 		}
 		return fail(*cv.Error)
 	}
@@ -289,7 +293,7 @@ func (c *converter) follow(ctx context.Context, cv api.Conversion, video *os.Fil
 		}
 		o.State = cv.State
 		if st, err := video.Stat(); err == nil && (st.Size() != sent.Size() || !st.ModTime().Equal(sent.ModTime())) {
-			c.cmd.PrintErrf("%s: Warning: the file changed while it was uploaded.\n", o.File)
+			c.cmd.PrintErrf("%s: Warning: the file changed during the upload, so the MP3 may be wrong. Run the same command again.\n", o.File)
 		}
 	}
 	for !cv.State.Terminal() && !c.noWait {
@@ -313,13 +317,13 @@ func openVideo(path string) (*os.File, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, conversion.Failure{Code: codeNotFound, Message: "There is no such file."}
+		return nil, conversion.Failure{Code: codeNotFound, Message: "There is no such file. Check its name and its folder."}
 	case err != nil:
 		return nil, &client.LocalError{Err: err}
 	case st.IsDir():
-		return nil, conversion.Failure{Code: codeDirectory, Message: "This is a directory; name the files in it."}
+		return nil, conversion.Failure{Code: codeDirectory, Message: "This is a folder. Name the videos in it, as in folder/*.mp4."}
 	case !st.Mode().IsRegular():
-		return nil, conversion.Failure{Code: codeNotAFile, Message: "This is not a regular file."}
+		return nil, conversion.Failure{Code: codeNotAFile, Message: "This is not a regular file. Copy it into one first."}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -328,7 +332,7 @@ func openVideo(path string) (*os.File, error) {
 	return f, nil
 }
 
-// gone reports whether a conversion of an earlier run leads nowhere any more.
+// gone reports whether a conversion of an earlier run ended without an MP3.
 func gone(s conversion.State) bool { return s.Terminal() && s != conversion.Done }
 
 // refused reports whether the server has answered for good.
@@ -355,7 +359,7 @@ func failureOf(err error) *conversion.Failure {
 	case errors.Is(err, errInterrupted):
 		return &conversion.Failure{Code: codeInterrupted, Message: "Interrupted."}
 	case client.IsLogin(err):
-		return &conversion.Failure{Code: codeLogin, Message: err.Error()}
+		return &conversion.Failure{Code: codeLogin, Message: expired().Error()}
 	case errors.As(err, &answer):
 		return &conversion.Failure{Code: conversion.Code(answer.Code), Message: err.Error()}
 	case errors.As(err, &local):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/config"
 	"tonearm/internal/account"
 	"tonearm/internal/account/sqlaccount"
@@ -25,36 +27,47 @@ func newLoginCommand() *cobra.Command {
 	var email string
 	var fromStdin bool
 	cmd := &cobra.Command{
-		Use:   "login --server URL --user EMAIL",
-		Short: "Log in and keep the token",
-		Long: `Log in and keep the token, readable by you alone, in your config directory.
+		Use:   "login [--server URL] [--user EMAIL]",
+		Short: "Log in to a server",
+		Long: `Log in to a server, and keep the token in your config directory, in a file that
+only you can read. The password is asked for, or read from standard input.
 
-TONEARM_TOKEN and TONEARM_SERVER take the place of a login.`,
-		Example: "  tonearm login --server http://localhost:8080 --user me@example.org --password-stdin < password.txt",
-		Args:    cobra.NoArgs,
+Later logins remember the server and the address. Instead of a login you can set
+TONEARM_SERVER and TONEARM_TOKEN.`,
+		Example: `  tonearm login --server http://localhost:8080 --user me@example.org
+  tonearm login --server http://localhost:8080 --user me@example.org --password-stdin < password.txt
+  tonearm login`,
+		Args: command.NoArgs,
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			server, _ := cmd.Flags().GetString("server")
-			if server == "" {
-				s, _ := loadSession() // a damaged one is about to be replaced
-				server = s.Server
-			}
-			if server == "" || email == "" {
-				return usageError{errors.New("--server and --user are needed")}
+			s, _ := loadSession() // a damaged one is about to be replaced
+			needed := usageError{errors.New("--server and --user are needed: tonearm login --server URL --user EMAIL")}
+			if server = cmp.Or(server, s.Server); server == "" {
+				return needed
 			}
 			c, err := newClient(cmd, server, "", shortPatience)
 			if err != nil {
 				return err
 			}
+			if c.Server() == s.Server {
+				email = cmp.Or(email, s.Email)
+			}
+			if email == "" {
+				return needed
+			}
 			if u, err := url.Parse(c.Server()); err == nil && u.Scheme == "http" && !client.Loopback(u) {
-				cmd.PrintErrln("Warning: the password goes over an unencrypted connection.")
+				cmd.PrintErrf("Warning: your password is sent to %s without encryption. Use https if you can.\n", u.Host)
 			}
 			password, err := readPassword(cmd, fromStdin, false)
 			if err != nil {
 				return err
 			}
 			token, err := c.Login(cmd.Context(), email, password)
+			if client.IsLogin(err) {
+				return loginError{"The e-mail address or the password is wrong. Try again, or make an account: tonearm user add EMAIL --server " + c.Server()}
+			}
 			if err != nil {
-				return fmt.Errorf("log in at %s: %w", c.Server(), err)
+				return err
 			}
 			if err := (session{Server: c.Server(), Email: email, Token: token.AccessToken}).save(); err != nil {
 				return err
@@ -64,7 +77,7 @@ TONEARM_TOKEN and TONEARM_SERVER take the place of a login.`,
 		}),
 	}
 	bindServer(cmd.Flags())
-	cmd.Flags().StringVar(&email, "user", "", "e-mail address of the account")
+	cmd.Flags().StringVar(&email, "user", "", "e-mail `ADDRESS` of your account (default: that of your last login there)")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
@@ -82,7 +95,7 @@ func readPassword(cmd *cobra.Command, fromStdin, isNew bool) (string, error) {
 	}
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
-		return "", usageError{errors.New("there is no terminal to ask for the password: use --password-stdin")}
+		return "", usageError{errors.New("there is no terminal to ask for the password; give it on standard input, with --password-stdin")}
 	}
 	// Ctrl-C has to give the terminal its echo back.
 	state, err := term.GetState(fd)
@@ -105,16 +118,17 @@ func readPassword(cmd *cobra.Command, fromStdin, isNew bool) (string, error) {
 	if err != nil || !isNew {
 		return password, err
 	}
-	if again, err := ask("Again: "); err != nil || again != password {
-		return "", errors.Join(err, errors.New("the two passwords differ"))
+	if again, err := ask("Password again: "); err != nil || again != password {
+		return "", errors.Join(err, errors.New("the two passwords are not the same; try again"))
 	}
 	return password, nil
 }
 
 func newUserCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "Manage accounts", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "user", Short: "Manage accounts", Args: command.NoArgs,
+		Example: "  tonearm user add me@example.org --server http://localhost:8080",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("which? tonearm user add EMAIL")}
+			return usageError{errors.New("say what to do: tonearm user add EMAIL")}
 		}}
 	cmd.AddCommand(newUserAddCommand())
 	return cmd
@@ -128,12 +142,12 @@ func newUserAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add EMAIL",
 		Short: "Make an account",
-		Long: `Make an account: in the users' database that --users names, or, without
---users, through the gateway of --server, where that lets anybody make one.`,
-		Example: `  tonearm user add me@example.org --users .tonearm/tonearm.db
-  tonearm user add me@example.org --users 'tonearm:secret@tcp(mysql:3306)/tonearm'
-  tonearm user add me@example.org --server http://localhost:8080`,
-		Args: cobra.ExactArgs(1),
+		Long: `Make an account on the server of --server, if it lets anybody make one. An
+operator makes accounts in the server's database instead, with --users.`,
+		Example: `  tonearm user add me@example.org --server http://localhost:8080
+  tonearm user add me@example.org --users .tonearm/tonearm.db
+  tonearm user add me@example.org --users 'tonearm:secret@tcp(mysql:3306)/tonearm'`,
+		Args: command.Needs(1, "one e-mail address"),
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
 			email, err := account.NormalizeEmail(args[0])
 			if err != nil {
@@ -142,11 +156,14 @@ func newUserAddCommand() *cobra.Command {
 			server, _ := cmd.Flags().GetString("server")
 			switch {
 			case maxUpload < 0:
-				return usageError{errors.New("--max-upload must not be negative")}
+				return usageError{errors.New("--max-upload must be 0 or more; 0 is the server's own limit")}
 			case users == "" && server == "":
-				return usageError{errors.New("--users or --server is needed")}
+				return usageError{errors.New("say where: --server URL, or --users with the server's database")}
 			case users == "" && maxUpload != 0:
-				return usageError{errors.New("--max-upload needs --users")}
+				return usageError{errors.New("--max-upload needs --users: only the operator sets limits")}
+			}
+			if err := findUsers(users); err != nil {
+				return err
 			}
 			password, err := readPassword(cmd, fromStdin, true)
 			if err != nil {
@@ -164,26 +181,41 @@ func newUserAddCommand() *cobra.Command {
 				}
 			}
 			if errors.Is(err, account.ErrExists) {
-				err = errors.New("this address has an account already")
+				err = errors.New("it has an account already. To log in: tonearm login")
 			}
 			if err != nil {
-				return fmt.Errorf("add %s: %w", email, err)
+				return fmt.Errorf("cannot add %s: %w", email, err)
 			}
 			cmd.PrintErrf("Added %s.\n", email)
 			return nil
 		}),
 	}
 	bindServer(cmd.Flags())
-	cmd.Flags().StringVar(&users, "users", "", "users' database: a SQLite file, or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
+	cmd.Flags().StringVar(&users, "users", "", "`DATABASE` of the accounts: the file tonearm.db of \"tonearm up\", or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
 	files.Bind(cmd.Flags())
-	cmd.Flags().Int64Var(&maxUpload, "max-upload", 0, "largest video of the account in bytes; 0 for the service's default")
+	cmd.Flags().Int64Var(&maxUpload, "max-upload", 0, "largest video of the account in `BYTES`; 0 for the server's own limit")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
 
-// openUsers opens a MySQL server where users looks like a DSN, else a file.
+// isDSN reports whether users is a MySQL DSN; otherwise it is a file.
+func isDSN(users string) bool { return strings.Contains(users, ")/") || strings.Contains(users, "@/") }
+
+// findUsers returns an error if users is a file that does not exist. Opening it
+// would make a database, and an account in a new one is of no use to any server.
+func findUsers(users string) error {
+	if users == "" || isDSN(users) {
+		return nil
+	}
+	if _, err := os.Stat(users); err != nil {
+		return fmt.Errorf("there is no database at %s: %w. \"tonearm up\" makes one, the file tonearm.db in the folder of its --data; "+
+			"a MySQL DSN looks like user:password@tcp(host:3306)/tonearm", users, errors.Unwrap(err))
+	}
+	return nil
+}
+
 func openUsers(users string, files config.UsersTLS) (*sqlaccount.Store, error) {
-	if !strings.Contains(users, ")/") && !strings.Contains(users, "@/") {
+	if !isDSN(users) {
 		return sqlaccount.OpenSQLite(users)
 	}
 	tlsConfig, err := files.Config()

@@ -1,13 +1,13 @@
 // Command tonearm is the command line of Tonearm: it uploads videos and fetches
 // their MP3s, and `tonearm up` runs the whole service in one process.
 //
-// Every flag has an environment twin: --vbr-quality is TONEARM_VBR_QUALITY.
+// Every flag can be set in the environment: --vbr-quality is TONEARM_VBR_QUALITY.
 // Results go to standard output, everything else to standard error.
 //
 // Exit codes:
 //
 //	0    all done
-//	1    something failed; which and why was said
+//	1    something failed; standard error says what and why
 //	2    the command line is wrong
 //	4    a login is needed
 //	130  interrupted
@@ -23,6 +23,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/env"
 	"tonearm/internal/client"
 	"tonearm/internal/embedded"
@@ -36,7 +37,7 @@ const (
 )
 
 var (
-	// errReported: something failed, and that was said already.
+	// errReported: something failed, and the user has read what.
 	errReported    = errors.New("some of it failed")
 	errInterrupted = errors.New("interrupted")
 )
@@ -74,8 +75,11 @@ func run(args []string) int {
 	case !begun, errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "tonearm: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		return exitUsage
-	case client.IsLogin(err), errors.As(err, &login):
+	case errors.As(err, &login):
 		fmt.Fprintf(os.Stderr, "tonearm: %v\n", err)
+		return exitLogin
+	case client.IsLogin(err):
+		fmt.Fprintf(os.Stderr, "tonearm: %v\n", expired())
 		return exitLogin
 	}
 	fmt.Fprintf(os.Stderr, "tonearm: %v\n", err)
@@ -85,12 +89,16 @@ func run(args []string) int {
 func newRootCommand(begin func()) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tonearm",
-		Short: "Tonearm lifts the sound out of video",
-		Long: `Tonearm lifts the sound out of video: it uploads videos and fetches their MP3s.
-
-Every flag has an environment twin: --vbr-quality is TONEARM_VBR_QUALITY.
-Exit codes: 0 all done, 1 something failed, 2 wrong usage, 4 login needed,
-130 interrupted.`,
+		Short: "Turn videos into MP3s",
+		Long: `Tonearm turns videos into MP3s. This program uploads videos to a Tonearm server
+and downloads their MP3s; "tonearm up" runs such a server on this machine.`,
+		Example: `  tonearm up
+  tonearm login --server http://localhost:8080 --user me@example.org
+  tonearm convert talk.mp4 --out mp3s`,
+		Annotations: map[string]string{command.Footer: `Exit codes: 0 all done, 1 something failed, 2 wrong usage, 4 login needed,
+130 interrupted. Results go to standard output, everything else to standard
+error. Every flag can be set in the environment: --out is TONEARM_OUT.
+`},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -99,7 +107,7 @@ Exit codes: 0 all done, 1 something failed, 2 wrong usage, 4 login needed,
 			}
 			if name := cmd.Name(); name != "up" && name != "transcoder" { // these say it in their logs
 				for _, variable := range env.Unknown(os.Environ()) {
-					fmt.Fprintf(cmd.ErrOrStderr(), "tonearm: no Tonearm program knows the environment variable %s\n", variable)
+					fmt.Fprintf(cmd.ErrOrStderr(), "tonearm: ignoring the environment variable %s: no Tonearm program knows it\n", variable)
 				}
 			}
 			begin()
@@ -107,7 +115,7 @@ Exit codes: 0 all done, 1 something failed, 2 wrong usage, 4 login needed,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return env.FlagError(cmd.Flags(), err) })
+	command.Setup(root)
 	root.AddCommand(
 		newLoginCommand(), newConvertCommand(), newListCommand(), newGetCommand(),
 		newCancelCommand(), newRetryCommand(), newRemoveCommand(), newUserCommand(),

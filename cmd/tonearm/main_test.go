@@ -66,10 +66,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"makefile":  makeFile,
-			"mode":      checkMode,
-			"code":      exitCode,
-			"interrupt": interrupt,
+			"makefile":     makeFile,
+			"makedatabase": makeDatabase,
+			"mode":         checkMode,
+			"code":         exitCode,
+			"interrupt":    interrupt,
 		},
 	})
 }
@@ -204,6 +205,17 @@ func makeFile(ts *testscript.TestScript, neg bool, args []string) {
 	size, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte("v"), size), 0o666))
+}
+
+// makeDatabase: makedatabase PATH makes one of accounts, as a server does.
+func makeDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: makedatabase PATH")
+	}
+	store, err := sqlaccount.OpenSQLite(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(store.Prepare(context.Background()))
+	ts.Check(store.Close())
 }
 
 // checkMode: mode OCTAL PATH…

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 )
@@ -39,7 +40,7 @@ func (o *options) bind(cmd *cobra.Command) {
 		addFlag(cmd, field.Flag, field.Group, optionUsage(field), words, &flagValue{field.Operand, set})
 	}
 	words := []string{string(conversion.NotifyEmail), string(conversion.NotifyNone)}
-	addFlag(cmd, "notify", groupOther, "whether the outcome is mailed: email or none (default: email)", words, &flagValue{"HOW", func(s string) error {
+	addFlag(cmd, "notify", "", "how you hear of the outcome: by email, or none (default: email)", words, &flagValue{"HOW", func(s string) error {
 		if !slices.Contains(words, s) {
 			return errors.New("it takes email or none")
 		}
@@ -48,9 +49,13 @@ func (o *options) bind(cmd *cobra.Command) {
 	}})
 }
 
-func addFlag(cmd *cobra.Command, name, group, usage string, words []string, value *flagValue) {
+// addFlag adds a flag under a heading of the help, or under that of cmd/internal/env
+// if heading is empty. A shell offers the words.
+func addFlag(cmd *cobra.Command, name, heading, usage string, words []string, value *flagValue) {
 	cmd.Flags().Var(value, name, usage)
-	_ = cmd.Flags().SetAnnotation(name, groupAnnotation, []string{group}) // fails only for a flag that is not there
+	if heading != "" {
+		command.SetHeading(cmd.Flags(), name, heading)
+	}
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
 }
 
@@ -64,7 +69,7 @@ func (v *flagValue) Set(s string) error { return v.set(s) }
 func (v *flagValue) String() string     { return "" }
 func (v *flagValue) Type() string       { return v.operand }
 
-// optionUsage describes an option in a line of the help.
+// optionUsage describes an option in the help.
 func optionUsage(f conversion.Field) string {
 	text := f.Text
 	if allowed := spoken(f).Allowed(); allowed != "" && f.Length == 0 {
@@ -73,8 +78,8 @@ func optionUsage(f conversion.Field) string {
 	return strings.ReplaceAll(text+" (default: "+f.Otherwise()+")", "`", "")
 }
 
-// spoken returns the field as the command line takes it: times as people write
-// them.
+// spoken returns the field as the command line takes it: with times as people
+// write them.
 func spoken(f conversion.Field) conversion.Field {
 	if f.Unit == "seconds" {
 		f.Max, f.Unit, f.Form = nil, "", "a time, as seconds or [h:]m:s"
@@ -82,7 +87,7 @@ func spoken(f conversion.Field) conversion.Field {
 	return f
 }
 
-// set takes the value of one flag. Limits are for check to find.
+// set takes the value of one flag. It leaves limits to check.
 func (o *options) set(f conversion.Field, s string) error {
 	value, err := parseOption(f, s)
 	if err != nil {
@@ -99,7 +104,7 @@ func (o *options) set(f conversion.Field, s string) error {
 	return json.Unmarshal(b, &o.Options) // which keeps the rest
 }
 
-// parseOption reads what stands behind a flag: an int, a float64 or a string.
+// parseOption reads the value of a flag: an int, a float64 or a string.
 func parseOption(f conversion.Field, s string) (any, error) {
 	switch {
 	case f.Type == conversion.TypeString || slices.Contains(f.Values, any(s)):
@@ -111,15 +116,15 @@ func parseOption(f conversion.Field, s string) (any, error) {
 	}
 	v, err := strconv.ParseFloat(s, 64)
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		err = errors.New("no number")
+		err = errors.New("not a number")
 	}
 	return v, err
 }
 
-// parseClock reads a time: seconds, m:s or h:m:s, the last of them with or
-// without a fraction. It returns seconds.
+// parseClock reads a time: seconds, m:s or h:m:s. The seconds may have a
+// fraction. It returns seconds.
 func parseClock(s string) (float64, error) {
-	wrong := fmt.Errorf("%q is no time; write 90, 1:30 or 1:02:03.5", s)
+	wrong := fmt.Errorf("%q is not a time; write 90, 1:30 or 1:02:03.5", s)
 	parts := strings.Split(s, ":")
 	if len(parts) > 3 {
 		return 0, wrong
@@ -146,12 +151,12 @@ func (o *options) request(file string, size int64) api.NewConversion {
 	}
 }
 
-// check returns what is wrong with the options, by the name of its flag.
+// check returns what is wrong with the options, with the flag's name.
 func (o *options) check(cmd *cobra.Command) error {
 	if o.Loudness != nil && !cmd.Flags().Changed("loudness") { // a ceiling alone
 		preset := conversion.Options{Preset: o.Preset}.Resolved().Loudness
 		if preset == nil {
-			return usageError{errors.New("--true-peak: it needs --loudness, or a preset that has one")}
+			return usageError{errors.New("--true-peak: it needs --loudness too, or a preset with a loudness (voice, podcast)")}
 		}
 		o.Loudness.TargetLUFS = preset.TargetLUFS
 	}

@@ -10,7 +10,10 @@ import (
 
 // TestEveryOptionHasAFlag, with the table's words and somewhere in the help.
 func TestEveryOptionHasAFlag(t *testing.T) {
-	cmd := newConvertCommand()
+	cmd, _, err := newRootCommand(func() {}).Find([]string{"convert"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var help strings.Builder
 	cmd.SetOut(&help)
 	cmd.SetErr(&help)

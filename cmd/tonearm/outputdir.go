@@ -19,8 +19,7 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// outputDir is the directory that MP3s are put into. No file that is there is ever
-// overwritten.
+// outputDir is the directory for the MP3s. It never overwrites a file.
 type outputDir struct {
 	dir string
 
@@ -32,12 +31,12 @@ type outputDir struct {
 // be put there before anything is uploaded.
 func openOutputDir(dir string) (*outputDir, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the user's files: the umask decides
-		return nil, fmt.Errorf("make the directory for the MP3s: %w", err)
+		return nil, fmt.Errorf("cannot make the folder for the MP3s: %w. Choose another one with --out", err)
 	}
 	d := &outputDir{dir: dir, taken: map[string]bool{}}
 	f, err := d.temp()
 	if err != nil {
-		return nil, fmt.Errorf("write to the directory for the MP3s: %w", err)
+		return nil, fmt.Errorf("cannot write to the folder for the MP3s: %w. Choose another one with --out", err)
 	}
 	f.Close()
 	return d, os.Remove(f.Name())

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -17,7 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/internal/client"
+	"tonearm/internal/version"
 )
 
 // session is what login leaves in the user's config directory.
@@ -40,7 +40,7 @@ func loadSession() (session, error) {
 		err = json.Unmarshal(b, &s)
 	}
 	if err != nil {
-		return session{}, fmt.Errorf("read the login: %w; log in again", err)
+		return session{}, fmt.Errorf("cannot read your login in %s: %w. Run: tonearm login --server URL --user EMAIL", sessionPath(), err)
 	}
 	return s, nil
 }
@@ -51,13 +51,13 @@ func (s session) save() error {
 		return err
 	}
 	if err := writePrivate(sessionPath(), append(b, '\n')); err != nil {
-		return fmt.Errorf("keep the login: %w", err)
+		return fmt.Errorf("cannot save your login in %s: %w", sessionPath(), err)
 	}
 	return nil
 }
 
-// writePrivate puts a file in place that only its owner can read, and so its
-// directory.
+// writePrivate puts a file in place that only its owner can read, in a directory
+// that only its owner can open.
 func writePrivate(path string, b []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -77,9 +77,9 @@ func writePrivate(path string, b []byte) error {
 	return os.Rename(f.Name(), path)
 }
 
-const serverUsage = "URL of the gateway (default: the one of the last login)"
+const serverUsage = "`URL` of the gateway (default: that of your last login)"
 
-// bindServer adds the flag that all commands share which talk to a gateway.
+// bindServer adds the flag that all commands share that talk to a gateway.
 func bindServer(f *pflag.FlagSet) { f.String("server", "", serverUsage) }
 
 // shortPatience is how long commands that do one small thing try.
@@ -94,22 +94,34 @@ func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error)
 	server, _ := cmd.Flags().GetString("server")
 	server = cmp.Or(server, s.Server)
 	if server == "" {
-		return nil, loginError{"log in first: tonearm login --server URL --user EMAIL"}
+		return nil, notLoggedIn("URL")
 	}
 	c, err := newClient(cmd, server, os.Getenv("TONEARM_TOKEN"), patience)
 	if err != nil || os.Getenv("TONEARM_TOKEN") != "" {
 		return c, err
 	}
-	if s.Token == "" || s.Server != c.Server() { // a token is for nobody but the server that gave it
-		return nil, loginError{"log in first: tonearm login --server " + c.Server() + " --user EMAIL"}
+	if s.Token == "" || s.Server != c.Server() { // a token goes only to the server that gave it
+		return nil, notLoggedIn(c.Server())
 	}
 	return newClient(cmd, server, s.Token, patience)
+}
+
+func notLoggedIn(server string) error {
+	return loginError{"You are not logged in. Run: tonearm login --server " + server + " --user EMAIL"}
+}
+
+// expired is what a refused token means.
+func expired() error {
+	if os.Getenv("TONEARM_TOKEN") != "" {
+		return loginError{"The server refuses the token in TONEARM_TOKEN. Set a new one, or unset it and run: tonearm login --server URL --user EMAIL"}
+	}
+	return loginError{"Your login has expired. Run: tonearm login"}
 }
 
 func newClient(cmd *cobra.Command, server, token string, patience time.Duration) (*client.Client, error) {
 	notes := &waitingNotes{print: func(s string) { cmd.PrintErrln(s) }}
 	c, err := client.New(client.Options{
-		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version(), Waiting: notes.add,
+		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version.String(), Waiting: notes.add,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -117,8 +129,8 @@ func newClient(cmd *cobra.Command, server, token string, patience time.Duration)
 	return c, nil
 }
 
-// waitingNotes says that something is waited for, but not for each of many
-// files at once.
+// waitingNotes tells the user that a call is tried again, at most every 5 s
+// however many files wait.
 type waitingNotes struct {
 	mu    sync.Mutex
 	last  time.Time
@@ -132,23 +144,14 @@ func (w *waitingNotes) add(err error, pause time.Duration) {
 		return
 	}
 	w.last = time.Now()
-	w.print(fmt.Sprintf("%v: trying again in %.1f s", err, pause.Seconds()))
-}
-
-// version returns the version of the module that the binary was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
+	w.print(fmt.Sprintf("trying again in %.1f s: %v", pause.Seconds(), err))
 }
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Example: "  tonearm version", Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tonearm %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tonearm version %s\n", version.Details()) // as --version does
 			return err
 		},
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +16,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"tonearm/cmd/internal/attemptenv"
+	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/config"
 	"tonearm/cmd/internal/env"
 	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
+	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/mail/smtpmail"
 	"tonearm/internal/service"
@@ -31,8 +32,8 @@ import (
 	"tonearm/notifier"
 )
 
-// upFlags are the flags of `tonearm up`. A store whose address is given is
-// used as it is; nothing is embedded in its place.
+// upFlags are the flags of `tonearm up`. A store with an address is used instead
+// of an embedded one.
 type upFlags struct {
 	listen     config.Listen
 	stores     config.Stores
@@ -47,11 +48,19 @@ func newUpCommand() *cobra.Command {
 	fl := &upFlags{}
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Run everything in one process, on stores of its own",
-		Long: `Run gateway, dispatcher, notifier and transcoders in one process, on stores
-that it keeps below --data. Any store can be switched to a real one by its
-flag; nothing is embedded in its place then.`,
-		Args: cobra.NoArgs, SilenceUsage: true,
+		Short: "Run a Tonearm server on this machine",
+		Long: `Run a whole Tonearm server in one process: gateway, dispatcher, notifier and
+transcoders. It keeps everything below --data.
+
+Each store and the mail server can be a real one instead: name it with --records,
+--users, --queue, --s3-endpoint or --smtp-host. Without --smtp-host, mails are
+written to the folder outbox below --data.
+
+Once the server is ready it prints where everything is, one name a line. Ctrl-C
+stops it.`,
+		Example: `  tonearm up
+  tonearm up --data /srv/tonearm --listen 0.0.0.0:8080 --open-registration=false`,
+		Args: command.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: fl.logLevel}))
 			env.Warn(log)
@@ -61,11 +70,11 @@ flag; nothing is embedded in its place then.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&fl.o.Data, "data", ".tonearm", "directory of everything that is kept")
-	f.StringVar(&fl.o.EventsListen, "events-listen", standalone.DefaultEventsListen, "address for the store's notifications and the transcoders")
-	f.StringVar(&fl.o.EventToken, "event-token", "", "bearer token of the store's notifications (default: drawn once and kept)")
-	f.StringVar(&fl.o.S3Listen, "s3-listen", standalone.DefaultS3Listen, "host or host:port of the embedded object store; without a port, one is chosen once and kept")
-	f.TextVar(&fl.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.StringVar(&fl.o.Data, "data", ".tonearm", "`FOLDER` for everything that is kept")
+	f.StringVar(&fl.o.EventsListen, "events-listen", standalone.DefaultEventsListen, "`ADDRESS` for the object store's notifications and the transcoders")
+	f.StringVar(&fl.o.EventToken, "event-token", "", "bearer `TOKEN` of the store's notifications (default: a random one, kept in --data)")
+	f.StringVar(&fl.o.S3Listen, "s3-listen", standalone.DefaultS3Listen, "`ADDRESS` of the embedded object store, as host or host:port; without a port, a free one is chosen once and kept")
+	f.TextVar(&fl.logLevel, "log-level", slog.LevelInfo, "`LEVEL` of the log: debug, info, warn or error")
 	fl.listen.Bind(f, standalone.DefaultListen)
 	fl.stores.BindRecords(f)
 	fl.stores.BindUsers(f)
@@ -82,15 +91,22 @@ flag; nothing is embedded in its place then.`,
 	} {
 		setDefault(f.Lookup(name), value)
 	}
+	for name, usage := range map[string]string{
+		"public-url":     "`URL` at which people reach the gateway (default: that of --listen, on this machine)",
+		"transcoder":     "transcoder `PROGRAM` (default: this program)",
+		"work-dir":       "`FOLDER` for the files of attempts that run as processes (default: attempts below --data)",
+		"dispatcher-url": "`URL` at which transcoders reach the dispatcher (default: that of --events-listen)",
+	} {
+		f.Lookup(name).Usage = usage
+	}
 	return cmd
 }
 
 // newTranscoderCommand is what `tonearm up` starts for each attempt.
 func newTranscoderCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "transcoder", Hidden: true, Args: cobra.NoArgs,
-		Run: func(*cobra.Command, []string) { os.Exit(attemptenv.Run()) },
-	}
+	cmd := attemptenv.NewCommand()
+	cmd.Hidden = true
+	return cmd
 }
 
 // setDefault gives a shared flag another default.
@@ -101,8 +117,8 @@ func setDefault(f *pflag.Flag, value string) {
 	f.DefValue = value
 }
 
-// bindNotifier adds the notifier's flags but for the public URL, which it
-// shares with the gateway.
+// bindNotifier adds the notifier's flags without the public URL, which the
+// gateway has added.
 func bindNotifier(f *pflag.FlagSet, o *notifier.Options) {
 	own := pflag.NewFlagSet("notifier", pflag.ContinueOnError)
 	config.Notifier(own, o)
@@ -119,7 +135,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	o.Listen, o.AdminListen = fl.listen.Addr, fl.listen.Admin
 	o.S3 = fl.stores.S3
 	o.Dispatcher = fl.dispatcher.Options(fl.stores.S3.Bucket)
-	o.Started = func(a standalone.Addresses) { fl.banner(out, a) }
+	o.Started = func(a standalone.Addresses) { fl.banner(out, isTerminal(out), a) }
 	if err := fl.setLauncher(&o); err != nil {
 		return err
 	}
@@ -146,7 +162,7 @@ func (fl *upFlags) setLauncher(o *standalone.Options) error {
 		return nil
 	}
 	if _, err := exec.LookPath(cmp.Or(os.Getenv("TONEARM_FFMPEG"), "ffmpeg")); err != nil {
-		return errors.New("ffmpeg is not installed: apt-get install ffmpeg, or brew install ffmpeg")
+		return errors.New("ffmpeg is not installed. Run: apt-get install ffmpeg, or brew install ffmpeg")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -187,27 +203,36 @@ func (fl *upFlags) setStores(o *standalone.Options) (closeStores func(), err err
 	return opened.Close, err
 }
 
-// banner says how to reach everything. Keys are printed only of a store that
-// nobody but this machine reaches: elsewhere the output may be kept as a log.
-func (fl *upFlags) banner(out io.Writer, a standalone.Addresses) {
-	public := cmp.Or(a.S3.PublicEndpoint, a.S3.Endpoint)
-	fmt.Fprintf(out, "Tonearm is up.\n  gateway          %s\n  data             %s\n", a.PublicURL, fl.o.Data)
+// banner prints where everything is, by name, one a line: scripts take the second
+// word. The object store's root key is only for a terminal: other output may be
+// kept as a log.
+func (fl *upFlags) banner(out io.Writer, terminal bool, a standalone.Addresses) {
+	fmt.Fprintln(out, "Tonearm is up.")
+	line := func(name, value string) { fmt.Fprintf(out, "  %-9s  %s\n", name, value) }
+	line("gateway", a.PublicURL)
+	line("store", cmp.Or(a.S3.PublicEndpoint, a.S3.Endpoint))
+	line("bucket", a.S3.Bucket)
+	line("admin", a.Admin)
+	line("events", a.Events)
+	line("data", fl.o.Data)
 	if fl.smtp.Host != "" {
-		fmt.Fprintf(out, "  mails go to      %s\n", fl.smtp.Host)
+		line("mails", fl.smtp.Host)
 	} else {
-		fmt.Fprintf(out, "  mails appear in  %s\n", filepath.Join(fl.o.Data, "outbox"))
+		line("mails", filepath.Join(fl.o.Data, "outbox"))
 	}
-	fmt.Fprintf(out, "  object store     %s, bucket %s\n", public, a.S3.Bucket)
-	if a.OwnS3 && loopback(public) {
-		fmt.Fprintf(out, "  for mc           mc alias set tonearm %s %s %s\n", public, a.S3.AccessKey, a.S3.SecretKey)
-		fmt.Fprintf(out, "                   mc cp video.mp4 tonearm/%s/inbox/YOUR@ADDRESS/\n", a.S3.Bucket)
-	} else if a.OwnS3 {
-		fmt.Fprintf(out, "  its keys are in  %s\n", filepath.Join(fl.o.Data, "s3", "s3.json"))
+	if a.InboxKey == "" { // not the embedded store
+		return
 	}
+	key := filepath.Join(fl.o.Data, filepath.Base(a.InboxKey))
+	line("inbox-key", key)
+	if terminal {
+		line("root-key", a.S3.AccessKey+" "+a.S3.SecretKey)
+	}
+	fmt.Fprintf(out, "\nTo convert a video with an S3 client, upload it into the inbox of your account:\n  . %s && aws s3 cp video.mp4 s3://%s/%sYOUR@ADDRESS/\n",
+		key, a.S3.Bucket, conversion.InboxPrefix)
 }
 
-// loopback reports whether a URL leads to this machine alone.
-func loopback(address string) bool {
-	u, err := url.Parse(address)
-	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -4,9 +4,18 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"tonearm/cmd/internal/attemptenv"
+	"tonearm/cmd/internal/command"
+	"tonearm/internal/attempt"
 )
 
-func main() { os.Exit(attemptenv.Run()) }
+func main() {
+	cmd := attemptenv.NewCommand()
+	command.Setup(cmd)
+	if cmd.ExecuteContext(context.Background()) != nil {
+		os.Exit(attempt.ExitUsage)
+	}
+}

@@ -81,7 +81,7 @@ func NormalizeEmail(s string) (string, error) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	a, err := mail.ParseAddress(s)
 	if !valid || err != nil || a.Address != s || len(s) > MaxEmailLength || strings.ContainsFunc(s, unseen) || strings.Contains(s, "/") {
-		return "", invalid("this is not an e-mail address that Tonearm can use")
+		return "", invalid("this is not an e-mail address that Tonearm can use; write it like name@example.org")
 	}
 	return s, nil
 }
@@ -93,9 +93,9 @@ func unseen(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 func CheckPassword(s string) error {
 	switch {
 	case len(s) < MinPasswordLength:
-		return invalid("a password has at least 8 bytes")
+		return invalid("the password is too short; use at least 8 bytes")
 	case len(s) > MaxPasswordLength:
-		return invalid("a password has at most 1024 bytes")
+		return invalid("the password is too long; use at most 1024 bytes")
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // NewUser is the body of POST /v1/users.
 type NewUser struct {
-	Email    string `json:"email" maxLength:"254" doc:"The address that results are mailed to; it names the user"`
+	Email    string `json:"email" maxLength:"254" doc:"E-mail address. You log in with it, and results are mailed to it"`
 	Password string `json:"password" minLength:"8" maxLength:"1024"`
 }
 
@@ -38,11 +38,11 @@ type Token struct {
 // omitzero; none is renamed or moved; and no default is filled in before hashing.
 type NewConversion struct {
 	Filename string              `json:"filename" minLength:"1" maxLength:"1024" doc:"Name of the video; the MP3 is named after it"`
-	Size     int64               `json:"size" doc:"Bytes that will be uploaded"`
+	Size     int64               `json:"size" doc:"Size of the video in bytes"`
 	Options  *conversion.Options `json:"options,omitempty"`
-	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts; above 5 GiB always"`
+	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts. A video above 5 GiB is always uploaded in parts"`
 	// Notify is empty for NotifyEmail.
-	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,none" doc:"Whether the outcome is mailed. Default: email"`
+	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,none" doc:"Whether to send a mail at the end. Default: email"`
 }
 
 // Conversion is one upload and what became of it.
@@ -52,19 +52,19 @@ type Conversion struct {
 	Revision   int64                       `json:"revision" doc:"Grows with each change"`
 	Filename   string                      `json:"filename"`
 	Size       int64                       `json:"size" doc:"Bytes of the video"`
-	Class      conversion.Class            `json:"class" enum:"cpu,gpu" doc:"Kind of machine that it runs on"`
-	Fallback   *conversion.Fallback        `json:"fallback,omitempty" doc:"Why it does not run on the class that its options ask for"`
-	Options    conversion.Options          `json:"options" doc:"With the values of the preset"`
-	Notify     conversion.NotifyPreference `json:"notify" enum:"email,none" doc:"Whether the outcome is mailed"`
+	Class      conversion.Class            `json:"class" enum:"cpu,gpu" doc:"Kind of machine it runs on"`
+	Fallback   *conversion.Fallback        `json:"fallback,omitempty" doc:"Why it runs on another class than its options ask for"`
+	Options    conversion.Options          `json:"options" doc:"With the preset's values filled in"`
+	Notify     conversion.NotifyPreference `json:"notify" enum:"email,none" doc:"Whether a mail is sent at the end"`
 	Attempt    int                         `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
-	Progress   *conversion.Progress        `json:"progress,omitempty" doc:"While running"`
-	Source     *conversion.Source          `json:"source,omitempty" doc:"Once done"`
-	MP3        *MP3                        `json:"mp3,omitempty" doc:"Once done"`
-	Error      *conversion.Failure         `json:"error,omitempty" doc:"Why it failed, or why the last attempt did"`
-	Upload     *Upload                     `json:"upload,omitempty" doc:"Where to upload; on creation only, POST …/parts gives it again"`
+	Progress   *conversion.Progress        `json:"progress,omitempty" doc:"Only while running"`
+	Source     *conversion.Source          `json:"source,omitempty" doc:"Only when done"`
+	MP3        *MP3                        `json:"mp3,omitempty" doc:"Only when done"`
+	Error      *conversion.Failure         `json:"error,omitempty" doc:"Why the conversion failed and what you can do, or why the last attempt failed"`
+	Upload     *Upload                     `json:"upload,omitempty" doc:"Where to upload the video. Only in the answer that creates the conversion; POST …/parts gives it again"`
 	CreatedAt  time.Time                   `json:"created_at"`
 	UpdatedAt  time.Time                   `json:"updated_at"`
-	ExpiresAt  *time.Time                  `json:"expires_at,omitempty" doc:"While awaiting the upload"`
+	ExpiresAt  *time.Time                  `json:"expires_at,omitempty" doc:"Only while waiting for the upload"`
 	FinishedAt *time.Time                  `json:"finished_at,omitempty"`
 }
 
@@ -72,14 +72,14 @@ type Conversion struct {
 // answers POST /v1/conversions/{id}/parts; POST …/complete answers the
 // Conversion.
 type Upload struct {
-	Method    string            `json:"method,omitempty" doc:"Of the single request"`
+	Method    string            `json:"method,omitempty" doc:"HTTP method, for an upload in one request"`
 	URL       string            `json:"url,omitempty"`
-	Headers   map[string]string `json:"headers,omitempty" doc:"All of them must be sent"`
-	ExpiresAt time.Time         `json:"expires_at" doc:"POST …/parts gives fresh URLs"`
-	PartSize  int64             `json:"part_size,omitempty" doc:"Bytes of each part but the last"`
+	Headers   map[string]string `json:"headers,omitempty" doc:"Send all of them"`
+	ExpiresAt time.Time         `json:"expires_at" doc:"When the URLs expire. POST …/parts gives fresh ones"`
+	PartSize  int64             `json:"part_size,omitempty" doc:"Size of each part in bytes. The last part may be smaller"`
 	PartCount int               `json:"part_count,omitempty"`
-	Parts     []Part            `json:"parts,omitempty" doc:"Parts to PUT, at most 1000; ask for further ones by number"`
-	Stored    []int             `json:"stored,omitempty" doc:"Numbers of the parts that the store has already"`
+	Parts     []Part            `json:"parts,omitempty" doc:"Parts to PUT, at most 1000. Ask for more by their numbers"`
+	Stored    []int             `json:"stored,omitempty" doc:"Numbers of the parts that are already stored"`
 }
 
 // Part is where to PUT one part.
@@ -90,13 +90,13 @@ type Part struct {
 
 // PartNumbers is the optional body of POST /v1/conversions/{id}/parts.
 type PartNumbers struct {
-	Numbers []int `json:"numbers,omitempty" maxItems:"1000" doc:"Parts to sign; without it the next ones not stored yet"`
+	Numbers []int `json:"numbers,omitempty" maxItems:"1000" doc:"Parts to get URLs for. Default: the next parts that are not stored yet"`
 }
 
 // Conversions is one page of a list, newest first.
 type Conversions struct {
 	Conversions []Conversion `json:"conversions"`
-	Next        string       `json:"next,omitempty" doc:"Pass as cursor for the next page"`
+	Next        string       `json:"next,omitempty" doc:"Send it as cursor to get the next page"`
 }
 
 // MP3 is the metadata of a result.
@@ -105,19 +105,19 @@ type MP3 struct {
 	ConversionID  string             `json:"conversion_id"`
 	Name          string             `json:"name" doc:"The video's name with .mp3"`
 	Size          int64              `json:"size"`
-	Duration      float64            `json:"duration" doc:"Seconds that a decoder plays"`
+	Duration      float64            `json:"duration" doc:"Length in seconds, as a decoder plays it"`
 	BitrateKbps   int                `json:"bitrate_kbps,omitempty"`
 	VBRQuality    *int               `json:"vbr_quality,omitempty"`
 	SampleRateHz  int                `json:"sample_rate_hz"`
 	Channels      int                `json:"channels"`
 	SHA256        string             `json:"sha256"`
-	LengthChecked bool               `json:"length_checked" doc:"False where the source promised no length"`
-	Encoder       string             `json:"encoder" doc:"Program and version; none where the source's frames were passed through"`
-	Loudness      *conversion.Levels `json:"loudness,omitempty" doc:"Measured after EBU R128; none for silence and for less than 0.4 s"`
-	GainDB        float64            `json:"gain_db,omitempty" doc:"Applied to reach the loudness asked for"`
-	Cover         conversion.Cover   `json:"cover,omitempty" doc:"The picture that it has: attached, poster, or the time of a frame in seconds"`
+	LengthChecked bool               `json:"length_checked" doc:"Whether the length was compared with the video's; false if the video states none"`
+	Encoder       string             `json:"encoder" doc:"Program and version; none if the sound was copied without encoding"`
+	Loudness      *conversion.Levels `json:"loudness,omitempty" doc:"Measured by EBU R128. Missing for silence and for less than 0.4 s of sound"`
+	GainDB        float64            `json:"gain_db,omitempty" doc:"Gain that was applied to reach the requested loudness"`
+	Cover         conversion.Cover   `json:"cover,omitempty" doc:"The picture in the MP3: attached, poster, or the time of a frame in seconds"`
 	Chapters      int                `json:"chapters,omitempty"`
-	Notes         []conversion.Note  `json:"notes,omitempty" doc:"What was decided, and what could not be done"`
+	Notes         []conversion.Note  `json:"notes,omitempty" doc:"What Tonearm decided, and what it could not do"`
 	CreatedAt     time.Time          `json:"created_at"`
 }
 
@@ -129,7 +129,7 @@ type Presets struct {
 // MP3s is one page of a list, newest first.
 type MP3s struct {
 	MP3s []MP3  `json:"mp3s"`
-	Next string `json:"next,omitempty" doc:"Pass as cursor for the next page"`
+	Next string `json:"next,omitempty" doc:"Send it as cursor to get the next page"`
 }
 
 // Problem is an RFC 9457 problem document.
@@ -138,7 +138,7 @@ type Problem struct {
 	Title  string  `json:"title"`
 	Status int     `json:"status"`
 	Detail string  `json:"detail,omitempty"`
-	Code   string  `json:"code" doc:"Stable word for the kind of problem"`
+	Code   string  `json:"code" doc:"Kind of problem; stays the same in later versions"`
 	Errors []Field `json:"errors,omitempty"`
 }
 

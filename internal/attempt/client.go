@@ -121,9 +121,9 @@ func (c *Client) try(ctx context.Context, address string, content []byte, answer
 		return retry.Permanent(ErrStale)
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
 		wait := min(retry.AfterHeader(resp.Header), longestWait)
-		return retry.After(fmt.Errorf("answer %d: %s", s, problem(b)), wait)
+		return retry.After(fmt.Errorf("the dispatcher answered %d: %s", s, problem(b)), wait)
 	default:
-		return retry.Permanent(fmt.Errorf("%w: answer %d: %s", ErrRefused, s, problem(b)))
+		return retry.Permanent(fmt.Errorf("%w: it answered %d: %s", ErrRefused, s, problem(b)))
 	}
 }
 

@@ -104,7 +104,7 @@ func parse(body []byte) ([]Event, error) {
 		return n.Detail.events(n.DetailType)
 	}
 	if n.Records == nil && n.Event != testEvent {
-		return nil, errors.New("it has no records")
+		return nil, errors.New("the notification has no records")
 	}
 	var events []Event
 	for i, r := range n.Records {

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tonearm/internal/api"
@@ -96,7 +97,7 @@ func ParseServer(s string) (*url.URL, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is not the URL of a server, such as https://tonearm.example.org", s)
+		return nil, fmt.Errorf("%q is not the URL of a server; write it like https://tonearm.example.org", s)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	return u, nil
@@ -123,7 +124,7 @@ func (e *Error) Error() string {
 	case e.Title != "":
 		return e.Title
 	}
-	return "the server answered " + strconv.Itoa(e.Status)
+	return strings.TrimSpace("the server answered " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status))
 }
 
 // IsLogin reports whether err says that a (new) login is needed.
@@ -137,7 +138,7 @@ func (c *Client) Login(ctx context.Context, email, password string) (api.Token, 
 	var t api.Token
 	err := c.call(ctx, http.MethodPost, "/login", request{out: &t, auth: func(r *http.Request) { r.SetBasicAuth(email, password) }})
 	if err == nil && t.AccessToken == "" {
-		err = errors.New("the server gave no token: is it a Tonearm?")
+		err = errors.New("the server gave no token: is it a Tonearm server?")
 	}
 	return t, err
 }
@@ -274,7 +275,7 @@ func (c *Client) once(ctx context.Context, method, path string, r request) error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(r.out); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return retry.Permanent(fmt.Errorf("the server's answer is not JSON (%w): is it a Tonearm?", err))
+			return retry.Permanent(fmt.Errorf("the server's answer is not JSON (%w): is it a Tonearm server?", err))
 		}
 		return fmt.Errorf("read the server's answer: %w", err) // it broke off
 	}
@@ -316,7 +317,7 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, transportError(err)
+		return nil, transportError(c.base, err)
 	}
 	if resp.StatusCode < 400 {
 		return resp, nil
@@ -351,19 +352,45 @@ func (c *Client) retry(ctx context.Context, try func(context.Context) error) err
 	return err
 }
 
-// transportError is a failure to get any answer, without the URL.
-func transportError(err error) error {
+// noAnswer is an error of a connection, in words that help a person.
+type noAnswer struct {
+	text string
+	err  error
+}
+
+func (e *noAnswer) Error() string { return e.text }
+func (e *noAnswer) Unwrap() error { return e.err }
+
+// transportError says why no answer came. It names the server, but not the rest
+// of the URL, which may be presigned.
+func transportError(to *url.URL, err error) error {
 	err = retry.WithoutURL(err)
 	var (
 		dns   *net.DNSError
+		dial  *net.OpError
 		cert  *tls.CertificateVerificationError
 		plain tls.RecordHeaderError
 		local *LocalError
 	)
-	if errors.As(err, &dns) && dns.IsNotFound || errors.As(err, &cert) || errors.As(err, &plain) || errors.As(err, &local) {
-		return retry.Permanent(err) // no second try would be answered otherwise
+	server := to.Scheme + "://" + to.Host
+	because := func(format string) error { return &noAnswer{fmt.Sprintf(format, server, err), err} }
+	switch { // of the permanent ones no second try would be answered otherwise
+	case errors.As(err, &local):
+		return retry.Permanent(err)
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return retry.Permanent(&noAnswer{"cannot reach " + server + ": there is no such host; check the address", err})
+	case errors.As(err, &cert):
+		return retry.Permanent(because("cannot trust %s: %v"))
+	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
+		return retry.Permanent(&noAnswer{server + " does not speak TLS: is its address http://" + to.Host + "?", err})
+	case errors.Is(err, errStalled):
+		return err
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &noAnswer{"cannot reach " + server + ": is the server running?", err}
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return because("cannot reach %s: %v")
 	}
-	return err
+	return because("the connection to %s failed: %v")
 }
 
 // answered marks err by what the answer that it is about says of a further try.

@@ -3,10 +3,14 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +104,44 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
+// TestNoAnswer: what a person reads where no answer came, and whether it is worth
+// another try.
+func TestNoAnswer(t *testing.T) {
+	closed, plain := httptest.NewServer(nil), httptest.NewServer(nil)
+	closed.Close()
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(nil)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	fails := func(err error) http.RoundTripper {
+		return roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
+	}
+	tls := strings.Replace(plain.URL, "http:", "https:", 1)
+	for name, tt := range map[string]struct {
+		server    string
+		transport http.RoundTripper
+		want      string
+		again     bool
+	}{
+		"nothing listens":   {closed.URL, nil, "cannot reach " + closed.URL + ": is the server running?", true},
+		"unknown name":      {"https://gateway/x", fails(&net.DNSError{IsNotFound: true}), "cannot reach https://gateway: there is no such host; check the address", false},
+		"no route":          {"https://gateway/x", fails(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}), "cannot reach https://gateway: dial tcp: no route to host", true},
+		"no TLS":            {tls, nil, tls + " does not speak TLS: is its address " + plain.URL + "?", false},
+		"unknown authority": {secure.URL, nil, "cannot trust " + secure.URL + ": tls: failed to verify certificate: x509: certificate signed by unknown authority", false},
+		"broken off":        {"https://gateway/x", fails(io.ErrUnexpectedEOF), "the connection to https://gateway failed: unexpected EOF", true},
+	} {
+		waits := 0
+		c := open(t, client.Options{
+			Server: tt.server, Token: "secret-token", Transport: tt.transport, Patience: 300 * time.Millisecond,
+			Waiting: func(error, time.Duration) { waits++ },
+		})
+		if _, err := c.Conversion(t.Context(), "x"); err == nil || err.Error() != tt.want || waits > 0 != tt.again {
+			t.Errorf("%s: got %v after %d waits, want %q, and another try: %t", name, err, waits, tt.want, tt.again)
+		}
+	}
+}
+
 func TestRefusalsAreNotRepeated(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 413, 422, 501} {
 		tries := 0
@@ -127,7 +169,7 @@ func TestAnswersThatAreNoProblems(t *testing.T) {
 	})})
 	_, err := c.Conversion(t.Context(), "x")
 	var e *client.Error
-	if !errors.As(err, &e) || e.Code != "http_502" || e.Error() == "" {
+	if !errors.As(err, &e) || e.Code != "http_502" || e.Error() != "the server answered 502 Bad Gateway" {
 		t.Errorf("got %#v", err)
 	}
 }
@@ -148,7 +190,7 @@ func TestAnswersThatBreakOff(t *testing.T) {
 	c := open(t, client.Options{Server: "http://gateway", Patience: time.Minute, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		return answer(200, nil, `<html>another service</html>`)
 	})})
-	if _, err := c.Conversion(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "is it a Tonearm") {
+	if _, err := c.Conversion(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "is it a Tonearm server?") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,7 +33,7 @@ const (
 )
 
 var (
-	errStalled    = errors.New("the transfer stood still")
+	errStalled    = errors.New("the transfer stopped: no data moved")
 	errUploadGone = errors.New("the store has dropped the upload")
 )
 
@@ -43,7 +44,7 @@ type StoreError struct {
 }
 
 func (e *StoreError) Error() string {
-	return strings.TrimSpace("the object store answered " + strconv.Itoa(e.Status) + " " + e.Code)
+	return strings.TrimSpace("the object store answered " + strconv.Itoa(e.Status) + " " + cmp.Or(e.Code, http.StatusText(e.Status)))
 }
 
 // LocalError is a failure to read or write a local file.
@@ -137,7 +138,7 @@ func (s *sending) whole(ctx context.Context, up api.Upload) error {
 // parts sends what is missing of a multipart upload, several parts at a time.
 func (s *sending) parts(ctx context.Context, up api.Upload) error {
 	if want := (s.size + up.PartSize - 1) / up.PartSize; int64(up.PartCount) != want {
-		return fmt.Errorf("the server wants %d parts where %d make up the video", up.PartCount, want)
+		return fmt.Errorf("the server asks for %d parts, but the video has %d", up.PartCount, want)
 	}
 	s.urls = map[int]signedURL{}
 	s.remember(up)
@@ -221,7 +222,7 @@ func (s *sending) url(ctx context.Context, n int) (string, error) {
 	s.remember(up)
 	u, ok := s.urls[n]
 	if !ok {
-		return "", retry.Permanent(fmt.Errorf("the server signed no URL for part %d", n))
+		return "", retry.Permanent(fmt.Errorf("the server gave no URL for part %d", n))
 	}
 	return u.url, nil
 }
@@ -283,7 +284,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	m.onSent(int64(n))
 	switch {
 	case err == io.EOF && m.left > 0:
-		return n, &LocalError{errors.New("the file became shorter while it was uploaded")}
+		return n, &LocalError{errors.New("the file became shorter during the upload; send it again")}
 	case err != nil && err != io.EOF:
 		return n, &LocalError{err}
 	}
@@ -314,7 +315,7 @@ func (c *Client) store(req *http.Request) (*http.Response, error) {
 		if errors.Is(context.Cause(req.Context()), errStalled) {
 			err = errStalled
 		}
-		return nil, transportError(err)
+		return nil, transportError(req.URL, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
@@ -359,7 +360,7 @@ func (c *Client) downloadLink(ctx context.Context, id string) (*url.URL, error) 
 	defer drain(resp.Body)
 	link, err := resp.Location()
 	if err != nil || resp.StatusCode != http.StatusFound {
-		return nil, retry.Permanent(fmt.Errorf("the server answered %d where a redirect to the MP3 was expected", resp.StatusCode))
+		return nil, retry.Permanent(fmt.Errorf("the server answered %d and gave no link to the MP3: is it a Tonearm server?", resp.StatusCode))
 	}
 	return link, nil
 }
@@ -399,7 +400,7 @@ func (c *Client) fetch(ctx context.Context, m api.MP3, link *url.URL, f *os.File
 		}
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); size != m.Size || got != m.SHA256 {
-		return fmt.Errorf("the MP3 arrived damaged: %d bytes of %d, or another checksum", size, m.Size)
+		return fmt.Errorf("the MP3 arrived damaged, with %d of %d bytes or a wrong checksum; download it again", size, m.Size)
 	}
 	return nil
 }

@@ -325,7 +325,7 @@ func TestSendNoticesAStall(t *testing.T) {
 		o.Waiting = func(err error, _ time.Duration) { said <- err }
 	})
 	w.send(c, w.conversion())
-	if err := <-said; !strings.Contains(err.Error(), "stood still") {
+	if err := <-said; !strings.Contains(err.Error(), "no data moved") {
 		t.Errorf("got %v, want a stall", err)
 	}
 }

@@ -50,86 +50,86 @@ var Fields = []Field{
 	{
 		Path: "preset", Group: "Sound", Type: TypeString, Flag: "preset", Operand: "NAME",
 		Values: values(PresetNames()), Without: "the values of `music`", Complete: presetWords(),
-		Text:  "values for what is not given",
-		Edges: "An option of your own counts more than the preset's. Of bit rate and quality, your own one replaces the preset's.",
+		Text:  "a ready-made set of options",
+		Edges: "An option that you set yourself wins over the preset's. If you set a bit rate or a quality, the preset's bit rate and quality are both ignored.",
 	}, {
 		Path: "bitrate_kbps", Group: "Sound", Type: TypeInteger, Flag: "bitrate", Operand: "KBIT/S",
 		Values: values(Bitrates), Unit: "kbit/s", Without: "a variable bit rate",
 		Text: "constant bit rate",
-		Edges: "Not together with `vbr_quality`. MP3 has 32 to 320 (but 144) from 32000 Hz on, 8 to 160 from 16000 to 24000 Hz, and 8 to 64 below: " +
-			"a bit rate and a sample rate that do not go together are refused; without a sample rate, one that fits is chosen. " +
-			"Far above the source's it is honoured and noted (`bitrate_excess`).",
+		Edges: "Not together with `vbr_quality`. MP3 allows 32 to 320 kbit/s, except 144, at 32000 Hz and more, 8 to 160 at 16000 to 24000 Hz, and 8 to 64 at lower rates. " +
+			"A bit rate and a sample rate that do not fit together are refused. If you set no sample rate, Tonearm chooses one that fits. " +
+			"A bit rate far above the source's is used, but noted (`bitrate_excess`).",
 	}, {
 		Path: "vbr_quality", Group: "Sound", Type: TypeInteger, Flag: "vbr-quality", Operand: "N",
 		Min: new(0.0), Max: new(9.0), Default: DefaultVBRQuality,
-		Text:     "quality of the variable bit rate, 0 the best",
+		Text:     "quality of the variable bit rate, where 0 is the best",
 		Edges:    "Not together with `bitrate_kbps`.",
 		Complete: []string{"0\tthe best", "1", "2\tthe default", "3", "4", "5", "6", "7", "8", "9\tthe smallest"},
 	}, {
 		Path: "sample_rate_hz", Group: "Sound", Type: TypeInteger, Flag: "sample-rate", Operand: "HZ",
 		Values: values(SampleRates), Unit: "Hz", Without: "the source's, or the nearest that MP3 has",
-		Text: "sample rate", Edges: "Nothing is raised above the source's rate but to the next one that MP3 has. A change that was not asked for is noted (`rate_changed`).",
+		Text: "sample rate", Edges: "The rate is never raised above the source's, except to the next one that MP3 has. A change that you did not ask for is noted (`rate_changed`).",
 	}, {
 		Path: "channels", Group: "Sound", Type: TypeInteger, Flag: "channels", Operand: "N",
 		Values: []any{1, 2}, Without: "the source's, at most 2",
 		Text: "mono or stereo", Complete: []string{"1\tmono", "2\tstereo"},
-		Edges: "More than two channels are mixed down by the standard coefficients without clipping, and that is noted (`downmixed`).",
+		Edges: "More than two channels are mixed down with the standard coefficients, without clipping. This is noted (`downmixed`).",
 	}, {
 		Path: "track", Group: "Sound", Type: TypeString, Flag: "track", Operand: "TRACK",
-		Form: "an index from 0 to 99, or a language such as eng, de or pt-BR", Without: "the container's default track",
-		Text:  "which sound track",
-		Edges: "Indexes count the sound tracks alone. Of several tracks in a language the first is taken. A track that the video does not have fails the conversion: `track_not_found`.",
+		Form: "an index from 0 to 99, or a language such as eng, de or pt-BR", Without: "the video's default track",
+		Text:  "which sound track to convert",
+		Edges: "Only sound tracks are counted, starting at 0. If several tracks have the language, the first one is used. If the video does not have the track, the conversion fails (`track_not_found`).",
 	}, {
 		Path: "start", Group: "Sound", Type: TypeNumber, Flag: "start", Operand: "TIME",
 		Min: new(0.0), Max: new(maxSeconds), Unit: "seconds", Default: 0,
-		Text:  "where the MP3 begins, on the clock that a player shows",
-		Edges: "Exact to the sample. Beyond the end of the track it fails the conversion: `start_beyond_end`.",
+		Text:  "where the MP3 begins, by the time that a player shows",
+		Edges: "Exact to the sample. If the track ends before it, the conversion fails (`start_beyond_end`).",
 	}, {
 		Path: "end", Group: "Sound", Type: TypeNumber, Flag: "end", Operand: "TIME",
 		Min: new(0.0), Max: new(maxSeconds), Unit: "seconds", Without: "the end of the track",
 		Text:  "where the MP3 ends",
-		Edges: "After `start`; 0 is the end of the track, and so is anything beyond it.",
+		Edges: "Must be after `start`. 0 means the end of the track, and so does any later time.",
 	}, {
 		Path: "loudness", Group: "Sound", Type: TypeObject, Without: "as loud as the source",
-		Text: "the loudness to reach, after EBU R128", Edges: "Loudness is measured and reported for every MP3, asked for or not; not for silence and for less than 0.4 s.",
+		Text: "how loud the MP3 should be (EBU R128)", Edges: "The loudness of every MP3 is measured and reported, even if you do not ask for one. It is not measured for silence or for less than 0.4 s of sound.",
 	}, {
 		Path: "loudness.target_lufs", Group: "Sound", Type: TypeNumber, Flag: "loudness", Operand: "LUFS",
 		Min: new(MinTargetLUFS), Max: new(MaxTargetLUFS), Unit: "LUFS", Without: "as loud as the source",
 		Text:     "integrated loudness of the MP3",
-		Edges:    "Required in `loudness`. Reached by one gain for the whole sound. Peaks that would pass the ceiling are limited, and that is noted (`peaks_limited`), as is a target that cannot be reached (`loudness_missed`).",
+		Edges:    "Required in `loudness`. The whole sound gets the same gain. Peaks that would be too high are limited, and this is noted (`peaks_limited`). A loudness that cannot be reached is noted too (`loudness_missed`).",
 		Complete: []string{"-14\tmusic on streaming services", "-16\tpodcasts and speech", "-19\tpodcasts in mono", "-23\tbroadcasting, EBU R128"},
 	}, {
 		Path: "loudness.true_peak_db", Group: "Sound", Type: TypeNumber, Flag: "true-peak", Operand: "DB",
 		Min: new(MinTruePeakDB), Max: new(MaxTruePeakDB), Unit: "dBTP", Default: DefaultTruePeakDB,
-		Text:     "ceiling of the true peaks where a loudness is to be reached",
-		Edges:    "Only together with `target_lufs`, or in the command line with a preset that has one.",
+		Text:     "highest true peak when you ask for a loudness",
+		Edges:    "Only together with `target_lufs`. On the command line, a preset with a loudness is enough.",
 		Complete: []string{"-1\tthe default", "-1.5", "-2", "-3"},
 	}, {
 		Path: "copy", Group: "Sound", Type: TypeString, Flag: "copy", Operand: "HOW",
 		Values: []any{CopyAuto, CopyNever}, Default: CopyAuto,
-		Text:     "`auto` passes a track that is MP3 already through, bit for bit",
-		Edges:    "Only if no other option needs an encoding: bit rate, quality, another sample rate or other channels, start, end, loudness. What was decided is noted (`copied`, `not_copied`).",
-		Complete: []string{CopyAuto + "\tpass a track that is MP3 already through", CopyNever + "\talways encode"},
+		Text:     "`auto` copies a track that is already MP3, bit for bit",
+		Edges:    "Only if no other option needs an encoding: bit rate, quality, another sample rate or other channels, start, end, loudness. The decision is noted (`copied`, `not_copied`).",
+		Complete: []string{CopyAuto + "\tcopy a track that is already MP3", CopyNever + "\talways encode"},
 	},
 
 	{
-		Path: "tags", Group: "Tags", Type: TypeObject, Without: "the container's",
-		Text: "texts for the MP3's tag (ID3v2.4)", Edges: "What is empty comes from the container. Nothing else of the source's metadata reaches the MP3.",
+		Path: "tags", Group: "Tags", Type: TypeObject, Without: "the video's own",
+		Text: "texts for the MP3's tag (ID3v2.4)", Edges: "A text that you leave out is taken from the video. No other metadata of the video is copied.",
 	},
-	tag("title", "title", maxTag, "Without one in the container, too, it is the file's name."),
+	tag("title", "title", maxTag, "If the video has no title either, the file's name is used."),
 	tag("artist", "artist", maxTag, ""),
 	tag("album", "album", maxTag, ""),
 	{
 		Path: "tags.date", Group: "Tags", Type: TypeString, Flag: "date", Operand: "DATE",
-		Form: "2026, 2026-11 or 2026-11-23", Without: "the container's",
-		Text: "date of the recording", Edges: "A date that the container has in another form is left out.",
+		Form: "2026, 2026-11 or 2026-11-23", Without: "the video's own",
+		Text: "date of the recording", Edges: "A date that the video has in another form is left out.",
 	},
 	tag("genre", "genre", maxTag, ""),
 	tag("comment", "comment", maxComment, "It may have several lines."),
 	{
 		Path: "tags.track", Group: "Tags", Type: TypeString, Flag: "track-number", Operand: "N[/TOTAL]",
-		Form: "3 or 3/12, up to 9999", Without: "the container's",
-		Text: "number on the album", Edges: "The number is at most the total.",
+		Form: "3 or 3/12, up to 9999", Without: "the video's own",
+		Text: "number on the album", Edges: "The number must not be above the total.",
 	},
 
 	{
@@ -137,13 +137,13 @@ var Fields = []Field{
 		Values: []any{string(CoverNone), string(CoverAttached), string(CoverPoster)}, Min: new(0.0), Max: new(maxSeconds), Unit: "seconds",
 		Default: string(CoverAttached),
 		Text:    "the picture in the MP3",
-		Edges:   "`attached` is the container's own picture, `poster` a frame that stands for the video, a time the frame shown then. At most 1000 × 1000 pixels, as JPEG, never enlarged. A picture that cannot be had is noted (`no_cover`) and fails nothing. Frames are decoded on a GPU where there is one.",
-		Complete: []string{string(CoverNone) + "\tno picture", string(CoverAttached) + "\tthe video's own picture",
-			string(CoverPoster) + "\ta frame that stands for the video"},
+		Edges:   "`attached` is the picture attached to the video file, `poster` is a typical frame of the video, and a time is the frame shown then. The picture is a JPEG of at most 1000 × 1000 pixels and is never enlarged. If there is no such picture, this is noted (`no_cover`) and the conversion goes on. Frames are decoded on a GPU if there is one.",
+		Complete: []string{string(CoverNone) + "\tno picture", string(CoverAttached) + "\tthe picture attached to the video file",
+			string(CoverPoster) + "\ta typical frame of the video"},
 	}, {
 		Path: "chapters", Group: "Picture and chapters", Type: TypeString, Flag: "chapters", Operand: "HOW",
 		Values: []any{ChaptersKeep, ChaptersDrop}, Default: ChaptersKeep,
-		Text: "whether the MP3 has the video's chapters", Edges: "They are cut and shifted with `start` and `end`.",
+		Text: "whether to keep the video's chapters", Edges: "They are cut and shifted with `start` and `end`.",
 	},
 }
 
@@ -152,7 +152,7 @@ func tag(name, what string, length int, edges string) Field {
 	edges = strings.TrimSpace(edges + " Control characters are refused.")
 	return Field{
 		Path: "tags." + name, Group: "Tags", Type: TypeString, Flag: name, Operand: "TEXT",
-		Length: length, Without: "the container's", Text: what, Edges: edges,
+		Length: length, Without: "the video's own", Text: what, Edges: edges,
 	}
 }
 

@@ -141,7 +141,7 @@ func presetsTable(t *testing.T) string {
 }
 
 func optionsTable() string {
-	table := "| option | flag | values | default | what it is, and what happens at the edges |\n|---|---|---|---|---|\n"
+	table := "| option | flag | values | default | what it does, and its limits |\n|---|---|---|---|---|\n"
 	for _, f := range Fields {
 		name, values := "", f.Allowed()
 		if f.Flag != "" {

@@ -134,7 +134,7 @@ var Presets = []Preset{
 	{"voice", "speech in a small file: mono, 64 kbit/s, -16 LUFS", Options{BitrateKbps: 64, Channels: 1, Loudness: &Loudness{TargetLUFS: -16}}},
 	{"podcast", "for publishing: stereo, 128 kbit/s, -16 LUFS", Options{BitrateKbps: 128, Channels: 2, Loudness: &Loudness{TargetLUFS: -16}}},
 	{"music", "the default: VBR quality 2, as loud as the video", Options{VBRQuality: new(DefaultVBRQuality)}},
-	{"archive", "the most that MP3 can hold: 320 kbit/s, as loud as the video", Options{BitrateKbps: 320}},
+	{"archive", "the best that MP3 can do: 320 kbit/s, as loud as the video", Options{BitrateKbps: 320}},
 }
 
 // PresetNames lists the names of Presets.
@@ -180,45 +180,49 @@ func (o Options) Validate() error {
 	bad := func(field, format string, a ...any) error {
 		return &OptionError{Field: field, Message: fmt.Sprintf(format, a...)}
 	}
+	instead := func(field, wrong string, value any) error {
+		f, _ := FieldAt(field)
+		return bad(field, wrong+"; use %s", value, f.Allowed())
+	}
 	oneOf := func(value string, allowed ...string) bool { return value == "" || slices.Contains(allowed, value) }
 	_, at := o.Cover.Seconds()
 	kbps := o.Resolved().BitrateKbps
 	switch {
 	case !oneOf(o.Preset, PresetNames()...):
-		return bad("preset", "%q is no preset; one of %s", o.Preset, strings.Join(PresetNames(), ", "))
+		return instead("preset", "unknown preset %q", o.Preset)
 	case o.BitrateKbps != 0 && o.VBRQuality != nil:
-		return bad("bitrate_kbps", "give either a bit rate or a quality of the variable one, not both")
+		return bad("bitrate_kbps", "choose a constant bit rate or the quality of a variable one, not both")
 	case o.BitrateKbps != 0 && !slices.Contains(Bitrates, o.BitrateKbps):
-		return bad("bitrate_kbps", "%d is no MP3 bit rate; one of %v", o.BitrateKbps, Bitrates)
+		return instead("bitrate_kbps", "MP3 has no bit rate of %d kbit/s", o.BitrateKbps)
 	case o.VBRQuality != nil && (*o.VBRQuality < 0 || *o.VBRQuality > 9):
-		return bad("vbr_quality", "%d is not within 0 (best) and 9", *o.VBRQuality)
+		return bad("vbr_quality", "%d is not allowed; use 0 (the best) to 9", *o.VBRQuality)
 	case o.SampleRateHz != 0 && !slices.Contains(SampleRates, o.SampleRateHz):
-		return bad("sample_rate_hz", "%d is no MP3 sample rate; one of %v", o.SampleRateHz, SampleRates)
+		return instead("sample_rate_hz", "MP3 has no sample rate of %d Hz", o.SampleRateHz)
 	case kbps != 0 && o.SampleRateHz != 0 && !BitrateFits(kbps, o.SampleRateHz):
-		return bad("sample_rate_hz", "MP3 has no %d kbit/s at %d Hz", kbps, o.SampleRateHz)
+		return bad("sample_rate_hz", "MP3 has no %d kbit/s at %d Hz; change one of the two", kbps, o.SampleRateHz)
 	case o.Channels < 0 || o.Channels > 2:
-		return bad("channels", "%d is neither 1 (mono) nor 2 (stereo)", o.Channels)
+		return bad("channels", "%d is not allowed; use 1 (mono) or 2 (stereo)", o.Channels)
 	case !validTrack(o.Track):
-		return bad("track", "%q is neither an index from 0 to 99 nor a language tag such as eng, de or pt-BR", o.Track)
+		return instead("track", "%q is not allowed", o.Track)
 	case !within(o.Start, 0, maxSeconds):
-		return bad("start", "%v is not within 0 and %d seconds", o.Start, int(maxSeconds))
+		return instead("start", "%v is not allowed", o.Start)
 	case !within(o.End, 0, maxSeconds):
-		return bad("end", "%v is not within 0 and %d seconds", o.End, int(maxSeconds))
+		return instead("end", "%v is not allowed", o.End)
 	case o.End != 0 && o.End <= o.Start:
 		return bad("end", "%v is not after the start, %v", o.End, o.Start)
 	case !at && !oneOf(string(o.Cover), string(CoverNone), string(CoverAttached), string(CoverPoster)):
-		return bad("cover", "%q is neither none, attached, poster nor a time within 0 and %d seconds", o.Cover, int(maxSeconds))
+		return instead("cover", "%q is not allowed", o.Cover)
 	case !oneOf(o.Chapters, ChaptersKeep, ChaptersDrop):
-		return bad("chapters", "%q is neither keep nor drop", o.Chapters)
+		return instead("chapters", "%q is not allowed", o.Chapters)
 	case !oneOf(o.Copy, CopyAuto, CopyNever):
-		return bad("copy", "%q is neither auto nor never", o.Copy)
+		return instead("copy", "%q is not allowed", o.Copy)
 	}
 	if l := o.Loudness; l != nil {
 		switch {
 		case !within(l.TargetLUFS, MinTargetLUFS, MaxTargetLUFS):
-			return bad("loudness.target_lufs", "%v is not within %v and %v LUFS", l.TargetLUFS, MinTargetLUFS, MaxTargetLUFS)
+			return instead("loudness.target_lufs", "%v is not allowed", l.TargetLUFS)
 		case l.TruePeakDB != nil && !within(*l.TruePeakDB, MinTruePeakDB, MaxTruePeakDB):
-			return bad("loudness.true_peak_db", "%v is not within %v and %v dBTP", *l.TruePeakDB, MinTruePeakDB, MaxTruePeakDB)
+			return instead("loudness.true_peak_db", "%v is not allowed", *l.TruePeakDB)
 		}
 	}
 	if o.Tags != nil {
@@ -238,16 +242,16 @@ func (t *Tags) validate(bad func(field, format string, a ...any) error) error {
 		control := func(r rune) bool { return unicode.IsControl(r) && (r != '\n' || tag.name != "comment") }
 		switch n := utf8.RuneCountInString(tag.text); {
 		case n > tag.limit:
-			return bad("tags."+tag.name, "%d characters are too many; at most %d", n, tag.limit)
+			return bad("tags."+tag.name, "%d characters are too many; use at most %d", n, tag.limit)
 		case !utf8.ValidString(tag.text) || strings.ContainsFunc(tag.text, control):
-			return bad("tags."+tag.name, "it holds control characters, or is not UTF-8")
+			return bad("tags."+tag.name, "the text must be UTF-8 without control characters")
 		}
 	}
 	switch {
 	case t.Date != "" && !ValidDate(t.Date):
-		return bad("tags.date", "%q is no date; write 2026, 2026-11 or 2026-11-23", t.Date)
+		return bad("tags.date", "%q is not a date; write 2026, 2026-11 or 2026-11-23", t.Date)
 	case t.Track != "" && !ValidTrackNumber(t.Track):
-		return bad("tags.track", "%q is no number on an album; write 3 or 3/12", t.Track)
+		return bad("tags.track", "%q is not a number on an album; write 3 or 3/12, up to 9999", t.Track)
 	}
 	return nil
 }

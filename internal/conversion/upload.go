@@ -43,10 +43,10 @@ func (c *Conversion) Uploaded(o Object, now time.Time) error {
 	}
 	switch declared := c.Object.Size; {
 	case o.Size == 0:
-		return c.Reject(Failure{CodeEmpty, "The uploaded file is empty."}, now)
+		return c.Reject(EmptySource, now)
 	case declared > 0 && declared != o.Size:
 		return c.Reject(Failure{CodeSizeMismatch,
-			fmt.Sprintf("%d bytes were uploaded where %d were announced.", o.Size, declared)}, now)
+			fmt.Sprintf("The upload has %d bytes, but %d bytes were announced.", o.Size, declared)}, now)
 	}
 	c.found(o)
 	c.Upload = nil

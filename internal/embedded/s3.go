@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"tonearm/internal/retry"
@@ -60,7 +61,12 @@ type s3State struct {
 	Port      int    `json:"port"`
 	AccessKey string `json:"access_key"`
 	SecretKey string `json:"secret_key"`
+
+	InboxAccessKey string `json:"inbox_access_key,omitempty"`
+	InboxSecretKey string `json:"inbox_secret_key,omitempty"`
 }
+
+func newKeys() (access, secret string) { return rand.Text()[:20], rand.Text() + rand.Text() }
 
 // StartS3 starts an S3 server for the objects in Dir and returns when it is
 // ready. It is a child process, this binary again (see Main), because the
@@ -82,7 +88,7 @@ func StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	}
 	if child.port != s.state.Port {
 		if s.state.Port != 0 {
-			s.log.Warn("the embedded object store's port was taken, links made before are dead", "port", s.state.Port, "new_port", child.port)
+			s.log.Warn("the port of the embedded object store was taken; links made before do not work now", "port", s.state.Port, "new_port", child.port)
 		}
 		s.state.Port = child.port
 		if err := s.state.save(config.Dir); err != nil {
@@ -110,7 +116,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	}
 	config := s3Config{
 		Dir: dir, Host: cmp.Or(o.Listen, "127.0.0.1"), Port: state.Port,
-		AccessKey: state.AccessKey, SecretKey: state.SecretKey,
+		AccessKey: state.AccessKey, SecretKey: state.SecretKey, InboxAccessKey: state.InboxAccessKey, InboxSecretKey: state.InboxSecretKey,
 		WebhookURL: o.WebhookURL, WebhookToken: o.WebhookToken,
 	}
 	if host, port, err := net.SplitHostPort(o.Listen); err == nil {
@@ -126,20 +132,26 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	return &S3{host: host, state: state, log: o.Log, stop: make(chan struct{}), done: make(chan struct{})}, config, nil
 }
 
+// loadS3State reads the file, and draws the keys that it lacks: all of them in a
+// new directory, those of the inbox in one of an earlier version.
 func loadS3State(dir string) (s3State, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "s3.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		state := s3State{AccessKey: rand.Text()[:20], SecretKey: rand.Text() + rand.Text()}
-		return state, state.save(dir)
-	}
-	if err != nil {
-		return s3State{}, err
-	}
 	var state s3State
-	if err := json.Unmarshal(data, &state); err != nil || state.AccessKey == "" || state.SecretKey == "" {
-		return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), cmp.Or(err, os.ErrInvalid))
+	data, err := os.ReadFile(filepath.Join(dir, "s3.json"))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		state.AccessKey, state.SecretKey = newKeys()
+	case err != nil:
+		return s3State{}, err
+	default:
+		if err := json.Unmarshal(data, &state); err != nil || state.AccessKey == "" || state.SecretKey == "" {
+			return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), cmp.Or(err, os.ErrInvalid))
+		}
 	}
-	return state, nil
+	if state.InboxAccessKey != "" && state.InboxSecretKey != "" {
+		return state, nil
+	}
+	state.InboxAccessKey, state.InboxSecretKey = newKeys()
+	return state, state.save(dir)
 }
 
 func (s s3State) save(dir string) error {
@@ -166,11 +178,17 @@ func (s *S3) Endpoint() string {
 	return "http://" + net.JoinHostPort(s.host, strconv.Itoa(s.state.Port))
 }
 
-// AccessKey is the only account's access key.
+// AccessKey is the root account's access key.
 func (s *S3) AccessKey() string { return s.state.AccessKey }
 
-// SecretKey is the only account's secret key.
+// SecretKey is the root account's secret key.
 func (s *S3) SecretKey() string { return s.state.SecretKey }
+
+// InboxKeys are the keys of an account that may only upload below inbox/, in any
+// bucket.
+func (s *S3) InboxKeys() (access, secret string) {
+	return s.state.InboxAccessKey, s.state.InboxSecretKey
+}
 
 // Close ends the server, lets running requests finish for up to 10 seconds, and
 // waits for the process to be gone.
@@ -275,6 +293,9 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		s.log.Info("the embedded object store is ready", "port", child.port, "pid", cmd.Process.Pid)
 		return child, nil
 	case <-child.exited:
+		if strings.Contains(last, syscall.EADDRINUSE.Error()) {
+			return nil, syscall.EADDRINUSE
+		}
 		return nil, fmt.Errorf("it ended at once, saying %q: %w", last, cmp.Or(child.err, io.ErrUnexpectedEOF))
 	case <-s.stop:
 		child.kill()

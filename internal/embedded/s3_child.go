@@ -39,6 +39,8 @@ type s3Config struct {
 	FixedPort                bool // where Port is taken, give up
 	AccessKey, SecretKey     string
 	WebhookURL, WebhookToken string
+
+	InboxAccessKey, InboxSecretKey string
 }
 
 // Main must be called first in main and in TestMain of everything that uses
@@ -57,7 +59,7 @@ func Main() {
 		},
 	}))
 	if err := runS3(log); err != nil {
-		log.Error("the gateway failed", "err", err)
+		log.Error("the embedded object store failed", "err", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
@@ -101,7 +103,8 @@ func runS3(log *slog.Logger) error {
 	var running requests
 	ended := make(chan error, 1)
 	go func() {
-		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log)}, &embedgw.Config{
+		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log), inboxKey: config.InboxAccessKey}, &embedgw.Config{
+			IAMService:        newAccounts(config),
 			RootUserAccess:    config.AccessKey,
 			RootUserSecret:    config.SecretKey,
 			Ports:             []string{address},
@@ -144,7 +147,7 @@ func tellReady(ctx context.Context, address string, port int, log *slog.Logger) 
 		}
 	}
 	if err != nil {
-		log.Error("the gateway does not answer", "err", err)
+		log.Error("the embedded object store does not answer", "err", err)
 		return // the parent does not wait for ever
 	}
 	fmt.Println(readyPrefix + strconv.Itoa(port))

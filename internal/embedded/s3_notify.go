@@ -29,7 +29,8 @@ const maxNameLength = 255 // bytes, of what stands between slashes
 // WithoutCancel in all that stores.
 type notifying struct {
 	backend.Backend
-	sender *sender
+	sender   *sender
+	inboxKey string // the access key of the inbox account
 }
 
 // CreateMultipartUpload refuses a name that the file system cannot hold, which
@@ -89,7 +90,7 @@ func (n notifying) created(ctx context.Context, name, bucket, key string) {
 		err = n.sender.send(ctx, e)
 	}
 	if err != nil {
-		n.sender.log.Warn("notification lost", "event", name, "err", err)
+		n.sender.log.Warn("could not send a notification", "event", name, "err", err)
 	}
 }
 

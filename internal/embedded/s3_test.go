@@ -361,7 +361,7 @@ func TestWarnings(t *testing.T) {
 	defer server.Close()
 	put(t, open(t, server), "uploads/k")
 	server.Close()
-	if got := strings.TrimSpace(warnings.String()); strings.Count(got, "\n") != 0 || !strings.Contains(got, "notification lost") {
+	if got := strings.TrimSpace(warnings.String()); strings.Count(got, "\n") != 0 || !strings.Contains(got, "could not send a notification") {
 		t.Errorf("got %s", got)
 	}
 }

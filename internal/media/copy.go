@@ -17,10 +17,12 @@ import (
 )
 
 // notCopied says why the frames of a source that is MP3 cannot be passed
-// through.
+// through, as after "but".
 type notCopied string
 
-func (n notCopied) Error() string { return string(n) }
+func (n notCopied) Error() string {
+	return "The sound is already MP3, but " + string(n) + ", so it was encoded again."
+}
 
 // needsEncoding says which option the source's own frames cannot satisfy; ”
 // for none. What a preset says of the quality is no demand.
@@ -51,7 +53,7 @@ func (p plan) needsEncoding(o conversion.Options) string {
 // only an encoding will do.
 func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	if option := p.needsEncoding(spec.Options); option != "" {
-		return audio{}, notCopied(fmt.Sprintf("The source is MP3 already; the option %s takes an encoding.", option))
+		return audio{}, notCopied(fmt.Sprintf("the option %s needs an encoding", option))
 	}
 	stream, err := ff.extract(ctx, spec, p, frames)
 	if err != nil {
@@ -60,7 +62,7 @@ func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames strin
 	made, err := readMP3(frames)
 	switch {
 	case errors.Is(err, mp3.ErrFormat): // an information frame that counts other frames than there are
-		return audio{}, notCopied("The source is MP3 already, but not whole; it was encoded anew.")
+		return audio{}, notCopied("it is not complete")
 	case err != nil:
 		return audio{}, fmt.Errorf("read the frames: %w", err)
 	}
@@ -74,7 +76,7 @@ func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames strin
 	if s.levels, err = ff.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), progress); err != nil {
 		return audio{}, err
 	}
-	s.note(conversion.NoteCopied, "The source's MP3 frames were passed through; nothing was encoded.")
+	s.note(conversion.NoteCopied, "The sound is already MP3, so it was copied without encoding.")
 	return s, nil
 }
 
@@ -140,7 +142,7 @@ func (ff FFmpeg) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw s
 		return err
 	}
 	if o.err != nil {
-		return notCopied("The source is MP3 already, but its frames could not be taken out; it was encoded anew.")
+		return notCopied("its frames could not be taken out of the file")
 	}
 	return nil
 }
@@ -160,7 +162,7 @@ func survey(r io.ReadSeeker) (frameStream, error) {
 	for f, err := range mp3.Frames(r) {
 		switch {
 		case errors.Is(err, mp3.ErrFormat):
-			return s, notCopied(fmt.Sprintf("The source is MP3 already, but no plain stream of frames (%v); it was encoded anew.", err))
+			return s, notCopied(fmt.Sprintf("it is not a plain series of frames (%v)", err))
 		case err != nil:
 			return s, fmt.Errorf("read the frames: %w", err)
 		case s.samples == 0 && !s.info && f.IsInfo():
@@ -169,14 +171,14 @@ func survey(r io.ReadSeeker) (frameStream, error) {
 		case s.samples == 0:
 			s.channels, s.kbps = f.Channels, f.Kbps
 		case s.channels != f.Channels:
-			return s, notCopied("The source is MP3 already, but changes its channels midway; it was encoded anew.")
+			return s, notCopied("the number of channels changes in the middle")
 		case s.kbps != f.Kbps:
 			s.kbps = 0
 		}
 		s.samples += int64(f.Samples)
 	}
 	if s.samples == 0 {
-		return s, notCopied("The source is MP3 already, but without a whole frame; it was encoded anew.")
+		return s, notCopied("it has no complete frame")
 	}
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return s, fmt.Errorf("read the frames: %w", err)
@@ -226,11 +228,11 @@ func (p plan) presented(s frameStream) (mp3.Info, error) {
 	skip := int(math.Round(p.track.skip * float64(p.track.SampleRate)))
 	switch {
 	case s.info:
-		return all, notCopied("The source is MP3 already, but its container plays its information frame; it was encoded anew.")
+		return all, notCopied("the file plays its information frame")
 	case !p.track.Exact || skip == 0:
 		return all, nil
 	case skip < decoderDelay || skip > decoderDelay+maxDelay:
-		return all, notCopied("The source is MP3 already, but its container cuts it; it was encoded anew.")
+		return all, notCopied("the file cuts its beginning")
 	}
 	delay := skip - decoderDelay
 	return mp3.Info{Delay: delay, Samples: min(p.samples(), s.samples-int64(delay))}, nil

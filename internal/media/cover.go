@@ -97,7 +97,7 @@ func (ff FFmpeg) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
 	}
 	decoders := pictureDecoders[from.codec]
 	if decoders == "" {
-		return nil, coverError(fmt.Sprintf("The picture is coded as %q, which is not supported.", from.codec))
+		return nil, coverError(fmt.Sprintf("The picture is in the format %q, which Tonearm cannot read.", from.codec))
 	}
 	for _, s := range shots {
 		img, _, err := ff.shoot(ctx, spec.Source.Path, from, s)
@@ -109,7 +109,7 @@ func (ff FFmpeg) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
 		}
 	}
 	if at, ok := spec.Options.Cover.Seconds(); ok {
-		return nil, coverError(fmt.Sprintf("There is no picture at %v s that can be decoded.", at))
+		return nil, coverError(fmt.Sprintf("No picture can be decoded at %v s.", at))
 	}
 	return nil, coverError("The picture cannot be decoded.")
 }
@@ -122,16 +122,16 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 		return picture{}, nil, nil
 	case !spec.Options.Cover.Decodes():
 		if info.attached.stream == "" && spec.Options.Cover != "" {
-			return picture{}, nil, coverError("The video has no picture attached.")
+			return picture{}, nil, coverError("No picture is attached to the video file.")
 		}
 		if info.attached.stream == "" {
 			return picture{}, nil, nil
 		}
 		return info.attached, []shot{{filters: fitted}}, nil
 	case video.stream == "":
-		return picture{}, nil, coverError("There are no moving pictures.")
+		return picture{}, nil, coverError("The file has no moving pictures, so there is no frame for a cover.")
 	case timed && info.Seconds > 0 && at >= info.Seconds:
-		return picture{}, nil, coverError(fmt.Sprintf("The cover is asked for at %v s, but the video ends after %s.", at, human(info.Seconds)))
+		return picture{}, nil, coverError(fmt.Sprintf("You asked for a cover at %v s, but the video ends after %s.", at, human(info.Seconds)))
 	case timed:
 		return video, spec.ways(video, frameAt(at, info.Start, info.Container)), nil
 	}

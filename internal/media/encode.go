@@ -218,9 +218,9 @@ func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, f
 func (spec EncodeSpec) allows(made mp3.Stream) error {
 	switch {
 	case made.Size > spec.MaxBytes:
-		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
+		return tooLarge(spec.MaxBytes)
 	case made.Seconds() > spec.MaxSeconds:
-		return refuse(conversion.CodeLimitExceeded, "The sound is longer than %s.", human(spec.MaxSeconds))
+		return refuse(conversion.CodeLimitExceeded, "The sound is longer than the limit of %s.", human(spec.MaxSeconds))
 	}
 	return nil
 }
@@ -229,10 +229,10 @@ func (spec EncodeSpec) allows(made mp3.Stream) error {
 func (p plan) withinLimits(spec EncodeSpec) error {
 	seconds := p.promised()
 	if seconds > spec.MaxSeconds {
-		return refuse(conversion.CodeLimitExceeded, "The sound is %s long; at most %s are converted.", human(seconds), human(spec.MaxSeconds))
+		return refuse(conversion.CodeLimitExceeded, "The sound is %s long. The limit is %s.", human(seconds), human(spec.MaxSeconds))
 	}
 	if seconds*float64(p.kbps)*125 > float64(spec.MaxBytes) {
-		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", spec.MaxBytes)
+		return tooLarge(spec.MaxBytes)
 	}
 	return nil
 }
@@ -333,7 +333,7 @@ func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o ou
 	case nothing && (p.start > 0 || p.end > 0):
 		return ff.judgeNothing(ctx, spec.Source, p, o)
 	case nothing:
-		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
+		return undecodable(p.track.Codec).because(o.tail())
 	case readErr != nil:
 		return fmt.Errorf("read the frames: %w", readErr)
 	}

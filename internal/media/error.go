@@ -20,6 +20,14 @@ func refuse(code conversion.Code, format string, a ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, a...)}
 }
 
+func undecodable(codec string) *Error {
+	return refuse(conversion.CodeDamaged, "The sound track (%s) is damaged. Nothing of it can be decoded.", codec)
+}
+
+func tooLarge(maxBytes int64) *Error {
+	return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit of %d bytes.", maxBytes)
+}
+
 // because adds what ffmpeg said.
 func (e *Error) because(stderr string) *Error {
 	e.Detail = stderr

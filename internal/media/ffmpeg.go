@@ -179,15 +179,15 @@ func (o outcome) failure() error {
 	said := func(s string) bool { return strings.Contains(o.stderr, s) }
 	switch {
 	case status.Signaled() && status.Signal() == syscall.SIGXCPU:
-		return refuse(conversion.CodeLimitExceeded, "The file takes more computing time than is allowed.").because(o.tail())
+		return refuse(conversion.CodeLimitExceeded, "The file needs more computing time than it may use.").because(o.tail())
 	case status.Signaled() && status.Signal() == syscall.SIGXFSZ, said("File too large"):
-		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than is allowed.").because(o.tail())
+		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit.").because(o.tail())
 	case status.Signaled():
 		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.tail())
 	case status.ExitStatus() == 126, status.ExitStatus() == 127, said("No space left on device"): // not executable, not loadable
 		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.tail())
 	case said("Cannot allocate memory"), said("pthread_create() failed"):
-		return refuse(conversion.CodeLimitExceeded, "The file takes more memory than is allowed.").because(o.tail())
+		return refuse(conversion.CodeLimitExceeded, "The file needs more memory than it may use.").because(o.tail())
 	}
 	return nil
 }

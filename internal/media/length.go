@@ -63,11 +63,11 @@ func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 	case !whole && d.audioOnly && info.Container != "flv":
 		return length{}, nil // nobody can tell where the other streams end
 	case !whole:
-		return length{}, refuse(code, "The sound ends after %s, but the file promises %s; it was cut off or is damaged.",
+		return length{}, refuse(code, "The sound ends after %s, but the file says that it lasts %s. The file was cut off or is damaged.",
 			human(p.start+played), human(promised))
 	}
 	if decodable := track.decodable(); played < decodable-math.Max(concealed, 4*track.usual()) {
-		return length{}, refuse(conversion.CodeDamaged, "Only %s of %s of sound can be decoded.", human(played), human(decodable))
+		return length{}, refuse(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", human(played), human(decodable))
 	}
 	if !p.track.Exact && p.untrimmed() { // of the audio's own length we know only what is there
 		promised = track.end - track.start
@@ -87,7 +87,7 @@ func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o outcome)
 	}
 	switch track := d.track(); {
 	case track.seconds > concealed:
-		return refuse(conversion.CodeDamaged, "Nothing of the sound track can be decoded.").because(o.tail())
+		return undecodable(p.track.Codec).because(o.tail())
 	case track.last <= p.start+exactly:
 		return p.beyondEnd(track.last)
 	}

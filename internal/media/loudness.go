@@ -97,7 +97,7 @@ func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames 
 	}
 	if source == nil {
 		s, err := ff.encode(ctx, spec, p, level{}, frames, work.next(0.7))
-		s.note(conversion.NoteLoudnessOff, "Silence, and sound shorter than 0.4 s, has no loudness that could be changed.")
+		s.note(conversion.NoteLoudnessOff, "The loudness was not changed, because the sound is silent or shorter than 0.4 s.")
 		return s, err
 	}
 	before, l := trial{got: source}, want.first(source)
@@ -117,7 +117,7 @@ func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames 
 			continue
 		}
 		if l.limited {
-			s.note(conversion.NoteLimited, "Peaks were held below %.1f dBTP.", want.ceiling)
+			s.note(conversion.NoteLimited, "Peaks were limited to stay below %.1f dBTP.", want.ceiling)
 		}
 		if !reached {
 			s.note(conversion.NoteLoudnessOff, "%s", want.missed(s.levels))
@@ -188,7 +188,7 @@ func (t target) next(before, now trial) level {
 
 // missed says how far the MP3 is from the target.
 func (t target) missed(got *conversion.Levels) string {
-	return fmt.Sprintf("The MP3 has %.1f LUFS and peaks at %.1f dBTP: %.1f LUFS below %.1f dBTP could not be reached.",
+	return fmt.Sprintf("The MP3 has %.1f LUFS with peaks at %.1f dBTP. %.1f LUFS with peaks below %.1f dBTP could not be reached.",
 		got.IntegratedLUFS, got.TruePeakDB, t.lufs, t.ceiling)
 }
 

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 
-	"tonearm/internal/conversion"
 	"tonearm/internal/media/mp3"
 )
 
@@ -185,7 +184,7 @@ func (j *joining) add(ctx context.Context, c *chunk) error {
 		return fmt.Errorf("join: %w", err)
 	}
 	if j.w.Size() > j.e.maxBytes {
-		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than %d bytes.", j.e.maxBytes)
+		return tooLarge(j.e.maxBytes)
 	}
 	if j.e.progress != nil {
 		j.e.progress(float64(j.frames*mp3.FrameSamples(j.e.plan.rate)) / float64(j.e.plan.rate))

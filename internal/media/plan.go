@@ -81,15 +81,15 @@ func (p *plan) note(code conversion.NoteCode, format string, a ...any) {
 func (t Track) decodable() error {
 	switch {
 	case t.encrypted:
-		return refuse(conversion.CodeUnsupportedCodec, "The sound track is encrypted (copy protection).")
+		return refuse(conversion.CodeUnsupportedCodec, "The sound track is copy-protected (encrypted).")
 	case decoders[t.Codec] == "":
-		return refuse(conversion.CodeUnsupportedCodec, "The sound track is coded as %q, which is not supported.", t.Codec)
+		return refuse(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
 	case t.SampleRate == 0:
-		return refuse(conversion.CodeDamaged, "Nothing of the sound track (%s) can be decoded.", t.Codec)
+		return undecodable(t.Codec)
 	case t.SampleRate < minSampleRate || t.SampleRate > maxSampleRate:
-		return refuse(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz; it has to be within %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
+		return refuse(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz. It must be between %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
 	case t.Channels == 0 || t.Channels > maxChannels:
-		return refuse(conversion.CodeLimitExceeded, "The sound track has more than %d channels.", maxChannels)
+		return refuse(conversion.CodeLimitExceeded, "The sound track has more than %d channels, which is the limit.", maxChannels)
 	}
 	return nil
 }
@@ -103,12 +103,12 @@ func (p plan) withinTrack() error {
 	case p.start >= t.Start+t.Seconds:
 		return p.beyondEnd(t.Start + t.Seconds)
 	}
-	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s; it begins at %s.", exact(p.start), exact(p.end), exact(t.Start))
+	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s. The sound begins at %s.", exact(p.start), exact(p.end), exact(t.Start))
 }
 
 // beyondEnd refuses a start that lies behind the track's end.
 func (p plan) beyondEnd(end float64) error {
-	return refuse(conversion.CodeStartBeyondEnd, "The sound ends after %s, before the start that was asked for, %s.", exact(end), exact(p.start))
+	return refuse(conversion.CodeStartBeyondEnd, "The sound ends after %s. The start that you asked for is later, at %s.", exact(end), exact(p.start))
 }
 
 // promised is how many seconds of audio the source promises within the trim; 0
@@ -165,7 +165,7 @@ func ChooseTrack(tracks []Track, want string) (int, error) {
 	}
 	if n, err := strconv.Atoi(want); err == nil {
 		if n >= len(tracks) {
-			return 0, refuse(conversion.CodeTrackNotFound, "There is no sound track %d; the video has %d, counted from 0.", n, len(tracks))
+			return 0, refuse(conversion.CodeTrackNotFound, "There is no sound track %d. The number of sound tracks is %d, and the first one is 0.", n, len(tracks))
 		}
 		return n, nil
 	}
@@ -194,9 +194,9 @@ func (p *plan) chooseRate(asked int) {
 	case asked != 0 && asked <= max(source, p.rate):
 		p.rate = asked
 	case asked != 0:
-		p.note(conversion.NoteRateChanged, "The source has %d Hz; nothing is gained by %d Hz, so the MP3 has %d Hz.", source, asked, p.rate)
+		p.note(conversion.NoteRateChanged, "The source has %d Hz. A rate of %d Hz would not sound better, so the MP3 has %d Hz.", source, asked, p.rate)
 	case p.rate != source:
-		p.note(conversion.NoteRateChanged, "MP3 has no sample rate of %d Hz; resampled to %d Hz.", source, p.rate)
+		p.note(conversion.NoteRateChanged, "MP3 has no sample rate of %d Hz, so the sound was resampled to %d Hz.", source, p.rate)
 	}
 }
 
@@ -208,28 +208,32 @@ func (p *plan) chooseBitrate(askedRate int) error {
 		return nil
 	}
 	if source := p.track.kbps; p.track.lossy() && source > 0 && p.kbps > excess*source {
-		p.note(conversion.NoteBitrateExcess, "The source has %d kbit/s; %d kbit/s make the MP3 larger, not better.", source, p.kbps)
+		p.note(conversion.NoteBitrateExcess, "The source has %d kbit/s. With %d kbit/s the MP3 is larger, but not better.", source, p.kbps)
 	}
 	if conversion.BitrateFits(p.kbps, p.rate) {
 		return nil
 	}
 	if p.rate == askedRate {
-		return refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
+		return p.noPair()
 	}
 	for _, rate := range []int{p.rate / 2, p.rate / 4} {
 		if slices.Contains(conversion.SampleRates, rate) && conversion.BitrateFits(p.kbps, rate) {
-			p.note(conversion.NoteRateChanged, "MP3 has no %d kbit/s at %d Hz; resampled to %d Hz.", p.kbps, p.rate, rate)
+			p.note(conversion.NoteRateChanged, "MP3 has no %d kbit/s at %d Hz, so the sound was resampled to %d Hz.", p.kbps, p.rate, rate)
 			p.rate = rate
 			return nil
 		}
 	}
 	for _, kbps := range slices.Backward(conversion.Bitrates) {
 		if kbps < p.kbps && conversion.BitrateFits(kbps, p.rate) {
-			p.note(conversion.NoteBitrateExcess, "MP3 has at most %d kbit/s at %d Hz, and nothing is gained by a higher sample rate.", kbps, p.rate)
+			p.note(conversion.NoteBitrateExcess, "MP3 has at most %d kbit/s at %d Hz, and a higher sample rate would not sound better.", kbps, p.rate)
 			p.kbps = kbps
 			return nil
 		}
 	}
+	return p.noPair()
+}
+
+func (p plan) noPair() *Error {
 	return refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
 }
 

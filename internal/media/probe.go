@@ -106,7 +106,7 @@ func (ff FFmpeg) look(path string) (looked, error) {
 		l.sourceTracks, l.index = ff.Source.SourceTracks()
 	}
 	if l.bytes == 0 {
-		return looked{}, refuse(conversion.CodeEmpty, "The file is empty.")
+		return looked{}, &Error{Code: conversion.EmptySource.Code, Message: conversion.EmptySource.Message}
 	}
 	l.structure, err = inspect(source, l.bytes)
 	l.mayPipe = l.streamable && ff.Source != nil && !ff.Source.Seek()
@@ -200,13 +200,13 @@ func (s structure) judge(info Info, o outcome) error {
 	recognized := info.Container != "" && !misdetected(o.stderr)
 	switch {
 	case cut && (recognized || s.known):
-		return refuse(conversion.CodeTruncated, "The file ends too early; the upload or the recording was cut off.").because(o.tail())
+		return refuse(conversion.CodeTruncated, "The file ends too early. The upload or the recording was cut off.").because(o.tail())
 	case s.mp4 != nil && !s.mp4.Found && !recognized:
-		return refuse(conversion.CodeDamaged, "The file has no index (moov box), so nothing in it can be found; the recording was probably never finished.").because(o.tail())
+		return refuse(conversion.CodeDamaged, "The file has no index (moov box), so nothing can be found in it. The recording was probably never finished.").because(o.tail())
 	case !recognized && s.known:
 		return refuse(conversion.CodeDamaged, "The beginning of the file is damaged.").because(o.tail())
 	case !recognized:
-		return refuse(conversion.CodeNotMedia, "The file is neither video nor sound in a format that can be read.").because(o.tail())
+		return refuse(conversion.CodeNotMedia, "The file is not a video or sound file in a format that Tonearm can read.").because(o.tail())
 	case len(info.Tracks) == 0 && info.streams == 0:
 		return refuse(conversion.CodeDamaged, "Nothing in the file can be played.").because(o.tail())
 	case len(info.Tracks) == 0:

@@ -51,7 +51,7 @@ func (o *Outbox) Write(ctx context.Context, id string, change func(*conversion.C
 	})
 	if errors.Is(err, conversion.ErrNewerFormat) {
 		o.saidNewer.Do(func() {
-			o.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; they are left to it", "conversion_id", id)
+			o.Log.Warn("a newer version of Tonearm wrote this record, and maybe others; this version does not change them", "conversion_id", id)
 		})
 	}
 	return c, err
@@ -64,7 +64,7 @@ func (o *Outbox) Flush(ctx context.Context, c conversion.Conversion) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	if err := o.Publish(ctx, c); err != nil {
-		o.Log.Warn("publishing delayed", "conversion_id", c.ID, "state", c.State, "error", err)
+		o.Log.Warn("could not publish a message; it will be published later", "conversion_id", c.ID, "state", c.State, "error", err)
 	}
 }
 

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tonearm/internal/version"
 )
 
 // Health tells whether a process can do its work at present.
@@ -66,10 +69,15 @@ func (h *Health) Failing(ctx context.Context) map[string]string {
 }
 
 // NewRegistry returns a registry with the metrics of the process and the
-// runtime.
+// runtime, and the program's version as tonearm_build_info.
 func NewRegistry() (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
-	return r, Register(r, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tonearm_build_info", Help: "Always 1; the labels say which version runs, and which Go built it.",
+		ConstLabels: prometheus.Labels{"version": version.String(), "goversion": runtime.Version()},
+	})
+	info.Set(1)
+	return r, Register(r, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
 // Register registers the metrics of one service.

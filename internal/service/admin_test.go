@@ -157,9 +157,15 @@ func TestListenHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	err = service.ListenHTTP(l.Addr().String(), http.NotFoundHandler(), time.Second, quiet)(t.Context())
-	if err == nil {
-		t.Error("listened on an address that is taken")
+	for name, tt := range map[string]struct{ addr, want string }{
+		"taken":          {l.Addr().String(), "another program uses " + l.Addr().String() + ": stop it, or choose another address with --admin-listen ("},
+		"of no machine":  {"192.0.2.1:0", "this machine does not have the address 192.0.2.1:0: choose another one with --admin-listen ("},
+		"without a port": {"localhost", "--admin-listen: listen tcp"},
+	} {
+		err := service.ListenHTTP("admin-listen", tt.addr, http.NotFoundHandler(), time.Second, quiet)(t.Context())
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", name, err, tt.want)
+		}
 	}
 }
 

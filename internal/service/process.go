@@ -100,7 +100,7 @@ func (p *Process) Run(ctx context.Context) error {
 		go func() {
 			err := part.run(partCtx)
 			if partCtx.Err() == nil {
-				p.log.Error("a part ended, stopping", "part", part.name, "error", err)
+				p.log.Error("a part of this process ended, stopping the others", "part", part.name, "error", err)
 				if err == nil {
 					err = errors.New("ended")
 				}
@@ -128,11 +128,36 @@ func (p *Process) Run(ctx context.Context) error {
 	}
 }
 
-// ListenHTTP returns a part that listens on addr once everything before it has
-// started, and serves handler as HTTP does.
-func ListenHTTP(addr string, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
+// Listen listens on addr, the value of a flag such as "listen". Its errors name
+// the flag and say what to do.
+func Listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, ListenError(flag, addr, err)
+	}
+	return l, nil
+}
+
+// ListenError explains why addr, the value of a flag, cannot be listened on.
+func ListenError(flag, addr string, err error) error {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	switch errno {
+	case syscall.EADDRINUSE:
+		return fmt.Errorf("another program uses %s: stop it, or choose another address with --%s (%w)", addr, flag, errno)
+	case syscall.EADDRNOTAVAIL:
+		return fmt.Errorf("this machine does not have the address %s: choose another one with --%s (%w)", addr, flag, errno)
+	case syscall.EACCES:
+		return fmt.Errorf("this user may not listen on %s: choose a port above 1023 with --%s (%w)", addr, flag, errno)
+	}
+	return fmt.Errorf("--%s: %w", flag, err)
+}
+
+// ListenHTTP returns a part that listens on addr, the value of a flag, once
+// everything before it has started, and serves handler as HTTP does.
+func ListenHTTP(flag, addr string, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		l, err := Listen(ctx, flag, addr)
 		if err != nil {
 			return err
 		}
@@ -231,7 +256,7 @@ func Repeat(ctx context.Context, log *slog.Logger, what string, step func(contex
 		p, failing := pauses, false
 		p.Before = func(err error, _ time.Duration) {
 			if !failing {
-				log.Error("failing, will go on trying", "what", what, "error", err)
+				log.Error("failed, trying again", "what", what, "error", err)
 			}
 			failing = true
 		}

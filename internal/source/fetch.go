@@ -16,7 +16,7 @@ import (
 // refusedError: the store does not accept the presigned request (any more).
 type refusedError struct{ number int }
 
-func (*refusedError) Error() string { return "the presigned URL is not accepted" }
+func (*refusedError) Error() string { return "the object store does not accept the presigned URL" }
 
 // answer is the body of one ranged request.
 type answer struct {
@@ -73,7 +73,7 @@ func (s *Object) check(resp *http.Response, number int, from, to int64) error {
 		}
 		return retry.Permanent(ErrNoRanges)
 	default:
-		return fmt.Errorf("answer %d", resp.StatusCode)
+		return fmt.Errorf("the object store answered %d", resp.StatusCode)
 	}
 	got := resp.Header.Get("ETag")
 	if strings.HasPrefix(got, `"`) && !s.etag.CompareAndSwap(nil, &got) && *s.etag.Load() != got {

@@ -15,7 +15,7 @@ import (
 
 // Errors that no further try can heal.
 var (
-	ErrMissing  = errors.New("source: the object is not there any more")
+	ErrMissing  = errors.New("source: the object is gone")
 	ErrChanged  = errors.New("source: the object was replaced by another")
 	ErrNoRanges = errors.New("source: the store did not answer with the range asked for")
 )

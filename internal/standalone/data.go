@@ -26,15 +26,15 @@ func openData(dir string) (*dataDir, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+		return nil, fmt.Errorf("cannot make the data directory: %w. Choose another one with --data", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open data directory: %w", err)
+		return nil, fmt.Errorf("cannot use the data directory: %w. Choose another one with --data", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("another process uses %s: stop it or choose another --data", dir)
+		return nil, fmt.Errorf("another process uses %s: stop it, or choose another directory with --data", dir)
 	}
 	return &dataDir{dir, lock}, nil
 }
@@ -51,11 +51,20 @@ func (d *dataDir) secret(name string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	s, partial := newSecret(), d.path(name)+".new"
-	if err := os.WriteFile(partial, []byte(s+"\n"), 0o600); err != nil {
+	s := newSecret()
+	if err := d.replace(name, s+"\n"); err != nil {
 		return "", fmt.Errorf("keep secret: %w", err)
 	}
-	return s, os.Rename(partial, d.path(name))
+	return s, nil
+}
+
+// replace writes a file that only its owner can read, or leaves the old one.
+func (d *dataDir) replace(name, text string) error {
+	partial := d.path(name) + ".new"
+	if err := os.WriteFile(partial, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(partial, d.path(name))
 }
 
 // Close releases the directory.

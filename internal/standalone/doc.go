@@ -12,6 +12,9 @@
 //	signing-keys.pem   signs the tokens of users and of download links
 //	attempt-key        signs the tokens of attempts
 //	event-token        bearer token of the store's notifications
+//	inbox.env          for S3 clients: a key that may only upload below inbox/, and
+//	                   the store's address, as variables for a shell; written anew
+//	                   at each start
 //
 // The queue is in memory and lost with the process; the records owe everything
 // that was in it.

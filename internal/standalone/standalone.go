@@ -81,9 +81,10 @@ type Options struct {
 // Addresses are where a running instance is reached.
 type Addresses struct {
 	PublicURL string // of the gateway
-	Admin     string // host:port
+	Admin     string // URL of /livez, /readyz and /metrics
+	Events    string // URL of the dispatcher
 	S3        s3blob.Options
-	OwnS3     bool // the object store is the embedded one
+	InboxKey  string // file with a key of the embedded object store, see doc.go; '' if another store is used
 }
 
 // Defaults of Options.
@@ -108,9 +109,9 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch {
 	case o.Data == "":
-		return errors.New("no data directory")
+		return errors.New("a data directory is required")
 	case o.Log == nil:
-		return errors.New("no logger")
+		return errors.New("a logger is required")
 	case (len(o.Transcoder) == 0) == (o.Launcher == nil):
 		return errors.New("one of Transcoder and Launcher is required")
 	}
@@ -158,7 +159,7 @@ type instance struct {
 	Options
 	data                 *dataDir
 	front, events, admin net.Listener // of the gateway, of the dispatcher and of metrics
-	ownS3                bool
+	inboxKey             string       // as in Addresses
 	objects              *s3blob.Store
 	closers              []func() // in the order of opening
 }
@@ -173,11 +174,11 @@ func (r *instance) close() {
 
 func (r *instance) listen(ctx context.Context) (err error) {
 	for _, l := range []struct {
-		what, addr string
+		flag, addr string
 		to         *net.Listener
-	}{{"listen for events", r.EventsListen, &r.events}, {"listen", r.Listen, &r.front}, {"listen for metrics", r.AdminListen, &r.admin}} {
-		if *l.to, err = (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr); err != nil {
-			return fmt.Errorf("%s: %w", l.what, err)
+	}{{"events-listen", r.EventsListen, &r.events}, {"listen", r.Listen, &r.front}, {"admin-listen", r.AdminListen, &r.admin}} {
+		if *l.to, err = service.Listen(ctx, l.flag, l.addr); err != nil {
+			return err
 		}
 		r.defers(func() { (*l.to).Close() })
 	}
@@ -224,7 +225,9 @@ func (r *instance) process() (*service.Process, error) {
 	p.Add("notifier", s.notifier.Run)
 	p.Add("dispatcher", s.leading(s.dispatcher.Run))
 	p.Add("gateway", func(ctx context.Context) error {
-		r.Started(Addresses{PublicURL: r.Gateway.PublicURL, Admin: r.admin.Addr().String(), S3: r.S3, OwnS3: r.ownS3})
+		r.Started(Addresses{
+			PublicURL: r.Gateway.PublicURL, Admin: "http://" + r.admin.Addr().String(), Events: r.ownDispatcher(), S3: r.S3, InboxKey: r.inboxKey,
+		})
 		return service.HTTP(r.front, s.gateway.Handler(), 10*time.Second, r.Log)(ctx)
 	})
 	return p, nil

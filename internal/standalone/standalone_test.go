@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -116,7 +117,7 @@ func TestConvert(t *testing.T) {
 	if n := mediatest.Count(t, mp3.Name()); n < 143_000 || n > 147_000 {
 		t.Errorf("the MP3 has %d samples, want 3 s of 48 kHz", n)
 	}
-	resp, err := http.Get("http://" + a.Admin + "/readyz")
+	resp, err := http.Get(a.Admin + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +142,67 @@ func TestConvert(t *testing.T) {
 	again, err := c.Conversion(t.Context(), made.ID)
 	if err != nil || again.MP3 == nil || again.MP3.ID != made.MP3.ID {
 		t.Errorf("after a restart: %+v, %v", again, err)
+	}
+}
+
+// TestInboxKey: the file is for its owner alone, and a shell that reads it has a
+// key with which an upload below inbox/ works.
+func TestInboxKey(t *testing.T) {
+	o := options(t)
+	a, _ := running(t, o)
+	st, err := os.Stat(a.InboxKey)
+	if err != nil || st.Mode().Perm() != 0o600 || a.InboxKey != filepath.Join(o.Data, "inbox.env") {
+		t.Fatalf("%s: %v, %v", a.InboxKey, st, err)
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$1" && env`, "sh", a.InboxKey).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		env[name] = value
+	}
+	if env["AWS_ENDPOINT_URL"] != a.S3.Endpoint || env["AWS_REGION"] != "us-east-1" || env["AWS_ACCESS_KEY_ID"] == a.S3.AccessKey {
+		t.Errorf("got %s, %s, and the root key: %t", env["AWS_ENDPOINT_URL"], env["AWS_REGION"], env["AWS_ACCESS_KEY_ID"] == a.S3.AccessKey)
+	}
+	inbox := a.S3
+	inbox.AccessKey, inbox.SecretKey = env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
+	store, err := s3blob.New(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{"inbox/a@example.org/x.mp4": true, "uploads/x": false} {
+		if _, err := store.Put(t.Context(), key, strings.NewReader("x")); (err == nil) != want {
+			t.Errorf("upload %s: %v, want success: %t", key, err, want)
+		}
+	}
+}
+
+// TestAddressInUse: the error names the flag that chooses another address.
+func TestAddressInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr := taken.Addr().String()
+	for flag, spoil := range map[string]func(*standalone.Options){
+		"listen":        func(o *standalone.Options) { o.Listen = addr },
+		"admin-listen":  func(o *standalone.Options) { o.AdminListen = addr },
+		"events-listen": func(o *standalone.Options) { o.EventsListen = addr },
+		"s3-listen":     func(o *standalone.Options) { o.S3Listen = addr },
+	} {
+		o := options(t)
+		spoil(&o)
+		s, err := standalone.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "another program uses " + addr + ": stop it, or choose another address with --" + flag + " ("
+		if err := s.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

@@ -1,7 +1,11 @@
 package standalone
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"syscall"
 
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/blob/s3blob"
@@ -9,6 +13,7 @@ import (
 	"tonearm/internal/embedded"
 	"tonearm/internal/mail/filemail"
 	"tonearm/internal/queue/redisqueue"
+	"tonearm/internal/service"
 )
 
 // openRecords opens the database of conversions and users for what has no store
@@ -57,16 +62,32 @@ func (r *instance) openObjects(ctx context.Context) (err error) {
 		store, err := embedded.StartS3(ctx, embedded.S3Options{
 			Dir: r.data.path("s3"), Listen: r.S3Listen, WebhookURL: r.ownDispatcher() + "/events/s3", WebhookToken: r.EventToken, Log: r.Log,
 		})
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return service.ListenError("s3-listen", r.S3Listen, err)
+		}
 		if err != nil {
 			return err
 		}
 		r.defers(store.Close)
-		r.ownS3 = true
 		r.S3.Endpoint, r.S3.AccessKey, r.S3.SecretKey = store.Endpoint(), store.AccessKey(), store.SecretKey()
+		if err := r.saveInboxKey(store.InboxKeys()); err != nil {
+			return err
+		}
 	}
 	r.S3.Log = r.Log
 	r.objects, err = s3blob.New(r.S3)
 	return err
+}
+
+// saveInboxKey writes the file for S3 clients that upload into the inbox.
+func (r *instance) saveInboxKey(access, secret string) error {
+	r.inboxKey = r.data.path("inbox.env")
+	text := fmt.Sprintf("export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\nexport AWS_ENDPOINT_URL='%s'\nexport AWS_REGION='%s'\n",
+		access, secret, cmp.Or(r.S3.PublicEndpoint, r.S3.Endpoint), cmp.Or(r.S3.Region, s3blob.DefaultRegion))
+	if err := r.data.replace("inbox.env", text); err != nil {
+		return fmt.Errorf("save the key of the inbox: %w", err)
+	}
+	return nil
 }
 
 func (r *instance) openSender(context.Context) (err error) {

@@ -36,6 +36,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tonearm/internal/version"
 )
 
 const account = "/var/run/secrets/kubernetes.io/serviceaccount" // of the pod
@@ -43,7 +45,12 @@ const account = "/var/run/secrets/kubernetes.io/serviceaccount" // of the pod
 func main() {
 	name := flag.String("name", "tonearm", "name of the Secret, in the pod's namespace")
 	path := flag.String("template", "/etc/makesecrets/secrets.txt", "what it holds")
+	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
+	if *showVersion {
+		fmt.Println("makesecrets version", version.Details())
+		return
+	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -62,13 +62,26 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 			switch {
 			case len(f) == 2 && f[0] == "gateway":
 				u.server = f[1]
-			case len(f) == 9 && strings.HasPrefix(lines.Text(), "  for mc"):
-				u.s3, u.accessKey, u.secretKey = f[6], f[7], f[8]
+			case len(f) == 2 && f[0] == "store":
+				u.s3 = f[1]
+			case len(f) == 2 && f[0] == "inbox-key":
+				u.accessKey, u.secretKey = inboxKey(t, f[1])
 			}
 		}
 		return u.server != "" && u.secretKey != ""
 	})
 	return u
+}
+
+// inboxKey reads the file with the key that may upload below inbox/ alone.
+func inboxKey(t *testing.T, path string) (access, secret string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$1" && echo "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY"`, "sh", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, secret, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
+	return access, secret
 }
 
 // download fetches url without credentials, following redirects.

@@ -12,22 +12,36 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
+	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/env"
 	"tonearm/internal/attempt"
 	"tonearm/transcoder"
 )
 
+// NewCommand returns the command that calls Run and exits.
+func NewCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "transcoder", Short: "Convert one file, as a dispatcher asks",
+		Long: `Convert one file: what a dispatcher starts for each attempt.
+
+The dispatcher says in the environment what to do:
+  TONEARM_DISPATCHER_URL      where to claim the attempt and report
+  TONEARM_CONVERSION_ID
+  TONEARM_ATTEMPT_TOKEN
+  TONEARM_WORK_DIR            a directory for this attempt alone
+  TONEARM_FFMPEG              program, default ffmpeg; ffprobe is not needed
+  TONEARM_MEMORY_LIMIT_BYTES  of ffmpeg's address space; default 1 GiB
+  TONEARM_LOCK_FD             a descriptor that ffmpeg inherits
+  TONEARM_LIFELINE            if set, the end of standard input ends the attempt`,
+		Args: command.NoArgs, SilenceUsage: true,
+		Run: func(*cobra.Command, []string) { os.Exit(Run()) },
+	}
+}
+
 // Run carries out the attempt that the environment describes, and returns the
-// exit code.
-//
-//	TONEARM_DISPATCHER_URL      where to claim and report
-//	TONEARM_CONVERSION_ID
-//	TONEARM_ATTEMPT_TOKEN
-//	TONEARM_WORK_DIR            a directory for this attempt alone
-//	TONEARM_FFMPEG              program, default ffmpeg; ffprobe is not needed
-//	TONEARM_MEMORY_LIMIT_BYTES  of ffmpeg's address space; default 1 GiB
-//	TONEARM_LOCK_FD             a descriptor that ffmpeg inherits
-//	TONEARM_LIFELINE            if set, the end of standard input ends the attempt
+// exit code. The command's help lists the variables.
 func Run() int {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	env.Warn(log)
@@ -44,7 +58,7 @@ func Run() int {
 	if limit := os.Getenv("TONEARM_MEMORY_LIMIT_BYTES"); limit != "" {
 		n, err := strconv.ParseInt(limit, 10, 64)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_MEMORY_LIMIT_BYTES is not a number of bytes")
+			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_MEMORY_LIMIT_BYTES must be a whole number of bytes")
 			return attempt.ExitUsage
 		}
 		o.MemoryLimit = n
@@ -52,7 +66,7 @@ func Run() int {
 	if lock := os.Getenv("TONEARM_LOCK_FD"); lock != "" {
 		fd, err := strconv.Atoi(lock)
 		if err != nil || fd < 3 {
-			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_LOCK_FD is not a descriptor")
+			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_LOCK_FD must be the number of an open file, 3 or more")
 			return attempt.ExitUsage
 		}
 		o.ExtraFiles = []*os.File{os.NewFile(uintptr(fd), "lock")}

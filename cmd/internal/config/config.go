@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/env"
 	"tonearm/internal/account/jwttoken"
 	"tonearm/internal/account/sqlaccount"
@@ -31,10 +32,10 @@ import (
 
 // Command returns a command that runs a service: flags and environment, a
 // logger, and errors on standard error.
-func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.Command, log *slog.Logger) error) *cobra.Command {
+func Command(use, short, example string, bind func(*pflag.FlagSet), run func(cmd *cobra.Command, log *slog.Logger) error) *cobra.Command {
 	var level slog.Level
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs, SilenceUsage: true,
+		Use: use, Short: short, Example: example, Args: command.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := env.Set(cmd.Flags()); err != nil {
 				return err
@@ -44,8 +45,8 @@ func Command(use, short string, bind func(*pflag.FlagSet), run func(cmd *cobra.C
 			return run(cmd, log)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return env.FlagError(cmd.Flags(), err) })
-	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	command.Setup(cmd)
+	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "`LEVEL` of the log: debug, info, warn or error")
 	bind(cmd.Flags())
 	return cmd
 }
@@ -60,8 +61,8 @@ type Listen struct{ Addr, Admin string }
 
 // Bind adds the flags.
 func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
-	f.StringVar(&l.Addr, "listen", addr, "address to serve on")
-	f.StringVar(&l.Admin, "admin-listen", ":9090", "address of /livez, /readyz and /metrics")
+	f.StringVar(&l.Addr, "listen", addr, "`ADDRESS` to listen on, as host:port; :PORT listens on every address of this machine")
+	f.StringVar(&l.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
 }
 
 // Stores are the servers behind the services. Which of them a service needs is
@@ -86,36 +87,36 @@ type Opened struct {
 
 // BindRecords adds the flags of the conversions' store.
 func (s *Stores) BindRecords(f *pflag.FlagSet) {
-	f.StringVar(&s.Records, "records", "", "MongoDB URI of the conversions")
-	f.StringVar(&s.Database, "records-database", "tonearm", "MongoDB database")
+	f.StringVar(&s.Records, "records", "", "`URI` of the MongoDB server that keeps the conversions, such as mongodb://host:27017")
+	f.StringVar(&s.Database, "records-database", "tonearm", "`NAME` of the MongoDB database")
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Records, err = s.OpenRecords(log); return err })
 }
 
 // BindUsers adds the flags of the users' store.
 func (s *Stores) BindUsers(f *pflag.FlagSet) {
-	f.StringVar(&s.Users, "users", "", "MySQL DSN of the users, such as user:password@tcp(host:3306)/tonearm")
+	f.StringVar(&s.Users, "users", "", "`DSN` of the MySQL server that keeps the accounts, such as user:password@tcp(host:3306)/tonearm")
 	s.UsersTLS.Bind(f)
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Users, err = s.OpenUsers(log); return err })
 }
 
 // BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
-	f.StringVar(&s.Queue, "queue", "", "Redis URL of the queue, such as redis://host:6379/0")
-	f.StringVar(&s.Prefix, "queue-prefix", redisqueue.DefaultPrefix, "prefix of all Redis keys")
+	f.StringVar(&s.Queue, "queue", "", "`URL` of the Redis server that carries the queue, such as redis://host:6379/0")
+	f.StringVar(&s.Prefix, "queue-prefix", redisqueue.DefaultPrefix, "`PREFIX` of all Redis keys")
 	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Queue, err = s.OpenQueue(); return err })
 }
 
 // BindS3 adds the flags of the object store.
 func (s *Stores) BindS3(f *pflag.FlagSet) {
-	f.StringVar(&s.S3.Endpoint, "s3-endpoint", "", "URL of the object store, as services and transcoders reach it")
-	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "URL of the object store, as people reach it (default --s3-endpoint)")
-	f.StringVar(&s.S3.Region, "s3-region", s3blob.DefaultRegion, "region of the bucket")
-	f.StringVar(&s.S3.Bucket, "s3-bucket", "tonearm", "bucket of sources and MP3s")
-	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access key; '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance")
-	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret key")
-	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "ARN of the store's webhook that calls the dispatcher; '' where the bucket's notification is set by somebody else")
+	f.StringVar(&s.S3.Endpoint, "s3-endpoint", "", "`URL` at which services and transcoders reach the object store")
+	f.StringVar(&s.S3.PublicEndpoint, "s3-public-endpoint", "", "`URL` at which people reach the object store (default: --s3-endpoint)")
+	f.StringVar(&s.S3.Region, "s3-region", s3blob.DefaultRegion, "`REGION` of the bucket")
+	f.StringVar(&s.S3.Bucket, "s3-bucket", "tonearm", "`NAME` of the bucket for videos and MP3s")
+	f.StringVar(&s.S3.AccessKey, "s3-access-key", "", "access `KEY`; if empty, the AWS SDK looks for credentials: environment, files, web identity (IRSA), container, instance")
+	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret `KEY` of --s3-access-key")
+	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "`ARN` of the store's webhook that calls the dispatcher; leave it empty if somebody else sets the bucket's notifications")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
-	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{s3blob.DefaultCORSOrigin}, "origins of web pages that may upload")
+	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{s3blob.DefaultCORSOrigin}, "`ORIGINS` of web pages that may upload, separated by commas")
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Objects, err = s.OpenObjects(log); return err })
 }
 
@@ -190,9 +191,9 @@ type UsersTLS struct{ CA, Cert, Key string }
 
 // Bind adds the flags.
 func (t *UsersTLS) Bind(f *pflag.FlagSet) {
-	f.StringVar(&t.CA, "users-ca", "", "PEM file with the certificates that may have signed the MySQL server's; asks for TLS")
-	f.StringVar(&t.Cert, "users-cert", "", "PEM file with the client's certificate for MySQL; asks for TLS")
-	f.StringVar(&t.Key, "users-key", "", "PEM file with its key")
+	f.StringVar(&t.CA, "users-ca", "", "PEM `FILE` with the authorities that may have signed the MySQL server's certificate; turns TLS on")
+	f.StringVar(&t.Cert, "users-cert", "", "PEM `FILE` with the client's certificate for MySQL; turns TLS on and needs --users-key")
+	f.StringVar(&t.Key, "users-key", "", "PEM `FILE` with the key of --users-cert")
 }
 
 // Config reads the files; nil where none is given and the DSN decides.
@@ -212,7 +213,7 @@ func (t *UsersTLS) Config() (*tls.Config, error) {
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
-		return nil, errors.New("--users-cert and --users-key are needed together")
+		return nil, errors.New("--users-cert and --users-key are needed together; set both or neither")
 	}
 	if t.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
@@ -243,33 +244,33 @@ func (s *Stores) OpenObjects(log *slog.Logger) (*s3blob.Store, error) {
 }
 
 func missing(flag string) error {
-	return fmt.Errorf("--%s is required (or %s)", flag, env.Name(flag))
+	return fmt.Errorf("--%s is missing; set it, or the environment variable %s", flag, env.Name(flag))
 }
 
 // Policy binds the durations and limits of transitions.
 func Policy(f *pflag.FlagSet) *conversion.Policy {
 	p := conversion.DefaultPolicy
-	f.DurationVar(&p.Lease, "attempt-lease", p.Lease, "an attempt silent for this long is presumed lost")
-	f.IntVar(&p.MaxAttempts, "max-attempts", p.MaxAttempts, "failed attempts before a conversion fails")
-	f.IntVar(&p.MaxLaunches, "max-launches", p.MaxLaunches, "attempts in all, lost ones included")
-	f.DurationVar(&p.Backoff, "retry-backoff", p.Backoff, "pause before a second attempt; doubles each time")
-	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "uploads are removed this long after they were converted; 0 keeps them")
+	f.DurationVar(&p.Lease, "attempt-lease", p.Lease, "an attempt that reports nothing for this long counts as lost")
+	f.IntVar(&p.MaxAttempts, "max-attempts", p.MaxAttempts, "`NUMBER` of failed attempts after which the conversion has failed")
+	f.IntVar(&p.MaxLaunches, "max-launches", p.MaxLaunches, "`NUMBER` of attempts in all, lost ones included, after which the conversion has failed")
+	f.DurationVar(&p.Backoff, "retry-backoff", p.Backoff, "pause before the second attempt; it doubles each time")
+	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "a video is removed this long after it was converted; 0 keeps it")
 	RecordRetention(f, &p.RecordRetention)
-	f.DurationVar(&p.URLExpiry, "attempt-url-expiry", p.URLExpiry, "validity of the URLs that transcoders get")
+	f.DurationVar(&p.URLExpiry, "attempt-url-expiry", p.URLExpiry, "lifetime of the URLs that transcoders get")
 	return &p
 }
 
 // RecordRetention binds the flag that gateway and dispatcher share: a conversion
 // may end in either.
 func RecordRetention(f *pflag.FlagSet, d *time.Duration) {
-	f.DurationVar(d, "record-retention", 0, "a conversion that has ended is deleted this long after, with its MP3; 0 keeps it")
+	f.DurationVar(d, "record-retention", 0, "a conversion is deleted, with its MP3, this long after it ended; 0 keeps it")
 }
 
 // AttemptKey reads the key of attempt tokens, in hex.
 func AttemptKey(s string) (attempt.Key, error) {
 	key, err := hex.DecodeString(s)
 	if err != nil || len(key) < 32 {
-		return nil, errors.New("--attempt-key: want at least 32 bytes in hex, such as openssl rand -hex 32 prints")
+		return nil, errors.New("--attempt-key must be at least 32 bytes in hex; openssl rand -hex 32 makes such a key")
 	}
 	return key, nil
 }
@@ -282,9 +283,9 @@ type Tokens struct {
 
 // Bind adds the flags.
 func (t *Tokens) Bind(f *pflag.FlagSet) {
-	f.StringVar(&t.KeyFile, "signing-keys", "", "PEM file with Ed25519 keys (openssl genpkey -algorithm ed25519); the first signs, all verify")
-	f.StringVar(&t.Issuer, "token-issuer", "tonearm", "iss of tokens")
-	f.DurationVar(&t.AccessLife, "token-life", jwttoken.DefaultAccessLife, "validity of access tokens")
+	f.StringVar(&t.KeyFile, "signing-keys", "", "PEM `FILE` with Ed25519 keys, as openssl genpkey -algorithm ed25519 makes them; the first key signs, all of them verify")
+	f.StringVar(&t.Issuer, "token-issuer", "tonearm", "`NAME` of the issuer (iss) in tokens")
+	f.DurationVar(&t.AccessLife, "token-life", jwttoken.DefaultAccessLife, "lifetime of access tokens")
 }
 
 // Open reads the keys.
@@ -294,11 +295,11 @@ func (t *Tokens) Open() (*jwttoken.Tokens, error) {
 	}
 	pem, err := os.ReadFile(filepath.Clean(t.KeyFile))
 	if err != nil {
-		return nil, fmt.Errorf("read signing keys: %w", err)
+		return nil, fmt.Errorf("--signing-keys: %w", err)
 	}
 	keys, err := jwttoken.ParseKeys(pem)
 	if err != nil {
-		return nil, fmt.Errorf("signing keys in %s: %w", t.KeyFile, err)
+		return nil, fmt.Errorf("--signing-keys: %s: %w", t.KeyFile, err)
 	}
 	return jwttoken.New(jwttoken.Options{Keys: keys, Issuer: t.Issuer, AccessLife: t.AccessLife})
 }
@@ -306,12 +307,12 @@ func (t *Tokens) Open() (*jwttoken.Tokens, error) {
 // SMTP binds the flags of the mail server.
 func SMTP(f *pflag.FlagSet) *smtpmail.Options {
 	o := &smtpmail.Options{}
-	f.StringVar(&o.Host, "smtp-host", "", "mail server")
-	f.IntVar(&o.Port, "smtp-port", 0, "port of the mail server (default 587, 465 or 25, by --smtp-tls)")
-	f.StringVar(&o.Username, "smtp-username", "", "user of the mail server; '' for none")
-	f.StringVar(&o.Password, "smtp-password", "", "password of the mail server")
-	f.StringVar((*string)(&o.TLS), "smtp-tls", string(smtpmail.DefaultTLS), "starttls, implicit or none")
-	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "sender of the mails")
-	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "for one mail, from connecting to its acceptance")
+	f.StringVar(&o.Host, "smtp-host", "", "`HOST` of the mail server")
+	f.IntVar(&o.Port, "smtp-port", 0, "`PORT` of the mail server (default 587, 465 or 25, by --smtp-tls)")
+	f.StringVar(&o.Username, "smtp-username", "", "`NAME` to log in with at the mail server; empty for no login")
+	f.StringVar(&o.Password, "smtp-password", "", "`PASSWORD` of --smtp-username")
+	f.StringVar((*string)(&o.TLS), "smtp-tls", string(smtpmail.DefaultTLS), "`HOW` the connection to the mail server is encrypted: starttls, implicit or none")
+	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "`SENDER` of the mails")
+	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "time limit of one mail, from the connection until the server accepts it")
 	return o
 }

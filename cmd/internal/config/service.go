@@ -22,11 +22,11 @@ const (
 
 // Gateway binds the flags of a gateway that are not a store's.
 func Gateway(f *pflag.FlagSet, o *gateway.Options) {
-	f.StringVar(&o.PublicURL, "public-url", defaultPublicURL, "URL at which people reach the gateway")
-	f.BoolVar(&o.OpenRegistration, "open-registration", false, "let anybody make an account by POST /v1/users")
-	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", account.DefaultMaxUploadBytes, "of one video, where the user has no limit of their own")
-	f.DurationVar(&o.UploadWindow, "upload-window", gateway.DefaultUploadWindow, "an upload not finished by then expires")
-	f.DurationVar(&o.URLExpiry, "url-expiry", gateway.DefaultURLExpiry, "validity of upload URLs")
+	f.StringVar(&o.PublicURL, "public-url", defaultPublicURL, "`URL` at which people reach the gateway")
+	f.BoolVar(&o.OpenRegistration, "open-registration", false, "let anybody make an account (POST /v1/users)")
+	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", account.DefaultMaxUploadBytes, "largest video in `BYTES`, for accounts without a limit of their own")
+	f.DurationVar(&o.UploadWindow, "upload-window", gateway.DefaultUploadWindow, "an upload that is not finished by then expires")
+	f.DurationVar(&o.URLExpiry, "url-expiry", gateway.DefaultURLExpiry, "lifetime of upload URLs")
 }
 
 // Dispatcher holds the flags of a dispatcher that are not a store's.
@@ -45,14 +45,14 @@ type Dispatcher struct {
 // BindDispatcher adds them. target is the default of --target.
 func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	d := &Dispatcher{policy: Policy(f)}
-	f.IntVar(&d.cpu, "max-jobs", defaultMaxJobs, "attempts of class cpu at a time")
-	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "attempts of class gpu at a time; 0 where there is no GPU")
-	f.IntVar(&d.files, "max-files-per-job", dispatcher.DefaultMaxFilesPerJob, "files of one owner that a Job converts one after the other, while nobody else waits and they fit it")
-	f.DurationVar(&d.gpuWait, "gpu-wait", dispatcher.DefaultGPUWait, "what waits for a GPU for longer is converted without, and so is what could not be started there")
-	f.DurationVar(&d.target, "target", target, "work off what waits within this time, with as few attempts as that takes; 0 for as many as may run")
-	f.Int64Var(&d.maxUpload, "max-inbox-bytes", account.DefaultMaxUploadBytes, "of a video dropped into the inbox, where its owner has no limit of their own")
-	f.DurationVar(&d.maxDuration, "max-duration", attempt.DefaultMaxDuration, "of the sound of one video")
-	f.Int64Var(&d.maxMP3, "max-mp3-bytes", attempt.DefaultMaxMP3Bytes, "of one MP3")
+	f.IntVar(&d.cpu, "max-jobs", defaultMaxJobs, "`NUMBER` of attempts of class cpu at a time")
+	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "`NUMBER` of attempts of class gpu at a time; 0 if there is no GPU")
+	f.IntVar(&d.files, "max-files-per-job", dispatcher.DefaultMaxFilesPerJob, "`NUMBER` of files of one owner that a Job converts one after the other, while nobody else waits and they fit it")
+	f.DurationVar(&d.gpuWait, "gpu-wait", dispatcher.DefaultGPUWait, "a conversion that waits for a GPU longer than this, or cannot be started there, runs without one")
+	f.DurationVar(&d.target, "target", target, "finish everything that waits within this time, with as few attempts as that takes; 0 starts as many as may run")
+	f.Int64Var(&d.maxUpload, "max-inbox-bytes", account.DefaultMaxUploadBytes, "largest video in the inbox in `BYTES`, for accounts without a limit of their own")
+	f.DurationVar(&d.maxDuration, "max-duration", attempt.DefaultMaxDuration, "longest audio of one video")
+	f.Int64Var(&d.maxMP3, "max-mp3-bytes", attempt.DefaultMaxMP3Bytes, "largest MP3 in `BYTES`")
 	f.DurationVar(&d.inboxEvery, "inbox-every", dispatcher.DefaultInboxEvery, "pause between two listings of the inbox")
 	return d
 }
@@ -69,9 +69,9 @@ func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 
 // Notifier binds the flags of a notifier that are not a store's.
 func Notifier(f *pflag.FlagSet, o *notifier.Options) {
-	f.StringVar(&o.PublicURL, "public-url", defaultPublicURL, "URL at which people reach the gateway")
-	f.StringVar(&o.Domain, "message-id-domain", "", "right side of Message-IDs (default: the host of --public-url)")
-	f.IntVar(&o.Concurrency, "mail-concurrency", notifier.DefaultConcurrency, "mails sent at a time")
+	f.StringVar(&o.PublicURL, "public-url", defaultPublicURL, "`URL` at which people reach the gateway")
+	f.StringVar(&o.Domain, "message-id-domain", "", "`DOMAIN` on the right side of Message-IDs (default: the host of --public-url)")
+	f.IntVar(&o.Concurrency, "mail-concurrency", notifier.DefaultConcurrency, "`NUMBER` of mails sent at a time")
 }
 
 // TranscoderEnv is the part of the environment that transcoders started as

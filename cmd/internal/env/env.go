@@ -38,17 +38,20 @@ func set(flags *pflag.FlagSet, renamed map[string]string) error {
 		}
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || f.Name == "version" {
+			return
+		}
 		if value, ok := os.LookupEnv(Name(f.Name)); ok && !f.Changed {
 			if err := flags.Set(f.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", Name(f.Name), err))
+				errs = append(errs, invalid(Name(f.Name), err))
 			}
 		}
 	})
 	return errors.Join(errs...)
 }
 
-// FlagError says of an error of the command line what a renamed flag is called
-// now.
+// FlagError says in an error of the command line what a flag takes, and what a
+// renamed flag is called now.
 func FlagError(flags *pflag.FlagSet, err error) error { return flagError(flags, err, renamed) }
 
 func flagError(flags *pflag.FlagSet, err error, renamed map[string]string) error {
@@ -58,14 +61,38 @@ func flagError(flags *pflag.FlagSet, err error, renamed map[string]string) error
 			return renaming(unknown.GetSpecifiedName(), now)
 		}
 	}
+	var wrong *pflag.InvalidValueError
+	if errors.As(err, &wrong) {
+		return invalid("--"+wrong.GetFlag().Name, err)
+	}
 	return err
+}
+
+// invalid says what a flag takes whose value, given by name, is wrong.
+func invalid(name string, err error) error {
+	var wrong *pflag.InvalidValueError
+	if !errors.As(err, &wrong) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	takes := wrong.Unwrap().Error()
+	switch f := wrong.GetFlag(); {
+	case f.Value.Type() == "int", f.Value.Type() == "int64":
+		takes = "it takes a whole number"
+	case f.Value.Type() == "duration":
+		takes = "it takes a duration such as 30s, 10m or 24h"
+	case f.Value.Type() == "bool":
+		takes = "it takes true or false"
+	case f.Name == "log-level":
+		takes = "it takes debug, info, warn or error"
+	}
+	return fmt.Errorf("%s: %s, not %q", name, takes, wrong.GetValue())
 }
 
 func renaming(old, now string) error {
 	return fmt.Errorf("--%s was renamed to --%s (%s)", old, now, Name(now))
 }
 
-// Warn says in the log which variables look like Tonearm's and are none.
+// Warn logs the variables that begin like Tonearm's and that no program knows.
 func Warn(log *slog.Logger) {
 	if unknown := Unknown(os.Environ()); len(unknown) > 0 {
 		log.Warn("environment variables that no Tonearm program knows are ignored", "variables", unknown)
@@ -113,7 +140,7 @@ func ofKubernetes(name, value string) bool {
 }
 
 // closest returns the known name that differs from name in at most two letters,
-// ” where there is none.
+// or the empty string if no name does.
 func closest(name string) string {
 	best, least := "", 3
 	for _, f := range flags {

@@ -2,6 +2,7 @@ package env
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 
@@ -13,6 +14,11 @@ func program() *pflag.FlagSet {
 	f := pflag.NewFlagSet("program", pflag.ContinueOnError)
 	f.String("s3-bucket", "tonearm", "")
 	f.Int("max-jobs", 4, "")
+	f.Duration("target", 0, "")
+	f.Bool("path-style", false, "")
+	f.TextVar(new(slog.Level), "log-level", slog.LevelInfo, "")
+	f.Bool("help", false, "")
+	f.Bool("version", false, "")
 	return f
 }
 
@@ -28,7 +34,8 @@ func TestSet(t *testing.T) {
 		"the command line goes first": {args: []string{"--max-jobs", "3"}, env: map[string]string{"TONEARM_MAX_JOBS": "2"}, bucket: "tonearm", jobs: "3"},
 		"an empty variable":           {env: map[string]string{"TONEARM_S3_BUCKET": ""}, jobs: "4"},
 		"a bad value": {env: map[string]string{"TONEARM_MAX_JOBS": "many"}, bucket: "tonearm", jobs: "0",
-			err: `TONEARM_MAX_JOBS: invalid argument "many" for "--max-jobs" flag: strconv.ParseInt: parsing "many": invalid syntax`},
+			err: `TONEARM_MAX_JOBS: it takes a whole number, not "many"`},
+		"help and version are no variables": {env: map[string]string{"TONEARM_HELP": "me", "TONEARM_VERSION": "1.2"}, bucket: "tonearm", jobs: "4"},
 		"renamed": {env: map[string]string{"TONEARM_JOBS_AT_ONCE": "2", "TONEARM_BUCKET": "b"}, bucket: "tonearm", jobs: "4",
 			err: "--bucket was renamed to --s3-bucket (TONEARM_S3_BUCKET)\n--jobs-at-once was renamed to --max-jobs (TONEARM_MAX_JOBS)"},
 		"renamed, of another program": {env: map[string]string{"TONEARM_SMTP": "host"}, bucket: "tonearm", jobs: "4"},
@@ -63,6 +70,11 @@ func TestFlagError(t *testing.T) {
 		"--smtp":     "unknown flag: --smtp",
 		"--bukket":   "unknown flag: --bukket",
 		"--max-jobs": "flag needs an argument: --max-jobs",
+
+		"--max-jobs=1.5":    `--max-jobs: it takes a whole number, not "1.5"`,
+		"--target=soon":     `--target: it takes a duration such as 30s, 10m or 24h, not "soon"`,
+		"--path-style=0.5":  `--path-style: it takes true or false, not "0.5"`,
+		"--log-level=aloud": `--log-level: it takes debug, info, warn or error, not "aloud"`,
 	} {
 		f := program()
 		if err := flagError(f, f.Parse([]string{arg}), renamed); err == nil || err.Error() != want {

@@ -1,23 +1,59 @@
 package env
 
-// flags are those of all programs: a variable that one program does not know may
-// be meant for another one. The tests of the commands hold the list to their
-// flags.
-var flags = []string{
-	"admin-listen", "album", "artist", "attempt-key", "attempt-lease", "attempt-url-expiry", "bitrate", "channels",
-	"chapters", "comment", "copy", "cover", "data", "date", "dispatcher-url", "end", "event-token", "events-listen",
-	"genre", "gpu-wait", "inbox-every", "job-classes", "job-start-timeout", "jobs", "jobs-namespace", "json",
-	"kubeconfig", "launcher", "lease", "limit", "listen", "log-level", "loudness", "mail-concurrency", "mail-from",
-	"max-attempts", "max-duration", "max-files-per-job", "max-gpu-jobs", "max-inbox-bytes", "max-jobs", "max-launches",
-	"max-mp3-bytes", "max-upload", "max-upload-bytes", "message-id-domain", "no-wait", "notify", "open-registration",
-	"out", "password-stdin", "preset", "public-url", "queue", "queue-prefix", "record-retention", "records",
-	"records-database", "retry-backoff", "retry-for", "s3-access-key", "s3-bucket", "s3-cors-origins", "s3-endpoint", "s3-listen",
-	"s3-notify-arn", "s3-path-style", "s3-public-endpoint", "s3-region", "s3-secret-key", "sample-rate", "server",
-	"signing-keys", "smtp-host", "smtp-password", "smtp-port", "smtp-timeout", "smtp-tls", "smtp-username",
-	"source-retention", "sqs-queue-url", "start", "state", "target", "title", "token-issuer", "token-life", "track",
-	"track-number", "transcoder", "transcoder-gpu-image", "transcoder-image", "true-peak", "upload-window",
-	"url-expiry", "user", "users", "users-ca", "users-cert", "users-key", "vbr-quality", "work-dir",
+import "slices"
+
+// Group is flags that a help prints together, in this order.
+type Group struct {
+	Heading string
+	Flags   []string
 }
+
+// Groups are the flags of all programs: a variable that one program does not
+// know may be meant for another one. The tests of the commands compare the list
+// with their flags. The flags of a conversion's options have no heading here;
+// theirs comes from conversion.Fields.
+var Groups = []Group{
+	{"Flags", []string{
+		"server", "user", "password-stdin", "max-upload", "out", "json", "no-wait", "jobs", "retry-for", "notify", "state", "limit",
+	}},
+	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration"}},
+	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},
+	{"TLS with MySQL", []string{"users-ca", "users-cert", "users-key"}},
+	{"Object store", []string{
+		"s3-endpoint", "s3-public-endpoint", "s3-listen", "s3-bucket", "s3-region", "s3-access-key", "s3-secret-key",
+		"s3-path-style", "s3-cors-origins",
+	}},
+	{"Notifications of the object store", []string{"event-token", "s3-notify-arn", "sqs-queue-url", "inbox-every"}},
+	{"Tokens", []string{"signing-keys", "token-issuer", "token-life", "attempt-key"}},
+	{"Mail", []string{
+		"smtp-host", "smtp-port", "smtp-tls", "smtp-username", "smtp-password", "smtp-timeout", "mail-from", "mail-concurrency",
+		"message-id-domain",
+	}},
+	{"Limits", []string{
+		"max-upload-bytes", "max-inbox-bytes", "max-duration", "max-mp3-bytes", "upload-window", "url-expiry",
+		"attempt-url-expiry", "source-retention", "record-retention",
+	}},
+	{"Attempts", []string{
+		"max-jobs", "max-gpu-jobs", "gpu-wait", "target", "max-files-per-job", "max-attempts", "max-launches", "attempt-lease",
+		"retry-backoff", "launcher", "dispatcher-url", "transcoder", "work-dir",
+	}},
+	{"Kubernetes", []string{
+		"kubeconfig", "jobs-namespace", "lease", "job-classes", "transcoder-image", "transcoder-gpu-image", "job-start-timeout",
+	}},
+	{"Logging", []string{"log-level"}},
+	{"", []string{
+		"album", "artist", "bitrate", "channels", "chapters", "comment", "copy", "cover", "date", "end", "genre", "loudness",
+		"preset", "sample-rate", "start", "title", "track", "track-number", "true-peak", "vbr-quality",
+	}},
+}
+
+// flags are the names of all of them.
+var flags = func() (all []string) {
+	for _, g := range Groups {
+		all = slices.Concat(all, g.Flags)
+	}
+	return all
+}()
 
 // others are the variables without a flag.
 var others = []string{

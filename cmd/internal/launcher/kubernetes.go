@@ -49,7 +49,7 @@ func (fl *Flags) leading(log *slog.Logger) Leading {
 		return func(ctx context.Context) error {
 			namespace, name, _ := strings.Cut(fl.lease, "/")
 			if namespace == "" || name == "" {
-				return fmt.Errorf("--lease is %q; it has the form namespace/name", fl.lease)
+				return fmt.Errorf("--lease: %q is not of the form namespace/name", fl.lease)
 			}
 			host, err := os.Hostname()
 			if err != nil {
@@ -71,14 +71,14 @@ func (fl *Flags) readClasses(o dispatcher.Options) (map[conversion.Class]kubelau
 	if fl.classes != "" {
 		b, err := os.ReadFile(filepath.Clean(fl.classes))
 		if err != nil {
-			return nil, fmt.Errorf("read job classes: %w", err)
+			return nil, fmt.Errorf("--job-classes: %w", err)
 		}
 		if err := yaml.UnmarshalStrict(b, &classes); err != nil {
-			return nil, fmt.Errorf("job classes in %s: %w", fl.classes, err)
+			return nil, fmt.Errorf("--job-classes: %s: %w", fl.classes, err)
 		}
 	}
 	if o.MaxJobs[conversion.GPU] > 0 && fl.gpu == "" {
-		return nil, errors.New("--max-gpu-jobs allows Jobs of class gpu, and --transcoder-gpu-image names no image for them")
+		return nil, errors.New("--max-gpu-jobs is above 0, but there is no image for these Jobs; set --transcoder-gpu-image, or --max-gpu-jobs 0")
 	}
 	for class, image := range map[conversion.Class]string{conversion.CPU: fl.image, conversion.GPU: fl.gpu} {
 		c, ok := classes[class]

@@ -41,17 +41,17 @@ type Flags struct {
 // Bind adds the flags.
 func Bind(f *pflag.FlagSet) *Flags {
 	fl := &Flags{}
-	f.StringVar(&fl.URL, "dispatcher-url", "", "URL at which transcoders reach the dispatcher")
-	f.StringVar(&fl.Kind, "launcher", Process, "where attempts run: process (children of this one) or kubernetes (a Job each)")
-	f.StringVar(&fl.Transcoder, "transcoder", "", "transcoder program (default: the one beside this program)")
-	f.StringVar(&fl.WorkDir, "work-dir", "", "directory of the attempts that are child processes (default: a folder of the system's temporary one)")
-	f.StringVar(&fl.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
-	f.StringVar(&fl.namespace, "jobs-namespace", "tonearm-jobs", "namespace of the Jobs; it belongs to one dispatcher")
-	f.StringVar(&fl.lease, "lease", "", "namespace/name of the Lease that replicas share; '' for a single replica")
-	f.StringVar(&fl.classes, "job-classes", "", "YAML file: resources, nodeSelector, tolerations, runtimeClass, priorityClass, startTimeout of the Jobs of class cpu and gpu")
-	f.StringVar(&fl.image, "transcoder-image", "", "image of the Jobs of class cpu")
-	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "image of the Jobs of class gpu; '' where there are none")
-	f.DurationVar(&fl.startTimeout, "job-start-timeout", launch.DefaultStartTimeout, "a Job of class cpu whose container does not run by then has failed; of class gpu, see --gpu-wait")
+	f.StringVar(&fl.URL, "dispatcher-url", "", "`URL` at which transcoders reach the dispatcher")
+	f.StringVar(&fl.Kind, "launcher", Process, "`WHERE` attempts run: process (as children of this program) or kubernetes (a Job for each)")
+	f.StringVar(&fl.Transcoder, "transcoder", "", "transcoder `PROGRAM` (default: the one beside this program)")
+	f.StringVar(&fl.WorkDir, "work-dir", "", "`FOLDER` for the files of attempts that run as processes (default: one in the system's temporary folder)")
+	f.StringVar(&fl.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` (default: the pod's service account)")
+	f.StringVar(&fl.namespace, "jobs-namespace", "tonearm-jobs", "`NAMESPACE` of the Jobs; no other dispatcher may use it")
+	f.StringVar(&fl.lease, "lease", "", "`NAMESPACE/NAME` of the Lease that the replicas share; empty for a single replica")
+	f.StringVar(&fl.classes, "job-classes", "", "YAML `FILE` with resources, nodeSelector, tolerations, runtimeClass, priorityClass and startTimeout of the Jobs of class cpu and gpu")
+	f.StringVar(&fl.image, "transcoder-image", "", "`IMAGE` of the Jobs of class cpu")
+	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "`IMAGE` of the Jobs of class gpu; empty if there are none")
+	f.DurationVar(&fl.startTimeout, "job-start-timeout", launch.DefaultStartTimeout, "a Job of class cpu whose container does not run by then has failed; for class gpu, see --gpu-wait")
 	return fl
 }
 
@@ -65,7 +65,7 @@ func atOnce(run func(context.Context) error) func(context.Context) error { retur
 // dispatcher works.
 func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	if fl.URL == "" {
-		return nil, nil, errors.New("--dispatcher-url is required (or TONEARM_DISPATCHER_URL)")
+		return nil, nil, errors.New("--dispatcher-url is missing; set it, or the environment variable TONEARM_DISPATCHER_URL")
 	}
 	switch fl.Kind {
 	case Process:
@@ -74,7 +74,7 @@ func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Regis
 	case "kubernetes":
 		return fl.openKubernetes(o, log, r)
 	}
-	return nil, nil, fmt.Errorf("--launcher is %q; it can be process or kubernetes", fl.Kind)
+	return nil, nil, fmt.Errorf("--launcher: unknown launcher %q; use process or kubernetes", fl.Kind)
 }
 
 func (fl *Flags) openProcess(log *slog.Logger) (launch.Launcher, error) {

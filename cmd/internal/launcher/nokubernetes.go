@@ -15,5 +15,5 @@ import (
 // openKubernetes refuses: the demo is built without Kubernetes' client, which
 // takes as long to compile as a third of the rest.
 func (fl *Flags) openKubernetes(dispatcher.Options, *slog.Logger, prometheus.Registerer) (launch.Launcher, Leading, error) {
-	return nil, nil, errors.New("this program was built without Kubernetes; make build builds the whole one")
+	return nil, nil, errors.New("this program was built without Kubernetes. Build the whole one with: make build")
 }

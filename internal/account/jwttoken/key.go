@@ -57,15 +57,15 @@ func ParseKeys(data []byte) ([]Key, error) {
 			break
 		}
 		if block.Type != "PRIVATE KEY" {
-			return nil, fmt.Errorf("parse keys: a PEM block %q where PRIVATE KEY is wanted", block.Type)
+			return nil, fmt.Errorf("parse keys: there is a PEM block %q, but all must be PRIVATE KEY", block.Type)
 		}
 		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 		if err != nil {
-			return nil, errors.New("parse keys: a block is not PKCS#8") // the cause could quote the key
+			return nil, errors.New("parse keys: a PEM block is not in PKCS#8 form; make a key with: openssl genpkey -algorithm ed25519") // the cause could quote the key
 		}
 		private, ok := parsed.(ed25519.PrivateKey)
 		if !ok {
-			return nil, fmt.Errorf("parse keys: a %T where Ed25519 is wanted", parsed)
+			return nil, fmt.Errorf("parse keys: there is a key of type %T, but all must be Ed25519", parsed)
 		}
 		key, err := newKey(private)
 		if err != nil {
@@ -74,7 +74,7 @@ func ParseKeys(data []byte) ([]Key, error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("parse keys: no PEM block PRIVATE KEY")
+		return nil, errors.New("parse keys: there is no PEM block PRIVATE KEY; make a key with: openssl genpkey -algorithm ed25519")
 	}
 	return keys, nil
 }

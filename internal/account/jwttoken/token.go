@@ -54,11 +54,11 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch {
 	case len(o.Keys) == 0:
-		return errors.New("no signing key")
+		return errors.New("a signing key is required")
 	case o.Issuer == "":
-		return errors.New("no issuer")
+		return errors.New("an issuer is required")
 	case o.AccessLife < 0 || o.DownloadLife < 0:
-		return errors.New("a life below zero")
+		return errors.New("the life of tokens must not be negative")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func New(o Options) (*Tokens, error) {
 	}{}
 	for _, k := range o.Keys {
 		if k.private == nil {
-			return nil, errors.New("tokens: an empty key")
+			return nil, errors.New("tokens: a key is empty")
 		}
 		if _, twice := t.keys[k.id]; !twice {
 			t.keys[k.id] = k

@@ -117,7 +117,7 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 		return nil, fmt.Errorf("MySQL DSN: %w", err)
 	}
 	if cfg.DBName == "" {
-		return nil, errors.New("MySQL DSN: it names no database")
+		return nil, errors.New("MySQL DSN: it names no database; add one after the last slash, as in user:password@tcp(host:3306)/tonearm")
 	}
 	if tlsConfig != nil {
 		cfg.TLS, cfg.AllowFallbackToPlaintext = tlsConfig, false

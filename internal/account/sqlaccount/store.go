@@ -38,7 +38,7 @@ func (s *Store) Create(ctx context.Context, email, password string, maxUploadByt
 		return account.User{}, err
 	}
 	if maxUploadBytes < 0 {
-		return account.User{}, fmt.Errorf("%w: an upload limit below zero", account.ErrInvalid)
+		return account.User{}, fmt.Errorf("%w: the upload limit must not be negative", account.ErrInvalid)
 	}
 	hash, err := s.hasher.hash(ctx, password)
 	if err != nil {

@@ -87,13 +87,13 @@ func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credential
 	defer cancel()
 	got, err := c.load(ctx)
 	if err == nil && got.Expired() {
-		err = fmt.Errorf("those of %s ended at %s", got.Source, got.Expires.UTC().Format(time.RFC3339))
+		err = fmt.Errorf("the credentials of %s ended at %s", got.Source, got.Expires.UTC().Format(time.RFC3339))
 	}
 	alive := time.Until(c.value.Expiration) > 0
 	switch {
 	case err == nil:
 		if c.value.AccessKeyID == "" {
-			c.log.Info("the object store's credentials are the AWS SDK's", "source", got.Source)
+			c.log.Info("using the AWS SDK's credentials for the object store", "source", got.Source)
 		}
 		c.value = credentials.Value{
 			AccessKeyID:     got.AccessKeyID,
@@ -107,11 +107,11 @@ func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credential
 		c.tried, c.err = time.Now(), nil
 	case alive:
 		c.tried = time.Now()
-		c.log.Warn("the object store's credentials could not be renewed", "error", plain(err), "expires_at", c.value.Expiration)
+		c.log.Warn("could not renew the credentials for the object store", "error", plain(err), "expires_at", c.value.Expiration)
 	case cc.Context.Err() != nil: // only this caller's failure
 		return credentials.Value{}, fmt.Errorf("object store credentials: %w", cc.Context.Err())
 	default:
-		c.tried, c.err = time.Now(), fmt.Errorf("object store credentials: no access key is set, and the AWS SDK gave none: %w", plain(err))
+		c.tried, c.err = time.Now(), fmt.Errorf("object store credentials: no access key is set, and the AWS SDK found none: %w", plain(err))
 		return credentials.Value{}, c.err
 	}
 	return c.value, nil

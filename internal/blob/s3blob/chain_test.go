@@ -116,7 +116,7 @@ func TestRenewalFails(t *testing.T) {
 		if life, _, token := signed(t, s, time.Hour); life != time.Minute || token != "token1" {
 			t.Errorf("got %s, %s: what lives still serves", life, token)
 		}
-		if text := f.log.String(); strings.Count(text, "could not be renewed") != 1 || strings.Contains(text, "secret") {
+		if text := f.log.String(); strings.Count(text, "could not renew the credentials") != 1 || strings.Contains(text, "secret") {
 			t.Errorf("got log %s", text)
 		}
 		time.Sleep(time.Minute)

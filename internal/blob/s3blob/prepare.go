@@ -76,7 +76,7 @@ func (s *Store) allowOrigins(ctx context.Context) error {
 	}
 	var r minio.ErrorResponse
 	if errors.As(err, &r) && r.StatusCode == http.StatusNotImplemented {
-		s.log.Info("the object store keeps no CORS rules of buckets, its own setting applies", "bucket", s.bucket)
+		s.log.Info("the object store has no CORS rules for single buckets; its own CORS setting applies", "bucket", s.bucket)
 		return nil
 	}
 	return err

@@ -72,7 +72,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	if o.Bucket == "" {
-		return errors.New("bucket must be set")
+		return errors.New("a bucket is required")
 	}
 	if (o.AccessKey == "") != (o.SecretKey == "") {
 		return errors.New("access key and secret key must both be set, or neither")
@@ -143,7 +143,7 @@ func (s *Store) client(o Options, endpoint string) (*minio.Client, error) {
 		return nil, hide(err, "")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("%q is not of the form http://host:port or https://host", (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
+		return nil, fmt.Errorf("%q must look like http://host:port or https://host", (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
 	}
 	transport, err := minio.DefaultTransport(u.Scheme == "https")
 	if err != nil {

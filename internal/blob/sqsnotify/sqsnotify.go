@@ -40,7 +40,7 @@ var _ blob.EventSource = (*Queue)(nil)
 func New(ctx context.Context, o Options) (*Queue, error) {
 	u, err := url.Parse(o.QueueURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") == "" || u.RawQuery != "" || u.User != nil {
-		return nil, errors.New("notification queue: its URL is not of the form https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+		return nil, errors.New("notification queue: the URL must look like https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
 	}
 	if (o.AccessKey == "") != (o.SecretKey == "") {
 		return nil, errors.New("notification queue: access key and secret key must both be set, or neither")

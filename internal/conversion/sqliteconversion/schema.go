@@ -97,7 +97,7 @@ func migrate(ctx context.Context, tx *sql.Tx) error {
 	case errors.Is(err, sql.ErrNoRows):
 		_, err = tx.ExecContext(ctx, `INSERT INTO conversion_schema VALUES (0)`)
 	case version > len(migrations):
-		return fmt.Errorf("the file is of version %d, this program knows up to %d", version, len(migrations))
+		return fmt.Errorf("the file has version %d, but this program knows only up to %d; use a newer Tonearm", version, len(migrations))
 	}
 	if err != nil {
 		return err

@@ -146,7 +146,7 @@ func (c *child) follow() launch.End {
 	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
 	defer cancel()
 	if err := remove(ctx, c.dir); err != nil {
-		c.log.Error("attempt left something behind", "error", err)
+		c.log.Error("could not clean up after an attempt", "error", err)
 	}
 	_ = c.output.SetReadDeadline(time.Now().Add(time.Second)) // its writers are dead: no line is lost
 	<-logged

@@ -76,13 +76,13 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch {
 	case len(o.Command) == 0:
-		return errors.New("no command")
+		return errors.New("a command is required")
 	case o.Dir == "":
-		return errors.New("no directory")
+		return errors.New("a directory is required")
 	case o.DispatcherURL == "":
-		return errors.New("no dispatcher URL")
+		return errors.New("the dispatcher's URL is required")
 	case o.Log == nil:
-		return errors.New("no logger")
+		return errors.New("a logger is required")
 	case o.MaxRunning < 0 || o.Grace < 0:
 		return errors.New("MaxRunning and Grace must not be negative")
 	}

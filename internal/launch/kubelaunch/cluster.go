@@ -93,7 +93,7 @@ func (c *cluster) informer(lw cache.ListerWatcher, kind runtime.Object) (cache.S
 		}),
 		i.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 			if !errors.Is(err, io.EOF) && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) { // else ordinary ends of a watch
-				c.log.Warn("following the Jobs failed, will try again", "error", err)
+				c.log.Warn("could not follow the Jobs, trying again", "error", err)
 			}
 		}))
 }

@@ -98,15 +98,15 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch {
 	case o.Namespace == "":
-		return errors.New("no namespace")
+		return errors.New("a namespace is required")
 	case o.DispatcherURL == "":
-		return errors.New("no dispatcher URL")
+		return errors.New("the dispatcher's URL is required")
 	case len(o.Classes) == 0:
-		return errors.New("no classes")
+		return errors.New("at least one class is required")
 	case o.Log == nil || o.Registerer == nil:
 		return errors.New("log and registerer are required")
 	case o.MaxMP3Bytes < 0 || o.Grace < 0 || o.StartTimeout < 0 || o.NodeTimeout < 0 || o.KeepFinished < 0 || o.QPS < 0 || o.Burst < 0:
-		return errors.New("no limit, time or rate may be negative")
+		return errors.New("limits, times and rates must not be negative")
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Classes)) {
 		c := o.Classes[name]
@@ -115,7 +115,7 @@ func (o Options) validate() error {
 		_, limits := r.Limits[corev1.ResourceEphemeralStorage]
 		switch {
 		case c.Image == "":
-			return fmt.Errorf("class %s: no image", name)
+			return fmt.Errorf("class %s: an image is required", name)
 		case r.Limits.Memory().Value() < minMemory:
 			return fmt.Errorf("class %s: the memory limit is below 256Mi", name)
 		case requests || limits:

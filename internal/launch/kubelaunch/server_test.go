@@ -162,7 +162,7 @@ func TestNewNamesFirstClass(t *testing.T) {
 	o.Log, o.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	o.Classes = map[conversion.Class]kubelaunch.Class{"gpu": {}, "cpu": {}}
 	for range 20 {
-		if _, err := kubelaunch.New(o); err == nil || err.Error() != "kubelaunch: class cpu: no image" {
+		if _, err := kubelaunch.New(o); err == nil || err.Error() != "kubelaunch: class cpu: an image is required" {
 			t.Fatalf("got %v", err)
 		}
 	}

@@ -49,14 +49,14 @@ func Domain(a *netmail.Address) string {
 func check(m mail.Message) error {
 	for _, field := range []struct{ name, text string }{{"message id", m.ID}, {"recipient", m.To}, {"subject", m.Subject}} {
 		if strings.ContainsFunc(field.text, unicode.IsControl) {
-			return fmt.Errorf("a control character in the %s", field.name)
+			return fmt.Errorf("the %s has a control character", field.name)
 		}
 	}
 	if strings.ContainsAny(m.ID, " <>") {
-		return errors.New("a message id with spaces or angle brackets")
+		return errors.New("the message ID has spaces or angle brackets")
 	}
 	if a, err := netmail.ParseAddress(m.To); err != nil || a.Address != m.To {
-		return errors.New("the recipient is not one address")
+		return errors.New("the recipient must be one address")
 	}
 	return nil
 }

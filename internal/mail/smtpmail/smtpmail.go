@@ -73,17 +73,17 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	switch _, known := ports[o.TLS]; {
 	case !known:
-		return fmt.Errorf("TLS is %q, want starttls, implicit or none", o.TLS)
+		return fmt.Errorf("TLS is %q; use starttls, implicit or none", o.TLS)
 	case o.Host == "":
-		return errors.New("no host")
+		return errors.New("the mail server's host is missing")
 	case o.Port < 0 || o.Port > 65535:
-		return fmt.Errorf("port %d", o.Port)
+		return fmt.Errorf("there is no port %d; use 1 to 65535", o.Port)
 	case o.Timeout < 0:
-		return errors.New("a time-out below zero")
+		return errors.New("the time-out must not be negative")
 	case o.Username != "" && o.TLS == None:
-		return errors.New("a login needs an encrypted connection")
+		return errors.New("a login at the mail server needs TLS; use starttls or implicit")
 	case o.Username == "" && o.Password != "":
-		return errors.New("a password without a user name")
+		return errors.New("there is a password for the mail server, but no user name")
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	err = s.session(ctx, func(c *smtp.Client) error {
 		if utf8, _ := c.Extension("SMTPUTF8"); !utf8 && !ascii(m.To+s.from.Address) {
 			failed.Permanent = !ascii(m.To)
-			return errors.New("the mail server takes no addresses beyond ASCII")
+			return errors.New("the mail server takes only addresses in ASCII")
 		}
 		if err := c.Mail("<" + s.from.Address + ">"); err != nil {
 			return fmt.Errorf("sender refused: %w", err)
@@ -245,7 +245,7 @@ func (s *Sender) login(c *smtp.Client) error {
 			return c.Auth(smtp.CRAMMD5Auth(user, password))
 		}
 	}
-	return fmt.Errorf("the mail server offers none of PLAIN, LOGIN, SCRAM-SHA-256, CRAM-MD5 but %q", offered)
+	return fmt.Errorf("the mail server offers the logins %q, but Tonearm knows only PLAIN, LOGIN, SCRAM-SHA-256 and CRAM-MD5", offered)
 }
 
 // permanent reports whether a reply says that trying again cannot help.

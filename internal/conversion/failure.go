@@ -1,0 +1,39 @@
+package conversion
+
+import "fmt"
+
+// Failures that more than one package finds.
+var (
+	EmptySource = Failure{CodeEmpty, "The file is empty."}
+	TookTooLong = Failure{CodeDeadlineExceeded, "The conversion took too long and was stopped."}
+)
+
+// TooLarge returns the failure of a source with more bytes than allowed.
+func TooLarge(size, limit int64) Failure {
+	return Failure{CodeLimitExceeded, fmt.Sprintf("The file is too large: it has %d bytes, and the limit is %d bytes.", size, limit)}
+}
+
+// Advice says what the owner can do about a failed conversion, in sentences.
+// server is the gateway's address, or empty for a path alone.
+func (c Conversion) Advice(server string) string {
+	code := CodeInternal
+	if c.Error != nil {
+		code = c.Error.Code
+	}
+	switch code {
+	case CodeNoAudio:
+		return "There is nothing to convert. If you hear sound when you play the file, check that you uploaded the right one."
+	case CodeNotMedia, CodeDamaged, CodeTruncated:
+		return "If the file plays on your machine, upload it again. It may have been cut off or changed on the way."
+	case CodeEmpty, CodeSizeMismatch, CodeSourceChanged, CodeSourceMissing:
+		return "Upload the whole file again."
+	case CodeUnsupportedCodec:
+		return "Convert the file to a common format, such as MP4 with AAC sound, and upload that."
+	case CodeTrackNotFound, CodeStartBeyondEnd, CodeInvalidOptions:
+		return "Upload the file again with other options."
+	case CodeLimitExceeded:
+		return "Cut the file into shorter pieces, or save it in a common format (stereo, 48 kHz), and upload that."
+	}
+	return "Tonearm tried several times. To try again: tonearm retry " + c.ID +
+		" (or POST " + server + "/v1/conversions/" + c.ID + "/retry). You can also upload the file again later."
+}
