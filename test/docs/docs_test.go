@@ -109,7 +109,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.Symlink(os.Getenv("TONEARM_TEST_MC"), filepath.Join(tools, "mc")); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(goEnv(t), "PATH="+tools+":"+os.Getenv("PATH"))
+	w.env = append(goEnv(t), "PATH="+tools+":"+os.Getenv("PATH")) // nothing else of this machine's, such as AWS_ variables
 	var err error
 	if w.network, err = link.NewNamespace(); err != nil && !errors.Is(err, link.ErrUnsupported) {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) up(t *testing.T) {
 	t.Helper()
 	up := exec.Command("bin/tonearm", "up")
-	up.Dir = w.dir
+	up.Dir, up.Env = w.dir, w.env
 	up.Stdout, up.Stderr = &w.output, &w.log
 	if err := w.network.Start(up); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func (w *world) up(t *testing.T) {
 		_ = up.Process.Signal(syscall.SIGTERM)
 		<-ended
 		if t.Failed() {
-			t.Logf("tonearm up:\n%s%s", w.output.String(), w.log.String())
+			t.Logf("tonearm up:\n%s%s", w.output.String(), w.log.String()[max(0, len(w.log.String())-2000):])
 		}
 	})
 	waittest.Until(t, time.Minute, "tonearm up is ready", func() bool {
@@ -200,7 +200,7 @@ func copyRepository(t *testing.T, dir string) {
 // goEnv is where Go keeps its files, which a new home would hide.
 func goEnv(t *testing.T) []string {
 	t.Helper()
-	var env []string
+	env := []string{"LANG=C.UTF-8"}
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOFLAGS", "GOSUMDB", "GOTOOLCHAIN"} {
 		out, err := exec.Command("go", "env", name).Output()
 		if err != nil {
@@ -215,7 +215,7 @@ func goEnv(t *testing.T) []string {
 func TestDemo(t *testing.T) {
 	w := newWorld(t)
 	makeDemo := exec.Command("make", "demo")
-	makeDemo.Dir, makeDemo.Env = w.dir, append(os.Environ(), w.env...)
+	makeDemo.Dir, makeDemo.Env = w.dir, append(slices.Clip(w.env), "HOME="+t.TempDir())
 	if out, err := makeDemo.CombinedOutput(); err != nil {
 		t.Fatalf("make demo: %v\n%s", err, out)
 	}

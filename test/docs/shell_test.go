@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,7 +60,7 @@ func (s *shell) run(t *testing.T, blocks []Block) error {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.name)
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), append(s.env, "HOME="+home, "ZDOTDIR="+home, "TERM=dumb")...)
+	cmd.Dir, cmd.Env = s.dir, append(slices.Clip(s.env), "HOME="+home, "ZDOTDIR="+home, "TERM=dumb")
 	if s.paste {
 		return s.runPaste(cmd, blocks)
 	}
