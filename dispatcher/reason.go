@@ -8,8 +8,8 @@ import (
 	"tonearm/internal/launch"
 )
 
-// reasonOf says what an end means for a conversion whose record still waits
-// for that attempt's result.
+// reasonOf says what the end of a launch means for a conversion whose record
+// still waits for the result.
 func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
 	switch e.Reason {
 	case launch.OutOfMemory:
@@ -34,5 +34,5 @@ func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
 		Message: "The converter was killed."}, conversion.Counted
 }
 
-// lost is the failure of an attempt whose fate nobody knows.
+// lost is the failure of an attempt that nobody knows the fate of.
 var lost = conversion.Failure{Code: conversion.CodeLost, Message: "The machine that converted the file went away."}
