@@ -17,8 +17,8 @@ import (
 
 const prefix = "TONEARM_"
 
-// renamed are the flags of earlier releases, and what they are called now. A
-// program that has the new flag does not start with the old one.
+// renamed maps flags of earlier releases to their present names. A program that
+// has the new flag does not start with the old one.
 var renamed = map[string]string{}
 
 // Name returns the variable of a flag.
@@ -47,8 +47,8 @@ func set(flags *pflag.FlagSet, renamed map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// FlagError says of an error of the command line what a renamed flag is called
-// now.
+// FlagError adds to an error of the command line the present name of a renamed
+// flag.
 func FlagError(flags *pflag.FlagSet, err error) error { return flagError(flags, err, renamed) }
 
 func flagError(flags *pflag.FlagSet, err error, renamed map[string]string) error {
@@ -72,9 +72,9 @@ func Warn(log *slog.Logger) {
 	}
 }
 
-// Unknown returns the names, sorted, of the variables in environ (KEY=value) that
-// begin like Tonearm's and that no Tonearm program knows, each with the known
-// name that it comes close to.
+// Unknown returns the names, sorted, of the variables in environ (KEY=value)
+// that begin like Tonearm's but that no Tonearm program knows. If a name is
+// close to a known one, it comes with the known one.
 func Unknown(environ []string) []string {
 	var unknown []string
 	for _, variable := range environ {
@@ -106,14 +106,14 @@ var (
 )
 
 // ofKubernetes reports whether a variable is one of those that Kubernetes gives
-// to each container about each service: tonearm-gateway has
-// TONEARM_GATEWAY_SERVICE_HOST, _PORT=tcp://… and so on.
+// each container for each service, such as TONEARM_GATEWAY_SERVICE_HOST and
+// _PORT=tcp://… for tonearm-gateway.
 func ofKubernetes(name, value string) bool {
 	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && address.MatchString(value)
 }
 
 // closest returns the known name that differs from name in at most two letters,
-// ” where there is none.
+// empty if there is none.
 func closest(name string) string {
 	best, least := "", 3
 	for _, f := range flags {

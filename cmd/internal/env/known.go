@@ -1,8 +1,8 @@
 package env
 
-// flags are those of all programs: a variable that one program does not know may
-// be meant for another one. The tests of the commands hold the list to their
-// flags.
+// flags are the flags of all programs: a variable that one program does not
+// know may be meant for another one. The tests of the commands check the list
+// against their flags.
 var flags = []string{
 	"admin-listen", "album", "artist", "attempt-key", "attempt-lease", "attempt-url-expiry", "bitrate", "channels",
 	"chapters", "comment", "copy", "cover", "data", "date", "dispatcher-url", "end", "event-token", "events-listen",
