@@ -167,6 +167,7 @@ func testWaiting(t *testing.T, h Harness) {
 	wantDepth(t, q, queue.Depth{})
 }
 
+// The depth is right after any mixture of calls.
 func testDepth(t *testing.T, h Harness) {
 	const owners, each = 6, 50
 	ctx := t.Context()
