@@ -26,9 +26,10 @@ type source struct {
 	size      int64
 }
 
-// transcode has the real program carry out one attempt in a network. It returns
-// the seconds from its start to its result, and how it read the source. watch, where not nil, is
-// called with the program's process id once it runs, and stop once it has ended.
+// transcode runs one attempt with the real program in a network. It returns the
+// seconds from the program's start to its result, and how the program read the
+// source. If watch is not nil, it is called with the program's process id once
+// the program runs, and stop once it has ended.
 func transcode(ctx context.Context, in *link.Namespace, scratch string, s source, mp3 string, env []string, watch func(ctx context.Context, pid int) (stop func())) (float64, conversion.Source, error) {
 	listener, err := in.Listen(ctx, "127.0.0.1:0")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// The names that others rely on.
+// Others rely on these names.
 func TestNames(t *testing.T) {
 	var out bytes.Buffer
 	if err := printNames(&out); err != nil {
@@ -128,7 +128,7 @@ func TestComputed(t *testing.T) {
 	}
 }
 
-// The stand-in speaks what transcoders speak.
+// The stub dispatcher speaks the protocol of transcoders.
 func TestStubDispatcher(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.mp3")
 	d := newStubDispatcher(attempt.Assignment{ConversionID: "bench", SourceSize: 7}, path)
@@ -150,7 +150,7 @@ func TestStubDispatcher(t *testing.T) {
 	if content, err := os.ReadFile(path); string(content) != "sound" {
 		t.Errorf("stored %q, %v", content, err)
 	}
-	for range 2 { // an answer may be lost
+	for range 2 { // sent twice, because an answer may be lost
 		taken, err := c.Result(t.Context(), attempt.Result{Failure: &conversion.Failure{Code: "damaged"}})
 		if err != nil || taken.State != conversion.Failed {
 			t.Errorf("result: %v, %v", taken, err)

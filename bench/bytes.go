@@ -17,8 +17,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// counter serves one file over HTTP, ranges and all, and counts the bytes of
-// it that it sent.
+// counter serves one file over HTTP, with ranges, and counts how many of its
+// bytes it sent.
 type counter struct {
 	path     string
 	sent     atomic.Int64
@@ -64,12 +64,12 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// free is what a reader may take beyond the audio and the index.
+// free is how many bytes a reader may read besides the audio and the index.
 const free = 128 << 10
 
-// bytesOverAudio returns how many times the audio's bytes are read, at worst,
-// of the MP4s whose audio is read alone. The others, which come sooner another
-// way, are named. Behind a slow link they are few.
+// bytesOverAudio returns how many times the size of the audio is read, for the
+// worst of the MP4s whose audio is read alone. The other MP4s are faster
+// another way; they are named. Behind a slow link they are few.
 func bytesOverAudio(ctx context.Context, l *lab) (results.Figure, error) {
 	where, err := l.place("200m")
 	if errors.Is(err, link.ErrUnsupported) {
@@ -108,7 +108,8 @@ func bytesOverAudio(ctx context.Context, l *lab) (results.Figure, error) {
 	return f, nil
 }
 
-// bytesRead counts what one attempt reads, and tells how it says it did.
+// bytesRead returns how many bytes one attempt reads, and how it says that it
+// read them.
 func (l *lab) bytesRead(ctx context.Context, where *place, path string) (int64, conversion.Source, error) {
 	c := &counter{path: path}
 	s, stop, err := c.serve(ctx, l.network, where.host)

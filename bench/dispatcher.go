@@ -12,9 +12,9 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// stubDispatcher stands in for a dispatcher that has one attempt to hand out, and for
-// the place where its MP3 goes: a file on the client's side of the link, where
-// the peers' MP3s end, too.
+// stubDispatcher stands in for a dispatcher that has one attempt to give out.
+// It also takes the attempt's MP3: a file on the client's side of the link,
+// where the peers' MP3s end up too.
 type stubDispatcher struct {
 	assignment attempt.Assignment
 	mp3        string // path of the MP3
@@ -50,7 +50,7 @@ func (d *stubDispatcher) result(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case d.reported <- got:
-	default: // the same again
+	default: // the same result again
 	}
 	state := conversion.Done
 	if got.Failure != nil {

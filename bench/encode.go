@@ -7,8 +7,8 @@ import (
 	"tonearm/bench/results"
 )
 
-// oneHour measures an hour of audio on two workers against one. The source
-// takes next to no time to read.
+// oneHour compares an hour of audio on two workers with the same on one.
+// Reading the source takes almost no time.
 func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
 	const hour = 3600
 	where, s, err := l.stored(ctx, "loopback", video{"one hour", hour,

@@ -28,10 +28,11 @@ import (
 	"tonearm/internal/client"
 )
 
-// creates measures how many uploads a second a gateway takes on, its users in
-// MariaDB, its queue in Redis, the bucket in MinIO: in `tonearm up` with records
-// in SQLite, then as a program of its own with records in MongoDB, or in what
-// stands in for that. One error fails it.
+// creates measures how many uploads a gateway accepts in a second. Users are in
+// MariaDB, the queue is in Redis, the bucket in MinIO. First the gateway runs
+// in `tonearm up` with records in SQLite, then as a program of its own with
+// records in MongoDB, or in a stand-in for MongoDB. A single error fails the
+// measurement.
 func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 	only, mongo, records := "redis,mariadb,minio", "mongodb", os.Getenv("TONEARM_TEST_MONGO_URI")
 	if records == "" {
@@ -90,7 +91,7 @@ func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 	return f, nil
 }
 
-// level is what was seen with so many clients at once.
+// level is what was measured with this many clients at once.
 type level struct {
 	atOnce int
 	rate   float64            // uploads a second
@@ -111,9 +112,9 @@ func (l level) String() string {
 }
 
 // announce announces uploads to a gateway, with more and more clients at once.
-// Each sends the next one when it has an answer.
+// Each client sends its next request when it has an answer.
 func (l *lab) announce(ctx context.Context, gateway *stack.Up, name string, s *servers) ([]level, error) {
-	var users []*client.Client // several: one has 32 connections at most
+	var users []*client.Client // several, because one has at most 32 connections
 	for i := range 8 {
 		c, err := gateway.Client(ctx, fmt.Sprintf("user%d@%s.example.org", i, name))
 		if err != nil {
@@ -122,7 +123,7 @@ func (l *lab) announce(ctx context.Context, gateway *stack.Up, name string, s *s
 		users = append(users, c)
 	}
 	programs := append(children(s.cmd.Process.Pid), os.Getpid(), gateway.PID)
-	var levels []level // in 15 s: after 30 a dispatcher begins to look for the uploads
+	var levels []level // done in 15 s, because after 30 s a dispatcher begins to look for the uploads
 	for _, atOnce := range []int{1, 4, 16, 64, 256} {
 		v := level{atOnce: atOnce, busy: map[string]float64{}}
 		before, began := computed(programs), time.Now()
@@ -157,9 +158,10 @@ func (l *lab) announce(ctx context.Context, gateway *stack.Up, name string, s *s
 	return levels, nil
 }
 
-// computed returns how many seconds processes have computed, by program.
+// computed returns how many seconds of processor time processes have used, by
+// program.
 func computed(pids []int) map[string]float64 {
-	const ticks = 100 // a second, on every Linux
+	const ticks = 100 // per second, on every Linux
 	cpu := map[string]float64{}
 	for _, pid := range pids {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
@@ -177,8 +179,8 @@ func computed(pids []int) map[string]float64 {
 	return cpu
 }
 
-// flushes measures the milliseconds that the disk takes to keep two pages of a
-// file: each record in SQLite waits for it.
+// flushes measures how many milliseconds the disk takes to store two pages of a
+// file: each record in SQLite waits for that.
 func flushes(dir string) (sample, error) {
 	f, err := os.CreateTemp(dir, "flushed-")
 	if err != nil {
@@ -227,7 +229,7 @@ func startGateway(ctx context.Context, scratch string, args ...string) (_ *stack
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.Msg != "listening" {
 			continue
 		}
-		if listening++; listening == 2 { // the admin port was the first
+		if listening++; listening == 2 { // the first line was about the admin port
 			go func() { defer close(drained); _, _ = io.Copy(io.Discard, log) }()
 			return &stack.Up{Server: "http://" + line.Address, PID: cmd.Process.Pid}, stop, nil
 		}

@@ -18,12 +18,12 @@ import (
 	"tonearm/bench/results"
 )
 
-// lab is what measurements work with. The store and the places are opened when
-// they are first asked for.
+// lab is what measurements work with. The store and the places are opened at
+// their first use.
 type lab struct {
 	options
 	inputs  input.Folder
-	scratch string // a folder that is removed in the end
+	scratch string // a folder that is removed at the end
 
 	opened  *store
 	network *link.Namespace // of the store
@@ -92,7 +92,7 @@ func (l *lab) store(ctx context.Context) (_ *store, err error) {
 	return l.opened, err
 }
 
-// place returns the one of a name: loopback, or behind a link.
+// place returns the place with this name: loopback, or one behind a link.
 func (l *lab) place(name string) (*place, error) {
 	if p := l.places[name]; p != nil {
 		return p, nil
@@ -115,10 +115,10 @@ func (l *lab) place(name string) (*place, error) {
 	return p, nil
 }
 
-// seconds is how long a video is made that ought to have n.
+// seconds returns the length of a video that should have n seconds.
 func (l *lab) seconds(n int) int { return max(n/l.shorten, 10) }
 
-// machine says what it all runs on.
+// machine describes the machine.
 func machine(ctx context.Context, _ *lab) (results.Figure, error) {
 	first := func(name string, args ...string) string {
 		out, _ := exec.CommandContext(ctx, name, args...).Output()
@@ -134,7 +134,7 @@ func machine(ctx context.Context, _ *lab) (results.Figure, error) {
 	return f, nil
 }
 
-// processor is the name of the processor's make, ” where nobody tells.
+// processor returns the name of the processor's model, empty if it is unknown.
 func processor() string {
 	content, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(content)) {

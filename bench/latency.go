@@ -14,8 +14,8 @@ import (
 )
 
 // latency measures, in `tonearm up`, the milliseconds from the end of an upload
-// to the MP3, less what ffmpeg takes for the same file alone: the median over
-// pairs.
+// to the MP3, minus the time that ffmpeg alone takes for the same file. The
+// result is the median over pairs.
 func latency(ctx context.Context, l *lab) (results.Figure, error) {
 	const pairs = 15
 	path, err := l.inputs.MP4(ctx, 30, 2, false)
@@ -48,8 +48,8 @@ func latency(ctx context.Context, l *lab) (results.Figure, error) {
 	return f, nil
 }
 
-// convert uploads a file by one plain PUT, and returns the seconds from there
-// to the MP3. Nobody but the store tells the dispatcher.
+// convert uploads a file with one plain PUT, and returns the seconds from there
+// to the MP3. The dispatcher learns of the upload only from the store.
 func convert(ctx context.Context, c *client.Client, path string) (float64, error) {
 	f, err := os.Open(path)
 	if err != nil {

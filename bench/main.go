@@ -1,16 +1,16 @@
-// Bench measures Tonearm beside what people would run in its place, and writes
-// the figures to bench/results.json:
+// Bench measures Tonearm beside what people would use instead, and writes the
+// figures to bench/results.json:
 //
 //	go run ./bench              everything (make bench; 16 minutes)
-//	go run ./bench source.200m  what has a name that begins so
+//	go run ./bench source.200m  only names that begin like this
 //	go run ./bench -report      docs/performance.md from the figures alone
 //	go run ./bench -list        the names
 //
 // It runs bin/transcoder and bin/tonearm as they are, by the protocols that
-// dispatchers and clients speak, on a real MinIO, and takes turns with its
-// peers in one run. Links are network namespaces (package link), which need
-// Linux and root; without, only loopback is measured. Keep the machine free of
-// other work meanwhile. It must be run from the repository's root.
+// dispatchers and clients speak, on a real MinIO. It alternates with its peers
+// within one run. Links are network namespaces (package link), which need Linux
+// and root; without them only loopback is measured. Keep the machine free of
+// other work meanwhile. Run it from the repository's root.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"tonearm/bench/report"
 )
 
-// options are the command line's.
+// options come from the command line.
 type options struct {
 	only    []string // beginnings of names; none for all
 	out     string   // file of the figures

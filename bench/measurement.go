@@ -13,7 +13,7 @@ import (
 	"tonearm/bench/results"
 )
 
-// measurement is one figure and how it is come by.
+// measurement is one figure and the way to measure it.
 type measurement struct {
 	name string
 	take func(ctx context.Context, l *lab) (results.Figure, error)
@@ -42,8 +42,7 @@ func printNames(w io.Writer) error {
 	return nil
 }
 
-// selected returns the measurements with names that begin as one of those
-// asked for.
+// selected returns the measurements whose names begin with one of only.
 func selected(all []measurement, only []string) ([]measurement, error) {
 	if len(only) == 0 {
 		return all, nil
@@ -58,8 +57,8 @@ func selected(all []measurement, only []string) ([]measurement, error) {
 	}), nil
 }
 
-// measure takes the measurements that are asked for and keeps each at once.
-// One that fails does not keep the others from being taken.
+// measure takes the requested measurements and writes each to the file at once.
+// If one fails, the others are still taken.
 func measure(ctx context.Context, o options) (err error) {
 	todo, err := selected(measurements(), o.only)
 	if err != nil {

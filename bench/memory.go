@@ -14,8 +14,8 @@ import (
 	"tonearm/bench/results"
 )
 
-// memory measures the most that a transcoder holds in memory over a source of
-// 50 GB, apart from its ffmpeg.
+// memory measures the most memory that a transcoder uses for a source of 50 GB,
+// not counting its ffmpeg.
 func memory(ctx context.Context, l *lab) (results.Figure, error) {
 	const size, seconds = 50e9, 600
 	path, err := l.inputs.Huge(ctx, l.seconds(seconds), size)
@@ -28,7 +28,7 @@ func memory(ctx context.Context, l *lab) (results.Figure, error) {
 		return results.Figure{}, err
 	}
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // a plain read of it would take longer
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // less than a plain read of the source would take
 	defer cancel()
 	mp3 := filepath.Join(l.scratch, "out.mp3")
 	var w watcher
@@ -41,11 +41,12 @@ func memory(ctx context.Context, l *lab) (results.Figure, error) {
 	return f, whole(ctx, mp3, float64(l.seconds(seconds)))
 }
 
-// watcher notes the peak of the resident memory of a process and its children,
-// by program; of several of one program at a time, their sum.
+// watcher notes the highest resident memory of a process and its children, by
+// program. If several processes of a program run at the same time, it takes
+// their sum.
 type watcher struct{ peak map[string]int } // kB
 
-// watch looks until stop is called.
+// watch measures until stop is called.
 func (w *watcher) watch(ctx context.Context, pid int) (stop func()) {
 	w.peak = map[string]int{}
 	ctx, cancel := context.WithCancel(ctx)
@@ -78,7 +79,7 @@ func (w *watcher) look(pid int) {
 
 var peakLine = regexp.MustCompile(`(?m)^Name:\s+(\S+)(?s:.*)^VmHWM:\s+(\d+) kB`)
 
-// held returns a process's name and the peak of its resident memory in kB.
+// held returns a process's name and its highest resident memory in kB.
 func held(pid int) (name string, kb int) {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) //nolint:gosec // a number; '' once it has ended
 	m := peakLine.FindStringSubmatch(string(status))

@@ -29,12 +29,12 @@ func timed(ctx context.Context, in *link.Namespace, name string, args ...string)
 	return time.Since(began).Seconds(), nil
 }
 
-// ffmpeg makes the MP3 as anybody would; from is a file or a URL.
+// ffmpeg makes the MP3 with ffmpeg's usual command; from is a file or a URL.
 func ffmpeg(ctx context.Context, in *link.Namespace, from, mp3 string) (float64, error) {
 	return timed(ctx, in, "ffmpeg", "-nostdin", "-v", "error", "-y", "-i", from, "-vn", "-c:a", "libmp3lame", "-q:a", "2", mp3)
 }
 
-// curlThenFFmpeg downloads first.
+// curlThenFFmpeg downloads the file with curl, then converts it with ffmpeg.
 func curlThenFFmpeg(ctx context.Context, in *link.Namespace, url, file, mp3 string) (float64, error) {
 	defer func() { _ = os.Remove(file) }()
 	download, err := timed(ctx, in, "curl", "-fsS", "-o", file, url)
@@ -45,7 +45,7 @@ func curlThenFFmpeg(ctx context.Context, in *link.Namespace, url, file, mp3 stri
 	return download + conversion, err
 }
 
-// whole checks that an MP3 is as long as it has to be, and removes it.
+// whole checks that an MP3 has its full length, and removes it.
 func whole(ctx context.Context, mp3 string, seconds float64) error {
 	out, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", mp3).Output()
 	if err != nil {

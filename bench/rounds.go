@@ -8,18 +8,18 @@ import (
 	"tonearm/bench/results"
 )
 
-// contender is one of those who take turns at the same work.
+// contender is one of several that do the same work in turn.
 type contender struct {
 	name   string
-	rounds int                                                // that it takes part in; 0 for all
+	rounds int                                                // in which it takes part; 0 for all
 	run    func(context.Context) (seconds float64, err error) // the work, once
 }
 
-// sample is what one contender's rounds took.
+// sample holds the seconds of one contender's rounds.
 type sample []float64
 
-// alternate has the contenders take turns, each round beginning with another
-// one: what else the machine does then meets all of them.
+// alternate lets the contenders work in turn. Each round begins with another
+// one, so that other work on the machine affects all of them.
 func alternate(ctx context.Context, rounds int, contenders ...contender) (map[string]sample, error) {
 	taken := map[string]sample{}
 	for round := range rounds {
@@ -51,7 +51,7 @@ func (s sample) median() float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// percentile returns the value that p of a hundred are not above.
+// percentile returns the value that p percent of the values do not exceed.
 func (s sample) percentile(p int) float64 {
 	sorted := slices.Sorted(slices.Values(s))
 	return sorted[(len(sorted)*p+99)/100-1]
@@ -59,7 +59,7 @@ func (s sample) percentile(p int) float64 {
 
 func (s sample) spread() results.Range { return results.NewRange(slices.Min(s), slices.Max(s)) }
 
-// compare makes the figure of two contenders of more than one round each.
+// compare makes the figure of two contenders that had more than one round each.
 func compare(taken map[string]sample, ours, peer, unit string) results.Figure {
 	f := results.Against(taken[ours].median(), taken[peer].median(), unit)
 	f.Spread = map[string]results.Range{"ours": taken[ours].spread(), "peer": taken[peer].spread()}

@@ -14,14 +14,15 @@ import (
 	"tonearm/bench/link"
 )
 
-// servers are real ones, as the tests start them.
+// servers are real servers, started in the same way as for tests.
 type servers struct {
 	cmd *exec.Cmd
-	env map[string]string // where they are, as the tests are told
+	env map[string]string // their addresses, under the names that tests use
 }
 
 // startServers starts some of them in a network, and returns once they answer.
-// What is to be built for them is built outside, where there is a way to get it.
+// Whatever must be built for them is built outside, where the internet can be
+// reached.
 func startServers(ctx context.Context, network *link.Namespace, scratch, only string, args ...string) (*servers, error) {
 	program := filepath.Join(scratch, "servers")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./test/servers").CombinedOutput(); err != nil {
@@ -34,16 +35,16 @@ func startServers(ctx context.Context, network *link.Namespace, scratch, only st
 	}
 	s := &servers{cmd: exec.CommandContext(context.WithoutCancel(ctx), program, append([]string{"-only", only}, args...)...), env: map[string]string{}}
 	s.cmd.Stderr = os.Stderr
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for this process
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that an interrupt reaches only this process
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := network.Do(s.cmd.Start); err != nil { // it ends with the thread that starts it by its own doing
+	if err := network.Do(s.cmd.Start); err != nil { // it stops itself when the thread that started it ends
 		return nil, fmt.Errorf("start the servers: %w", err)
 	}
 	lines := bufio.NewScanner(out)
-	for lines.Scan() { // to the end, which comes once all answer
+	for lines.Scan() { // the output ends once all of them answer
 		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export TONEARM_TEST_"), "=")
 		s.env[name] = strings.Trim(value, "'")
 	}

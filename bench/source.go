@@ -9,10 +9,10 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// video is one input of a kind.
+// video is an input of one kind.
 type video struct {
 	name    string
-	seconds int // the more bits a second, the shorter, so that each is worth its time
+	seconds int // shorter for more bits a second, so that no video takes too long
 	make    func(ctx context.Context, l *lab, seconds int) (string, error)
 }
 
@@ -38,7 +38,7 @@ func others() []video {
 	}
 }
 
-// sources lists the measurements of the way from the store to the MP3.
+// sources lists the measurements from the store to the MP3.
 func sources() []measurement {
 	var all []measurement
 	for _, name := range []string{"loopback", "1g", "200m"} {
@@ -58,7 +58,7 @@ func sources() []measurement {
 	return all
 }
 
-// check downloads two seconds' worth: what the machine makes of the link.
+// check measures the real speed of a link with a download of two seconds.
 func (l *lab) check(ctx context.Context, name string) (results.Figure, error) {
 	where, o, err := l.stored(ctx, name, videos()[2])
 	if err != nil {
@@ -76,7 +76,8 @@ func (l *lab) check(ctx context.Context, name string) (results.Figure, error) {
 	return f, nil
 }
 
-// stored returns a place, and a video in the store as it is seen from there.
+// stored returns a place and a video in the store, with its URL as seen from
+// that place.
 func (l *lab) stored(ctx context.Context, name string, v video) (*place, source, error) {
 	where, err := l.place(name)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 const bucket = "bench"
 
-// store is a MinIO, as the tests start it.
+// store is a MinIO, started in the same way as for tests.
 type store struct {
 	*servers
 	network *link.Namespace
@@ -55,8 +55,8 @@ func startStore(ctx context.Context, network *link.Namespace, scratch string) (*
 	return s, nil
 }
 
-// client returns a client that takes the store to be at host, and reaches it
-// from its own network.
+// client returns a client that reaches the store at host, from the client's own
+// network.
 func (s *store) client(host string) (*minio.Client, error) {
 	return minio.New(net.JoinHostPort(host, s.port), &minio.Options{
 		Creds: credentials.NewStaticV4("tonearm", "tonearm-secret", ""), Region: "us-east-1",
@@ -93,7 +93,7 @@ func (s *store) put(ctx context.Context, path string) (object, error) {
 	return o, nil
 }
 
-// url presigns a GET for somebody who knows the store as host.
+// url presigns a GET for a client that reaches the store at host.
 func (s *store) url(ctx context.Context, host string, o object) (string, error) {
 	c, err := s.client(host)
 	if err != nil {

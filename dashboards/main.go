@@ -26,7 +26,7 @@ func main() {
 	}
 }
 
-// encode returns a dashboard as it stands in its file.
+// encode returns a dashboard as it is written to its file.
 func encode(d grafana.Dashboard) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -6,13 +6,13 @@ import (
 	"tonearm/dashboards/grafana"
 )
 
-// selector is what every metric is narrowed to; {*} stands for it in queries.
+// selector restricts every metric; in queries {*} stands for it.
 const selector = `cluster=~"$cluster",namespace=~"$namespace",job=~"$job"`
 
 // source is the data source that is chosen at the top.
 var source = &grafana.Datasource{Type: "prometheus", UID: "${datasource}"}
 
-// Units of Grafana, and what it has no name for.
+// Units of Grafana, and one that Grafana has no name for.
 const (
 	count       = "short"
 	seconds     = "s"
@@ -40,23 +40,23 @@ type row struct {
 	panels []panel
 }
 
-// panel is a picture, with what changes from one to the next.
+// panel is a picture, with the settings that differ between panels.
 type panel struct {
 	title, about string
 	unit         string
-	anchor       string // of docs/operations.md
+	anchor       string // in docs/operations.md
 	width        int    // of 24
 	stat         bool   // one number in place of a graph
-	bars         bool   // stacked, for counts of what seldom happens
-	many         bool   // series: their list stands at the right
-	dashed       string // refId of a query that is a limit
+	bars         bool   // stacked, for counts of rare events
+	many         bool   // has many series, so their list stands at the right
+	dashed       string // refId of a query that shows a limit
 	queries      []query
 }
 
 type query struct{ legend, expr string }
 
-// quantiles are the queries for p50, p95 and p99 of a histogram; of is its name
-// without _bucket, and which narrows it.
+// quantiles returns the queries for p50, p95 and p99 of a histogram. of is its
+// name without _bucket; which restricts it.
 func quantiles(of, which string) []query {
 	var all []query
 	for _, q := range []struct{ legend, value string }{{"p50", "0.5"}, {"p95", "0.95"}, {"p99", "0.99"}} {
@@ -65,7 +65,7 @@ func quantiles(of, which string) []query {
 	return all
 }
 
-// arrange puts rows one below the other, and the panels of each from left to
+// arrange puts rows below each other, and the panels of each row from left to
 // right.
 func arrange(rows []row) []grafana.Panel {
 	var all []grafana.Panel

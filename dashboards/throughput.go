@@ -2,10 +2,12 @@ package main
 
 import "tonearm/dashboards/grafana"
 
-// file is where a dashboard is kept: its uid without the project's name.
+// file returns the name of a dashboard's file: its uid without the project's
+// name.
 func file(d grafana.Dashboard) string { return d.UID[len("tonearm-"):] + ".json" }
 
-// runbook is where docs/operations.md is published: change it to your address.
+// runbook is the address where docs/operations.md is published: change it to
+// yours.
 const runbook = "https://tonearm.example.org/docs/operations.md"
 
 func throughput() grafana.Dashboard {
@@ -23,8 +25,8 @@ func throughput() grafana.Dashboard {
 	}
 }
 
-// variables: cluster and namespace are labels that a small installation lacks,
-// so that "all" matches what has none.
+// variables are the variables of a dashboard. A small installation has no
+// labels cluster and namespace, so "all" also matches metrics without them.
 func variables() []grafana.Variable {
 	chosen := func(name, label, allValue, query string) grafana.Variable {
 		return grafana.Variable{
@@ -169,8 +171,8 @@ func resources() row {
 	}}
 }
 
-// seldom shows those of a count's series that are above zero, and one line with
-// a name of its own while there are none.
+// seldom shows only the series of a count that are above zero. If there are
+// none, it shows one line named none.
 func seldom(expr, label, none string) string {
 	return expr + ` > 0 or on () label_replace(vector(0), "` + label + `", "` + none + `", "", "")`
 }

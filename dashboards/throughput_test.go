@@ -14,7 +14,7 @@ import (
 	"tonearm/dashboards/grafana"
 )
 
-// load reads the file that is provisioned.
+// load reads the dashboard from its file.
 func load(t *testing.T) grafana.Dashboard {
 	t.Helper()
 	b, err := os.ReadFile("throughput.json")
@@ -97,8 +97,8 @@ func TestPanels(t *testing.T) {
 	}
 }
 
-// checkExpr: it is PromQL, every metric is narrowed by all variables, and windows
-// follow the range that is shown.
+// checkExpr: the query is PromQL, every metric is restricted by all variables,
+// and windows follow the time range that is shown.
 func checkExpr(t *testing.T, title, expr string) {
 	t.Helper()
 	view := grafana.View{
@@ -146,7 +146,7 @@ func checkAnchor(t *testing.T, title, url, runbook string) {
 	}
 }
 
-// TestGrid: no panel lies over another, or beyond the edge.
+// TestGrid: no panel overlaps another one or goes beyond the edge.
 func TestGrid(t *testing.T) {
 	taken := map[[2]int]string{}
 	for _, p := range load(t).Panels {

@@ -19,15 +19,14 @@ const (
 	agendaPause   = time.Second // between two looks at an empty agenda
 	agendaBatch   = 100
 	agendaWorkers = 8
-	agendaSnooze  = 5 * time.Second // of a record that cannot be attended to
+	agendaSnooze  = 5 * time.Second // before another look at a record that could not be handled
 	maxSnoozed    = 1000
 	owedPage      = 500
 	owedPause     = 2 * time.Second // between two looks at the queue's generation
 )
 
-// agenda attends to every record whose time has come. One that cannot be
-// attended to is left alone for a while, so that it does not stand before the
-// others.
+// agenda handles every record whose time has come. A record that cannot be
+// handled is left alone for a while, so that it does not hold up the others.
 func (d *Dispatcher) agenda(ctx context.Context) error {
 	now := d.o.Now()
 	maps.DeleteFunc(d.snoozed, func(_ string, until time.Time) bool { return !now.Before(until) })
@@ -52,7 +51,7 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 					continue
 				}
 				mu.Lock()
-				if failed++; failed == 1 { // one for all of the batch
+				if failed++; failed == 1 { // one log line for the whole batch
 					d.o.Log.Warn("could not do what a conversion needs now; trying again later", "conversion_id", c.ID, "state", c.State, "error", err)
 				}
 				if len(d.snoozed) < maxSnoozed {
@@ -73,7 +72,7 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 	return nil
 }
 
-// attend does what one overdue record asks for and thereby moves its WakeAt.
+// attend does what one overdue record asks for, which moves its WakeAt.
 func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
@@ -85,7 +84,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	update := func(change func(*conversion.Conversion) error) error {
 		_, _, err := d.update(ctx, c.ID, change)
 		if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrState) {
-			return nil // it moved on meanwhile
+			return nil // the record changed meanwhile
 		}
 		return err
 	}
@@ -124,7 +123,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 			return err
 		}
 		return update(func(c *conversion.Conversion) error { return c.SourceRemoved(now) })
-	case c.State == conversion.Deleted: // no link to it is good any more: a last look, then nothing of it is left
+	case c.State == conversion.Deleted: // no link to it is good any more: after a last look it is removed completely
 		if err := d.removeObjects(ctx, c); err != nil {
 			return err
 		}
@@ -135,9 +134,9 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 
 func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
-// attendRunning looks after an attempt whose lease is stale: lost if the
-// launcher says so too of what carries it, and if this process has listened for
-// a lease's time.
+// attendRunning looks after an attempt whose lease is stale. The attempt is
+// lost if the launcher also says that its launch is gone, and if this process
+// has listened for the time of a lease.
 func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion) error {
 	ref, by := conversion.AttemptRef{ConversionID: c.ID, Attempt: c.Attempt}, c.LaunchRef()
 	running, err := d.o.Launcher.Running(ctx)
@@ -177,7 +176,7 @@ func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion)
 	return d.halt(ctx, by)
 }
 
-// clean removes what a terminal conversion left behind, and looks again once no
+// clean removes what a terminal conversion left behind. It looks again once no
 // upload URL of its attempts can be used any more.
 func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 	if c.Upload != nil && c.Upload.ID != "" {
@@ -185,7 +184,7 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 			return fmt.Errorf("abort upload: %w", err)
 		}
 	}
-	if c.Attempt > 0 && c.State != conversion.Done && c.OwnsLaunch() { // else it is others' by now
+	if c.Attempt > 0 && c.State != conversion.Done && c.OwnsLaunch() { // otherwise other conversions use the launch by now
 		if err := d.halt(ctx, conversion.AttemptRef{ConversionID: c.ID, Attempt: c.Attempt}); err != nil {
 			return err
 		}
@@ -202,8 +201,9 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 	return err
 }
 
-// removeObjects removes the results that c does not show and, once it is
-// deleted, its source. Attempts begun since c was read are left alone.
+// removeObjects removes all results except the one that c shows. If c is
+// deleted it also removes the source. Attempts that began after c was read are
+// left alone.
 func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion) error {
 	refused := map[string]bool{}
 	for n := range c.Attempt {
@@ -226,7 +226,7 @@ func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion)
 		case errors.Is(err, blob.ErrNotExist):
 		case err != nil:
 			return fmt.Errorf("look at source: %w", err)
-		case !c.Inbox() || o.Record().Version == c.Object.Version: // else another file was dropped there
+		case !c.Inbox() || o.Record().Version == c.Object.Version: // otherwise another file was dropped there
 			remove = append(remove, c.Object.Key)
 		}
 	}

@@ -28,7 +28,7 @@ func TestDelete(t *testing.T) {
 	w.until("its objects are gone", func() bool { return len(w.keys(c.MP3Folder()))+len(w.keys("uploads/")) == 0 })
 	w.clock.advance(2 * time.Hour)
 	w.until("nothing more is to be cleaned", func() bool { return w.read(c.ID).CleanAt.IsZero() })
-	w.put(c.Object.Key, source) // by a link that was still good; its event is lost
+	w.put(c.Object.Key, source) // with a link that was still good; the event is lost
 	w.clock.advance(8*day - 3*time.Hour)
 	if got := w.read(c.ID); got.State != conversion.Deleted || got.WakeAt.Before(w.clock.Now()) {
 		t.Errorf("%s, wakes at %s", got.State, got.WakeAt)
@@ -106,7 +106,7 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
-// What a crashed writer left in the outbox is published by the agenda.
+// The agenda publishes what a crashed writer left in the outbox.
 func TestOutboxRelayed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()
@@ -116,7 +116,7 @@ func TestOutboxRelayed(t *testing.T) {
 	o, err := w.objects.Head(t.Context(), c.Object.Key)
 	w.must(err)
 	past := w.clock.Now().Add(-time.Minute)
-	_, err = w.records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { // and nothing else
+	_, err = w.records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { // a write without publishing
 		return c.Uploaded(conversion.Object{Key: o.Key, ETag: o.ETag, Version: o.ETag, Size: o.Size}, past)
 	})
 	w.must(err)
@@ -136,7 +136,8 @@ func TestOutboxRelayed(t *testing.T) {
 	})
 }
 
-// taken makes a queued conversion whose message somebody took who is gone.
+// taken makes a queued conversion whose message was taken by somebody who has
+// gone.
 func taken(w *world) conversion.Conversion {
 	w.Helper()
 	c := w.uploaded("owner")
@@ -182,7 +183,7 @@ func TestCrashBeforeAck(t *testing.T) {
 	}
 }
 
-// Records that cannot be attended to do not stand before the others.
+// Records that cannot be handled do not hold up the others.
 func TestAgendaOfFailures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shortLease)
@@ -233,7 +234,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A counter that appears with its first count hides that count from rate().
+// If a counter appears only with its first count, rate() does not see that
+// count.
 func TestCountersStartAtZero(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -243,7 +245,7 @@ func TestCountersStartAtZero(t *testing.T) {
 	}
 	for name, want := range map[string]int{
 		"tonearm_conversions_finished_total": 2 * (2 + len(conversion.Codes)),
-		"tonearm_stage_duration_seconds":     2 * 4, // detect also as notice
+		"tonearm_stage_duration_seconds":     2 * 4, // detect also counts as notice
 		"tonearm_attempts_launched_total":    2,
 		"tonearm_attempts_ended_total":       1 + len(launch.Reasons),
 		"tonearm_source_bytes_total":         2,

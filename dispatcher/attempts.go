@@ -18,7 +18,7 @@ const (
 	maxMessage = 1 << 10  // bytes of a failure's message
 )
 
-// errUnauthorized: a token that is missing or not good for what was asked.
+// errUnauthorized: the token is missing or not good for the call.
 var errUnauthorized = errors.New("the token is missing or not valid for this request")
 
 // serveCall returns the handler of one of the transcoder's calls: it checks the
@@ -62,7 +62,8 @@ func (d *Dispatcher) claim(ctx context.Context, id string, n int, claim attempt.
 	return d.assignment(ctx, c)
 }
 
-// assignment is what the process is told that claimed the current attempt.
+// assignment returns the assignment for the process that claimed the current
+// attempt.
 func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (attempt.Assignment, error) {
 	source, target, err := d.urls(ctx, c)
 	if err != nil {
@@ -71,7 +72,7 @@ func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (a
 	limits := d.o.Limits
 	limits.MaxSourceBytes = c.Object.Size
 	every := d.o.ReportEvery
-	if c.Carrier != nil { // the answer to a report is how it hears of a stop
+	if c.Carrier != nil { // it learns of a stop from the answers to its reports
 		every = min(every, carriedReports)
 	}
 	return attempt.Assignment{
@@ -95,7 +96,7 @@ func (d *Dispatcher) progress(ctx context.Context, id string, n int, p attempt.P
 	return attempt.ProgressReply{Source: source, Target: target}, err
 }
 
-// urls signs what the current attempt may read and write.
+// urls signs the URLs for what the current attempt may read and write.
 func (d *Dispatcher) urls(ctx context.Context, c conversion.Conversion) (source, target attempt.Request, err error) {
 	get, err := d.o.Objects.PresignGet(ctx, c.Object.Key, "", "", d.o.Policy.URLExpiry, blob.Internal)
 	if err != nil {
@@ -135,14 +136,15 @@ func (d *Dispatcher) result(ctx context.Context, id string, n int, result attemp
 	return attempt.ResultReply{State: c.State, Next: next}, err
 }
 
-// takeStopped changes nothing: whoever stopped the attempt has ended it.
+// takeStopped changes nothing, because whoever stopped the attempt has ended
+// it.
 func (d *Dispatcher) takeStopped(ctx context.Context, id string, _ int, _ attempt.Result) (conversion.Conversion, error) {
 	return d.o.Records.ByID(ctx, id)
 }
 
 func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
 	failure := *result.Failure
-	if !failure.Code.Known() || len(failure.Message) > maxMessage { // it goes into metrics and mails
+	if !failure.Code.Known() || len(failure.Message) > maxMessage { // it will be used in metrics and mails
 		failure = conversion.Failure{Code: conversion.CodeInternal, Message: "The converter sent a report that the server does not understand."}
 	}
 	outcome := conversion.Counted
@@ -161,8 +163,8 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	return c, err
 }
 
-// takeMP3 records the result once the store confirms it. The object of a
-// refused result is removed.
+// takeMP3 records the result once the store confirms it. If the result is
+// refused, its object is removed.
 func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
 	c, err := d.o.Records.ByID(ctx, id)
 	if err != nil {
@@ -173,7 +175,7 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	switch there := err == nil; {
 	case !there && !errors.Is(err, blob.ErrNotExist):
 		return c, fmt.Errorf("confirm result of attempt %d of %s: %w", n, id, err)
-	case !c.Current(n, result.Nonce): // known already, or refused below
+	case !c.Current(n, result.Nonce): // known already, or will be refused below
 	case !there:
 		return c, &badRequest{errors.New("the MP3 is not in the object store")}
 	case object.Size != result.MP3.Size:

@@ -13,7 +13,8 @@ import (
 	"tonearm/internal/launch"
 )
 
-// begun returns a conversion whose first attempt was launched and does nothing.
+// begun returns a conversion whose first attempt was launched and then does
+// nothing.
 func begun(w *world) conversion.Conversion {
 	w.Helper()
 	w.launcher.set(func(l *launcher) { l.script = idle })
@@ -49,7 +50,7 @@ func resultOf(nonce, content string) attempt.Result {
 	return attempt.Result{Nonce: nonce, Source: &conversion.Source{}, MP3: &conversion.MP3{Size: int64(len(content)), Duration: 1}}
 }
 
-// unsigned leaves out of an assignment what differs each time it is signed.
+// unsigned removes from an assignment what differs each time it is signed.
 func unsigned(as attempt.Assignment) attempt.Assignment {
 	for _, r := range []*attempt.Request{&as.Source, &as.Target} {
 		r.URL, _, _ = strings.Cut(r.URL, "?")
@@ -191,7 +192,7 @@ func TestResult(t *testing.T) {
 		t.Fatalf("after refused results the conversion is %s, %v", got.State, got.Error)
 	}
 
-	w.records.after.always() // taken, but the answer is lost
+	w.records.after.always() // the result is recorded, but the answer is lost
 	if _, status := w.result(c.ID, token, good); status != http.StatusServiceUnavailable {
 		t.Errorf("outcome unknown: %d", status)
 	}
@@ -301,7 +302,7 @@ func TestResultOfDeleted(t *testing.T) {
 	}
 }
 
-// What a transcoder says goes into metrics and mails only where it is known.
+// What a transcoder reports is used in metrics and mails only if it is known.
 func TestUnknownFailure(t *testing.T) {
 	t.Parallel()
 	for _, f := range []conversion.Failure{

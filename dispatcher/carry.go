@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	shortFile      = 64 << 20        // bytes of a source that a launch which may go on has room for at least
-	carriedReports = 2 * time.Second // between two reports of a carried attempt at most
+	shortFile      = 64 << 20        // bytes of the largest source that every launch which may go on has room for
+	carriedReports = 2 * time.Second // longest pause between two reports of a carried attempt
 )
 
-// launchSize is the size of the sources that a launch is made for, whose own source
-// has so many bytes.
+// launchSize returns the size of the largest source that a launch has room for;
+// size is the size of its own source. Both are in bytes.
 func (d *Dispatcher) launchSize(size int64) int64 {
 	if d.o.MaxFilesPerJob > 1 {
 		return max(size, shortFile)
@@ -25,13 +25,15 @@ func (d *Dispatcher) launchSize(size int64) int64 {
 	return size
 }
 
-// next gives the process that reported the end of attempt n of c another file
-// of the same owner and class, if it asks for one and its launch may go on.
+// next gives another file of the same owner and class to the process that
+// reported the end of attempt n of c, if it asks for one and its launch may go
+// on.
 //
-// First the record of what is over says what its launch goes on with, then the
-// record of that says that it runs, claimed by the nonce that asked. Whatever is
-// lost after either of them, the same result again comes to the same file; and
-// a file that was not begun is begun by whoever takes its message next.
+// First the record of the attempt that is over gets the next attempt. Then the
+// record of the next attempt says that it runs, claimed by the nonce that
+// asked. Whatever is lost after either step, the same result sent again leads
+// to the same file. A file that was named and not begun is begun by whoever
+// takes its message next.
 func (d *Dispatcher) next(ctx context.Context, c conversion.Conversion, n int, result attempt.Result) (*attempt.Next, error) {
 	if result.NextNonce == "" || c.Attempt != n {
 		return nil, nil
@@ -51,9 +53,9 @@ func (d *Dispatcher) next(ctx context.Context, c conversion.Conversion, n int, r
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if next != nil && next.Assignment.ConversionID == delivery.ConversionID {
-		_ = d.o.Queue.Ack(ctx, delivery) // else it is taken again, and the record says that it is begun
+		_ = d.o.Queue.Ack(ctx, delivery) // if that fails, it is taken again, and the record says that the attempt has begun
 	} else {
-		_ = d.o.Queue.Return(ctx, delivery, 0) // or its lease ends
+		_ = d.o.Queue.Return(ctx, delivery, 0) // if that fails, its lease ends
 	}
 	return next, err
 }
@@ -69,15 +71,16 @@ func (d *Dispatcher) carrier(c conversion.Conversion) conversion.Carrier {
 	return conversion.Carrier{Launch: c.LaunchRef(), Files: 2, Size: size, Until: c.StartedAt.Add(deadline(size))}
 }
 
-// mayGoOn reports whether the launch of c's attempt may carry one more: the
-// largest it has room for would end well before its deadline.
+// mayGoOn reports whether the launch of c's attempt may carry one more file:
+// even the largest that it has room for must end well before its deadline.
 func (d *Dispatcher) mayGoOn(c conversion.Conversion, by conversion.Carrier) bool {
 	left := by.Until.Sub(d.o.Now())
 	return by.Files <= d.o.MaxFilesPerJob && 2*d.pace[c.Class].of(1, by.Size) < left
 }
 
-// takeNext takes the message of the next attempt for a launch, past those that
-// ask for what is over. A launch does not wait for a queue that is away: it ends.
+// takeNext takes the message of the next attempt for a launch. It drops
+// messages that are out of date. If the queue is down, the launch does not
+// wait: it ends.
 func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by conversion.Carrier) (_ queue.Delivery, found bool, err error) {
 	for {
 		delivery, err := d.o.Queue.TakeNext(ctx, queue.Class(c.Class), c.OwnerID, by.Size, messageLease)
@@ -90,7 +93,7 @@ func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by c
 		next, err := d.o.Records.ByID(ctx, delivery.ConversionID)
 		switch {
 		case err != nil && !errors.Is(err, conversion.ErrNotFound):
-			_ = d.o.Queue.Return(ctx, delivery, 0) // or its lease ends
+			_ = d.o.Queue.Return(ctx, delivery, 0) // if that fails, its lease ends
 			return delivery, false, fmt.Errorf("look up next file %s: %w", delivery.ConversionID, err)
 		case next.State == conversion.Queued && next.Attempt+1 == delivery.Attempt && next.Class == c.Class:
 			return delivery, true, nil
@@ -99,9 +102,9 @@ func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by c
 	}
 }
 
-// passOn makes the delivered message's attempt the next one of c's launch, or
-// comes to the one that another answer to the same result has made it. nil
-// where c is not what it was any more.
+// passOn makes the attempt of the delivered message the next one of c's launch.
+// If another answer to the same result has chosen a next attempt before, passOn
+// goes on with that one. It returns nil if c has changed meanwhile.
 func (d *Dispatcher) passOn(ctx context.Context, c conversion.Conversion, result attempt.Result, by conversion.Carrier, delivery queue.Delivery) (*attempt.Next, error) {
 	next := conversion.AttemptRef{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt}
 	c, err := d.outbox.Update(ctx, c.ID, func(is *conversion.Conversion) error {
@@ -117,7 +120,8 @@ func (d *Dispatcher) passOn(ctx context.Context, c conversion.Conversion, result
 }
 
 // carry begins the attempt that c's launch goes on with, for the process that
-// drew nonce. nil where somebody else has begun it, or nobody wants it any more.
+// drew nonce. It returns nil if somebody else has begun the attempt, or if
+// nobody wants it any more.
 func (d *Dispatcher) carry(ctx context.Context, after conversion.Conversion, nonce string, by conversion.Carrier) (*attempt.Next, error) {
 	ref, begun := *after.Next, false
 	c, err := d.outbox.Update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
@@ -148,8 +152,9 @@ func (d *Dispatcher) carry(ctx context.Context, after conversion.Conversion, non
 	return &attempt.Next{Token: d.o.AttemptKey.Token(c.ID, c.Attempt), Assignment: as}, nil
 }
 
-// failCarried records that the attempt was lost which a launch carried when it
-// ended: c is the conversion of its first attempt, and each names the next.
+// failCarried is called when a launch has ended. It records that the attempt
+// which the launch was carrying is lost. c is the conversion of the launch's
+// first attempt; each conversion names the next one.
 func (d *Dispatcher) failCarried(ctx context.Context, by conversion.AttemptRef, c conversion.Conversion) error {
 	var err error
 	for err == nil && c.Next != nil && c.LaunchRef() == by {

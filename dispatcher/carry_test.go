@@ -17,7 +17,7 @@ import (
 	"tonearm/internal/queue"
 )
 
-// goingOn lets one launch at a time carry up to files.
+// goingOn lets one launch at a time run, and carry up to that many files.
 func goingOn(files int) func(*dispatcher.Options) {
 	return func(o *dispatcher.Options) {
 		o.MaxJobs, o.MaxFilesPerJob = map[conversion.Class]int{conversion.CPU: 1}, files
@@ -28,7 +28,7 @@ func first(id string) conversion.AttemptRef {
 	return conversion.AttemptRef{ConversionID: id, Attempt: 1}
 }
 
-// carriedBy returns what carried which attempt.
+// carriedBy returns the launch of each carried attempt.
 func (l *launcher) carriedBy() map[conversion.AttemptRef]conversion.AttemptRef {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,14 +80,14 @@ func TestCarried(t *testing.T) {
 	w.wantOrder()
 	w.launcher.mu.Lock()
 	defer w.launcher.mu.Unlock()
-	for _, s := range w.launcher.specs { // it has room for the others
+	for _, s := range w.launcher.specs { // the launch has room for the other files
 		if s.SourceSize != 64<<20 || s.Deadline < 15*time.Minute {
 			t.Errorf("launched for %d bytes and %s", s.SourceSize, s.Deadline)
 		}
 	}
 }
 
-// Whose turn it is gets a launch of their own.
+// The owner whose turn it is gets a launch of their own.
 func TestCarriedNotBeforeOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, goingOn(10))
@@ -108,7 +108,7 @@ func TestCarriedNotBeforeOthers(t *testing.T) {
 	w.wantCarried(map[conversion.AttemptRef]conversion.AttemptRef{})
 }
 
-// queuedWith makes a conversion that waits, bent by change.
+// queuedWith makes a queued conversion and applies change to it.
 func (w *world) queuedWith(owner string, change func(*conversion.Conversion) error) string {
 	w.Helper()
 	c, err := conversion.New(conversion.Params{
@@ -121,7 +121,7 @@ func (w *world) queuedWith(owner string, change func(*conversion.Conversion) err
 	return c.ID
 }
 
-// What does not fit gets a launch of its own.
+// A file that may not be carried gets a launch of its own.
 func TestNotCarried(t *testing.T) {
 	t.Parallel()
 	sized := func(w *world, size int64) func(*conversion.Conversion) error {
@@ -131,8 +131,8 @@ func TestNotCarried(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		next  func(w *world) string
-		while func(w *world) // the first one runs
-		want  int            // starts of the next one
+		while func(w *world) // called while the first file runs
+		want  int            // starts of the next file
 	}{
 		"fits":      {next: func(w *world) string { return w.queuedWith("owner", sized(w, 64<<20)) }},
 		"too large": {next: func(w *world) string { return w.queuedWith("owner", sized(w, 64<<20+1)) }, want: 1},
@@ -216,11 +216,11 @@ func (w *world) waiting() int64 {
 	return d.Waiting
 }
 
-// Whatever is lost on the way of the answer, the same result again gets the same
-// file, and it is begun once.
+// Whatever part of the answer's way is lost, the same result sent again gets
+// the same file, and that file is begun once.
 func TestCarriedAnswerLost(t *testing.T) {
 	t.Parallel()
-	for when, calls := range map[string]int{"before call": 6, "after write": 3} { // as many as there are
+	for when, calls := range map[string]int{"before call": 6, "after write": 3} { // the numbers of calls that there are
 		for call := range calls {
 			t.Run(fmt.Sprint(when, " ", call), func(t *testing.T) {
 				w := newWorld(t, goingOn(10)).run()
@@ -308,7 +308,7 @@ func TestCarriedOnce(t *testing.T) {
 	}
 }
 
-// Bad results, and those of who has no right to another file.
+// Bad results, and results of processes that have no right to another file.
 func TestNotGoingOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, goingOn(10)).run()
@@ -333,8 +333,8 @@ func TestNotGoingOn(t *testing.T) {
 	}
 }
 
-// carrying returns two conversions: the first is done, and its launch carries the
-// second one, claimed with nonce "b". The test speaks for it.
+// carrying returns two conversions: the first is done, and its launch carries
+// the second, claimed with nonce "b". The test plays its process.
 func carrying(w *world) (c, d conversion.Conversion) {
 	w.Helper()
 	c = begun(w)
@@ -347,8 +347,8 @@ func carrying(w *world) (c, d conversion.Conversion) {
 	return w.read(c.ID), w.read(d.ID)
 }
 
-// Cancel and delete end the carried file and not what carries it; so does what
-// happens to the first one once it is done.
+// Cancel and delete end the carried file and not its launch. The same is true
+// of the first file once it is done.
 func TestCancelCarried(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*conversion.Conversion, time.Time) error{
@@ -391,8 +391,8 @@ func TestCancelCarried(t *testing.T) {
 	}
 }
 
-// A launch that ends loses the file that it carries as a disruption, at once
-// where somebody hears of it, else by its lease.
+// When a launch ends, the file that it carries is lost as a disruption: at once
+// if somebody sees the end, otherwise when the lease ends.
 func TestCarrierEnds(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]launch.End{
@@ -428,7 +428,7 @@ func TestCarrierEnds(t *testing.T) {
 				if i == 2 {
 					least, most = 2, 2
 				}
-				if end.Reason == vanished { // by so short a lease others may be lost, too
+				if end.Reason == vanished { // with so short a lease other attempts may be lost too
 					most = policy.MaxLaunches
 				}
 				if c.Failures != 0 || c.Attempt < least || c.Attempt > most || c.Launches != c.Attempt {
@@ -443,7 +443,7 @@ func TestCarrierEnds(t *testing.T) {
 	}
 }
 
-// A carried attempt that is silent is left alone while its launch runs.
+// A carried attempt that is silent is left alone as long as its launch runs.
 func TestSilentCarried(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, goingOn(10), shortLease).run()
@@ -457,7 +457,7 @@ func TestSilentCarried(t *testing.T) {
 	}
 }
 
-// What is carried ends with the launcher, and is queued again at once.
+// A carried file ends with the launcher, and is queued again at once.
 func TestStopWithCarried(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, goingOn(10))

@@ -29,8 +29,9 @@ func (w *world) finished(ids []string) (done int) {
 	return done
 }
 
-// wantOrder checks that no attempt was started twice, that numbers only grew, and
-// that no GPU was asked for once a conversion had gone on without.
+// wantOrder checks that no attempt was started twice, that attempt numbers only
+// grew, and that no GPU was requested after a conversion had fallen back to a
+// CPU.
 func (w *world) wantOrder() {
 	w.Helper()
 	w.launcher.mu.Lock()
@@ -56,7 +57,7 @@ func (w *world) upload(n int) (ids []string) {
 	return ids
 }
 
-// The queue loses everything, twice, while fifty conversions go through it.
+// The queue loses everything, twice, while fifty conversions are on their way.
 func TestQueueWiped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -113,7 +114,7 @@ func TestRecordsDown(t *testing.T) {
 	late := w.create("owner", int64(len(source)))
 	w.put(late.Object.Key, source)
 	w.records.before.always()
-	close(down) // four try to report
+	close(down) // four attempts try to report
 	if got := w.event(late.Object.Key); got != 503 {
 		t.Errorf("event answered %d", got)
 	}
@@ -134,7 +135,7 @@ func TestRecordsDown(t *testing.T) {
 	}
 }
 
-const allPatience = 3 * patience // for all the files of a test, beside other tests
+const allPatience = 3 * patience // for all files of a test that runs beside other tests
 
 // chance is a source of randomness for several goroutines.
 type chance struct {
@@ -148,8 +149,9 @@ func (c *chance) of(n int) int {
 	return c.r.IntN(n)
 }
 
-// Anything may go wrong: every upload ends as it should, with one MP3. Of several
-// owners each has launches of their own; those of a single one go on.
+// Anything may go wrong, and still every upload ends as it should, with one
+// MP3. Each of several owners has launches of their own; with a single owner
+// launches go on with further files.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
 	t.Run("four owners", func(t *testing.T) { testRandomFaults(t, 4, 30) })
@@ -170,7 +172,7 @@ func testRandomFaults(t *testing.T, owners, files int) { //nolint:funlen // one 
 	z := &zombies{w: w}
 	silent := sync.Map{} // ids of the conversions without sound
 	counted := sync.Map{}
-	uploaded := make(chan struct{}) // all that launches may go on with
+	uploaded := make(chan struct{}) // closed when all files are there that launches may go on with
 	if owners > 1 {
 		close(uploaded)
 	}
@@ -245,7 +247,7 @@ func testRandomFaults(t *testing.T, owners, files int) { //nolint:funlen // one 
 	send := func(i int) {
 		at := w.clock.Now()
 		lost := dice.of(4) == 0
-		if lost { // the sweep looks at once
+		if lost { // awaited for so long that the sweep looks at once
 			at = at.Add(-31 * time.Second)
 		}
 		options := conversion.Options{}
@@ -292,7 +294,8 @@ func testRandomFaults(t *testing.T, owners, files int) { //nolint:funlen // one 
 		for _, c := range all {
 			open = open || !w.read(c.ID).State.Terminal()
 		}
-		// On a slow machine each launch may have ended before the next file came.
+		// On a slow machine each launch may have ended before the next file was
+		// there.
 		if !open && owners == 1 && len(w.launcher.carriedBy()) == 0 {
 			for range files {
 				send(len(all))
@@ -302,7 +305,7 @@ func testRandomFaults(t *testing.T, owners, files int) { //nolint:funlen // one 
 	}
 	w.records.before.never()
 	w.records.after.never()
-	z.wg.Wait() // what comes late is refused
+	z.wg.Wait() // late results are refused
 	w.wantOrder()
 	if carried := len(w.launcher.carriedBy()); owners == 1 && carried == 0 {
 		t.Error("no launch went on")
@@ -353,8 +356,8 @@ func (w *world) mischief(dice *chance, all []conversion.Conversion) {
 	}
 }
 
-// tire makes a conversion that waits for a GPU have waited for long enough. (The
-// clock stays: Redis has its own.)
+// tire makes a conversion that waits for a GPU look as if it has waited long
+// enough. (The clock does not move, because Redis has its own.)
 func (w *world) tire(id string) {
 	w.Helper()
 	_, err := w.records.Store.Update(w.Context(), id, func(c *conversion.Conversion) error {
@@ -377,7 +380,7 @@ func twice(a *agent) launch.End {
 }
 
 // again reports its result once before it does what a transcoder does, and
-// takes no notice of the answer.
+// ignores the answer.
 func (a *agent) again(as attempt.Assignment) launch.End {
 	r := a.result()
 	r.NextNonce = a.nextNonce()
@@ -406,7 +409,7 @@ func (z *zombies) late(a *agent) launch.End {
 	return z.after(a, as)
 }
 
-// after is late for an attempt that is claimed.
+// after does what late does, for an attempt that is claimed.
 func (z *zombies) after(a *agent, as attempt.Assignment) launch.End {
 	z.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*allPatience)

@@ -26,8 +26,9 @@ func (w *world) poster() conversion.Conversion {
 	return w.uploadedWith("owner", conversion.Options{Cover: conversion.CoverPoster})
 }
 
-// wantClasses checks in which classes the attempts of a conversion were started,
-// and that it fell back for the reason, once; none where reason is ”.
+// wantClasses checks in which classes the attempts of a conversion were
+// started. It also checks that the conversion fell back once, for this reason;
+// if reason is empty, that it did not.
 func (w *world) wantClasses(id, reason string, want ...conversion.Class) {
 	w.Helper()
 	if got := w.launcher.classes(id); !slices.Equal(got, want) {
@@ -51,7 +52,7 @@ func (w *world) wantClasses(id, reason string, want ...conversion.Class) {
 	}
 }
 
-// lookedAt reports whether the agenda attended to a conversion after a time.
+// lookedAt reports whether the agenda handled a conversion after this time.
 func (w *world) lookedAt(id string, before time.Time) bool {
 	w.Helper()
 	c := w.read(id)
@@ -66,7 +67,7 @@ func TestClassGPU(t *testing.T) {
 	w.wantMP3(c)
 }
 
-// Without a GPU nothing waits for one, not even for room on a CPU.
+// Without a GPU nothing waits for a GPU, and not even for room on a CPU.
 func TestClassOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{conversion.CPU: 1} })
@@ -85,7 +86,7 @@ func TestClassOff(t *testing.T) {
 	w.wantClasses(c.ID, conversion.FallbackOff, conversion.CPU)
 }
 
-// The records are away while work of a class that is off is moved.
+// The records are down while work is moved out of a class that is off.
 func TestClassOffAfterFault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -98,8 +99,8 @@ func TestClassOffAfterFault(t *testing.T) {
 	w.wantClasses(c.ID, conversion.FallbackOff, conversion.CPU)
 }
 
-// What waits for a GPU for too long goes on without, and what it left in the
-// queue launches nothing.
+// A conversion that waits too long for a GPU goes on without one, and its
+// message that is left in the queue launches nothing.
 func TestClassWaited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withGPU)
@@ -124,8 +125,8 @@ func TestClassWaited(t *testing.T) {
 	w.wantClasses(c.ID, conversion.FallbackWaited, conversion.CPU)
 }
 
-// A stale message that is taken while the conversion waits for a CPU, with the
-// very number that comes next, launches nothing.
+// A stale message that is taken while the conversion waits for a CPU launches
+// nothing, even though its attempt number is the next one.
 func TestClassStaleMessage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withGPU)
@@ -141,8 +142,8 @@ func TestClassStaleMessage(t *testing.T) {
 	w.wantStarts(c.ID, 0)
 }
 
-// The wait began when the conversion was queued first: an attempt that its node
-// lost does not make it begin again.
+// The wait begins when the conversion is queued first: an attempt that was lost
+// with its node does not start the wait again.
 func TestClassWaitsOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withGPU)
@@ -237,8 +238,8 @@ func TestClassRetry(t *testing.T) {
 	w.wantMP3(c)
 }
 
-// A dispatcher that crashes between the record and the queue, or before it
-// acknowledges, doubles nothing and loses nothing.
+// If a dispatcher crashes between the record and the queue, or before it
+// acknowledges, nothing is done twice and nothing is lost.
 func TestClassCrash(t *testing.T) {
 	t.Parallel()
 	for name, crashed := range map[string]func(*world, conversion.Conversion){
@@ -274,8 +275,8 @@ func TestClassCrash(t *testing.T) {
 	}
 }
 
-// Work that waits for a GPU survives the queue, and the switching off of its
-// class.
+// Work that waits for a GPU is not lost when the queue is wiped, nor when class
+// gpu is switched off.
 func TestClassSwitchedOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withGPU)

@@ -24,11 +24,11 @@ import (
 
 // Users finds the owner of an inbox drop.
 type Users interface {
-	// ByEmail returns account.ErrNotFound where there is none.
+	// ByEmail returns account.ErrNotFound if there is no such user.
 	ByEmail(ctx context.Context, email string) (account.User, error)
 }
 
-// classes are those of attempts.
+// classes are the classes of attempts.
 var classes = []conversion.Class{conversion.CPU, conversion.GPU}
 
 // Options is everything a dispatcher needs. Fields without a default are
@@ -40,18 +40,18 @@ type Options struct {
 	Objects  blob.Store
 	Launcher launch.Launcher
 
-	EventSource blob.EventSource // for stores that do not call the webhook; ConsumeEvents needs it, nothing else
+	EventSource blob.EventSource // for stores that do not call the webhook; only ConsumeEvents needs it
 
 	Bucket     string      // events of other buckets are ignored
-	EventToken string      // bearer token of the store's webhook, at least 16 bytes; with EventSource '' serves none
+	EventToken string      // bearer token of the store's webhook, at least 16 bytes; '' with EventSource: no webhook
 	AttemptKey attempt.Key // signs attempt tokens, at least 32 bytes
 
 	Policy          conversion.Policy        // default conversion.DefaultPolicy
-	MaxJobs         map[conversion.Class]int // attempts at a time by class; cpu is required, gpu is off without one
-	MaxFilesPerJob  int                      // of one owner, one after the other in one launch; default DefaultMaxFilesPerJob
-	GPUWait         time.Duration            // after which a queued conversion of class gpu goes to class cpu; default DefaultGPUWait
+	MaxJobs         map[conversion.Class]int // attempts at a time by class; cpu is required; without gpu that class is off
+	MaxFilesPerJob  int                      // files of one owner that one launch takes in turn; default DefaultMaxFilesPerJob
+	GPUWait         time.Duration            // after this time in the queue, class gpu becomes class cpu; default DefaultGPUWait
 	Target          time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
-	MaxUploadBytes  int64                    // of an inbox drop whose owner has no limit of their own; default account.DefaultMaxUploadBytes
+	MaxUploadBytes  int64                    // of an inbox drop if its owner has no limit; default account.DefaultMaxUploadBytes
 	Limits          attempt.Limits           // of one attempt; defaults of package attempt
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
@@ -165,11 +165,11 @@ func (d *Dispatcher) Prepare(ctx context.Context) error {
 	return d.o.Objects.Prepare(ctx)
 }
 
-// Run works until ctx is done, then finishes what it is in the middle of.
-// Attempts that end with their launcher are queued again.
+// Run works until ctx is done, then finishes what it has begun. Attempts that
+// end together with their launcher are queued again.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	d.started = d.o.Now()
-	// Attempts end while the rest finishes, too.
+	// Attempts may end while the rest finishes.
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWatching()
 	var watch, wg sync.WaitGroup
@@ -220,8 +220,8 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 	return nil
 }
 
-// update writes one transition and reports whether it changed the state. What
-// became final by it is counted, and what fell back to another class.
+// update writes one transition and reports whether it changed the state. It
+// counts conversions that the transition made final or moved to another class.
 func (d *Dispatcher) update(ctx context.Context, id string, change func(*conversion.Conversion) error) (c conversion.Conversion, changed bool, err error) {
 	var before conversion.Conversion
 	c, err = d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
@@ -243,7 +243,7 @@ func (d *Dispatcher) update(ctx context.Context, id string, change func(*convers
 	return c, changed, nil
 }
 
-// detached is a context for work that must not be torn in the middle by a shutdown.
+// detached returns a context for work that a shutdown must not interrupt.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), messageLease)
 }

@@ -22,31 +22,31 @@ const (
 	eventConsumers = 2       // so that one slow notification does not hold up all others
 )
 
-// eventOutcome is what came of the news that an object is there. It is a label of
-// tonearm_events_total, so its values stay.
+// eventOutcome is what came of a notification or of a look at the store. It is
+// a label of tonearm_events_total, so its values stay.
 type eventOutcome string
 
-// Outcomes of events; of those without a comment the name says it.
+// Outcomes of events. Where there is no comment, the name says it.
 const (
 	eventRecorded      eventOutcome = "recorded"       // the conversion is queued, or failed with a reason
 	eventRepeated      eventOutcome = "repeated"       // known before
-	eventFoundBySweep  eventOutcome = "found_by_sweep" // recorded, and no event told of it
+	eventFoundBySweep  eventOutcome = "found_by_sweep" // recorded, and no event had come
 	eventNotThere      eventOutcome = "not_there"      // the store has no such object
-	eventDeleted       eventOutcome = "deleted"        // its conversion was deleted, and now the object, too
+	eventDeleted       eventOutcome = "deleted"        // its conversion was deleted, and now the object is too
 	eventUnknownKey    eventOutcome = "unknown_key"    // no conversion awaits this upload
 	eventUnknownOwner  eventOutcome = "unknown_owner"  // nobody has the address in the inbox key
 	eventForeignKey    eventOutcome = "foreign_key"    // neither an upload nor a drop
 	eventForeignBucket eventOutcome = "foreign_bucket"
-	eventUnauthorized  eventOutcome = "unauthorized" // counted once for a whole notification, as is the next
+	eventUnauthorized  eventOutcome = "unauthorized" // counted once for a whole notification, and so is the next
 	eventMalformed     eventOutcome = "malformed"
-	eventFailed        eventOutcome = "failed" // a store could not be used; the event comes again
+	eventFailed        eventOutcome = "failed" // a store could not be used, so the event comes again
 )
 
 var eventOutcomes = []eventOutcome{eventRecorded, eventRepeated, eventFoundBySweep, eventNotThere, eventDeleted, eventUnknownKey,
 	eventUnknownOwner, eventForeignKey, eventForeignBucket, eventUnauthorized, eventMalformed, eventFailed}
 
-// serveEvents takes the store's notifications. It answers 200 once all that
-// follows from them is recorded.
+// serveEvents takes the store's notifications. It answers 200 once all their
+// consequences are recorded.
 func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
 	want := "Bearer " + d.o.EventToken
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(want)) != 1 {
@@ -66,8 +66,8 @@ func (d *Dispatcher) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// ConsumeEvents takes notifications from Options.EventSource until ctx is
-// done. Every replica may, whoever holds the Lease.
+// ConsumeEvents takes notifications from Options.EventSource until ctx is done.
+// Every replica may do so, with or without the Lease.
 func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range eventConsumers {
@@ -81,8 +81,8 @@ func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 	return nil
 }
 
-// handleEvent acts on one notification. After an error it comes again, also
-// one that nobody can read: the queue knows when to give it up.
+// handleEvent acts on one notification. After an error the notification comes
+// again, even if nobody can read it: the queue knows when to give it up.
 func (d *Dispatcher) handleEvent(ctx context.Context, body []byte) error {
 	err := d.notified(ctx, body)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
@@ -91,8 +91,8 @@ func (d *Dispatcher) handleEvent(ctx context.Context, body []byte) error {
 	return err
 }
 
-// notified acts on one notification, whichever way it came. The error of one
-// that cannot be read is a badRequest.
+// notified acts on one notification, however it came. If the notification
+// cannot be read, the error is a badRequest.
 func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 	events, err := blob.ParseNotification(body)
 	if err != nil {
@@ -114,8 +114,8 @@ func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// observe acts on the news that an object may be there since at, whoever brings
-// it.
+// observe is called when an object may have been at key since at. It does not
+// matter how that became known.
 func (d *Dispatcher) observe(ctx context.Context, key string, at time.Time) (eventOutcome, error) {
 	switch {
 	case strings.HasPrefix(key, conversion.UploadPrefix):
@@ -141,7 +141,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 	switch c.State {
 	case conversion.AwaitingUpload, conversion.Expired:
 		return d.accept(ctx, c, at)
-	case conversion.Deleted: // it came after its owner deleted the conversion
+	case conversion.Deleted: // the upload arrived after its owner deleted the conversion
 		if err := d.o.Objects.Delete(ctx, key); err != nil {
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
 		}

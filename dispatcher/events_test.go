@@ -49,11 +49,11 @@ func TestEventOfNoInterest(t *testing.T) {
 	w := newWorld(t)
 	c := w.create("owner", 0)
 	for _, key := range []string{
-		conversion.UploadKey("owner", conversion.NewID()), // nobody's
-		conversion.UploadKey("other", c.ID),               // not where it belongs
+		conversion.UploadKey("owner", conversion.NewID()), // belongs to no conversion
+		conversion.UploadKey("other", c.ID),               // belongs to another owner
 		"uploads/owner/" + c.ID + "/other",
 		"uploads/x", "mp3s/owner/" + c.ID + "/1.mp3", "x", "inbox/file", "inbox/a@b", "inbox/a@b/", "inbox/a@b/../c",
-		c.Object.Key, "inbox/a@b.c/not there.mp4", // before their objects
+		c.Object.Key, "inbox/a@b.c/not there.mp4", // the events come before the objects
 	} {
 		w.tell(key)
 	}
@@ -78,7 +78,8 @@ func TestEventOfNoInterest(t *testing.T) {
 	}
 }
 
-// Ten at a time, with one that comes too early: one message, one attempt.
+// Ten events at a time, and one that comes too early, make one message and one
+// attempt.
 func TestEventDuplicates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -103,7 +104,7 @@ func TestEventDuplicates(t *testing.T) {
 	w.run()
 	c = w.become(c.ID, conversion.Done)
 	w.tell(c.Object.Key)                                                                        // and once more when all is over
-	if again := w.read(c.ID); again.Revision > c.Revision+1 || again.State != conversion.Done { // 1: the outbox may be settled
+	if again := w.read(c.ID); again.Revision > c.Revision+1 || again.State != conversion.Done { // +1, because the outbox may be settled
 		t.Errorf("a late event changed revision %d to %d, %s", c.Revision, again.Revision, again.State)
 	}
 	w.wantMP3(c)
@@ -157,7 +158,7 @@ func TestUploadRefused(t *testing.T) {
 	}
 }
 
-// The store sends an event again that was not answered with 200.
+// The store sends an event again if the answer was not 200.
 func TestEventWhileStoresAreDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -179,7 +180,7 @@ func TestEventWhileStoresAreDown(t *testing.T) {
 	if got := w.read(c.ID).State; got != conversion.Queued {
 		t.Errorf("the conversion is %s", got)
 	}
-	w.run() // publishes what the lost answer kept from it
+	w.run() // publishes what could not be published because the answer was lost
 	w.wantMP3(w.become(c.ID, conversion.Done))
 }
 
@@ -239,7 +240,7 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("wakes at %s, notice %s", got.WakeAt, got.Notice.State)
 	}
 
-	w.put(c.Object.Key, source) // it turns up after all
+	w.put(c.Object.Key, source) // the upload turns up after all
 	w.tell(c.Object.Key)
 	w.wantMP3(w.become(c.ID, conversion.Done))
 }

@@ -33,8 +33,8 @@ func (f *fault) err() error {
 	return nil
 }
 
-// records is a store that can be switched off: before a write, or after it, so
-// that its outcome is unknown to the writer.
+// records is a store that can be made to fail, before a write or after it. If
+// it fails after a write, the writer does not know the outcome.
 type records struct {
 	conversion.Store
 	before, after fault
@@ -93,11 +93,11 @@ func (r *records) Owing(ctx context.Context, after string, limit int) ([]convers
 	return r.Store.Owing(ctx, after, limit)
 }
 
-// faultyObjects is a store that can be switched off, for one key or for all.
+// faultyObjects is a store that can be made to fail, for one key or for all.
 type faultyObjects struct {
 	blob.Store
 	fault
-	broken atomic.Pointer[string] // a key of which nothing can be learnt
+	broken atomic.Pointer[string] // a key that cannot be looked at
 	headed atomic.Int64
 }
 

@@ -15,7 +15,7 @@ import (
 	"tonearm/internal/queue"
 )
 
-// warnings counts the lines of the log that say that a record is left alone.
+// warnings counts the log lines that say that a record is left alone.
 type warnings struct {
 	io.Writer
 	mu sync.Mutex
@@ -35,14 +35,14 @@ func (w *warnings) count() int {
 	return w.n
 }
 
-// newer makes a record one that a newer version wrote.
+// newer makes a record look as if a newer version wrote it.
 func newer(c *conversion.Conversion) error {
 	c.Format = conversion.Format + 1
 	return nil
 }
 
-// What a newer version wrote is left to it: the messages stay in the queue, the
-// records stay as they are, and the log says so once.
+// Records of a newer version are left to it: the messages stay in the queue,
+// the records do not change, and the log says so once.
 func TestNewerFormat(t *testing.T) {
 	t.Parallel()
 	said := &warnings{Writer: &discreet{t: t}}
@@ -61,7 +61,7 @@ func TestNewerFormat(t *testing.T) {
 		w.must(err)
 		return cpu == queue.Depth{Delayed: 2} && gpu == queue.Depth{Delayed: 2}
 	})
-	w.clock.advance(time.Hour) // their time on the agenda has come
+	w.clock.advance(time.Hour) // their time on the agenda comes
 	w.become(w.uploaded("owner").ID, conversion.Done)
 	for _, want := range left {
 		if got := w.read(want.ID); got.Revision != want.Revision || got.State != conversion.Queued {
@@ -73,8 +73,8 @@ func TestNewerFormat(t *testing.T) {
 	}
 }
 
-// An attempt whose record a newer version wrote meanwhile is to try again: the
-// newer one answers then.
+// If a newer version wrote the record of a running attempt meanwhile, the
+// attempt is told to try again, and then the newer version answers.
 func TestNewerFormatRunning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()
@@ -96,7 +96,7 @@ func TestNewerFormatRunning(t *testing.T) {
 func TestRecordRetention(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.RecordRetention = 30 * day }).run()
-	w.outbox.RecordRetention = 30 * day // the gateway's
+	w.outbox.RecordRetention = 30 * day // the gateway's outbox
 	c := w.become(w.uploaded("owner").ID, conversion.Done)
 	canceled := w.create("owner", int64(len(source)))
 	w.act(canceled.ID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })

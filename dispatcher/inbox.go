@@ -12,8 +12,8 @@ import (
 	"tonearm/internal/service"
 )
 
-// knownDrops holds the inbox objects that have their conversion, so that a
-// listing asks only about new ones.
+// knownDrops holds the inbox objects that have a conversion, so that a listing
+// asks only about new objects.
 type knownDrops map[drop]bool
 
 type drop struct {
@@ -21,8 +21,8 @@ type drop struct {
 	modified  time.Time
 }
 
-// sweepInbox lists the inbox for drops whose notification was lost or whose
-// owner had no account yet, then pauses.
+// sweepInbox lists the inbox for drops whose notification was lost, or whose
+// owner had no account yet. Then it pauses.
 func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 	var drops []blob.Object
 	err := d.o.Objects.List(ctx, conversion.InboxPrefix, "", func(o blob.Object) bool {
@@ -42,7 +42,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			continue
 		}
 		outcome, err := d.observeDrop(ctx, o.Key, o.Modified)
-		if err != nil { // the others do not wait for this one
+		if err != nil { // the others need not wait for this one
 			failed = err
 			continue
 		}

@@ -96,7 +96,7 @@ func TestInboxSameAndReplaced(t *testing.T) {
 	}
 	first := w.become(w.dropped(u, 1)[0].ID, conversion.Done)
 
-	w.put(key, "another video") // its event is lost
+	w.put(key, "another video") // the event is lost
 	second := w.become(w.dropped(u, 2)[0].ID, conversion.Done)
 	if first.ID == second.ID || first.Object.ETag == second.Object.ETag || first.MP3.ID == second.MP3.ID {
 		t.Errorf("the same: %+v %+v", first.Object, second.Object)
@@ -104,7 +104,7 @@ func TestInboxSameAndReplaced(t *testing.T) {
 	w.wantMP3(first)
 	w.wantMP3(second)
 
-	// Deletion of the first one leaves what was put in the place of its source.
+	// Deleting the first one leaves alone what has replaced its source.
 	w.act(first.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
 	w.until("the first result is gone", func() bool { return len(w.keys(first.MP3Folder())) == 0 })
 	w.until("all of it was looked at", func() bool { return w.read(first.ID).CleanAt.After(w.clock.Now()) })
@@ -117,8 +117,8 @@ func TestInboxSameAndReplaced(t *testing.T) {
 	w.until("the source of the second one is gone", func() bool { return len(w.keys(key)) == 0 })
 }
 
-// A file replaced while the events of both are under way is two at most, and
-// each source is recorded as it was seen.
+// If a file is replaced while the events of both are on their way, there are at
+// most two conversions, and each source is recorded as it was seen.
 func TestInboxEventsTogether(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -163,7 +163,7 @@ func TestInboxLimits(t *testing.T) {
 	}
 }
 
-// One drop of which nothing can be learnt does not stand before the others.
+// A drop that cannot be looked at does not hold up the others.
 func TestInboxOneBroken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -182,7 +182,7 @@ func TestInboxOneBroken(t *testing.T) {
 	w.become(w.dropped(u, 2)[0].ID, conversion.Done)
 }
 
-// A file that was deleted and is dropped again, the same to the byte, is
+// A file that was deleted and is dropped again, byte for byte the same, is
 // converted again.
 func TestInboxAgainAfterDeletion(t *testing.T) {
 	t.Parallel()

@@ -19,20 +19,21 @@ import (
 )
 
 // launcher runs attempts as goroutines that speak to the dispatcher over HTTP.
-// What runs outlives a dispatcher, as on Kubernetes, unless it is mortal.
+// Running attempts outlive a dispatcher, as on Kubernetes, unless the launcher
+// is mortal.
 type launcher struct {
 	url string
 
 	mu       sync.Mutex
-	script   func(*agent) launch.End                     // of the attempts started from now on
+	script   func(*agent) launch.End                     // what attempts do that start from now on
 	carried  func(*agent, attempt.Assignment) launch.End // what a launch does with each file it goes on with
 	refuse   func(launch.Spec) error                     // Start's error; nil for none
-	mortal   bool                                        // Close ends what runs
+	mortal   bool                                        // Close ends running attempts
 	attempts map[conversion.AttemptRef]*agent            // until Stop
 	starts   map[conversion.AttemptRef]int
 	specs    []launch.Spec
-	order    []launch.Attempt                                // of the starts and of what was carried
-	carriers map[conversion.AttemptRef]conversion.AttemptRef // by what they carried
+	order    []launch.Attempt                                // starts and carried attempts, in order
+	carriers map[conversion.AttemptRef]conversion.AttemptRef // launches by the attempts that they carried
 	stops    map[conversion.AttemptRef]int
 	ends     []launch.End
 	wake     chan struct{}
@@ -211,7 +212,7 @@ type agent struct {
 	attempt.Client
 	launch.Spec
 	launcher *launcher
-	launch   conversion.AttemptRef // that it is, or that carries it
+	launch   conversion.AttemptRef // its own launch, or the one that carries it
 	ctx      context.Context       // done once it was told to stop
 	cancel   context.CancelFunc
 	gone     chan struct{}
@@ -227,7 +228,7 @@ func (a *agent) runs() bool {
 	}
 }
 
-// vanished: nobody hears of the end.
+// vanished: nobody sees the end.
 const vanished launch.Reason = "vanished"
 
 func exited(code int) launch.End { return launch.End{Reason: launch.Exited, ExitCode: code} }
@@ -256,7 +257,7 @@ func (a *agent) deliver(as attempt.Assignment) launch.End {
 	return a.report(a.result(), attempt.ExitDone)
 }
 
-// report reports the result, and goes on with what it is given.
+// report reports the result, and goes on with the next file if it gets one.
 func (a *agent) report(r attempt.Result, code int) launch.End {
 	r.NextNonce = a.nextNonce()
 	taken, err := a.Result(a.ctx, r)
@@ -271,7 +272,7 @@ func (a *agent) report(r attempt.Result, code int) launch.End {
 
 func (a *agent) nextNonce() string { return "nonce after " + a.String() }
 
-// follow goes on with the next file as the launcher says.
+// follow goes on with the next file as launcher.carried says.
 func (a *agent) follow(next attempt.Next) launch.End {
 	as := next.Assignment
 	b := *a
@@ -307,7 +308,7 @@ func (a *agent) result() attempt.Result {
 	}
 }
 
-// crash claims and ends without a word.
+// crash claims, then ends without a report.
 func crash(a *agent) launch.End {
 	if _, err := a.Claim(a.ctx, a.nonce); err != nil {
 		return a.ended(err)
@@ -324,13 +325,13 @@ func hang(a *agent) launch.End {
 	return launch.End{Reason: launch.Stopped}
 }
 
-// idle does nothing until it is stopped; the test speaks for it.
+// idle does nothing until it is stopped; the test plays its process.
 func idle(a *agent) launch.End {
 	<-a.ctx.Done()
 	return launch.End{Reason: launch.Stopped}
 }
 
-// vanish claims and is gone, and nobody hears of it.
+// vanish claims and ends, and nobody sees that.
 func vanish(a *agent) launch.End {
 	if _, err := a.Claim(a.ctx, a.nonce); err != nil {
 		return a.ended(err)
@@ -356,13 +357,13 @@ func (a *agent) fail(final bool) launch.End {
 	return a.report(attempt.Result{Nonce: a.nonce, Failure: &f, Final: final}, code)
 }
 
-// inTurn gives each attempt of a conversion the script of its number, the last
-// one to all further ones.
+// inTurn gives each attempt of a conversion the script with its number. Further
+// attempts get the last script.
 func inTurn(scripts ...func(*agent) launch.End) func(*agent) launch.End {
 	return func(a *agent) launch.End { return scripts[min(a.Attempt, len(scripts))-1](a) }
 }
 
-// store follows a presigned PUT.
+// store sends content with a presigned PUT.
 func store(ctx context.Context, r attempt.Request, content string) error {
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(content))
 	if err != nil {

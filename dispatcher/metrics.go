@@ -29,14 +29,15 @@ type metrics struct {
 	unknownOwner prometheus.Gauge
 }
 
-// Stages of a file's way. The mail comes after them; the notifier observes that.
+// Stages of a file's way. After them comes the mail, which the notifier
+// observes.
 const (
 	stageDetect  = "detect"  // upload finished → queued
 	stageQueue   = "queue"   // queued → claimed by a transcoder
 	stageConvert = "convert" // claimed → done
 
-	// stageNotice is what stageDetect was called before. It is observed too, until
-	// the next release.
+	// stageNotice is the old name of stageDetect. It is observed too, until the
+	// next release.
 	stageNotice = "notice"
 )
 
@@ -84,8 +85,8 @@ func (m *metrics) collectors() []prometheus.Collector {
 		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner}
 }
 
-// zero shows every series from the start, so that the first count of each is seen
-// as a rise.
+// zero creates every series at the start, so that the first count of each one
+// is seen as a rise.
 func (m *metrics) zero() {
 	for _, outcome := range eventOutcomes {
 		m.events.WithLabelValues(string(outcome))
@@ -149,7 +150,7 @@ func (m *metrics) detected(c conversion.Conversion, at time.Time, o blob.Object)
 }
 
 func (m *metrics) claimed(c conversion.Conversion) {
-	if c.Attempt == 1 { // later ones were queued before the first one failed
+	if c.Attempt == 1 { // later attempts were queued before the first one failed
 		m.stage(stageQueue, c.Class, c.ClaimedAt.Sub(c.QueuedAt))
 	}
 }

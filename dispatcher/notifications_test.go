@@ -15,10 +15,10 @@ import (
 	"tonearm/internal/queue"
 )
 
-const firstPause = 5 * time.Second // of a message that failed
+const firstPause = 5 * time.Second // before a failed message comes again
 
-// newQueueWorld is a world whose store has no webhook and puts its notifications
-// into a queue. They are taken from listen on.
+// newQueueWorld returns a world whose store has no webhook and puts its
+// notifications into a queue. After listen they are taken from there.
 func newQueueWorld(t *testing.T) (*world, *sqstest.Queue) {
 	t.Helper()
 	q := sqstest.Start(t)
@@ -93,7 +93,8 @@ func TestNotificationDuplicates(t *testing.T) {
 	}
 }
 
-// What could not be recorded, or may not have been, stays and comes again.
+// A notification that could not be recorded, or perhaps not, stays and comes
+// again.
 func TestNotificationWhileStoresAreDown(t *testing.T) {
 	t.Parallel()
 	w, q := newQueueWorld(t)
@@ -121,8 +122,8 @@ func TestNotificationWhileStoresAreDown(t *testing.T) {
 	}
 }
 
-// What nobody can read waits for the queue's redrive policy, and holds up
-// nothing. What means nothing is deleted.
+// A notification that nobody can read waits for the queue's redrive policy, and
+// holds up no other. One that means nothing is deleted.
 func TestNotificationUnreadable(t *testing.T) {
 	t.Parallel()
 	w, q := newQueueWorld(t)
@@ -168,7 +169,7 @@ func TestNotificationQueueDown(t *testing.T) {
 	w.become(c.ID, conversion.Queued)
 }
 
-// Without a token nobody may call the webhook, whatever they send.
+// Without a token nobody may call the webhook, whatever the call contains.
 func TestNoWebhook(t *testing.T) {
 	t.Parallel()
 	w, _ := newQueueWorld(t)

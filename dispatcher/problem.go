@@ -9,7 +9,7 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// badRequest is an error of whoever sent the request.
+// badRequest is an error that the sender of the request made.
 type badRequest struct{ err error }
 
 func (e *badRequest) Error() string { return e.err.Error() }

@@ -8,8 +8,8 @@ import (
 	"tonearm/internal/launch"
 )
 
-// reasonOf says what an end means for a conversion whose record still waits
-// for that attempt's result.
+// reasonOf says what the end of a launch means for a conversion whose record
+// still waits for the result.
 func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
 	switch e.Reason {
 	case launch.OutOfMemory:
@@ -34,6 +34,6 @@ func reasonOf(e launch.End) (conversion.Failure, conversion.Outcome) {
 
 var (
 	notStarted = conversion.Failure{Code: conversion.CodeLaunchFailed, Message: "The conversion could not be started."}
-	// lost is the failure of an attempt whose fate nobody knows.
+	// lost is the failure of an attempt that nobody knows the fate of.
 	lost = conversion.Failure{Code: conversion.CodeLost, Message: "The machine that was converting the file failed or was shut down."}
 )

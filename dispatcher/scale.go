@@ -14,8 +14,8 @@ import (
 	"tonearm/internal/queue"
 )
 
-// allowed is how many attempts of class may run at a time, given those that do:
-// the one place where that is decided.
+// allowed returns how many attempts of class may run at a time, given those
+// that run. It is the only place that decides this.
 func (d *Dispatcher) allowed(ctx context.Context, class conversion.Class, running []launch.Attempt) (int, error) {
 	limit := d.o.MaxJobs[class]
 	if d.o.Target <= 0 || len(running) == 0 {
@@ -30,12 +30,12 @@ func (d *Dispatcher) allowed(ctx context.Context, class conversion.Class, runnin
 		return 0, err
 	}
 	return jobs(backlog{
-		queued: d.pace[class].of(max(int(depth.Waiting), 1), depth.WaitingSize), // one may come at any moment
+		queued: d.pace[class].of(max(int(depth.Waiting), 1), depth.WaitingSize), // at least one, because one may come at any moment
 		left:   left, age: depthAge(depth, d.o.Now()),
 	}, d.o.Target, limit), nil
 }
 
-// depthAge is for how long the message has waited that waits longest.
+// depthAge returns how long the oldest message has waited.
 func depthAge(depth queue.Depth, now time.Time) time.Duration {
 	if depth.WaitingSince.IsZero() {
 		return 0
@@ -43,7 +43,7 @@ func depthAge(depth queue.Depth, now time.Time) time.Duration {
 	return max(0, now.Sub(depth.WaitingSince))
 }
 
-// running lists the attempts of class that run.
+// running lists the running attempts of class.
 func (d *Dispatcher) running(ctx context.Context, class conversion.Class) ([]launch.Attempt, error) {
 	running, err := d.o.Launcher.Running(ctx)
 	if err != nil {
@@ -70,14 +70,15 @@ func (d *Dispatcher) left(ctx context.Context, class conversion.Class, running [
 type backlog struct {
 	queued time.Duration // work in the messages that wait
 	left   time.Duration // work in the attempts that run
-	age    time.Duration // of the message that waits longest
+	age    time.Duration // of the oldest message that waits
 }
 
-// jobs is how many attempts may run at a time for the backlog to be worked off
-// within target from when its oldest message came: at least one, at most limit.
-// As that message grows older the time that is left shrinks, to a tenth of target
-// at the least. A number from the length of the queue alone would shrink with it
-// and leave the last files to a few attempts.
+// jobs returns how many attempts may run at a time so that the backlog is done
+// within target, counted from the arrival of its oldest message: at least one,
+// at most limit. As that message grows older, the time that is left shrinks,
+// down to a tenth of target. If the number depended only on the length of the
+// queue, it would shrink with the queue, and the last files would be left to a
+// few attempts.
 func jobs(b backlog, target time.Duration, limit int) int {
 	if target <= 0 {
 		return limit
@@ -101,7 +102,7 @@ type underway struct {
 }
 
 const (
-	forget      = 0.98 // weight of all earlier observations with each new one
+	forget      = 0.98 // weight of all earlier observations when a new one comes
 	shortestJob = 500 * time.Millisecond
 	longestJob  = 24 * time.Hour
 )
@@ -116,7 +117,8 @@ func newPace() *pace {
 	return p
 }
 
-// observe takes the size of a source in bytes and how long its attempt took.
+// observe learns from an attempt: the size of its source in bytes, and how long
+// it took.
 func (p *pace) observe(size int64, took time.Duration) {
 	x, y := float64(size)/1e6, took.Seconds()
 	p.mu.Lock()
@@ -133,7 +135,7 @@ func (p *pace) line() (base, perMB float64) {
 		perMB = max(0, (p.n*p.xy-p.x*p.y)/spread)
 	}
 	base = (p.y - perMB*p.x) / p.n
-	if base < 0 { // through the origin instead
+	if base < 0 { // then the line goes through the origin
 		return 0, p.xy / p.xx
 	}
 	return base, perMB
@@ -148,8 +150,8 @@ func (p *pace) of(n int, size int64) time.Duration {
 	return time.Duration(min(max(seconds, low), high) * float64(time.Second))
 }
 
-// left predicts how long an attempt still takes that has run for so long. One
-// that should be over takes a tenth of its time more.
+// left predicts how much longer an attempt takes that has run for the time ran.
+// If it should be over by now, it is given another tenth of its time.
 func (p *pace) left(size int64, ran time.Duration) time.Duration {
 	all := p.of(1, size)
 	return max(all-ran, all/10)
@@ -162,9 +164,9 @@ func (p *pace) began(ref conversion.AttemptRef, size int64, at time.Time) {
 	p.underway[ref] = underway{size, at}
 }
 
-// over forgets an attempt that does not run any more, and learns from it how
-// long one takes its place, its launch's start and end included. done tells that
-// it made an MP3.
+// over forgets an attempt that no longer runs. If done says that it made an
+// MP3, over also learns how long an attempt needs its place, including the
+// start and the end of its launch.
 func (p *pace) over(ref conversion.AttemptRef, at time.Time, done bool) {
 	p.mu.Lock()
 	u, known := p.underway[ref]
@@ -175,8 +177,8 @@ func (p *pace) over(ref conversion.AttemptRef, at time.Time, done bool) {
 	}
 }
 
-// unknown returns those of running that nobody has noted, and forgets the others
-// that do not run any more.
+// unknown returns those of running that were not noted yet, and forgets noted
+// attempts that no longer run.
 func (p *pace) unknown(running []launch.Attempt) []conversion.AttemptRef {
 	p.mu.Lock()
 	defer p.mu.Unlock()

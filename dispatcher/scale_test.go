@@ -57,7 +57,7 @@ func TestPace(t *testing.T) {
 	if got, want := p.of(10, 500e6), 10*p.of(1, 50e6); (got - want).Abs() > time.Millisecond {
 		t.Errorf("ten files: %s, one by one: %s", got, want)
 	}
-	for range 500 { // all of one size, and quicker
+	for range 500 { // all of one size, and quicker than before
 		p.observe(40e6, 2*time.Second)
 	}
 	if got := p.of(1, 40e6); got < 1900*time.Millisecond || got > 2100*time.Millisecond {
@@ -73,14 +73,15 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestScaling plays bursts on a clock of its own: as many attempts as jobs
-// says, each as long as its file, and predictions learnt on the way.
+// TestScaling plays bursts on a clock of its own. As many attempts run as jobs
+// says, each for as long as its file needs, and the predictions are learnt on
+// the way.
 func TestScaling(t *testing.T) {
 	const target = 20 * time.Minute
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 7))
-		size := func() int64 { return int64(1e6 * (1 + 99*random.Float64()*random.Float64())) } // 1:100
-		took := func(size int64) time.Duration {                                                // up to a twelfth of the target
+		size := func() int64 { return int64(1e6 * (1 + 99*random.Float64()*random.Float64())) } // the largest is 100 times the smallest
+		took := func(size int64) time.Duration {                                                // at most a twelfth of the target
 			return time.Duration(float64(target/12) * (0.05 + 0.95*float64(size)/100e6) * (0.8 + 0.2*random.Float64()))
 		}
 		type file struct {
@@ -131,8 +132,8 @@ func TestScaling(t *testing.T) {
 	}
 }
 
-// TestPaceOver: an attempt is learnt from once, when it ends, and only if it made
-// something.
+// TestPaceOver: an attempt counts for the prediction once, when it ends, and
+// only if it made an MP3.
 func TestPaceOver(t *testing.T) {
 	began := time.Now()
 	p, ref := newPace(), conversion.AttemptRef{ConversionID: "c", Attempt: 1}

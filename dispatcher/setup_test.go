@@ -49,7 +49,7 @@ var policy = conversion.Policy{
 	SourceRetention: 7 * 24 * time.Hour, URLExpiry: time.Hour,
 }
 
-// shortLease is for attempts whose end nobody hears of.
+// shortLease is for attempts whose end nobody sees.
 func shortLease(o *dispatcher.Options) { o.Policy.Lease = 300 * time.Millisecond }
 
 // objects is the server that all tests share; each has a bucket of its own.
@@ -58,7 +58,7 @@ var objects *embedded.S3
 func TestMain(m *testing.M) {
 	embedded.Main()
 	flag.Parse()
-	flag.Set("test.parallel", "16") // they wait more than they work
+	flag.Set("test.parallel", "16") // the tests wait more than they work
 	os.Exit(run(m))
 }
 
@@ -83,7 +83,7 @@ type world struct {
 	accounts *sqlaccount.Store
 	redis    *miniredis.Miniredis
 	queue    queue.Queue
-	outbox   *queue.Outbox // as the gateway has one
+	outbox   *queue.Outbox // like the gateway's
 	objects  *faultyObjects
 	bucket   string
 	launcher *launcher
@@ -148,7 +148,7 @@ func newWorld(t *testing.T, change ...func(*dispatcher.Options)) *world {
 	return w
 }
 
-// fresh makes another dispatcher and has it serve in place of the last.
+// fresh makes another dispatcher, which serves in place of the last one.
 func (w *world) fresh() {
 	w.Helper()
 	w.registry = prometheus.NewPedanticRegistry()
@@ -187,7 +187,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// until waits for something that must become true.
+// until waits until something has become true.
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
 	waittest.Until(w, patience, what, ok)
@@ -217,7 +217,8 @@ func (w *world) put(key, content string) {
 	w.must(store(w.Context(), onWire(r), content))
 }
 
-// event tells the dispatcher of an object and returns its answer.
+// event sends the dispatcher an event about an object, and returns the answer's
+// status.
 func (w *world) event(key string) int {
 	w.Helper()
 	body, err := blob.FormatNotification(blob.Event{Name: "ObjectCreated:Put", Bucket: w.bucket, Key: key})
@@ -226,7 +227,7 @@ func (w *world) event(key string) int {
 	return status
 }
 
-// tell sends an event that must be taken.
+// tell sends an event that must be accepted.
 func (w *world) tell(key string) {
 	w.Helper()
 	if got := w.event(key); got != http.StatusOK {
@@ -236,7 +237,8 @@ func (w *world) tell(key string) {
 
 const source = "a video of 26 bytes at all"
 
-// uploaded makes a conversion whose upload the dispatcher was told of.
+// uploaded makes a conversion, and sends the dispatcher the event of its
+// upload.
 func (w *world) uploaded(owner string) conversion.Conversion {
 	w.Helper()
 	return w.uploadedWith(owner, conversion.Options{})
@@ -346,8 +348,8 @@ func (w *world) metric(name string, labels ...string) float64 {
 	return sum
 }
 
-// post sends body, as it is or as JSON, and returns the status and, of a
-// problem, the code.
+// post sends body, as it is or as JSON. It returns the status and, if the
+// answer is a problem, its code.
 func (w *world) post(path, token string, body, answer any) (status int, code string) {
 	w.Helper()
 	content, ok := body.([]byte)
@@ -380,14 +382,14 @@ func (w *world) post(path, token string, body, answer any) (status int, code str
 	return resp.StatusCode, ""
 }
 
-// clock is the time, moved on at will.
+// clock is a clock that tests can move on.
 type clock struct{ ahead atomic.Int64 }
 
 func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// discreet shows the log where the test fails, and fails it for what no log
-// may hold.
+// discreet shows the log when the test fails, and fails the test if the log has
+// what no log may contain.
 type discreet struct{ t *testing.T }
 
 func (d *discreet) Write(p []byte) (int, error) {

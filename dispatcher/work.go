@@ -15,22 +15,23 @@ import (
 
 const (
 	messageLease  = time.Minute     // to begin and launch one attempt
-	takeWait      = 5 * time.Second // behind each wake-up, for a lost one
-	stopTakers    = 4               // a stop waits until its attempt is gone
-	maxDeliveries = 20              // of one message, before a launch that fails is not tried again
-	failedPause   = time.Second     // before a message that could not be handled comes again
+	takeWait      = 5 * time.Second // longest wait for a wake-up, in case one is lost
+	stopTakers    = 4               // several, because a stop waits until its attempt is gone
+	maxDeliveries = 20              // of one message; after these a failing launch is not tried again
+	failedPause   = time.Second     // before a message that failed comes again
 	busyPause     = 2 * time.Second // before asking a full launcher again, unless an attempt ends
-	scalePause    = time.Second     // before the number of attempts is decided again
+	scalePause    = time.Second     // before the number of attempts is decided anew
 
-	// newerPause is before a message that only a newer version can handle comes again.
+	// newerPause is the pause before a message comes again that only a newer
+	// version can handle.
 	newerPause = 10 * time.Second
 )
 
-// consume takes the next message of a class and handles it. What handle begins
-// outlives ctx. A message that was handled is acknowledged; after launch.ErrBusy,
-// which consume returns, it stays the next one; after any other error it comes
-// again in a while. A message about a record of a newer format is left to a newer
-// version.
+// consume takes the next message of a class and handles it. What handle has
+// begun outlives ctx. A message that was handled is acknowledged. After
+// launch.ErrBusy, which consume returns, the message stays the next one. After
+// any other error it comes again after a pause. A message about a record of a
+// newer format is left to a newer version.
 func (d *Dispatcher) consume(ctx context.Context, class queue.Class, handle func(context.Context, queue.Delivery) error) error {
 	delivery, err := d.o.Queue.Take(ctx, class, messageLease, takeWait)
 	if errors.Is(err, queue.ErrEmpty) {
@@ -51,9 +52,9 @@ func (d *Dispatcher) consume(ctx context.Context, class queue.Class, handle func
 	case errors.Is(handled, launch.ErrBusy):
 		err = d.o.Queue.Return(ctx, delivery, 0)
 	default:
-		_ = d.o.Queue.Return(ctx, delivery, failedPause) // or its lease ends
+		_ = d.o.Queue.Return(ctx, delivery, failedPause) // if that fails, its lease ends
 	}
-	if err != nil && !errors.Is(err, queue.ErrLeaseLost) { // else somebody has it, and the record fences the attempt
+	if err != nil && !errors.Is(err, queue.ErrLeaseLost) { // with ErrLeaseLost somebody else has it, and the record fences the attempt
 		return err
 	}
 	return handled
@@ -75,7 +76,7 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 	return err
 }
 
-// awaitRoom returns once fewer attempts of class run than may.
+// awaitRoom returns once fewer attempts of class run than are allowed.
 func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) error {
 	for {
 		freed := d.nextFreed()
@@ -116,7 +117,7 @@ func awaitFreed(ctx context.Context, freed <-chan struct{}, limit time.Duration)
 }
 
 // launch begins the attempt that the delivery asks for and starts it. After an
-// error, launch.ErrBusy among them, the message is wanted again.
+// error, including launch.ErrBusy, the message is still needed.
 func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error {
 	n, now := delivery.Attempt, d.o.Now()
 	c, err := d.outbox.Update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
@@ -154,9 +155,10 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	return nil
 }
 
-// postpone takes back the beginning of an attempt for which there was no room,
-// and returns launch.ErrBusy. One that has waited for a GPU for long enough is
-// given to class cpu instead; its message has done its work then.
+// postpone takes back the beginning of an attempt that there was no room for,
+// and returns launch.ErrBusy. If the conversion has waited long enough for a
+// GPU, it is moved to class cpu instead; then postpone returns nil, and the
+// message has done its work.
 func (d *Dispatcher) postpone(ctx context.Context, ref conversion.AttemptRef, class conversion.Class) error {
 	c, _, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
 		now := d.o.Now()
@@ -174,14 +176,15 @@ func (d *Dispatcher) postpone(ctx context.Context, ref conversion.AttemptRef, cl
 	return launch.ErrBusy
 }
 
-// waitedForGPU reports whether c is of class gpu and was queued for the first
-// time in its budget so long ago that it shall go on without one.
+// waitedForGPU reports whether c is of class gpu and has waited long enough to
+// go on without a GPU. The wait begins when c is queued first, and again with
+// the owner's retry.
 func (d *Dispatcher) waitedForGPU(c conversion.Conversion) bool {
 	return c.Class == conversion.GPU && d.o.Now().Sub(c.QueuedAt) >= d.o.GPUWait
 }
 
-// divert moves the next conversion that waits for a GPU to class cpu: this
-// installation has none.
+// divert moves the next conversion that waits for a GPU to class cpu, because
+// this installation has no GPUs.
 func (d *Dispatcher) divert(ctx context.Context) error {
 	return d.consume(ctx, queue.GPU, func(ctx context.Context, delivery queue.Delivery) error {
 		_, _, err := d.update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
@@ -194,9 +197,10 @@ func (d *Dispatcher) divert(ctx context.Context) error {
 	})
 }
 
-// deadline is how long an attempt may take for a source of so many bytes:
-// reading at 4 MiB/s after a quarter of an hour, which is an hour of audio at a
-// tenth of the usual speed.
+// deadline returns how long an attempt may take for a source of this many
+// bytes: the time to read it at 4 MiB/s, and a quarter of an hour more, which
+// suffices for an hour of audio at a tenth of the usual speed. It is at most 24
+// hours.
 func deadline(size int64) time.Duration {
 	d := 15*time.Minute + time.Duration(size/(4<<20))*time.Second
 	return min(d, 24*time.Hour)
@@ -206,7 +210,7 @@ func deadline(size int64) time.Duration {
 func (d *Dispatcher) stops(ctx context.Context) error {
 	return d.consume(ctx, queue.Stop, func(ctx context.Context, delivery queue.Delivery) error {
 		if delivery.Count > maxDeliveries {
-			return nil // CleanAt of the record stands behind it
+			return nil // if the stop fails, CleanAt of the record makes up for it
 		}
 		return d.halt(ctx, conversion.AttemptRef{ConversionID: delivery.ConversionID, Attempt: delivery.Attempt})
 	})
@@ -219,8 +223,8 @@ func (d *Dispatcher) halt(ctx context.Context, ref conversion.AttemptRef) error 
 	return nil
 }
 
-// ended handles the end of a launch: an attempt that has reported is over
-// already, of any other the reason decides.
+// ended handles the end of a launch. An attempt that has reported is over
+// already; for any other the reason decides.
 func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
@@ -230,10 +234,10 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	d.mu.Unlock()
 	d.metrics.ended.WithLabelValues(string(e.Reason)).Inc()
 	level := slog.LevelWarn
-	if e.Reason == launch.Exited || e.Reason == launch.Stopped { // reported, or asked for
+	if e.Reason == launch.Exited || e.Reason == launch.Stopped { // it has reported, or was stopped on request
 		level = slog.LevelDebug
 	}
-	// The detail is the operator's, not the owner's.
+	// The detail is meant for the operator, not for the owner.
 	d.o.Log.Log(ctx, level, "launch ended", "conversion_id", e.ConversionID, "attempt", e.Attempt,
 		"reason", e.Reason, "exit_code", e.ExitCode, "detail", e.Detail)
 	for _, p := range d.pace {
@@ -247,7 +251,7 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	if err == nil {
 		err = d.halt(ctx, e.AttemptRef)
 	}
-	if err != nil { // the agenda finds it by its lease
+	if err != nil { // the agenda finds it when its lease has ended
 		d.o.Log.Error("could not record the end of an attempt", "conversion_id", e.ConversionID, "attempt", e.Attempt, "error", err)
 	}
 }
@@ -262,8 +266,8 @@ func (d *Dispatcher) failure(ref conversion.AttemptRef, f conversion.Failure, o 
 	}
 }
 
-// failAttempt records by fail that an attempt ended without a result; one that
-// is not current any more is left as it is. It returns the record.
+// failAttempt calls fail to record that an attempt ended without a result, and
+// returns the record. An attempt that is no longer current is left as it is.
 func (d *Dispatcher) failAttempt(ctx context.Context, ref conversion.AttemptRef, fail func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	c, changed, err := d.update(ctx, ref.ConversionID, fail)
 	if errors.Is(err, conversion.ErrStaleAttempt) || errors.Is(err, conversion.ErrNotFound) ||

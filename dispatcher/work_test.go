@@ -98,7 +98,8 @@ func TestRetry(t *testing.T) {
 	w.wantMP3(c)
 }
 
-// A retry between two looks of the cleaner: what it removes is what it knew.
+// Cleaning removes results only of attempts that the record, as read, knows.
+// Meanwhile a retry may have begun another attempt.
 func TestCleanLeavesNewerAttempts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -117,8 +118,8 @@ func TestCleanLeavesNewerAttempts(t *testing.T) {
 	}
 }
 
-// An attempt whose launcher says that it is gone is given up when its lease is
-// stale, and not before one lease has passed since the start.
+// An attempt whose launch is gone is given up when its lease is stale, and not
+// before one lease has passed since the dispatcher started.
 func TestLostAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shortLease)
@@ -140,7 +141,7 @@ func TestLostAttemptAfterStart(t *testing.T) {
 	c := w.uploaded("owner")
 	w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, policy, w.clock.Now()) })
 	w.launcher.set(func(l *launcher) { l.refuse = func(launch.Spec) error { return errDown } })
-	w.clock.advance(time.Hour) // the lease is long over
+	w.clock.advance(time.Hour) // the lease ended long ago
 	w.run()
 	w.until("the attempt is given another lease", func() bool { return w.read(c.ID).LeaseUntil.After(w.clock.Now()) })
 	if got := w.read(c.ID); got.State != conversion.Running || got.Attempt != 1 {
@@ -153,7 +154,7 @@ func TestLostAttemptAfterStart(t *testing.T) {
 	}
 }
 
-// An attempt that is silent but runs is left to its deadline.
+// An attempt that is silent but runs may go on until its deadline.
 func TestSilentAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shortLease).run()
@@ -200,8 +201,8 @@ func TestLauncherBusy(t *testing.T) {
 	}
 }
 
-// A message that came back more often than a launch is tried again is not
-// dropped for that: there was no room for it.
+// A message that was returned more often than a failing launch is tried is not
+// dropped: the reason was only that there was no room.
 func TestLauncherBusyForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{conversion.CPU: 1} })
@@ -251,7 +252,7 @@ func TestLauncherFails(t *testing.T) {
 	}
 }
 
-// A launch that fails again and again ends its attempt, not the message alone.
+// A launch that fails again and again ends its attempt, not only the message.
 func TestLauncherFailsForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -272,7 +273,7 @@ func TestLauncherFailsForLong(t *testing.T) {
 	}
 }
 
-// A class that is full does not stand before another one.
+// A class that is full does not hold up another class.
 func TestMaxJobsOfEachClass(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) {
@@ -316,7 +317,8 @@ func TestMaxJobs(t *testing.T) {
 	}
 }
 
-// testMaxJobs: ten files at once, at most three at a time or as the target says.
+// testMaxJobs sends ten files at once; at most three run at a time, or as many
+// as the target allows.
 func testMaxJobs(t *testing.T, target time.Duration, want int64) {
 	w := newWorld(t, func(o *dispatcher.Options) {
 		o.MaxJobs, o.Target = map[conversion.Class]int{conversion.CPU: 3}, target
@@ -376,7 +378,7 @@ func TestCancel(t *testing.T) {
 	w.wantMP3(c)
 }
 
-// An attempt that does not go at once does not keep the others from going.
+// An attempt that is slow to stop does not delay the stops of others.
 func TestCancelSlow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()
@@ -392,7 +394,7 @@ func TestCancelSlow(t *testing.T) {
 	})
 	cancel := func(id string) {
 		w.until("it is launched", func() bool { return w.launcher.started(id)[1] == 1 })
-		later := w.clock.Now().Add(time.Hour) // so that the agenda does not come to help
+		later := w.clock.Now().Add(time.Hour) // so that the agenda does not help
 		w.act(id, func(c *conversion.Conversion) error { return c.Cancel(later) })
 	}
 	cancel(w.uploaded("owner").ID)

@@ -10,8 +10,9 @@ import (
 	"tonearm/internal/api"
 )
 
-// login exchanges an address and a password for a token: plain text, so that
-// TOKEN=$(curl -u EMAIL -X POST …/login) works, or JSON where asked for.
+// login exchanges an address and a password for a token. The answer is plain
+// text, so that TOKEN=$(curl -u EMAIL -X POST …/login) works, or JSON if the
+// request asks for it.
 func (g *Gateway) login(w http.ResponseWriter, r *http.Request) error {
 	user, err := g.basic(r)
 	if err != nil {

@@ -41,7 +41,8 @@ func (g *Gateway) bearer(r *http.Request) (account.User, error) {
 }
 
 // basic returns the user whose address and password the request carries.
-// Failures are counted by address and network, and then refused for a while.
+// Failures are counted by address and by network; after too many, further
+// logins are refused for a while.
 func (g *Gateway) basic(r *http.Request) (account.User, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), hashing)
 	defer cancel()
@@ -63,7 +64,7 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 	return user, err
 }
 
-// bearerOrBasic accepts both, for the plain forms.
+// bearerOrBasic accepts either of the two, for the plain forms.
 func (g *Gateway) bearerOrBasic(r *http.Request) (account.User, error) {
 	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		return g.bearer(r)
@@ -90,15 +91,15 @@ func network(remote string) string {
 	return addr.String()
 }
 
-// Limits of the throttle: ten failures, then one every half minute.
+// Limits of the throttle: ten failures, after that one every half minute.
 const (
 	maxFailures   = 10
 	forgetFailure = 30 * time.Second
 	maxConcurrent = 64      // logins in progress for one key
-	maxKeys       = 100_000 // remembered at once
+	maxKeys       = 100_000 // keys remembered at once
 )
 
-// throttle counts the failed logins of each key; a success clears nothing,
+// throttle counts the failed logins of each key. A success does not clear them,
 // since somebody else may have failed. Old failures are forgotten one by one.
 type throttle struct {
 	now  func() time.Time
@@ -116,8 +117,8 @@ func newThrottle(now func() time.Time) *throttle {
 	return &throttle{now: now, keys: map[string]*failures{}}
 }
 
-// begin returns how long to wait before a login may be tried, 0 for none; then
-// end must follow.
+// begin returns how long to wait before a login may be tried. If that is 0, end
+// must follow.
 func (t *throttle) begin(key string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -47,8 +47,8 @@ func describe(c conversion.Conversion) api.Conversion {
 	return a
 }
 
-// checkOwner returns conversion.ErrNotFound for what is not the user's, so that it
-// cannot be told from what does not exist.
+// checkOwner returns conversion.ErrNotFound for another user's conversion, so
+// that the answer is the same as for one that does not exist.
 func checkOwner(c conversion.Conversion, user account.User) error {
 	if c.OwnerID != user.ID || c.State == conversion.Deleted {
 		return conversion.ErrNotFound
@@ -56,7 +56,7 @@ func checkOwner(c conversion.Conversion, user account.User) error {
 	return nil
 }
 
-// isID reports whether s can be an id at all; anything else need not reach a
+// isID reports whether s has the form of an id. Nothing else need reach a
 // store.
 func isID(s string) bool {
 	return len(s) == 36 && uuid.Validate(s) == nil
@@ -88,7 +88,7 @@ func (g *Gateway) transition(ctx context.Context, user account.User, id string, 
 		return change(c)
 	})
 	if errors.Is(err, conversion.ErrNewerFormat) && checkOwner(c, user) != nil {
-		err = conversion.ErrNotFound // as above, which was not called
+		err = conversion.ErrNotFound // the check above was not called
 	}
 	if err == nil && c.State != before {
 		g.o.Log.Info("conversion changed", "conversion_id", id, "before", before, "state", c.State)
@@ -127,7 +127,7 @@ func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*co
 		return nil, err
 	}
 	out := answer(http.StatusOK, c)
-	out.CacheControl = "private, no-cache" // kept, and asked for again with its ETag
+	out.CacheControl = "private, no-cache" // may be stored, but must be validated with its ETag
 	for tag := range strings.SplitSeq(in.IfNoneMatch, ",") {
 		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == out.ETag {
 			out.Status = http.StatusNotModified
@@ -137,8 +137,8 @@ func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*co
 }
 
 // await returns the user's conversion once enough says so, and at the latest
-// after wait. It subscribes before it reads, so that no change falls between;
-// behind a wake-up that is lost stands a slow poll.
+// after wait. It subscribes before it reads, so that no change is missed
+// between the two. A slow poll makes up for lost wake-ups.
 func (g *Gateway) await(ctx context.Context, user account.User, id string, enough func(conversion.Conversion) bool, wait time.Duration) (conversion.Conversion, error) {
 	var changed <-chan struct{}
 	if wait > 0 && isID(id) {
@@ -175,7 +175,8 @@ func (g *Gateway) ownedSoon(ctx context.Context, user account.User, id string) (
 	return g.owned(ctx, user, id)
 }
 
-// subscribe returns nils where the queue cannot be reached: polling goes on.
+// subscribe returns nil, nil if the queue cannot be reached: await then only
+// polls.
 func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, func()) {
 	ctx, stop := context.WithTimeout(ctx, pollInterval)
 	defer stop()
@@ -192,8 +193,7 @@ type listInput struct {
 	State []conversion.State `query:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired" doc:"Only conversions in these states, separated by commas"`
 }
 
-// PageInput is exported because huma does not look into embedded fields that
-// are not.
+// PageInput is exported because huma ignores embedded fields that are not.
 type PageInput struct {
 	Cursor string `query:"cursor" maxLength:"200" doc:"The value of next in the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Entries in one page"`
@@ -240,14 +240,14 @@ func (g *Gateway) cancel(ctx context.Context, user account.User, in *idInput) (*
 	return answer(http.StatusOK, c), nil
 }
 
-// retry starts over from the uploaded source, or waits for an upload again
-// where there never was a good one.
+// retry starts over from the uploaded source. If there never was a good one,
+// the conversion waits for an upload again.
 func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*conversionOutput, error) {
 	c, err := g.owned(ctx, user, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	if c.Format > conversion.Format { // before anything happens to its object
+	if c.Format > conversion.Format { // check this before anything happens to its object
 		return nil, conversion.ErrNewerFormat
 	}
 	if c.State != conversion.Failed && c.State != conversion.Canceled && c.State != conversion.Expired {
@@ -260,13 +260,13 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	}
 	uploaded := c.Object.ETag != ""
 	missing := !there || uploaded && (c.SourceGone || object.ETag != c.Object.ETag)
-	if missing && (uploaded || c.Object.Size == 0) { // a size that is not known cannot be uploaded by a URL
+	if missing && (uploaded || c.Object.Size == 0) { // a presigned URL needs a known size
 		return nil, refuse(http.StatusConflict, "source_missing",
 			"The uploaded video is gone. Upload it again as a new conversion.")
 	}
 	good := there && object.Size > 0 && (c.Object.Size == 0 || object.Size == c.Object.Size)
 	if !uploaded && there && !good {
-		// What was refused stands in the way of an upload that must not
+		// The refused object is in the way of a new upload, which must not
 		// overwrite anything.
 		if err := g.o.Objects.Delete(ctx, c.Object.Key); err != nil {
 			return nil, err

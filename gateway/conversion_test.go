@@ -87,7 +87,7 @@ func TestBadRequests(t *testing.T) {
 	equal(t, "conversions left by bad requests", len(s.everything(u)), 2)
 }
 
-// TestSinglePut is the shortest way of a file.
+// TestSinglePut sends a video in the shortest way.
 func TestSinglePut(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -115,7 +115,8 @@ func TestSinglePut(t *testing.T) {
 	equal(t, "message", m.Message, queue.Message{Class: queue.CPU, Owner: u.ID, ConversionID: c.ID, Attempt: 1, Kind: conversion.Work, Size: 5})
 	u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
 
-	// Another size than announced is the owner's to hear, and to mend.
+	// A video of another size than announced fails; its owner sees that and can
+	// retry.
 	d := u.announce(5, false)
 	record, err := s.o.Records.ByID(t.Context(), d.ID)
 	check(t, err)
@@ -163,7 +164,7 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
-// TestRequestHash pins hashes as records hold them.
+// TestRequestHash fixes hashes that stored records contain.
 func TestRequestHash(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -265,7 +266,7 @@ func TestList(t *testing.T) {
 	equal(t, "no MP3s", strings.TrimSpace(string(empty.call("GET", "/v1/mp3s", nil).want(200).body)), `{"mp3s":[]}`)
 }
 
-// TestTransitions asks for cancel, retry and delete in every state.
+// TestTransitions tries cancel, retry and delete in every state.
 func TestTransitions(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -309,8 +310,8 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// A record of a newer format is shown and listed, and changed by nobody. The log
-// says so once.
+// A record of a newer format is shown and listed, and cannot be changed. The
+// log says so once.
 func TestNewerFormat(t *testing.T) {
 	var log lines
 	s := start(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
@@ -363,7 +364,7 @@ func TestRetryWithoutSource(t *testing.T) {
 	u.call("POST", "/v1/conversions/"+c.ID+"/retry", nil).want(409, "source_missing")
 	equal(t, "state", decode[api.Conversion](u.call("GET", "/v1/conversions/"+c.ID, nil).want(200)).State, conversion.Failed)
 
-	// One that came through the gateway cannot be sent by a URL.
+	// A video that came through the gateway cannot be sent with a URL.
 	plain := decode[api.Conversion](u.call("PUT", "/upload", strings.NewReader("video")).want(201))
 	record, err := s.o.Records.Update(t.Context(), plain.ID, func(c *conversion.Conversion) error {
 		c.State, c.Object.ETag, c.Object.Size = conversion.Expired, "", 0
@@ -373,14 +374,15 @@ func TestRetryWithoutSource(t *testing.T) {
 	check(t, s.o.Objects.Delete(t.Context(), record.Object.Key))
 	u.call("POST", "/v1/conversions/"+plain.ID+"/retry", nil).want(409, "source_missing")
 
-	// An upload that came after all is taken as it is.
+	// An upload that arrived after all is used as it is.
 	late := s.advance(u.announce(3, false).ID, conversion.Expired)
 	_, err = s.o.Objects.Put(t.Context(), late.Object.Key, strings.NewReader("abc"))
 	check(t, err)
 	equal(t, "state of a late one", decode[api.Conversion](u.call("POST", "/v1/conversions/"+late.ID+"/retry", nil).want(200)).State, conversion.Queued)
 }
 
-// TestCancelRunning leaves the dispatcher a message to stop the attempt.
+// TestCancelRunning checks that the dispatcher gets a message to stop the
+// attempt.
 func TestCancelRunning(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -414,8 +416,8 @@ func TestETag(t *testing.T) {
 	equal(t, "tag later", u.call("GET", path, nil, "If-None-Match", tag).want(200).header.Get("ETag"), `"2"`)
 }
 
-// TestQueueDown changes conversions all the same; the record keeps what is to
-// be published.
+// TestQueueDown: conversions change all the same, and the record keeps what has
+// to be published.
 func TestQueueDown(t *testing.T) {
 	s := start(t, func(o *Options) {
 		gone, err := net.Listen("tcp", "127.0.0.1:0")

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	maxSinglePut = 5 << 30 // bytes that the stores take in one request
+	maxSinglePut = 5 << 30 // bytes that a store accepts in one request
 	minPartSize  = 16 << 20
 	maxParts     = 10_000
-	signAtOnce   = 1000 // parts whose URLs go into one answer
+	signAtOnce   = 1000 // URLs for parts in one answer
 	maxKeyLength = 255  // bytes of an Idempotency-Key
 )
 
@@ -46,7 +46,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		return nil, err
 	}
 	parts := req.Parts || req.Size > maxSinglePut
-	if parts && in.Key != "" { // else the record's index tells, and saves the look
+	if parts && in.Key != "" { // otherwise the unique index finds a repeated request, and this lookup is saved
 		out, err := g.repeated(ctx, user, in.Key, hash)
 		if !errors.Is(err, conversion.ErrNotFound) {
 			return out, err
@@ -115,8 +115,8 @@ func tooLarge(limit int64) error {
 	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("The video is too large. The limit is %d bytes.", limit))
 }
 
-// requestHash tells one request from another, however its JSON was written. What
-// api.NewConversion says about hashes holds for it.
+// requestHash tells one request from another, however its JSON was written. See
+// api.NewConversion about hashes.
 func requestHash(req api.NewConversion) (string, error) {
 	canonical, err := json.Marshal(req)
 	if err != nil {
@@ -126,8 +126,8 @@ func requestHash(req api.NewConversion) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// repeated answers a request whose idempotency key is known; ErrNotFound if it
-// is not.
+// repeated answers a request whose idempotency key is known. If it is not
+// known, repeated returns ErrNotFound.
 func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash string) (*conversionOutput, error) {
 	c, err := g.o.Records.ByIdempotencyKey(ctx, user.ID, key)
 	if err != nil {
@@ -140,8 +140,8 @@ func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash str
 	return g.withUpload(ctx, http.StatusOK, user, c)
 }
 
-// withUpload answers with the conversion and, while it awaits its upload, with
-// where to send it.
+// withUpload answers with the conversion. While the conversion awaits its
+// upload, the answer also says where to send it.
 func (g *Gateway) withUpload(ctx context.Context, status int, user account.User, c conversion.Conversion) (*conversionOutput, error) {
 	out := answer(status, c)
 	out.Location = "/v1/conversions/" + c.ID
@@ -154,7 +154,7 @@ func (g *Gateway) withUpload(ctx context.Context, status int, user account.User,
 	} else {
 		out.Body.Upload, err = g.resume(ctx, user, c, nil)
 	}
-	if p := (*problem)(nil); errors.As(err, &p) && p.Code == "conflict" { // sent already; complete comes next
+	if p := (*problem)(nil); errors.As(err, &p) && p.Code == "conflict" { // all parts are sent; complete comes next
 		return out, nil
 	}
 	if err != nil {
@@ -163,8 +163,9 @@ func (g *Gateway) withUpload(ctx context.Context, status int, user account.User,
 	return out, nil
 }
 
-// sign says how to send the source of c, parts as in numbers, or where that is
-// empty the next ones that have is missing.
+// sign says where to send the source of c. If c is uploaded in parts, it signs
+// URLs for the parts in numbers; if numbers is empty, for the next parts that
+// are missing from have.
 func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob.Part, numbers []int) (*api.Upload, error) {
 	if c.Upload == nil {
 		r, err := g.o.Objects.PresignPut(ctx, c.Object.Key, c.Object.Size, g.o.URLExpiry, blob.Public)
@@ -201,16 +202,17 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 	return up, nil
 }
 
-// partSize returns the smallest multiple of 1 MiB, from 16 MiB on, with which
-// size bytes fit into the parts that stores allow.
+// partSize returns the smallest part size, a multiple of 1 MiB and at least 16
+// MiB, with which size bytes need no more parts than stores allow.
 func partSize(size int64) int64 {
 	const mib = 1 << 20
 	need := (size + maxParts - 1) / maxParts
 	return max(minPartSize, (need+mib-1)/mib*mib)
 }
 
-// abort drops a multipart upload that no record names. What it cannot drop
-// holds bytes only if somebody sends parts, which nobody can any more.
+// abort drops a multipart upload that no record names. If that fails, it does
+// no harm: an upload takes up space only if somebody sends parts, and nobody
+// has URLs for them.
 func (g *Gateway) abort(ctx context.Context, key, uploadID string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
 	defer cancel()

@@ -1,44 +1,44 @@
 // Package gateway is Tonearm's front door: the HTTP interface for people,
-// scripts and the CLI. It knows users and their conversions, signs the URLs by
-// which videos and MP3s travel, and passes no byte of either on itself, except
-// for POST /upload, the plain form for curl.
+// scripts and the CLI. It knows users and their conversions, and signs the URLs
+// over which videos and MP3s travel. No byte of a video or MP3 passes through
+// it, except with POST /upload, the plain form for curl.
 //
 // # Guarantees
 //
-// What was answered with 2xx is in the records. A request that failed may be
-// sent again: transitions that have happened already answer as if they happened
-// now, and an Idempotency-Key makes the creation of a conversion repeatable
-// (201 for the first, 200 for the same again, 422 idempotency_mismatch for
-// another body under the same key).
+// Whatever was answered with 2xx is in the records. A request that failed may
+// be sent again. A transition that has already happened is answered as if it
+// had happened now. An Idempotency-Key makes creating a conversion repeatable:
+// 201 for the first request, 200 for the same again, 422 idempotency_mismatch
+// for another body under the same key.
 //
-// Users see what is theirs. Another user's id, a deleted one and one that never
-// existed get the same answer, byte by byte.
+// Users see only what is theirs. An id of another user, a deleted one and one
+// that never existed get exactly the same answer.
 //
-// Every answer that is not the one hoped for is an RFC 9457 problem document
-// with a stable code; problemOf is where errors become statuses. JSON bodies
-// are strict: one value, no unknown fields.
+// Every answer that reports a failure is an RFC 9457 problem document with a
+// stable code. problemOf turns errors into statuses. JSON bodies are strict:
+// one value, no unknown fields.
 //
-// An upload through the gateway is either whole and recorded, or leaves neither
-// conversion nor object. A gateway that is killed in the middle of one leaves a
-// conversion that expires, and parts that the store's own clean-up of
-// incomplete uploads removes.
+// An upload through the gateway is either complete and recorded, or it leaves
+// neither conversion nor object. A gateway that is killed in the middle of one
+// leaves a conversion that expires, and parts that the store removes itself
+// when it cleans up incomplete uploads.
 //
 // # When a neighbour fails
 //
 // Records, accounts or object store down: 503 code unavailable with
-// Retry-After, within 5 seconds (10 where a password is checked); nothing is
-// lost. Answers that need only the others go on.
+// Retry-After, within 5 seconds (10 if a password is checked). Nothing is lost.
+// Requests that do not need that store work as usual.
 //
-// Queue down: everything goes on. Transitions are written with the messages
-// they cause and published later by whoever looks at the record; ?wait= reads
+// Queue down: everything works. Transitions are written together with their
+// messages, and whoever looks at the record next publishes them; ?wait= reads
 // every 5 seconds instead of being woken.
 //
 // Dispatcher, transcoders or notifier down: conversions are created, uploaded
 // and completed, and stay queued.
 //
-// Any number of gateways may run side by side. Failed logins are counted by
-// each of them for itself, by address and by the network that the connection
-// comes from: behind a proxy, that is the proxy's.
+// Any number of gateways may run side by side. Each of them counts failed
+// logins for itself, by address and by the network that the connection comes
+// from. Behind a proxy, that is the proxy's network.
 //
 // # Permissions
 //

@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// docsFiles is swagger-ui-dist 5.35.0 (Apache-2.0), the files that it needs to
-// show /openapi.json, and the page around them.
+// docsFiles holds swagger-ui-dist 5.35.0 (Apache-2.0), only the files that are
+// needed to show /openapi.json, and the page around them.
 //
 //go:embed docs
 var docsFiles embed.FS
 
-// docsPolicy lets the page load what this server serves, and nothing else. Its
-// scripts set styles on elements, and its style sheet holds small images.
+// docsPolicy lets the page load only what this server serves. The exceptions
+// are for its scripts, which set styles on elements, and for its style sheet,
+// which holds small images.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
 	"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

@@ -11,7 +11,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// The plain forms are described by hand: they take and give more than JSON.
+// The plain forms are described by hand, because they read and write more than
+// JSON.
 
 func loginOperation(op huma.Operation) huma.Operation {
 	op.Description = "The answer is the token as plain text, or as JSON if you send Accept: application/json. " +

@@ -19,8 +19,8 @@ import (
 	"tonearm/internal/service"
 )
 
-// Options is what a Gateway is made of. The first five fields and PublicURL
-// are required.
+// Options say how a Gateway works. The first five fields and PublicURL are
+// required.
 type Options struct {
 	Records conversion.Store
 	Users   account.Store
@@ -33,7 +33,7 @@ type Options struct {
 	PublicURL string
 	// OpenRegistration lets anybody make an account by POST /v1/users.
 	OpenRegistration bool
-	// MaxUploadBytes limits one video of a user without a limit of their own;
+	// MaxUploadBytes limits one video of a user who has no limit of their own;
 	// default account.DefaultMaxUploadBytes, at most 5 TiB.
 	MaxUploadBytes int64
 	// UploadWindow is how long an upload may take before its conversion expires;
@@ -42,11 +42,11 @@ type Options struct {
 	// URLExpiry is how long presigned upload URLs are good; default
 	// DefaultURLExpiry, at most 7 days.
 	URLExpiry time.Duration
-	// DownloadExpiry is the same for presigned downloads; default
+	// DownloadExpiry is how long presigned download URLs are good; default
 	// DefaultDownloadExpiry, at most 7 days.
 	DownloadExpiry time.Duration
-	// RecordRetention is how long after its end a conversion is deleted; 0 for
-	// never. The dispatchers have it too.
+	// RecordRetention is how long after its end a conversion is deleted; 0
+	// means never. The dispatchers need the same value.
 	RecordRetention time.Duration
 	// MaxBodyBytes limits the JSON bodies of requests; default
 	// DefaultMaxBodyBytes, at most 16 MiB.
@@ -124,7 +124,7 @@ type Gateway struct {
 	openAPI  []byte
 }
 
-// New returns a gateway. It reaches for no store yet.
+// New returns a gateway. It contacts no store yet.
 func New(o Options) (*Gateway, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -148,6 +148,6 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// Handler serves every route. A server around it needs a limit on the time for
-// headers, and none on whole requests: uploads take hours.
+// Handler serves every route. The server that uses it needs a time limit for
+// headers, and must not limit whole requests: uploads take hours.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }

@@ -88,8 +88,8 @@ func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, er
 	return r.URL, err
 }
 
-// download is the plain form: for a logged-in user, or for whoever holds the
-// link in a mail.
+// download is the plain form. It is for a logged-in user, or for whoever has
+// the link from a mail.
 func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	find := g.result

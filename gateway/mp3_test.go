@@ -68,7 +68,8 @@ func TestDownload(t *testing.T) {
 		t.Errorf("page is %v %s", page.header, page.body)
 	}
 
-	// The link dies with the conversion, and before it is done there is none.
+	// The link ends with the conversion; before the conversion is done there is
+	// no link.
 	u.call("DELETE", "/v1/conversions/"+c.ID, nil).want(204)
 	s.send("GET", plain+"&token="+token, nil).want(404, "not_found")
 	running := s.advance(u.announce(3, false).ID, conversion.Running)

@@ -16,14 +16,14 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// optionsPath is where the options stand in a request.
+// optionsPath is the location of the options in a request.
 const optionsPath = "body.options"
 
-// misfit is in the text of an error of unmarshal, between a path and a value.
+// misfit is the text between a path and a value in an error of unmarshal.
 const misfit = " does not take "
 
-// describeOptions returns the schema of the options with what conversion.Fields
-// says about each. It describes them, and huma checks requests by it.
+// describeOptions returns the schema of the options, made from
+// conversion.Fields. huma also uses it to check requests.
 func describeOptions(registry huma.Registry) *huma.Schema {
 	root := registry.Schema(reflect.TypeFor[conversion.Options](), true, "Options")
 	for _, f := range conversion.Fields {
@@ -60,7 +60,7 @@ func describeField(s *huma.Schema, f conversion.Field) {
 	}
 	for _, v := range f.Values {
 		if n, ok := v.(int); ok {
-			v = float64(n) // as it comes out of JSON
+			v = float64(n) // the type that values from JSON have
 		}
 		s.Enum = append(s.Enum, v)
 	}
@@ -86,7 +86,8 @@ func (g *Gateway) presets(context.Context, *struct{}) (*presetsOutput, error) {
 	return &presetsOutput{Body: api.Presets{Presets: conversion.Presets}}, nil
 }
 
-// parseOptions reads the options of a form as those of a JSON body are read.
+// parseOptions reads the options of a form in the same way as those of a JSON
+// body.
 func (g *Gateway) parseOptions(value []byte) (o conversion.Options, err error) {
 	var tree any
 	if err := unmarshal(value, &tree); err != nil {
@@ -113,8 +114,8 @@ func (g *Gateway) parseOptions(value []byte) (o conversion.Options, err error) {
 	return o, o.Validate()
 }
 
-// explain says where in a request something is wrong, and what: about an option
-// in the words of its description.
+// explain says where something is wrong in a request, and what. For an option
+// it uses the words of the option's description.
 func explain(d *huma.ErrorDetail) (location, message string) {
 	if path, value, ok := strings.Cut(d.Message, misfit); ok && d.Location == "body" {
 		return "body." + path, value + " is not allowed here"
@@ -127,10 +128,11 @@ func explain(d *huma.ErrorDetail) (location, message string) {
 	return d.Location, d.Message
 }
 
-// unmarshal is json.Unmarshal for huma, which first checks a tree of values,
+// unmarshal is json.Unmarshal for huma, which first checks a tree of values and
 // then fills a struct. A number that is too large becomes infinite in the tree,
-// and so is refused where it stands. Of an error huma keeps the text alone:
-// where the path of what does not fit is known, the text begins with it.
+// and is then refused at its place. huma keeps only the text of an error. So
+// the text begins with the path of the value that does not fit, if the path is
+// known.
 func unmarshal(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	wrong := (*json.UnmarshalTypeError)(nil)
@@ -152,11 +154,11 @@ func unmarshal(data []byte, v any) error {
 	return errors.New(wrong.Field + misfit + wrong.Value)
 }
 
-// floats puts float64 in place of each json.Number in v.
+// floats replaces each json.Number in v with a float64.
 func floats(v any) any {
 	switch v := v.(type) {
 	case json.Number:
-		f, _ := strconv.ParseFloat(v.String(), 64) // infinite beyond what it holds
+		f, _ := strconv.ParseFloat(v.String(), 64) // infinite if it is too large
 		return f
 	case map[string]any:
 		for name := range v {

@@ -13,8 +13,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// TestOptionsDescribed holds the description of the interface to the table of
-// options.
+// TestOptionsDescribed checks the description of the interface against the
+// table of options.
 func TestOptionsDescribed(t *testing.T) {
 	s := start(t)
 	type schema struct {
@@ -31,7 +31,7 @@ func TestOptionsDescribed(t *testing.T) {
 	}
 	body := strings.ReplaceAll(string(s.send("GET", "/openapi.json", nil).want(200).body), `"$ref"`, `"ref"`)
 	check(t, json.Unmarshal([]byte(body), &spec))
-	float := func(v any) any { // as JSON has it
+	float := func(v any) any { // the type that values from JSON have
 		if n, ok := v.(int); ok {
 			return float64(n)
 		}
@@ -65,13 +65,13 @@ func TestOptionsDescribed(t *testing.T) {
 	}
 }
 
-// TestBadOptions refuses them in the same words whether they come in JSON, in a
-// form or in the query.
+// TestBadOptions checks that bad options are refused in the same words whether
+// they come in JSON, in a form or in the query.
 func TestBadOptions(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
 	for _, tt := range []struct{ options, path, message string }{
-		// What the types and the limits say.
+		// Found by types and limits.
 		{`{"preset":"loud"}`, "preset", "voice, podcast, music or archive"},
 		{`{"preset":""}`, "preset", "voice, podcast, music or archive"},
 		{`{"bitrate_kbps":100}`, "bitrate_kbps", "256 or 320 kbit/s"},
@@ -111,7 +111,7 @@ func TestBadOptions(t *testing.T) {
 		{`[]`, "", "must be an object"},
 		{`"voice"`, "", "must be an object"},
 
-		// What only a closer look finds.
+		// Found only by a closer look.
 		{`{"bitrate_kbps":128,"vbr_quality":2}`, "bitrate_kbps", "not both"},
 		{`{"bitrate_kbps":320,"sample_rate_hz":22050}`, "sample_rate_hz", "no 320 kbit/s at 22050 Hz"},
 		{`{"preset":"archive","sample_rate_hz":8000}`, "sample_rate_hz", "no 320 kbit/s at 8000 Hz"},
@@ -150,8 +150,8 @@ func TestBadOptions(t *testing.T) {
 	s.nothingLeft(u)
 }
 
-// TestGoodOptions answers with what was understood, the preset's values filled
-// in.
+// TestGoodOptions checks that the answer holds the options as understood, with
+// the preset's values filled in.
 func TestGoodOptions(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -205,7 +205,7 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// TestNotifyNone: the outcome is there for those who wait, and owes no mail.
+// TestNotifyNone: whoever waits gets the outcome, and no mail is owed.
 func TestNotifyNone(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -218,7 +218,7 @@ func TestNotifyNone(t *testing.T) {
 		create(`,"notify":"email"`): conversion.NotifyEmail,
 		create(`,"notify":"none"`):  conversion.NotifyNone,
 	} {
-		// The answer to somebody who waits does not hang on a mail.
+		// The answer to somebody who waits does not depend on a mail.
 		waiting := make(chan reply, 1)
 		go func() { waiting <- u.call("GET", "/v1/conversions/"+id+"?wait=60", nil) }()
 		record := s.advance(id, conversion.Done)
@@ -242,7 +242,7 @@ func TestNotifyNone(t *testing.T) {
 	equal(t, "location", decode[api.Problem](r).Errors[0].Location, "form.notify")
 }
 
-// TestResultShown: everything that was recorded about an MP3 for its owner.
+// TestResultShown: the owner sees everything that was recorded about an MP3.
 func TestResultShown(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")

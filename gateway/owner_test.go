@@ -13,18 +13,19 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// rule says who may call a route, and what it is about.
+// rule says who may call a route, and what the route is about.
 type rule int
 
 const (
 	everybody    rule = iota // needs no login
-	loggedIn                 // about the caller alone
+	loggedIn                 // about the caller only
 	byConversion             // about the conversion whose id is in the path
 	byMP3                    // about the MP3 whose id is in the path or the query
 )
 
-// rules holds one for every route in /openapi.json. A route without one, or
-// with the wrong one, fails the tests: decide who may call it before adding it.
+// rules has a rule for every route in /openapi.json. A route without a rule, or
+// with a wrong one, fails the tests: decide who may call a route before you add
+// it.
 var rules = map[string]rule{
 	"POST /login":                        everybody,
 	"POST /v1/users":                     everybody,
@@ -47,7 +48,7 @@ var rules = map[string]rule{
 	"GET /download":                      byMP3,
 }
 
-// pages are the routes that /openapi.json leaves out. They show nobody's data.
+// pages are the routes that are not in /openapi.json. They show nobody's data.
 var pages = []string{"GET /.well-known/jwks.json", "GET /docs", "GET /docs/{file}", "GET /openapi.json", "GET /{$}"}
 
 // described lists the routes in /openapi.json.
@@ -119,7 +120,7 @@ func TestOwnersOnly(t *testing.T) {
 						got.status, got.header, got.body, want.status, want.header, want.body)
 				}
 			}
-			for _, parts := range []string{"", " in parts"} { // gone for the owner, too
+			for _, parts := range []string{"", " in parts"} { // gone for the owner too
 				if got := ask(alice, ids["deleted"+parts]); string(got.body) != string(want.body) || !reflect.DeepEqual(got.header, want.header) {
 					t.Errorf("%s of a deleted one: got %d %s", route, got.status, got.body)
 				}

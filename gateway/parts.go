@@ -20,7 +20,7 @@ type partsInput struct {
 
 type uploadOutput struct{ Body api.Upload }
 
-// parts gives fresh URLs, to begin, go on with or repeat an upload.
+// parts returns fresh URLs, to begin, continue or repeat an upload.
 func (g *Gateway) parts(ctx context.Context, user account.User, in *partsInput) (*uploadOutput, error) {
 	c, err := g.owned(ctx, user, in.ID)
 	if err != nil {
@@ -37,8 +37,8 @@ func (g *Gateway) parts(ctx context.Context, user account.User, in *partsInput) 
 	return &uploadOutput{Body: *up}, nil
 }
 
-// resume says how to go on with the upload of c, beginning anew where the
-// store has dropped what there was of it.
+// resume says how to continue the upload of c. If the store has dropped the
+// upload, it begins anew.
 func (g *Gateway) resume(ctx context.Context, user account.User, c conversion.Conversion, numbers []int) (*api.Upload, error) {
 	switch {
 	case c.State != conversion.AwaitingUpload:
@@ -73,8 +73,9 @@ func (g *Gateway) have(ctx context.Context, c conversion.Conversion) ([]blob.Par
 	return g.o.Objects.Parts(ctx, c.Object.Key, c.Upload.ID)
 }
 
-// restart begins a multipart upload in place of one that the store does not
-// have any more, and returns the conversion with the upload that counts.
+// restart begins a multipart upload in place of one that the store no longer
+// has. It returns the conversion with the upload that counts, which may be
+// another request's.
 func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.Conversion) (conversion.Conversion, error) {
 	switch _, err := g.o.Objects.Head(ctx, c.Object.Key); {
 	case err == nil:
@@ -90,7 +91,7 @@ func (g *Gateway) restart(ctx context.Context, user account.User, c conversion.C
 	written := false
 	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
 		err := c.RestartUpload(lost, id, g.o.Now())
-		written = err == nil // else another request began one, or none is wanted
+		written = err == nil // otherwise another request began an upload, or none is wanted
 		return err
 	})
 	if err != nil || !written {
@@ -113,7 +114,7 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 	case conversion.Canceled:
 		return nil, notAwaiting(c)
 	default:
-		return answer(http.StatusOK, c), nil // noticed before
+		return answer(http.StatusOK, c), nil // recorded before
 	}
 	if c.Upload != nil && c.Upload.ID != "" {
 		if err := g.join(ctx, c); err != nil {
@@ -134,8 +135,9 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 	return answer(http.StatusOK, c), nil
 }
 
-// join completes a multipart upload whose parts are all there. One that the
-// store does not know was completed before, or dropped: its object tells.
+// join completes a multipart upload if all its parts are there. If the store
+// does not know the upload, it was completed or dropped before; join does
+// nothing then, and the object shows which of the two.
 func (g *Gateway) join(ctx context.Context, c conversion.Conversion) error {
 	have, err := g.o.Objects.Parts(ctx, c.Object.Key, c.Upload.ID)
 	if errors.Is(err, blob.ErrNotExist) {
@@ -175,7 +177,7 @@ func wrongParts(c conversion.Conversion, have []blob.Part) []int {
 	return wrong
 }
 
-// ranges writes ascending numbers as in "1, 4–9", and at most twenty of them.
+// ranges writes ascending numbers in the form "1, 4–9", at most twenty of them.
 func ranges(numbers []int) string {
 	var out []string
 	for i := 0; i < len(numbers); {

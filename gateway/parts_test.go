@@ -44,7 +44,8 @@ func TestWrongParts(t *testing.T) {
 	}
 }
 
-// TestLargeUploads announces videos around the limits; not a byte is sent.
+// TestLargeUploads announces videos of sizes around the limits; no byte is
+// sent.
 func TestLargeUploads(t *testing.T) {
 	s := start(t, func(o *Options) { o.MaxUploadBytes = maxObject })
 	u := s.user("a@example.org")
@@ -64,7 +65,7 @@ func TestLargeUploads(t *testing.T) {
 	}
 }
 
-// TestParts uploads 33 MiB in three parts, in disorder and with a pause.
+// TestParts uploads 33 MiB in three parts, out of order and with a pause.
 func TestParts(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -106,7 +107,7 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestPartsAnew loses multipart uploads in every way that is possible.
+// TestPartsAnew loses multipart uploads in every possible way.
 func TestPartsAnew(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -138,7 +139,7 @@ func TestPartsAnew(t *testing.T) {
 	}
 }
 
-// TestJoinedUnseen completes an upload whose answer got lost.
+// TestJoinedUnseen completes an upload whose answer was lost.
 func TestJoinedUnseen(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")

@@ -18,14 +18,14 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// clientGone is the status in the metrics of a request whose client did not
+// clientGone is the status that metrics show for a request whose client did not
 // wait for the answer.
 const clientGone = 499
 
-// retryAfter is what a client is asked to wait while a store is down.
+// retryAfter is how long a client should wait while a store is down.
 const retryAfter = 5 * time.Second
 
-// problem is an answer other than the one hoped for.
+// problem is an answer that reports a failure.
 type problem struct {
 	api.Problem
 	header http.Header
@@ -67,8 +67,8 @@ func internalError(status int) *problem {
 
 func conflict(detail string) *problem { return refuse(http.StatusConflict, "conflict", detail) }
 
-// problemOf is the one place where an error becomes a status and a code. What
-// it does not know is a store's failure.
+// problemOf is the only place where an error becomes a status and a code. An
+// error that it does not know counts as the failure of a store.
 func problemOf(err error) *problem {
 	var (
 		p      *problem
@@ -134,7 +134,7 @@ func problemOfHuma(m *huma.ErrorModel) *problem {
 	return p
 }
 
-// translate makes huma's own errors problems like all others.
+// translate turns huma's own errors into problems like all others.
 func translate(_ huma.Context, _ string, v any) (any, error) {
 	if m, ok := v.(*huma.ErrorModel); ok {
 		return problemOf(m), nil
@@ -143,10 +143,10 @@ func translate(_ huma.Context, _ string, v any) (any, error) {
 }
 
 // problem returns the answer to a request that failed with err, and logs what
-// an operator has to know. ctx is the request's.
+// an operator must know. ctx is the context of the request.
 func (g *Gateway) problem(ctx context.Context, err error) *problem {
 	if known := (*problem)(nil); !errors.As(err, &known) && errors.Is(ctx.Err(), context.Canceled) {
-		err = context.Canceled // whatever a store made of it
+		err = context.Canceled // a store may have made another error of it
 	}
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError {
@@ -155,7 +155,7 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 	return p
 }
 
-// fail answers with the problem that err is.
+// fail answers with the problem for err.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	g.problem(r.Context(), err).write(w, r)
 }
@@ -167,7 +167,7 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/download" && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(p.Status)
-		_ = problemPage.Execute(w, p.Problem) // nobody is left to tell
+		_ = problemPage.Execute(w, p.Problem) // there is nobody left to report a failure to
 		return
 	}
 	w.Header().Set("Content-Type", p.ContentType(""))
@@ -175,7 +175,7 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(p.Problem)
 }
 
-// problemPage is what a person sees who follows a link out of a mail.
+// problemPage is what people see who follow a link from a mail.
 var problemPage = template.Must(template.New("problem").Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Tonearm: {{.Title}}</title>

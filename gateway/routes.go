@@ -14,14 +14,14 @@ import (
 	"tonearm/internal/api"
 )
 
-// How long the answer to a request may take. A store that is down is told
-// within quick.
+// How long the answer to a request may take. While a store is down, the answer
+// comes within quick.
 const (
 	quick        = 5 * time.Second
-	hashing      = 10 * time.Second // a password, perhaps behind others
+	hashing      = 10 * time.Second // a password, perhaps after others in the queue
 	joining      = 2 * time.Minute  // the parts of a large upload
 	waiting      = 75 * time.Second // ?wait=60 and a read
-	pollInterval = 5 * time.Second  // behind wake-ups that may be lost
+	pollInterval = 5 * time.Second  // in case wake-ups are lost
 )
 
 // routes declares everything that the gateway serves.
@@ -127,9 +127,9 @@ func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, han
 
 type userKey struct{}
 
-// forUser adds a JSON route for whoever carries an access token. What the handler
-// reads or changes must be that user's: owned, transition and ownResult see to
-// it.
+// forUser adds a JSON route for users with an access token. The handler may
+// read or change only what belongs to the user; it must use owned, transition
+// and ownResult for that.
 func forUser[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, account.User, *I) (*O, error)) {
 	op.Security = []map[string][]string{{"bearer": {}}}
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
@@ -169,7 +169,8 @@ func (g *Gateway) document(w http.ResponseWriter, body []byte) error {
 	return nil
 }
 
-// routeMux remembers its patterns, for the test that every one has a rule.
+// routeMux remembers its patterns, so that a test can check that each has a
+// rule.
 type routeMux struct {
 	*http.ServeMux
 	patterns []string

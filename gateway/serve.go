@@ -59,7 +59,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serve is what every request goes through: headers, metrics, panics.
+// serve handles what all requests have in common: headers, metrics, panics.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
 	start := time.Now()
@@ -92,8 +92,8 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	g.mux.ServeHTTP(rec, r)
 }
 
-// unrouted answers what no route matches: the mux knows whether the path or
-// the method is wrong.
+// unrouted answers requests that match no route. verdict, which comes from the
+// mux, knows whether the path or the method is wrong.
 func unrouted(w http.ResponseWriter, r *http.Request, verdict http.Handler) {
 	v := &discard{header: http.Header{}}
 	verdict.ServeHTTP(v, r)
@@ -122,7 +122,8 @@ func route(r *http.Request) string {
 	return r.Pattern[strings.IndexByte(r.Pattern, '/'):]
 }
 
-// method returns the request's method, which a client is free to invent.
+// method returns the request's method. Clients may invent methods, so unknown
+// ones become one word.
 func method(r *http.Request) string {
 	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, r.Method) {
 		return r.Method
@@ -134,7 +135,7 @@ func method(r *http.Request) string {
 // and time, so that a bad one gets an answer like every other mistake.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
 	deadlines := http.NewResponseController(w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
+	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTimeout)) // the recorder of a test has no deadline
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.o.MaxBodyBytes))
 	_ = deadlines.SetReadDeadline(time.Time{})
 	if err != nil {

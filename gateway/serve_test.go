@@ -94,7 +94,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestDescription holds /openapi.json to what clients are made from.
+// TestDescription checks what generators of clients need from /openapi.json.
 func TestDescription(t *testing.T) {
 	s := start(t)
 	body := s.send("GET", "/openapi.json", nil).want(200).body
@@ -134,7 +134,7 @@ func TestDescription(t *testing.T) {
 	}
 }
 
-// TestPanic answers all the same, and counts it.
+// TestPanic: a request that panics is answered all the same, and counted.
 func TestPanic(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	g, err := New(Options{

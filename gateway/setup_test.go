@@ -133,7 +133,7 @@ func (s *stack) user(email string, limit ...int64) *user {
 	return &user{User: u, stack: s, token: token}
 }
 
-// reply is an answer as it came.
+// reply is an answer, unchanged.
 type reply struct {
 	t      *testing.T
 	status int
@@ -210,13 +210,13 @@ func decode[T any](r reply) T {
 	return v
 }
 
-// announce creates a conversion by the interface.
+// announce creates a conversion through the interface.
 func (u *user) announce(size int64, parts bool) api.Conversion {
 	u.t.Helper()
 	return decode[api.Conversion](u.call("POST", "/v1/conversions", api.NewConversion{Filename: "Ünder way.mp4", Size: size, Parts: parts}).want(201))
 }
 
-// put follows a presigned request.
+// put sends body with a presigned request.
 func put(t *testing.T, method, url string, headers map[string]string, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))

@@ -28,7 +28,7 @@ const (
 	maxName     = 1024            // bytes of a file name
 )
 
-// video is what one request to /upload brings.
+// video is what one request to /upload contains.
 type video struct {
 	name    string
 	options conversion.Options
@@ -37,15 +37,15 @@ type video struct {
 	form    *multipart.Reader // nil for a raw body
 }
 
-// upload is the plain form: one video, in a form or as the whole body, is
-// passed on to the store as it comes.
+// upload is the plain form: one video, in a form or as the whole body. It is
+// passed on to the store as it arrives.
 func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	user, err := g.bearerOrBasic(r)
 	if err != nil {
 		return err
 	}
 	limit := g.limit(user)
-	if r.ContentLength > limit+maxFields*g.o.MaxBodyBytes { // surely; else it is counted
+	if r.ContentLength > limit+maxFields*g.o.MaxBodyBytes { // certainly too large; otherwise the bytes are counted
 		return tooLarge(limit)
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
@@ -76,8 +76,8 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(out.Body)
 }
 
-// receive makes the conversion and stores its source; what fails leaves
-// nothing behind.
+// receive makes the conversion and stores its source. A failure leaves nothing
+// behind.
 func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conversion.Conversion, error) {
 	c, err := conversion.New(conversion.Params{
 		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: v.notify, UploadWindow: g.o.UploadWindow,
@@ -90,7 +90,7 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	}
 	object, err := g.o.Objects.Put(ctx, c.Object.Key, v.content)
 	if failure := v.content.err; failure != nil {
-		err = failure // whatever the store's client made of it
+		err = failure // the store's client may have changed it
 	} else if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
@@ -104,14 +104,14 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	soon, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
 	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
-	if err != nil { // deleted meanwhile, too
+	if err != nil { // also if the conversion was deleted meanwhile
 		g.discard(ctx, user, c)
 	}
 	return done, err
 }
 
-// begin writes the record, and asks the store for a sign of life, before the
-// first byte of a long body is taken.
+// begin writes the record and checks that the store answers, before a long body
+// is read.
 func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
 	ctx, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
@@ -128,7 +128,7 @@ func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.C
 	defer cancel()
 	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
 	err = errors.Join(err, g.o.Objects.Delete(ctx, c.Object.Key))
-	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // the upload window ends it
+	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // otherwise it ends with its upload window
 		g.o.Log.Warn("could not remove what a broken upload left", "conversion_id", c.ID, "error", err)
 	}
 }
@@ -197,7 +197,7 @@ func (g *Gateway) set(v *video, name, value string) (err error) {
 	return err
 }
 
-// noMoreOptions refuses options that come after the file, rather than ignore
+// noMoreOptions refuses options that come after the file, instead of ignoring
 // them.
 func noMoreOptions(form *multipart.Reader) error {
 	part, err := form.NextPart()
@@ -240,8 +240,9 @@ func plainName(s string) string {
 	return s
 }
 
-// limited ends a source that is longer than allowed, and remembers why it
-// ended: the clients of stores take some errors of readers for the end.
+// limited ends a source that is longer than allowed. It keeps the reason,
+// because the clients of stores take some errors of readers for the regular
+// end.
 type limited struct {
 	r           io.Reader
 	left, limit int64
@@ -265,8 +266,8 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// source is the body of an upload. A client that sends nothing for a while is
-// given up, and so is a store that takes nothing.
+// source is the body of an upload. The upload is given up if the client sends
+// nothing for a while, or if the store takes nothing for a while.
 type source struct {
 	w       http.ResponseWriter
 	r       io.ReadCloser
@@ -274,7 +275,7 @@ type source struct {
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	s.stalled.Stop() // the client's time
+	s.stalled.Stop() // waiting for the client is not the store's time
 	_ = http.NewResponseController(s.w).SetReadDeadline(time.Now().Add(clientPause))
 	n, err := s.r.Read(p)
 	s.stalled.Reset(storePause)

@@ -18,8 +18,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// form writes a multipart form: pairs of field and value; a field that begins
-// with @ is a file of that name.
+// form writes a multipart form from pairs of field and value. A field that
+// begins with @ is a file with that name.
 func form(t *testing.T, pairs ...string) (body io.Reader, kind string) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
@@ -118,7 +118,7 @@ func TestUploadRefused(t *testing.T) {
 	whole, kind := form(t, "options", "{}", "@a.mp4", "video and more")
 	text, err := io.ReadAll(whole)
 	check(t, err)
-	for _, at := range []string{"{}", "and more"} { // the HTTP body ends well, the form does not
+	for _, at := range []string{"{}", "and more"} { // the HTTP body ends properly, the form does not
 		cut, _, _ := strings.Cut(string(text), at)
 		requests["form cut before "+at] = request{strings.NewReader(cut), kind, 400, "invalid_request"}
 	}
@@ -165,7 +165,7 @@ func TestUploadBrokenOff(t *testing.T) {
 			}
 			check(t, conn.(*net.TCPConn).CloseWrite())
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			check(t, err) // the answer comes when all is cleaned up
+			check(t, err) // the answer comes once everything is cleaned up
 			body, _ := io.ReadAll(res.Body)
 			conn.Close()
 			reply{t, res.StatusCode, res.Header, body}.want(400, "upload_incomplete")
@@ -174,7 +174,7 @@ func TestUploadBrokenOff(t *testing.T) {
 	}
 }
 
-// TestUploadMemory streams 200 MB and looks at what is held meanwhile.
+// TestUploadMemory streams 200 MB and watches the memory in use.
 func TestUploadMemory(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
@@ -200,7 +200,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// watched looks at the live heap every 8 MiB.
+// watched measures the live heap every 8 MiB.
 type watched struct {
 	r         io.Reader
 	read, due int64

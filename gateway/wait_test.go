@@ -18,13 +18,13 @@ import (
 	"tonearm/internal/queue"
 )
 
-// These tests run on a clock of their own, so their stores are the plainest
-// that can be: one record, a queue that wakes on demand, a user with the token
-// "t". Whatever else is called hangs until its context ends, as a store does
+// These tests run on a synthetic clock, so their stores are as simple as
+// possible: one record, a queue that wakes on demand, a user with the token
+// "t". All other calls hang until their context ends, like those of a store
 // that is down.
 
 type oneRecord struct {
-	conversion.Store // down
+	conversion.Store // as if down
 	mu               sync.Mutex
 	c                conversion.Conversion
 	reads            int
@@ -89,7 +89,8 @@ func waitStack(t *testing.T) (*Gateway, *oneRecord, *wakeUps) {
 	return g, records, q
 }
 
-// ask answers in a goroutine of the test's bubble and tells how long it took.
+// ask sends a request in a goroutine of the test's bubble. The reply says how
+// long the answer took.
 func ask(t *testing.T, g *Gateway, method, path, body string) <-chan reply {
 	t.Helper()
 	answered := make(chan reply, 1)
@@ -172,7 +173,7 @@ func TestWaitSubscribesFirst(t *testing.T) {
 	})
 }
 
-// TestWaitWithoutQueue reads more slowly, and answers all the same.
+// TestWaitWithoutQueue: the gateway reads less often, and answers all the same.
 func TestWaitWithoutQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, records, q := waitStack(t)
@@ -186,7 +187,7 @@ func TestWaitWithoutQueue(t *testing.T) {
 	})
 }
 
-// TestWaitEndsWithItsClient holds nothing for a client that is gone.
+// TestWaitEndsWithItsClient: when the client has gone, nothing is kept for it.
 func TestWaitEndsWithItsClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _, _ := waitStack(t)
@@ -202,7 +203,7 @@ func TestWaitEndsWithItsClient(t *testing.T) {
 	})
 }
 
-// TestWaitOnRedis is woken by the real queue.
+// TestWaitOnRedis: the real queue wakes the gateway.
 func TestWaitOnRedis(t *testing.T) {
 	subscribed := make(chan struct{})
 	s := start(t, func(o *Options) { o.Queue = &tellSubscribe{o.Queue, subscribed} })
@@ -230,7 +231,7 @@ func (q *tellSubscribe) Subscribe(ctx context.Context, id string) (<-chan struct
 	return q.Queue.Subscribe(ctx, id)
 }
 
-// TestUnavailable asks everything of stores that do not answer.
+// TestUnavailable sends all requests while stores do not answer.
 func TestUnavailable(t *testing.T) {
 	for _, tt := range []struct {
 		method, path, body string

@@ -1,6 +1,6 @@
-# What runs ffmpeg: --target transcoder, transcoder-gpu, or tonearm, which is
-# everything in one process. BASE is Debian 13; of its ffmpeg the images hold the
-# files that it loads and no others, see rootfs.sh.
+# Images that run ffmpeg: --target transcoder, transcoder-gpu, or tonearm, which
+# is everything in one process. BASE is Debian 13. Of its ffmpeg the images hold
+# only the files that it loads; see rootfs.sh.
 ARG BASE=debian:trixie-slim
 FROM ${BASE} AS debian
 RUN apt-get update -qq && \
@@ -22,8 +22,8 @@ LABEL org.opencontainers.image.title="Tonearm transcoder" \
 COPY ${TARGETARCH}/transcoder /usr/bin/transcoder
 ENTRYPOINT ["/usr/bin/transcoder"]
 
-# The NVIDIA container runtime looks at these two variables and puts the driver's
-# libraries in; Debian's ffmpeg loads them when it is told to use the GPU.
+# The NVIDIA container runtime reads these two variables and adds the driver's
+# libraries. Debian's ffmpeg loads them when it has to use the GPU.
 FROM transcoder AS transcoder-gpu
 LABEL org.opencontainers.image.title="Tonearm transcoder for NVIDIA GPUs"
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,video,utility

@@ -1,12 +1,12 @@
 #!/bin/sh
-# rootfs.sh DIR: puts into DIR, out of the Debian that it runs in, ffmpeg, the
-# shell that limits it, what both load, certificates, and nothing else: no
-# package manager, no other program. Scanners find the packages that the files
-# are of, with their licences, where those of other such images are.
+# rootfs.sh DIR: copies ffmpeg, the shell that limits it, everything that both
+# load, and certificates into DIR, from the Debian that it runs in. There is no
+# package manager and no other program. The list of the files' packages and
+# their licences is where scanners look for it.
 set -eu
 root=$1
 
-# What older ones leave open is in FFmpeg's list of vulnerabilities.
+# FFmpeg's list of vulnerabilities says what is wrong with older versions.
 version=$(dpkg-query -f '${Version}' -W ffmpeg)
 dpkg --compare-versions "$version" ge 7:7.1.5 || { echo "ffmpeg $version is older than 7.1.5" >&2; exit 1; }
 
@@ -14,8 +14,9 @@ mkdir -p "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/sbin" "$ro
 mkdir -m 1777 "$root/tmp"
 for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
 
-# put FILE: under the name it was asked by, in its folder's real place; then its
-# package is noted. Library names are links, some by way of /etc/alternatives.
+# put FILE: copies it under the requested name, into the real place of its
+# folder, and notes its package. Library names are links, some of them through
+# /etc/alternatives.
 put() {
   dir=$(realpath "$(dirname "$1")")
   mkdir -p "$root$dir"
@@ -40,5 +41,5 @@ cp -r /etc/ld.so.conf /etc/ld.so.conf.d "$root/etc/"
 echo 'tonearm:x:65532:65532:Tonearm:/tmp:/usr/sbin/nologin' >"$root/etc/passwd"
 echo 'tonearm:x:65532:' >"$root/etc/group"
 
-chroot "$root" /usr/bin/ffmpeg -v error -f lavfi -i sine=d=1 -f mp3 -y /tmp/try.mp3 # all is there
+chroot "$root" /usr/bin/ffmpeg -v error -f lavfi -i sine=d=1 -f mp3 -y /tmp/try.mp3 # check that nothing is missing
 rm "$root/tmp/try.mp3"

@@ -1,6 +1,6 @@
-# The services that need nothing but themselves: --target gateway, dispatcher or
+# The services that need no other program: --target gateway, dispatcher or
 # notifier. scripts/images compiles them for each architecture into the build
-# context, so that no image with a compiler is needed.
+# context, so no image with a compiler is needed.
 FROM scratch AS service
 LABEL org.opencontainers.image.vendor="Tonearm" \
       org.opencontainers.image.licenses="Apache-2.0"

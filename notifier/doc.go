@@ -4,44 +4,43 @@
 // # Role
 //
 // A conversion that is done or has failed for good owes one notice, unless its
-// owner wants none (notify: none). The notifier
-// takes the message about it from the queue (class notice), claims the notice
-// in the record, sends the mail and records what the mail server said. Any
-// number of notifiers may run.
+// owner wants none (notify: none). The notifier takes the message about it from
+// the queue (class notice), claims the notice in the record, sends the mail and
+// records the mail server's answer. Any number of notifiers may run.
 //
 // # Guarantee
 //
-// At least one mail for each outcome, and one in the ordinary case. A notice is
-// claimed for longer than the sender's time-out before anything is sent, and
-// the message is acknowledged only once the record says what happened; a
-// process that dies in between leaves the claim, and the mail is sent again
-// after it has passed. All mails about one outcome carry the same Message-ID.
-// Temporary refusals are retried after 30 s, then twice as long each time up to
-// an hour, for five days; permanent ones are recorded.
+// Each outcome gets at least one mail, and ordinarily exactly one. Before
+// anything is sent, the notice is claimed for longer than the sender's
+// time-out. The message is acknowledged only once the record says what
+// happened. If a process dies in between, its claim stays, and the mail is sent
+// again after the claim has ended. All mails about one outcome carry the same
+// Message-ID. Temporary refusals are retried after 30 s, then after twice as
+// long each time up to an hour, for five days; permanent refusals are recorded.
 //
-// A message for a notice that somebody else holds is returned until that claim
-// ends rather than acknowledged: should the claimant have died, the mail then
-// follows at once and does not wait for the dispatcher to notice. A message
-// delivered more than 20 times is acknowledged, since the record owes the notice
-// still and wakes the dispatcher, which publishes it again.
+// A message whose notice somebody else has claimed is not acknowledged, but
+// returned until that claim ends. If the claimant has died, the mail then
+// follows at once and need not wait for the dispatcher. A message that was
+// delivered more than 20 times is acknowledged: the record still owes the
+// notice and wakes the dispatcher, which publishes it again.
 //
 // # Neighbours
 //
-// Records down: messages are returned and none is taken until the store
-// answers. If it went down while a mail was being sent, the outcome is kept in
-// memory and written when the store is back; only a notifier that ends before
-// may lead to a second mail.
+// Records down: messages are returned, and none is taken until the store
+// answers. If it goes down while a mail is being sent, the outcome is kept in
+// memory and written when the store is back. Only if the notifier ends before
+// that, a second mail may follow.
 //
-// Queue down: the notifier waits for it. What it had taken is finished and
-// comes again, to be found done.
+// Queue down: the notifier waits for it. Work on messages that it had taken is
+// finished. They come again later, and are then found to be done.
 //
-// Mail server down: each notice goes back with its pause. Nothing is lost for
-// five days.
+// Mail server down: each notice is returned and tried again after its pause.
+// Nothing is lost for five days.
 //
 // Gateway down: mails go out; their links work once it is back.
 //
-// On shutdown no more messages are taken and the mails begun are finished,
-// which takes up to the sender's time-out.
+// On shutdown no more messages are taken, and mails that are being sent are
+// finished. That takes up to the sender's time-out.
 //
 // # Permissions
 //

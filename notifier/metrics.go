@@ -2,7 +2,7 @@ package notifier
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Outcomes of messages, as counted.
+// Outcomes of messages, as metrics count them.
 const (
 	outcomeSent     = "sent"
 	outcomeDelayed  = "delayed"  // refused for now, to be tried again
@@ -28,7 +28,7 @@ func newMetrics() metrics {
 		}),
 	}
 	for _, o := range []string{outcomeSent, outcomeDelayed, outcomeRefused, outcomeObsolete, outcomePoison} {
-		m.outcomes.WithLabelValues(o) // shown from the start
+		m.outcomes.WithLabelValues(o) // so that it is shown from the start
 	}
 	return m
 }

@@ -22,7 +22,8 @@ import (
 
 // Tokens signs the links in the mails.
 type Tokens interface {
-	// Download returns a token that opens one MP3 without login, and its end.
+	// Download returns a token that opens one MP3 without login, and when it
+	// expires.
 	Download(mp3ID string) (token string, expiresAt time.Time, err error)
 }
 
@@ -35,14 +36,13 @@ type Options struct {
 	Tokens      Tokens
 	PublicURL   string // of the gateway, for links: "https://tonearm.example.org"
 	Domain      string // of Message-IDs; default PublicURL's host
-	Concurrency int    // mails under way at once; default DefaultConcurrency
+	Concurrency int    // most mails that are sent at once; default DefaultConcurrency
 	Log         *slog.Logger
 	Registerer  prometheus.Registerer
 	Now         func() time.Time // default time.Now
 }
 
-// DefaultConcurrency is how many mails are under way at once where Options say
-// nothing.
+// DefaultConcurrency is how many mails are sent at once if Options do not say.
 const DefaultConcurrency = 4
 
 func (o Options) withDefaults() Options {
@@ -79,20 +79,21 @@ type Notifier struct {
 	records outage
 	queue   outage
 
-	claim   time.Duration // of a notice, in the record
-	lease   time.Duration // of its message, in the queue
-	sending retry.Policy  // after refusals that are not permanent
+	claim   time.Duration // how long a notice is claimed in the record
+	lease   time.Duration // how long its message is leased in the queue
+	sending retry.Policy  // pauses after temporary refusals
 	storing retry.Policy  // after failures of record store and queue
 }
 
 const (
-	margin         = 10 * time.Second // for the record's updates around a send
+	margin         = 10 * time.Second // for the updates of the record before and after a mail
 	takeWait       = 5 * time.Second
 	storeTimeout   = 10 * time.Second // for one call to record store or queue
 	mostDeliveries = 20
 	longestReason  = 500 // bytes
 
-	// newerPause is before a message that only a newer version can handle comes again.
+	// newerPause is the pause before a message comes again that only a newer
+	// version can handle.
 	newerPause = 10 * time.Second
 )
 
@@ -110,7 +111,7 @@ func New(o Options) (*Notifier, error) {
 		queue:   outage{neighbour: "queue", log: o.Log},
 
 		claim:   o.Sender.Timeout() + margin,
-		lease:   o.Sender.Timeout() + margin + time.Second, // a message that comes again finds the claim passed
+		lease:   o.Sender.Timeout() + margin + time.Second, // longer than the claim: a message that comes again finds the claim ended
 		sending: retry.Policy{Initial: 30 * time.Second, Max: time.Hour},
 		storing: retry.Policy{Initial: 200 * time.Millisecond, Max: 5 * time.Second},
 	}
@@ -160,8 +161,8 @@ func (n *Notifier) awaitRecords(ctx context.Context) {
 	})
 }
 
-// handle does what one message asks for; it reports false where the record
-// store could not be used. What it begins outlives ctx.
+// handle does what one message asks for. It returns false if the record store
+// could not be used. What it has begun outlives ctx.
 func (n *Notifier) handle(ctx context.Context, d queue.Delivery) bool {
 	if d.Count > mostDeliveries {
 		n.options.Log.Warn("a message about a mail was delivered too often and is dropped; the dispatcher publishes it again",
@@ -210,20 +211,20 @@ func owedAt(c conversion.Conversion, attempt int) time.Time {
 	return time.Time{}
 }
 
-// deliver sends the claimed notice of c and records what came of it.
+// deliver sends the claimed notice of c and records the result.
 func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.Conversion) {
 	claim := c.Notice
 	failure := n.send(ctx, c)
 	now := n.options.Now()
 	c, err := n.record(ctx, d, func(c *conversion.Conversion) error {
 		if !c.Notice.OwedSince.Equal(claim.OwedSince) {
-			return conversion.ErrUnchanged // another notice by now
+			return conversion.ErrUnchanged // the record has another notice by now
 		}
 		if failure == nil {
 			return c.NoticeDelivered(d.Attempt, now)
 		}
 		if c.Notice.Tries != claim.Tries {
-			return conversion.ErrUnchanged // somebody else sends it
+			return conversion.ErrUnchanged // somebody else is sending it
 		}
 		return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure),
 			n.sending.Pause(claim.Tries), now)
@@ -234,8 +235,8 @@ func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.C
 		return
 	}
 	n.tell(c, d.Attempt, failure)
-	// A notice that is owed again has a new message under the same id, which
-	// the queue takes only once the old one is gone.
+	// If the notice is owed again, its new message has the same id. The queue
+	// accepts that only once the old message is gone.
 	n.ack(ctx, d)
 	n.outbox.Flush(ctx, c)
 }
@@ -250,7 +251,7 @@ func (n *Notifier) send(ctx context.Context, c conversion.Conversion) error {
 	return n.options.Sender.Send(ctx, m)
 }
 
-// tell logs and counts what came of a try.
+// tell logs and counts the result of a try.
 func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
 	log := n.options.Log.With("conversion_id", c.ID, "attempt", attempt, "tries", c.Notice.Tries)
 	outcome := outcomeSent
@@ -268,10 +269,10 @@ func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
 	n.metrics.outcomes.WithLabelValues(outcome).Inc()
 }
 
-// record updates the record however long that takes, until ctx ends.
+// record updates the record. It tries until that succeeds or ctx ends.
 func (n *Notifier) record(ctx context.Context, d queue.Delivery, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	p := n.storing
-	p.Before = func(error, time.Duration) { // nobody else is to send it meanwhile
+	p.Before = func(error, time.Duration) { // so that nobody else sends it meanwhile
 		n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
 	}
 	var c conversion.Conversion
@@ -298,8 +299,8 @@ func (n *Notifier) update(ctx context.Context, id string, change func(*conversio
 	return c, err
 }
 
-// answered reports whether err is what the record store says of the record, and
-// not that it could not be asked.
+// answered reports whether err is the record store's answer about the record.
+// Otherwise the store could not be asked.
 func answered(err error) bool {
 	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat)
 }
@@ -317,8 +318,8 @@ func (n *Notifier) giveBack(ctx context.Context, d queue.Delivery, after time.Du
 	n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Return(ctx, d, after) })
 }
 
-// onQueue does one thing to a delivery; it outlives ctx. Where it fails the
-// lease runs out and the message comes again.
+// onQueue does one thing with a delivery; it outlives ctx. If it fails, the
+// lease ends and the message comes again.
 func (n *Notifier) onQueue(ctx context.Context, do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -327,7 +328,7 @@ func (n *Notifier) onQueue(ctx context.Context, do func(context.Context) error) 
 	}
 }
 
-// reason is a refusal as it is kept and logged.
+// reason returns the text of a refusal for the record and the log.
 func reason(err error) string {
 	s := printable(err.Error())
 	return strings.ToValidUTF8(s[:min(len(s), longestReason)], "")

@@ -77,8 +77,8 @@ func TestFailed(t *testing.T) {
 	}
 }
 
-// TestNotifyNone: an outcome that nobody wants a mail about owes none, and a
-// message about it all the same makes none.
+// TestNotifyNone: an outcome without a wanted mail owes none. If there is a
+// message about it all the same, no mail is sent.
 func TestNotifyNone(t *testing.T) {
 	w := newWorld(t)
 	quiet := w.begin(t, "quiet.mp4")
@@ -93,7 +93,7 @@ func TestNotifyNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start(t)
-	loud := w.done(t, "loud.mp4") // its mail is the only one
+	loud := w.done(t, "loud.mp4") // the only one that is mailed
 	w.await(t, loud.ID, conversion.NoticeSent)
 	w.awaitEmptyQueue(t)
 	if got := w.sink.Tries(); got != 1 {
@@ -117,7 +117,7 @@ func TestLengthsAndSizes(t *testing.T) {
 	}
 }
 
-// Several notifiers, messages published over and over: one mail each.
+// Several notifiers and repeated messages: one mail for each outcome.
 func TestDuplicates(t *testing.T) {
 	w := newWorld(t)
 	for range 3 {
@@ -139,7 +139,8 @@ func TestDuplicates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Messages about what is not there, or not owed.
+	// Messages about conversions that do not exist, and about notices that are
+	// not owed.
 	for _, m := range []queue.Message{
 		{Class: queue.Notice, Owner: "ada", ConversionID: "nobody's", Attempt: 1, Kind: conversion.Notify},
 		{Class: queue.Notice, Owner: "ada", ConversionID: all[0].ID, Attempt: 7, Kind: conversion.Notify},
@@ -235,12 +236,12 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// The claimant died between claim and outcome: the mail goes again, under the
-// same Message-ID, once its claim has passed and not before.
+// The claimant died between claim and outcome: the mail is sent again, under
+// the same Message-ID, once the claim has ended and not before.
 func TestCrashAfterClaim(t *testing.T) {
 	w := newWorld(t)
 	c := w.done(t, "a.mp4")
-	if _, err := w.queue.Take(t.Context(), queue.Notice, time.Millisecond, time.Second); err != nil { // dies with it
+	if _, err := w.queue.Take(t.Context(), queue.Notice, time.Millisecond, time.Second); err != nil { // it dies with the message
 		t.Fatal(err)
 	}
 	claimed := w.update(t, c.ID, func(c *conversion.Conversion) error { return c.ClaimNotice(1, 300*time.Millisecond, time.Now()) })
@@ -252,7 +253,7 @@ func TestCrashAfterClaim(t *testing.T) {
 	w.awaitEmptyQueue(t)
 }
 
-// A live claimant is left alone, however often the message comes.
+// A claimant that lives is left alone, however often the message comes.
 func TestClaimedByAnother(t *testing.T) {
 	w := newWorld(t)
 	c := w.done(t, "a.mp4")
@@ -267,8 +268,8 @@ func TestClaimedByAnother(t *testing.T) {
 	}
 }
 
-// The store goes down while a mail is under way: the outcome is written when
-// it is back, and no second mail goes out.
+// The store goes down while a mail is being sent: the outcome is written when
+// the store is back, and no second mail is sent.
 func TestRecordsDownAfterSending(t *testing.T) {
 	w := newWorld(t)
 	w.sink.OnData(func(mailtest.Received) error { w.records.down.Store(true); return nil })
@@ -288,7 +289,8 @@ func TestRecordsDownAfterSending(t *testing.T) {
 	}
 }
 
-// The store is down for a while: one line in the log, and then every mail.
+// The store is down for a while: that is one line in the log, and then every
+// mail is sent.
 func TestRecordsDown(t *testing.T) {
 	w := newWorld(t)
 	var all []conversion.Conversion
@@ -311,17 +313,17 @@ func TestRecordsDown(t *testing.T) {
 	}
 }
 
-// The queue goes away in the middle and comes back empty; the records are
-// published again, as the dispatcher does.
+// The queue goes down in the middle and comes back empty. The test publishes
+// the records again, as the dispatcher does.
 func TestQueueWiped(t *testing.T) {
 	w := newWorld(t)
 	first := w.done(t, "first.mp4")
 	w.sink.OnData(func(mailtest.Received) error { w.redis.Close(); return nil })
 	w.start(t)
-	w.await(t, first.ID, conversion.NoticeSent) // though nothing could be acknowledged
+	w.await(t, first.ID, conversion.NoticeSent) // although nothing could be acknowledged
 	waittest.Until(t, patience, "the queue to be missed", func() bool { return w.log.count(`"neighbour":"queue"`) > 0 })
 	w.sink.OnData(func(mailtest.Received) error { return nil })
-	second := w.done(t, "second.mp4") // published to nobody
+	second := w.done(t, "second.mp4") // its message is lost
 	w.redis.FlushAll()
 	if err := w.redis.Restart(); err != nil {
 		t.Fatal(err)
@@ -343,7 +345,7 @@ func TestQueueWiped(t *testing.T) {
 	}
 }
 
-// The mail server is away for a while.
+// The mail server is down for a while.
 func TestMailServerDown(t *testing.T) {
 	w := newWorld(t)
 	up := w.options.Sender
@@ -374,8 +376,8 @@ func (s *switched) Send(ctx context.Context, m mail.Message) error {
 func (s *switched) Timeout() time.Duration     { return time.Second }
 func (s *switched) Ping(context.Context) error { return nil }
 
-// A message that came too often is let go; the record owes the notice still
-// and says when somebody has to look.
+// A message that was delivered too often is dropped. The record still owes the
+// notice, and says when somebody has to look.
 func TestPoison(t *testing.T) {
 	w := newWorld(t)
 	c := w.done(t, "a.mp4")
@@ -398,7 +400,8 @@ func TestPoison(t *testing.T) {
 	w.await(t, c.ID, conversion.NoticeSent)
 }
 
-// Told to stop while a mail is under way, the notifier finishes it first.
+// If the notifier is stopped while a mail is being sent, it finishes that mail
+// first.
 func TestDrain(t *testing.T) {
 	w := newWorld(t)
 	sending, answer := make(chan struct{}), make(chan struct{})

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// outage tells once when a neighbour goes away and once when it is back, for
-// all workers together.
+// outage logs once when a neighbour goes down and once when it is back, for all
+// workers together.
 type outage struct {
 	neighbour string
 	log       *slog.Logger

@@ -12,8 +12,8 @@ import (
 	"tonearm/internal/waittest"
 )
 
-// The record is purged while its mail is under way: nobody waits for it to come
-// back.
+// The record is purged while its mail is being sent: nobody waits for it to
+// come back.
 func TestPurgedWhileSending(t *testing.T) {
 	w := newWorld(t)
 	c := w.done(t, "a.mp4")
@@ -28,8 +28,8 @@ func TestPurgedWhileSending(t *testing.T) {
 	}
 }
 
-// A notice whose record a newer version wrote is given back to the queue. The
-// log says so once.
+// If a newer version wrote the record, its notice is given back to the queue.
+// The log says so once.
 func TestNewerFormat(t *testing.T) {
 	w := newWorld(t)
 	var left []conversion.Conversion

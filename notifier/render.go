@@ -26,7 +26,8 @@ var (
 // render writes the mail about a conversion's outcome.
 func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message, error) {
 	m := mail.Message{
-		// The same for every try of this notice, and for no other one.
+		// The same for every try of this notice, and different for every other
+		// notice.
 		ID:   fmt.Sprintf("%s.%d.%d@%s", c.ID, c.Notice.Attempt, c.Notice.OwedSince.UnixMilli(), n.options.Domain),
 		To:   c.OwnerEmail,
 		Date: now,
@@ -68,7 +69,7 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 	return m, nil
 }
 
-// printable takes out of a name what would end a line or hide what follows.
+// printable removes from a name what would end a line or hide the rest of it.
 func printable(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) {
@@ -78,7 +79,7 @@ func printable(s string) string {
 	}, s))
 }
 
-// short cuts a name to what a subject holds.
+// short cuts a name to a length that fits into a subject.
 func short(s string) string {
 	const most = 80
 	if r := []rune(s); len(r) > most {
@@ -87,7 +88,7 @@ func short(s string) string {
 	return s
 }
 
-// length is a duration as players show it: 1:02:03.
+// length writes a duration as players show it: 1:02:03.
 func length(seconds float64) string {
 	s := int64(math.Round(seconds))
 	if s >= 3600 {

@@ -36,7 +36,7 @@ type fixedToken struct{}
 
 func (fixedToken) Download(string) (string, time.Time, error) { return token, linkEnds, nil }
 
-// world is everything around a notifier, real but for the scale.
+// world is everything around a notifier. All of it is real, only smaller.
 type world struct {
 	records  *faulty
 	redis    *miniredis.Miniredis
@@ -83,12 +83,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// start runs a notifier with short pauses and returns how to stop it.
+// start runs a notifier with short pauses. stop ends it.
 func (w *world) start(t *testing.T) (stop func()) {
 	t.Helper()
 	w.options.Registerer = prometheus.NewRegistry()
 	if len(must(w.registry.Gather())) == 0 {
-		w.options.Registerer = w.registry // the first one's metrics are looked at
+		w.options.Registerer = w.registry // tests look at the first one's metrics
 	}
 	n, err := New(w.options)
 	if err != nil {
@@ -191,12 +191,12 @@ func must(families []*dto.MetricFamily, err error) []*dto.MetricFamily {
 	return families
 }
 
-// faulty is a record store that can be down, before or after it writes.
+// faulty is a record store that can be down, or that can fail before an update.
 type faulty struct {
 	conversion.Store
 	down    atomic.Bool
 	updates atomic.Int64
-	before  atomic.Pointer[func(update int64) error] // asked before each update
+	before  atomic.Pointer[func(update int64) error] // called before each update
 }
 
 var errDown = errors.New("the record store is down")
@@ -221,7 +221,7 @@ func (f *faulty) Ping(ctx context.Context) error {
 	return f.Store.Ping(ctx)
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for something that must happen.
 const patience = 20 * time.Second
 
 // logged is what the notifier logs.

@@ -69,7 +69,7 @@ func TestGoesOn(t *testing.T) {
 	}
 }
 
-// After a lost answer the same result is reported again, and the same file
+// If an answer is lost, the same result is reported again, and the same file
 // comes.
 func TestGoesOnAfterLostAnswer(t *testing.T) {
 	b := newBench(t, video(t, "in.mp4", 2))
@@ -84,8 +84,8 @@ func TestGoesOnAfterLostAnswer(t *testing.T) {
 	}
 }
 
-// Bad input is the file's fault, and the process goes on. What may heal may be
-// the machine's, and it ends.
+// After bad input, which is the file's fault, the process goes on. After a
+// failure that may heal it ends, because that may be the machine's fault.
 func TestGoesOnAfterBadInputAlone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		bend func(*bench)

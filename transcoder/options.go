@@ -22,13 +22,13 @@ type Options struct {
 	// with mode 0700, and emptied at the start and at the end.
 	Dir string
 
-	FFmpeg      string        // path or name; "ffmpeg" where empty
-	MemoryLimit int64         // bytes of address space for ffmpeg; 1 GiB where 0
-	ReportEvery time.Duration // report at least this often; as the dispatcher says where 0
-	Patience    time.Duration // with an object store that moves no byte; default source.DefaultPatience
-	ExtraFiles  []*os.File    // that ffmpeg inherits, so that a launcher can tell whether it lives
+	FFmpeg      string        // path or name; default "ffmpeg"
+	MemoryLimit int64         // bytes of address space for ffmpeg; default 1 GiB
+	ReportEvery time.Duration // longest pause between reports; 0 means as the dispatcher says
+	Patience    time.Duration // how long the object store may move no byte; default source.DefaultPatience
+	ExtraFiles  []*os.File    // ffmpeg inherits them, so that a launcher can tell whether it lives
 
-	HTTP *http.Client // for the dispatcher and the object store; a default one where nil
+	HTTP *http.Client // for the dispatcher and the object store; nil means a default client
 	Log  *slog.Logger // required
 }
 

@@ -10,14 +10,14 @@ import (
 	"tonearm/internal/source"
 )
 
-// Names in the working directory of files with pictures.
+// Names of files with pictures in the working directory.
 const (
 	partsName = "pictures"
 	wholeName = "pictures.whole"
 )
 
-// shortVideo is for how many seconds of pictures no parts of the object are
-// fetched: what a poster is chosen from would be half of it.
+// shortVideo is the length in seconds up to which pictures are not fetched in
+// parts: the part that a poster is chosen from would be half of them.
 const shortVideo = 40
 
 // pictures are what covers are made of where only the audio of the object is
@@ -30,7 +30,7 @@ type pictures struct {
 	parts *source.Parts
 }
 
-// pay reports whether parts of the pictures may be enough.
+// pay reports whether it is worth fetching only parts of the pictures.
 func pay(movie *mp4.Movie) bool {
 	seconds := 0.0
 	for _, t := range movie.Tracks {
@@ -69,7 +69,8 @@ func (p *pictures) Show(ctx context.Context, track uint32, w mp4.Window) error {
 	return p.fetch(ctx, shown)
 }
 
-// fetch reads extents of the object to their places, if there is room for them.
+// fetch reads extents of the object to their offsets in the file, if there is
+// room for them.
 func (p *pictures) fetch(ctx context.Context, extents []mp4.Extent) error {
 	var size int64
 	for _, e := range extents {
@@ -105,7 +106,7 @@ func (p *pictures) Whole(ctx context.Context) (string, error) {
 	return s.Path(), s.fill(failing{stream})
 }
 
-// close is to be called when nobody is at work with them.
+// close must be called when nobody uses them any more.
 func (p *pictures) close() {
 	if p.file != nil {
 		p.file.Close()

@@ -20,8 +20,8 @@ import (
 
 const x264 = "-c:v libx264 -preset ultrafast -g 50 -bf 2 "
 
-// film makes a minute of noisy pictures and a tone, as the words of args want
-// them, and returns its path.
+// film makes a minute of noisy pictures and a tone, and returns its path. args
+// are options of ffmpeg.
 func film(t *testing.T, name, args string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -32,7 +32,7 @@ func film(t *testing.T, name, args string) string {
 	return path
 }
 
-// relaid is a film in another layout.
+// relaid writes a film in another layout.
 func relaid(t *testing.T, path string, l mediatest.Layout) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(path))
@@ -40,7 +40,7 @@ func relaid(t *testing.T, path string, l mediatest.Layout) string {
 	return to
 }
 
-// again is a film that ffmpeg copied with other inputs and outputs.
+// again makes ffmpeg copy a film with other inputs and outputs.
 func again(t *testing.T, path, before, after string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(path))
@@ -52,8 +52,8 @@ func again(t *testing.T, path, before, after string) string {
 	return to
 }
 
-// TestCoverFromParts: a cover is read alone, and it is the one of the whole
-// file.
+// TestCoverFromParts: the picture of a cover is read alone, and is the same as
+// from the whole file.
 func TestCoverFromParts(t *testing.T) {
 	plain := film(t, "h264.mp4", x264)
 	first := relaid(t, plain, mediatest.Layout{ChunkSeconds: 10, First: true, Long: true})
@@ -66,7 +66,7 @@ func TestCoverFromParts(t *testing.T) {
 	for _, tt := range []struct {
 		name, path string
 		options    conversion.Options
-		whole      bool // is fetched after all
+		whole      bool // must be fetched after all
 	}{
 		{"as ffmpeg writes", plain, conversion.Options{Cover: poster}, false},
 		{"index first", first, conversion.Options{Cover: poster}, false},
@@ -112,7 +112,7 @@ func TestCoverFromParts(t *testing.T) {
 			most := size / 2
 			if f.Read == string(source.PathSparse) {
 				alone++
-			} else { // all came by with the audio
+			} else { // everything came together with the audio
 				most += size
 			}
 			if f.ReadBytes > most && !tt.whole {
@@ -125,8 +125,8 @@ func TestCoverFromParts(t *testing.T) {
 	}
 }
 
-// coverLike converts content by an attempt, and checks that the MP3 is that of
-// the file.
+// coverLike converts content in an attempt, and checks that the MP3 is the same
+// as from the file.
 func coverLike(t *testing.T, path string, content []byte, o conversion.Options) conversion.Source {
 	t.Helper()
 	want, refused := encodeFile(t, path, o)
@@ -144,7 +144,8 @@ func coverLike(t *testing.T, path string, content []byte, o conversion.Options) 
 	return *b.result().Source
 }
 
-// TestNoPictures: that there are none is seen without reading on.
+// TestNoPictures: a file without pictures is recognized without reading more of
+// it.
 func TestNoPictures(t *testing.T) {
 	path := film(t, "sound.mp4", "-vn")
 	content, err := os.ReadFile(path)
@@ -156,8 +157,8 @@ func TestNoPictures(t *testing.T) {
 	}
 }
 
-// TestDamagedPictures: where something is wrong with the pictures that a cover
-// is made of, it is made of the whole file.
+// TestDamagedPictures: if something is wrong with the pictures that a cover is
+// made of, the cover is made from the whole file.
 func TestDamagedPictures(t *testing.T) {
 	path := relaid(t, film(t, "film.mp4", x264), mediatest.Layout{ChunkSeconds: 10, First: true})
 	content, err := os.ReadFile(path)
@@ -165,7 +166,7 @@ func TestDamagedPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	middle := len(content) * 2 / 5
-	clear(content[middle : middle+len(content)/20]) // three seconds within ten of pictures
+	clear(content[middle : middle+len(content)/20]) // three seconds, in a chunk of ten seconds of pictures
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +178,8 @@ func TestDamagedPictures(t *testing.T) {
 	}
 }
 
-// TestPicturesFail: what happens to the store while parts are fetched is told as
-// of any reading of it.
+// TestPicturesFail: a failure of the store while parts are fetched is reported
+// like one during any other reading.
 func TestPicturesFail(t *testing.T) {
 	path := relaid(t, film(t, "film.mp4", x264), mediatest.Layout{ChunkSeconds: 10, First: true})
 	content, err := os.ReadFile(path)
@@ -208,7 +209,7 @@ func TestPicturesFail(t *testing.T) {
 	b.onGet = func(_ http.ResponseWriter, r *http.Request, _ int) bool {
 		if b.keyFrame(r) {
 			cancel()
-			<-r.Context().Done() // no answer ever
+			<-r.Context().Done() // never answers
 		}
 		return false
 	}

@@ -10,12 +10,12 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// errStopped is the cause of the end of work that the dispatcher does not want
-// any more.
+// errStopped is the cause with which work ends that the dispatcher no longer
+// wants.
 var errStopped = errors.New("stopped by the dispatcher")
 
-// reporter tells the dispatcher how far the work is, and keeps the freshest
-// URLs that it answered with.
+// reporter reports to the dispatcher how far the work is, and keeps the URLs of
+// the latest answer.
 type reporter struct {
 	client *attempt.Client
 	nonce  string
@@ -26,7 +26,7 @@ type reporter struct {
 	progress conversion.Progress
 	source   attempt.Request
 	target   attempt.Request
-	answered chan struct{} // closed by the next answer, and replaced
+	answered chan struct{} // closed and replaced by the next answer
 }
 
 func newReporter(c *attempt.Client, nonce string, every time.Duration, a attempt.Assignment) *reporter {
@@ -36,8 +36,8 @@ func newReporter(c *attempt.Client, nonce string, every time.Duration, a attempt
 	}
 }
 
-// run reports until ctx is done. It returns errStopped where the attempt is not
-// wanted any more.
+// run reports until ctx is done. It returns errStopped if the attempt is no
+// longer wanted.
 func (r *reporter) run(ctx context.Context) error {
 	ticker := time.NewTicker(r.every)
 	defer ticker.Stop()
@@ -55,7 +55,7 @@ func (r *reporter) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil || answer.Stop: // errors that may heal are not returned
+		case err != nil || answer.Stop: // errors after which a further try may help are not returned
 			return errStopped
 		}
 		r.mu.Lock()
@@ -85,14 +85,14 @@ func (r *reporter) reportNow() {
 	}
 }
 
-// requests returns the freshest presigned requests.
+// requests returns the presigned requests of the latest answer.
 func (r *reporter) requests() (source, target attempt.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.source, r.target
 }
 
-// refresh waits for fresh ones.
+// refresh waits for fresh URLs.
 func (r *reporter) refresh(ctx context.Context) error {
 	r.mu.Lock()
 	answered := r.answered

@@ -19,17 +19,17 @@ import (
 type fetched struct {
 	*spooled
 	object *source.Object
-	tracks []media.Track // of audio in the object; nil where all of it is fetched
-	index  int           // of the chosen one
-	// pictures are where a cover comes from where only a track is fetched; nil
-	// where none is to be decoded.
+	tracks []media.Track // audio tracks of the object; nil if all of it is fetched
+	index  int           // of the chosen track
+	// pictures are where a cover comes from if only a track is fetched; nil if
+	// no picture is decoded.
 	pictures *pictures
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-// fetch begins to fetch the source to a new file. It has to be closed.
+// fetch begins to fetch the source to a new file. The result must be closed.
 func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	object, err := source.Open(ctx, source.Options{
 		Request: w.sourceRequest, Size: w.SourceSize, ETag: w.SourceETag, HTTP: w.http, Patience: w.patience,
@@ -67,7 +67,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	return f, nil
 }
 
-// Among implements media.Growing.
+// SourceTracks implements media.Growing.
 func (f *fetched) SourceTracks() (tracks []media.Track, index int) { return f.tracks, f.index }
 
 // close ends the fetching and waits for it.
@@ -80,8 +80,8 @@ func (f *fetched) close() {
 	}
 }
 
-// choose streams the chosen track where that can be read alone. Pictures are then
-// looked for in parts of the object, unless they would be most of it.
+// choose streams the chosen track if it can be read alone. Pictures are then
+// fetched in parts of the object, unless the parts would be most of it.
 func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error) {
 	movie, _ := f.object.Movie()
 	decodes := w.Options.Cover.Decodes()
@@ -112,7 +112,7 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 	return stream, nil
 }
 
-// sourceRequest makes the freshest presigned request.
+// sourceRequest makes the presigned request of the latest answer.
 func (w *worker) sourceRequest(ctx context.Context, refused bool) (*http.Request, error) {
 	if refused {
 		if err := w.reports.refresh(ctx); err != nil {

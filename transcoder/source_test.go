@@ -15,8 +15,9 @@ import (
 	"tonearm/internal/source"
 )
 
-// TestSameAsFile: whatever is read of the source, and whether the encoding waits
-// for it or not, the MP3 is the one that a file on the local disk becomes.
+// TestSameAsFile: the MP3 is the same as that of a file on the local disk,
+// whatever is read of the source, and whether or not the encoding has to wait
+// for it.
 func TestSameAsFile(t *testing.T) {
 	quality := 4
 	options := map[string]conversion.Options{
@@ -92,7 +93,8 @@ func TestSameAsFile(t *testing.T) {
 	}
 }
 
-// encodeFile converts a local file as it is, or returns why it is refused.
+// encodeFile converts a local file as it is, or returns why the file is
+// refused.
 func encodeFile(t *testing.T, path string, o conversion.Options) ([]byte, *media.Error) {
 	t.Helper()
 	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}

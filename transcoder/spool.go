@@ -16,8 +16,8 @@ type spooled struct {
 	seek bool
 }
 
-// newSpool makes the file, which will have size bytes. seek tells that whoever
-// plays it goes back in it.
+// newSpool makes the file, which will have size bytes. seek says that its
+// reader goes back in it.
 func newSpool(path string, size int64, seek bool) (*spooled, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *spooled) Path() string { return s.Name() }
 func (s *spooled) Size() int64  { return s.size }
 func (s *spooled) Seek() bool   { return s.seek }
 
-// fill writes what r gives, and ends with its error.
+// fill writes what it reads from r, and ends with r's error.
 func (s *spooled) fill(r io.Reader) error {
 	err := s.copy(r)
 	s.End(err)

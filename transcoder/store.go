@@ -15,11 +15,11 @@ import (
 	"tonearm/internal/retry"
 )
 
-// stall is how long a connection may move no byte before it is given up.
+// stall is how long a connection may move no byte before it is closed.
 const stall = time.Minute
 
-// failure is an outcome to report: for good where final, else worth another
-// attempt.
+// failure is an outcome to report. If final is set it is for good, otherwise
+// another attempt is worth while.
 type failure struct {
 	conversion.Failure
 	final bool
@@ -41,7 +41,7 @@ func retryable(code conversion.Code, err error, format string, a ...any) *failur
 	return &failure{Failure: conversion.Failure{Code: code, Message: fmt.Sprintf(format, a...)}, err: err}
 }
 
-// errExpired: the store does not accept the presigned URL (any more).
+// errExpired: the store does not accept the presigned URL, or not any more.
 var errExpired = errors.New("the object store does not accept the presigned URL")
 
 func storeError(err error) *failure {

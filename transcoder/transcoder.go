@@ -16,8 +16,8 @@ import (
 	"tonearm/internal/media"
 )
 
-// Names in the working directory. The source has no extension, so that nothing
-// but its content tells ffmpeg what it is.
+// Names in the working directory. The source has no extension, so that ffmpeg
+// recognizes it only by its content.
 const (
 	sourceName = "source"
 	targetName = "out.mp3"
@@ -25,15 +25,15 @@ const (
 
 const (
 	defaultReportEvery = 5 * time.Second
-	diskSlack          = 256 << 20 // bytes to be free beside the source
+	diskSlack          = 256 << 20 // bytes that must be free besides the source
 )
 
-// worker is one attempt under way.
+// worker is one attempt that is being carried out.
 type worker struct {
 	attempt.Assignment
 	client   *attempt.Client
-	nonce    string // that claimed the attempt
-	carried  bool   // it follows another one in this process
+	nonce    string // the attempt was claimed with it
+	carried  bool   // the attempt is not the first one of this process
 	dir      string
 	ffmpeg   media.FFmpeg
 	http     *http.Client
@@ -42,9 +42,9 @@ type worker struct {
 	log      *slog.Logger
 }
 
-// Run carries out the attempt, and then those that the dispatcher has it go on
-// with. It returns the exit code of the process, one of those in package
-// attempt, for the last of them. Canceling ctx ends it promptly.
+// Run carries out the attempt, and then the further attempts that the
+// dispatcher gives it. It returns the exit code of the process for the last of
+// them, one of those in package attempt. Canceling ctx ends it promptly.
 func Run(ctx context.Context, o Options) int {
 	log := o.Log.With("conversion_id", o.ConversionID)
 	o = o.withDefaults()
@@ -93,7 +93,7 @@ func (o Options) client(conversionID, token string) *attempt.Client {
 	}
 }
 
-// worker returns the one for an attempt that was claimed with nonce.
+// worker returns the worker for an attempt that was claimed with nonce.
 func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	client := o.client(a.ConversionID, token)
 	asked := time.Duration(a.ReportSeconds * float64(time.Second))
@@ -106,8 +106,9 @@ func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	}
 }
 
-// run carries out the attempt and reports its outcome. It returns the exit code
-// of a process that ends with it, or what to go on with, claimed by nextNonce.
+// run carries out the attempt and reports its outcome. It returns the next
+// assignment, which nextNonce claimed. If there is none, the process ends with
+// the exit code that run returns.
 func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next) {
 	w.log.Info("attempt claimed", "source_bytes", w.SourceSize, "carried", w.carried)
 	encoded, err := w.work(ctx)
@@ -116,14 +117,14 @@ func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next)
 		w.log.Info("attempt stopped by the dispatcher")
 	}
 	switch {
-	case stopped && !w.carried: // the process is to end
+	case stopped && !w.carried: // the process must end
 		return attempt.ExitStopped, nil
 	case ctx.Err() != nil:
 		w.log.Info("attempt interrupted")
 		return attempt.ExitNoReport, nil
 	}
 	result, code := w.outcome(encoded, err)
-	if code != attempt.ExitFailed { // else perhaps this machine is why
+	if code != attempt.ExitFailed { // otherwise this machine may be the reason
 		result.NextNonce = nextNonce
 	}
 	taken, err := w.client.Result(ctx, result)
@@ -132,13 +133,13 @@ func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next)
 		return unreported(err), nil
 	}
 	w.log.Info("attempt reported", "state", taken.State, "audio_seconds", encoded.MP3.Duration, "mp3_bytes", encoded.MP3.Size)
-	if code == attempt.ExitDone && taken.State != conversion.Done { // not wanted any more
+	if code == attempt.ExitDone && taken.State != conversion.Done { // the attempt was no longer wanted
 		code = attempt.ExitStopped
 	}
 	return code, taken.Next
 }
 
-// work runs the steps, reporting beside them.
+// work runs the steps, and reports at the same time.
 func (w *worker) work(ctx context.Context) (media.Encoded, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	reported := make(chan struct{})
@@ -212,7 +213,7 @@ func (w *worker) mayRead() error {
 	return nil
 }
 
-// outcome is what work came to, for the dispatcher and as an exit code.
+// outcome returns the result of work for the dispatcher, and its exit code.
 func (w *worker) outcome(encoded media.Encoded, err error) (attempt.Result, int) {
 	switch {
 	case errors.Is(err, errStopped):
@@ -223,7 +224,7 @@ func (w *worker) outcome(encoded media.Encoded, err error) (attempt.Result, int)
 	f := failureOf(err)
 	w.log.Warn("attempt failed", "code", f.Code, "final", f.final, "error", err)
 	if unfit := (*media.Error)(nil); errors.As(err, &unfit) && unfit.Detail != "" {
-		w.log.Debug("ffmpeg said", "detail", unfit.Detail) // may hold tags of the source
+		w.log.Debug("ffmpeg said", "detail", unfit.Detail) // the text may hold tags of the source
 	}
 	code := attempt.ExitFailed
 	if f.final {
@@ -232,7 +233,7 @@ func (w *worker) outcome(encoded media.Encoded, err error) (attempt.Result, int)
 	return attempt.Result{Nonce: w.nonce, Failure: &f.Failure, Final: f.final}, code
 }
 
-// failureOf says what the dispatcher and the owner are told.
+// failureOf returns what the dispatcher and the owner learn about err.
 func failureOf(err error) *failure {
 	var f *failure
 	var unfit *media.Error
@@ -247,7 +248,7 @@ func failureOf(err error) *failure {
 	return retryable(conversion.CodeInternal, err, "The converter failed. The file is not the reason.")
 }
 
-// unreported is the exit code after a call that did not come through.
+// unreported returns the exit code after a call that failed.
 func unreported(err error) int {
 	if errors.Is(err, attempt.ErrStale) || errors.Is(err, attempt.ErrToken) {
 		return attempt.ExitStopped
@@ -255,8 +256,8 @@ func unreported(err error) int {
 	return attempt.ExitNoReport
 }
 
-// emptyDir makes the directory if need be, for us alone, and removes what is
-// in it.
+// emptyDir makes the directory if it is missing, for this user only, and
+// removes its content.
 func emptyDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

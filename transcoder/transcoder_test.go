@@ -53,15 +53,15 @@ type bench struct {
 	mp3      []byte
 	reports  []conversion.Progress
 	results  []attempt.Result
-	files    int               // that the dispatcher has for one process, 0 for 1
-	nonces   map[string]string // that claimed, by conversion
+	files    int               // how many files the dispatcher has for one process, 0 for 1
+	nonces   map[string]string // the nonce that claimed each conversion
 	gets     int
 	puts     int
 	onGet    func(w http.ResponseWriter, r *http.Request, n int) bool // true: answered
 	onPut    func(w http.ResponseWriter, r *http.Request, n int) bool
 	onCall   func(w http.ResponseWriter, verb string) bool
 	onReport func(conversion.Progress) (stop bool)
-	onResult func(n int) (lost bool) // of the answer to the nth result, from 1
+	onResult func(n int) (lost bool) // whether the answer to the nth result is lost, from 1
 }
 
 // idOf and tokenOf name the nth file of a process and its token, from 1.
@@ -219,7 +219,7 @@ func (b *bench) assign(id string) attempt.Assignment {
 	}
 }
 
-// next is the file after that of id, claimed by nonce.
+// next returns the file after the file id, claimed by nonce.
 func (b *bench) next(id, nonce string) *attempt.Next {
 	n := 1
 	for idOf(n) != id {
@@ -244,7 +244,7 @@ func (b *bench) result() attempt.Result {
 	return b.results[0]
 }
 
-// video makes one and returns its content.
+// video makes a video and returns its content.
 func video(t *testing.T, name string, seconds float64) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -294,7 +294,7 @@ func TestSourceResumes(t *testing.T) {
 	third := len(b.content) / 3
 	b.onGet = func(w http.ResponseWriter, r *http.Request, n int) bool {
 		switch n {
-		case 1: // breaks off after a third
+		case 1: // breaks off after a third of the bytes
 			w.Header().Set("ETag", `"abc"`)
 			w.Header().Set("Content-Length", strconv.Itoa(len(b.content)))
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(b.content)-1, len(b.content)))
@@ -450,7 +450,8 @@ func TestCrashOfFFmpegMayHeal(t *testing.T) {
 	}
 }
 
-// slow is an ffmpeg that never ends once it encodes; it tells its process id.
+// slow returns an ffmpeg that never ends once it encodes. It writes its process
+// id to pidFile.
 func slow(t *testing.T) (path, pidFile string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -11,13 +11,14 @@ import (
 	"tonearm/bench/results"
 )
 
-// burstOf is what a burst of files came to.
+// burstOf is what was measured of a burst of files.
 type burstOf struct {
 	jobs, idle, seconds float64 // Jobs made, and how many of them found nothing to do
 }
 
-// measureBurst counts the Jobs that a burst of files makes, ours and KEDA's, with
-// as many at a time and a second's work for each file.
+// measureBurst counts the Jobs that a burst of files makes, with Tonearm and
+// with KEDA. Both run the same number of Jobs at a time, and each file is a
+// second's work.
 func measureBurst(ctx context.Context, n *node) (_ map[string]results.Figure, err error) {
 	const most = 10
 	files := max(100/n.shorten, 10)
@@ -47,7 +48,7 @@ func measureBurst(ctx context.Context, n *node) (_ map[string]results.Figure, er
 	return map[string]results.Figure{"dispatch.jobs_per_file_burst": f}, nil
 }
 
-// burst is Tonearm's.
+// burst sends a burst through Tonearm.
 func (n *node) burst(ctx context.Context, files, most int) (_ burstOf, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -75,7 +76,7 @@ func (n *node) burst(ctx context.Context, files, most int) (_ burstOf, err error
 	return burstOf{jobs: float64(len(jobs.of("tonearm"))), seconds: took.Seconds()}, n.idle(ctx)
 }
 
-// burst is KEDA's.
+// burst sends a burst through KEDA.
 func (k *keda) burst(ctx context.Context, strategy string, files, most int) (burstOf, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

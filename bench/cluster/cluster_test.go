@@ -21,7 +21,7 @@ func TestFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Frames != 40 || s.Seconds() != .96 || s.SampleRate != 48000 || s.Channels != 1 { // as simulated reports
+	if s.Frames != 40 || s.Seconds() != .96 || s.SampleRate != 48000 || s.Channels != 1 { // the values that simulated reports
 		t.Errorf("got %+v of %g s", s, s.Seconds())
 	}
 }
@@ -69,7 +69,7 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// The Kubernetes client says so where its own limit has held up a call.
+// The Kubernetes client logs when its own limit has held up a call.
 func TestThrottled(t *testing.T) {
 	var log bytes.Buffer
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&log, nil))) // as the launcher does

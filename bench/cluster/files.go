@@ -13,8 +13,9 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// simulatedImage holds this program as `cluster -pod`; scripts/scale-test makes
-// it. A file takes a second for each perSecond bytes.
+// simulatedImage is an image with this program as `cluster -pod`;
+// scripts/scale-test makes it. A source takes one second for every perSecond
+// bytes.
 const (
 	simulatedImage = "localhost/simulated:dev"
 	perSecond      = 110e3
@@ -23,7 +24,8 @@ const (
 // classes are the resources of Jobs: small ones, for a node of two cores.
 var classes = []string{"--job-classes", "kustomize/overlays/test/job-classes.yaml"}
 
-// sendAll uploads files, several at a time, and returns the conversions' ids.
+// sendAll uploads files, several at a time, and returns the ids of their
+// conversions.
 func sendAll(ctx context.Context, c *client.Client, sources [][]byte) ([]string, error) {
 	ids := make([]string, len(sources))
 	group, ctx := errgroup.WithContext(ctx)

@@ -24,7 +24,7 @@ import (
 const (
 	kedaVersion   = "v2.21.0"
 	kedaNamespace = "keda-work" // of the ScaledJobs and their workers
-	listLabel     = "list"      // of a worker's pod: which list it takes from
+	listLabel     = "list"      // label of a worker's pod: the list that it takes from
 	fastest       = 1           // seconds between two polls
 	byDefault     = 30
 )
@@ -36,7 +36,8 @@ type keda struct {
 	processes []*exec.Cmd
 }
 
-// startKEDA starts both. scripts/keda builds the operator.
+// startKEDA starts the Redis server and the operator, which scripts/keda
+// builds.
 func (n *node) startKEDA(ctx context.Context) (_ *keda, err error) {
 	if n.keda == "" {
 		return nil, errors.New("-keda is not set: make scale-test")
@@ -86,7 +87,8 @@ func (n *node) startKEDA(ctx context.Context) (_ *keda, err error) {
 	})
 }
 
-// certificates makes what the operator wants to have, whom nobody calls here.
+// certificates makes the certificates that the operator requires; nobody uses
+// them here.
 func (n *node) certificates(ctx context.Context) (string, error) {
 	dir, err := os.MkdirTemp(n.scratch, "keda-")
 	if err != nil {
@@ -100,8 +102,8 @@ func (n *node) certificates(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-// run starts a server, its log in the scratch folder. It lives until stop, since
-// KEDA has a hand in the removal of what it made.
+// run starts a server, with its log in the scratch folder. It lives until stop,
+// because KEDA has to help remove what it made.
 func (k *keda) run(ctx context.Context, env []string, program string, args ...string) error {
 	log, err := os.Create(filepath.Join(k.node.scratch, filepath.Base(program)+".log"))
 	if err != nil {
@@ -118,7 +120,7 @@ func (k *keda) run(ctx context.Context, env []string, program string, args ...st
 	return nil
 }
 
-// stop ends both, after all that they made.
+// stop removes everything that KEDA made, then ends both servers.
 func (k *keda) stop() error {
 	ctx := context.Background()
 	err := errors.Join(k.node.remove(ctx, kedaNamespace), k.node.remove(ctx, "keda"), k.redis.Close())
@@ -131,17 +133,17 @@ func (k *keda) stop() error {
 
 // scaledJob is a list of messages for which KEDA makes Jobs.
 type scaledJob struct {
-	Name     string // of the list too
+	Name     string // also of the list
 	Poll     int    // seconds
 	Max      int    // Jobs at a time
 	Strategy string
-	Redis    string // host
+	Redis    string // host of Redis
 }
 
 //go:embed scaledjob.yaml.tmpl
 var manifest string
 
-// scale lets KEDA look after a list.
+// scale makes KEDA create Jobs for a list.
 func (k *keda) scale(ctx context.Context, s scaledJob) error {
 	s.Redis = os.Getenv("TONEARM_TEST_NODE_ADDR")
 	t, err := template.New("ScaledJob").Parse(manifest)
@@ -158,13 +160,13 @@ func (k *keda) scale(ctx context.Context, s scaledJob) error {
 	return kubectl(ctx, nil, "-n", kedaNamespace, "wait", "--for=condition=Ready", "scaledjob/"+s.Name, "--timeout=1m")
 }
 
-// push puts messages into a list and returns when they were there.
+// push puts messages into a list, and returns the time when they were there.
 func (k *keda) push(ctx context.Context, list string, messages int) (time.Time, error) {
 	err := k.redis.LPush(ctx, list, slices.Repeat([]any{"file"}, messages)...).Err()
 	return time.Now(), err
 }
 
-// kubectl runs the real one.
+// kubectl runs the real kubectl.
 func kubectl(ctx context.Context, in *bytes.Buffer, args ...string) error {
 	cmd := exec.CommandContext(ctx, "kubectl", args...)
 	if in != nil {

@@ -29,7 +29,7 @@ import (
 
 const (
 	kwokNodes = 5
-	kwokLabel = "kwok.x-k8s.io/node" // also the name of an annotation and of a taint
+	kwokLabel = "kwok.x-k8s.io/node" // also of an annotation and a taint
 )
 
 //go:embed kwok.yaml
@@ -42,8 +42,8 @@ const kwokClasses = `cpu:
   tolerations: [{key: ` + kwokLabel + `, operator: Exists}]
 `
 
-// startKWOK runs KWOK with its nodes, which take only the pods of Jobs of these
-// classes, a file for --job-classes.
+// startKWOK runs KWOK with its nodes. They accept only pods of Jobs of the
+// classes that it returns, a file for --job-classes.
 func (n *node) startKWOK(ctx context.Context) (classes string, stop func(), err error) {
 	config, classes := filepath.Join(n.scratch, "kwok.yaml"), filepath.Join(n.scratch, "classes.yaml")
 	err = errors.Join(os.WriteFile(config, kwokConfig, 0o600), os.WriteFile(classes, []byte(kwokClasses), 0o600))
@@ -100,17 +100,17 @@ func ready(n corev1.Node) bool {
 	})
 }
 
-// kubelet is what KWOK's nodes lack: it carries out the attempt of each pod that
-// runs, by simulated, and ends the pod. And it keeps count of the Jobs.
+// kubelet does what KWOK's nodes do not do. It carries out the attempt of each
+// running pod with simulated, and ends the pod. It also counts the Jobs.
 type kubelet struct {
 	n       *node
 	stop    func()
 	working sync.WaitGroup
 
 	mu     sync.Mutex
-	pods   map[types.UID]bool   // begun
-	jobs   map[types.UID]uint64 // the cluster's version at which each was made
-	ends   []uint64             // and at which pods had ended
+	pods   map[types.UID]bool   // that were begun
+	jobs   map[types.UID]uint64 // the cluster's version when each was made
+	ends   []uint64             // the cluster's version when each pod had ended
 	failed error                // of the first attempt that failed
 }
 
@@ -148,7 +148,8 @@ func (k *kubelet) made(job *batchv1.Job) {
 	}
 }
 
-// version orders all changes of a cluster: its etcd counts them.
+// version orders all changes of a cluster; it is the counter of the cluster's
+// etcd.
 func version(o metav1.Object) uint64 {
 	v, _ := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
 	return v
@@ -173,7 +174,7 @@ func (k *kubelet) look(ctx context.Context, pod *corev1.Pod) {
 	})
 }
 
-// carryOut returns the cluster's version at which the pod had ended.
+// carryOut returns the cluster's version when the pod had ended.
 func (k *kubelet) carryOut(ctx context.Context, pod *corev1.Pod) (end uint64, err error) {
 	c := pod.Spec.Containers[0]
 	s := simulated{environment: map[string]string{}, takes: func(int64) time.Duration { return 0 }}
@@ -199,8 +200,8 @@ func (k *kubelet) carryOut(ctx context.Context, pod *corev1.Pod) (end uint64, er
 	return version(ended), nil
 }
 
-// count returns how many Jobs there were in all, and the largest number of those
-// at a time whose pod had not ended.
+// count returns how many Jobs there were in all, and the most at one time whose
+// pods had not ended.
 func (k *kubelet) count() (jobs, most int, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 	"tonearm/internal/launch/kubelaunch"
 )
 
-// measureLatency takes the time from a finished upload to the pod of its
-// attempt, and beside it KEDA's from a message to its worker's pod. Nothing else
-// runs on the node then.
+// measureLatency measures the time from a finished upload to the pod of its
+// attempt, and for KEDA the time from a message to the pod of its worker.
+// Nothing else runs on the node meanwhile.
 func measureLatency(ctx context.Context, n *node) (_ map[string]results.Figure, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,9 +96,10 @@ func measureLatency(ctx context.Context, n *node) (_ map[string]results.Figure, 
 	return map[string]results.Figure{"dispatch.event_to_pod_p50_ms": event, "dispatch.keda_p50_ms": keda}, nil
 }
 
-// slow measures KEDA at its default polling interval: a list of its own for each
-// message, since all are polled at about the same moment, and one message in
-// each part of the interval, at random within.
+// slow measures KEDA at its default polling interval. Each message has a list
+// of its own, because all lists are polled at about the same moment. One
+// message comes in each part of the interval, at a random moment within the
+// part.
 func (k *keda) slow(ctx context.Context, workers *seen, files int) ([]float64, error) {
 	names := make([]string, files)
 	for i := range names {
@@ -129,7 +130,7 @@ func (k *keda) slow(ctx context.Context, workers *seen, files int) ([]float64, e
 	return took, nil
 }
 
-// pause waits for a moment that was drawn.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -141,7 +142,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// quantile is in tenths.
+// quantile returns the value below which q tenths of the values lie.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return math.Round(10*sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]) / 10

@@ -1,9 +1,9 @@
 // Cluster measures Tonearm on a real Kubernetes node and adds the figures to
-// bench/results.json; make scale-test runs it there, with everything it needs
-// built before:
+// bench/results.json. make scale-test runs it there, after it has built
+// everything that it needs:
 //
 //	cluster              everything
-//	cluster scale        what has a name that begins so
+//	cluster scale        only names that begin like this
 //	cluster -list        the names
 //	cluster -pod RATE    a simulated attempt in its pod, RATE bytes of source a second
 package main
@@ -24,7 +24,7 @@ import (
 	"tonearm/bench/results"
 )
 
-// options are the command line's.
+// options come from the command line.
 type options struct {
 	only    []string // beginnings of names; none for all
 	out     string   // file of the figures
@@ -32,7 +32,7 @@ type options struct {
 	keda    string   // folder of its operator and its CRDs
 }
 
-// measurement is one run, and the names of the figures that come of it.
+// measurement is one run, with the names of the figures that it gives.
 type measurement struct {
 	names []string
 	take  func(context.Context, *node) (map[string]results.Figure, error)
@@ -81,8 +81,8 @@ func main() {
 	}
 }
 
-// measure takes the measurements that are asked for and keeps each at once.
-// One that fails does not keep the others from being taken.
+// measure takes the requested measurements and writes each to the file at once.
+// If one fails, the others are still taken.
 func measure(ctx context.Context, o options) (err error) {
 	n, err := openNode(o)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 type node struct {
 	options
 	kube    *kubernetes.Clientset
-	scratch string // a folder that is removed in the end
+	scratch string // a folder that is removed at the end
 }
 
 const (
@@ -53,8 +53,8 @@ func openNode(o options) (*node, error) {
 
 func (n *node) close() error { return os.RemoveAll(n.scratch) }
 
-// start runs Tonearm in one process beside the node; attempts are Jobs of this
-// image. Its data are new, in a folder of that name.
+// start runs Tonearm in one process beside the node. Attempts are Jobs of this
+// image. Tonearm begins with empty data, in a folder of that name.
 func (n *node) start(ctx context.Context, name, image string, args ...string) (*stack.Up, error) {
 	_, err := n.kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {

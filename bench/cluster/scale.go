@@ -28,19 +28,20 @@ const (
 	scaleUploads = 16 // at a time
 	scaleJobs    = 50 // at a time
 	scaleStall   = time.Minute
-	scaleSource  = 1000 // bytes, which nobody reads
+	scaleSource  = 1000 // bytes; nobody reads them
 )
 
 var scaleRounds = []int{100, 1000, 10000}
 
-// scaling is one life of Tonearm through which more and more files go. Their
-// pods are simulated: what is measured is everything but the conversion itself.
+// scaling is one life of Tonearm, which more and more files go through. Their
+// pods are simulated, so that everything except the conversion itself is
+// measured.
 type scaling struct {
 	*node
 	up     *stack.Up
 	pods   *kubelet
 	owners []*client.Client
-	posted float64 // Jobs that the API server had made before
+	posted float64 // Jobs that the API server had made before the start
 	files  int     // so far
 }
 
@@ -130,7 +131,8 @@ func (s *scaling) round(ctx context.Context, files int) (float64, error) {
 	return last.Sub(began).Seconds() * 1000 / float64(files), err
 }
 
-// done waits until all files are converted, as long as there are more and more.
+// done waits until all files are converted. It gives up if no more are done for
+// a while.
 func (s *scaling) done(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -162,8 +164,7 @@ func (s *scaling) done(ctx context.Context) error {
 	}
 }
 
-// checkRecords looks at every conversion there is and returns when the last one
-// ended.
+// checkRecords checks every conversion and returns when the last one ended.
 func (s *scaling) checkRecords(ctx context.Context) (last time.Time, err error) {
 	mp3s := map[string]bool{}
 	for _, owner := range s.owners {
@@ -190,7 +191,7 @@ func (s *scaling) checkRecords(ctx context.Context) (last time.Time, err error) 
 	return last, nil
 }
 
-// check waits until a round is over with all that follows from it, and sees that
+// check waits until a round and all its consequences are over, and checks that
 // nothing happened twice.
 func (s *scaling) check(ctx context.Context) error {
 	err := await(ctx, time.Minute, "a mail for each file", func(context.Context) (bool, error) {
@@ -242,7 +243,7 @@ func (s *scaling) log() (string, error) {
 	return string(log), err
 }
 
-// printWarnings prints the last of what tonearm up complained of.
+// printWarnings prints the last warnings of tonearm up.
 func (s *scaling) printWarnings() {
 	log, _ := s.log()
 	warnings := slices.DeleteFunc(slices.Collect(strings.Lines(log)), func(line string) bool {
@@ -264,7 +265,7 @@ func (s *scaling) jobsPosted(ctx context.Context) (float64, error) {
 	return sum(metrics, "apiserver_request_total", `verb="POST"`, `resource="jobs"`, `code="201"`), nil
 }
 
-// adminMetrics are those of tonearm up.
+// adminMetrics returns the metrics of tonearm up.
 func adminMetrics(ctx context.Context) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/metrics", nil)
 	if err != nil {
@@ -278,7 +279,8 @@ func adminMetrics(ctx context.Context) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// sum adds up what a page of metrics says of name where the labels are so.
+// sum adds up the values of name in a page of metrics, for series with these
+// labels.
 func sum(page []byte, name string, labels ...string) (total float64) {
 samples:
 	for line := range strings.Lines(string(page)) {

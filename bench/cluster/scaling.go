@@ -17,13 +17,13 @@ import (
 	"tonearm/bench/results"
 )
 
-// gauges are what of the dispatcher is drawn, in the order of columns. The first
-// column is seconds since the burst began.
+// gauges are the dispatcher's gauges that are drawn, in the order of the
+// columns. The first column is the number of seconds since the burst began.
 var gauges = []string{"tonearm_queue_work_seconds", "tonearm_attempts_allowed", "tonearm_attempts_running", "tonearm_attempts_limit", "tonearm_queue_oldest_seconds"}
 
-// measureScaling sends a burst of files of 1:100 and takes how long it is until
-// all are done, as a multiple of --target. What the dispatcher shows meanwhile
-// goes to scaling.csv beside the figures.
+// measureScaling sends a burst of files whose sizes differ up to 1:100. It
+// measures how long it takes until all are done, as a multiple of --target. The
+// dispatcher's gauges during the burst go to scaling.csv beside the figures.
 func measureScaling(ctx context.Context, n *node) (_ map[string]results.Figure, err error) {
 	const target, most, smallest, largest = 4 * time.Minute, 12, 20e3, 2e6
 	ctx, cancel := context.WithCancel(ctx)
@@ -85,7 +85,7 @@ func sample(ctx context.Context, every time.Duration) (samples [][]float64) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if values, err := scrape(ctx); err == nil { // one that is late leaves a gap
+		if values, err := scrape(ctx); err == nil { // a late answer leaves a gap
 			samples = append(samples, append([]float64{time.Since(began).Seconds()}, values...))
 		}
 		select {

@@ -12,8 +12,8 @@ import (
 	"tonearm/bench/results"
 )
 
-// measureShort converts many short clips with a Job for each, and with a Job
-// that goes on with the next ones.
+// measureShort converts many short clips, once with a Job for each clip, and
+// once with Jobs that go on with further clips.
 func measureShort(ctx context.Context, n *node) (map[string]results.Figure, error) {
 	const many = 50
 	path := filepath.Join(n.scratch, "clip.mp4")
@@ -41,7 +41,7 @@ func measureShort(ctx context.Context, n *node) (map[string]results.Figure, erro
 	return map[string]results.Figure{"short.files_per_minute": f}, nil
 }
 
-// short returns how many files a minute were done, and the number of Jobs.
+// short returns how many files were done in a minute, and the number of Jobs.
 func (n *node) short(ctx context.Context, clips [][]byte, perJob int) (rate, made float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

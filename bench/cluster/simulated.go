@@ -18,8 +18,8 @@ import (
 )
 
 // simulated carries out an attempt by the transcoder's protocol without
-// converting anything: it claims, waits as long as takes says for a source of
-// so many bytes, stores the same few frames for every source, and reports them.
+// converting anything. It claims, waits for as long as takes says for the size
+// of the source, stores the same few frames for every source, and reports them.
 type simulated struct {
 	environment map[string]string // of the container
 	takes       func(sourceBytes int64) time.Duration
@@ -53,7 +53,7 @@ func (s simulated) run(ctx context.Context) error {
 	return err
 }
 
-// wait reports progress as often as it was asked for.
+// wait reports progress as often as the assignment asks for.
 func (s simulated) wait(ctx context.Context, c *attempt.Client, nonce string, a attempt.Assignment) error {
 	left := s.takes(a.SourceSize)
 	end := time.NewTimer(left)
@@ -99,8 +99,8 @@ func store(ctx context.Context, target attempt.Request) error {
 	return nil
 }
 
-// pod is what a pod of an attempt runs whose image holds this program. A source
-// takes a second for each perSecond bytes.
+// pod is what a pod of an attempt runs if its image holds this program. A
+// source takes one second for every perSecond bytes.
 func pod(ctx context.Context, perSecond float64) error {
 	s := simulated{environment: map[string]string{}, takes: func(bytes int64) time.Duration {
 		return time.Duration(float64(bytes) / perSecond * float64(time.Second))

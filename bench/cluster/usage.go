@@ -22,16 +22,15 @@ type usage struct {
 
 var started = time.Now()
 
-// others is what this machine does besides; with much of it, times are not worth
-// much.
+// others is what else this machine does. If that is much, times say little.
 const others = "other work here"
 
 // clockTick is the unit of /proc/PID/stat on every Linux that Go runs on.
 const clockTick = 100
 
-// processors looks at all processes in this namespace, which are the node's and
-// those beside it. up is tonearm up, the other processes of that program are its
-// object store.
+// processors looks at all processes in this namespace: those of the node and
+// those beside it. up is the process id of tonearm up; other processes of that
+// program are its object store.
 func processors(up int) usage {
 	u := usage{time.Since(started), map[string]float64{}}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -67,8 +66,9 @@ func seconds(stat []byte) float64 {
 	return (user + system) / clockTick
 }
 
-// machine is the processor time of everything on this machine: the sum of the
-// first line's numbers up to stolen time, but for the idle fourth and fifth.
+// machine returns the processor time of everything on this machine: the sum of
+// the first line's numbers up to stolen time, without the fourth and fifth,
+// which are idle time.
 func machine() (all float64) {
 	stat, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(stat), "\n")
@@ -89,7 +89,8 @@ func (u usage) since(before usage) usage {
 	return d
 }
 
-// sorted returns the programs, the one that used most first, and all they used.
+// sorted returns the programs, starting with the one that used most, and the
+// time that all of them used.
 func (u usage) sorted() (names []string, all float64) {
 	for name, s := range u.programs {
 		names, all = append(names, name), all+s
@@ -98,7 +99,7 @@ func (u usage) sorted() (names []string, all float64) {
 	return names, all
 }
 
-// shares says who used a twentieth or more.
+// shares says which programs used a twentieth or more.
 func (u usage) shares() string {
 	names, all := u.sorted()
 	var shares []string
@@ -110,7 +111,7 @@ func (u usage) shares() string {
 	return fmt.Sprintf("processors %.0f %% busy: %s", 100*all/u.wall.Seconds()/float64(runtime.NumCPU()), strings.Join(shares, ", "))
 }
 
-// table lists them for people, with the time per file.
+// table lists the programs for people, with the time for each file.
 func (u usage) table(files int) string {
 	names, all := u.sorted()
 	var t strings.Builder
@@ -122,10 +123,10 @@ func (u usage) table(files int) string {
 	return t.String()
 }
 
-// memory is what a process holds resident, in MB.
+// memory is the resident memory of a process, in MB.
 type memory struct {
 	now, peak float64
-	file      float64 // of now: pages of files, such as the program's own
+	file      float64 // at present: pages of files, such as the program's own
 }
 
 func memoryOf(pid int) (m memory) {

@@ -18,10 +18,10 @@ import (
 	"tonearm/bench/stack"
 )
 
-// seen are the objects of a kind that a watch told of.
+// seen are the objects of one kind that a watch has reported.
 type seen struct {
 	mu sync.Mutex
-	at map[string][]time.Time // first news of each, by the value of a label
+	at map[string][]time.Time // when each was first seen, by the value of a label
 }
 
 // watchPods notes every new pod of a namespace until ctx ends.
@@ -68,8 +68,8 @@ func (s *seen) of(key string) []time.Time {
 	return slices.Clone(s.at[key])
 }
 
-// next waits for one more object with that key than there were, and returns when
-// it was seen.
+// next waits until there are more than were objects with that key, and returns
+// when the next one was seen.
 func (s *seen) next(ctx context.Context, key string, were int) (at time.Time, err error) {
 	err = await(ctx, 2*time.Minute, "a pod for "+key, func(context.Context) (bool, error) {
 		all := s.of(key)
@@ -89,7 +89,7 @@ func await(ctx context.Context, limit time.Duration, what string, holds wait.Con
 	return nil
 }
 
-// idle waits until no Job is left that has not ended.
+// idle waits until all Jobs have ended.
 func (n *node) idle(ctx context.Context) error {
 	return await(ctx, 5*time.Minute, "an idle node", func(ctx context.Context) (bool, error) {
 		list, err := n.kube.BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
@@ -110,7 +110,7 @@ func (n *node) stop(ctx context.Context, up *stack.Up) error {
 	return n.remove(ctx, namespace)
 }
 
-// remove deletes a namespace with all that is in it.
+// remove deletes a namespace and everything in it.
 func (n *node) remove(ctx context.Context, namespace string) error {
 	ctx = context.WithoutCancel(ctx)
 	return await(ctx, 2*time.Minute, "the end of namespace "+namespace, func(ctx context.Context) (bool, error) {

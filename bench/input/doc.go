@@ -1,9 +1,10 @@
 // Package input makes the videos that are measured, and keeps them in a cache.
 //
-// What a picture shows costs nobody here anything, since nobody decodes it: its
-// size does, and where the audio lies between the pictures. So a small video is
-// made by ffmpeg, and its pictures are filled up to the size that a bit rate
-// asks for. The audio is real: noise and tones that an encoder has to work for.
+// The content of a picture does not matter here, since nobody decodes it. Its
+// size does, and so does the place of the audio between the pictures. So ffmpeg
+// makes a small video, and its pictures are filled up to the size that a bit
+// rate asks for. The audio is real: noise and tones that make work for an
+// encoder.
 package input
 
 import "os"

@@ -35,7 +35,8 @@ func open(t *testing.T) Folder {
 	return f
 }
 
-// The pictures grow to the bit rate, and decoders see and hear no difference.
+// The pictures grow to the bit rate, and decoders see and hear the same as
+// before.
 func TestMP4(t *testing.T) {
 	f := open(t)
 	small, err := f.small(t.Context(), 12)

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// version is a part of every file's name: raise it when what makes them
-// changes.
+// version is a part of every file's name. Raise it when the code that makes the
+// files changes.
 const version = "v1"
 
 const (
@@ -21,13 +21,13 @@ const (
 	cameraChunk = 0.5 // seconds
 )
 
-// Folder keeps what was made, below the cache's folder.
+// Folder keeps the videos that were made, below the folder of the cache.
 type Folder struct {
 	dir   string
-	audio int // seconds of audio that are made; a longer file has them again and again
+	audio int // seconds of audio that are made; a longer file repeats them
 }
 
-// Open returns the folder, made if need be.
+// Open returns the folder, which it makes if it is missing.
 func Open(cache string) (Folder, error) {
 	dir, err := filepath.Abs(filepath.Join(cache, "bench"))
 	if err != nil {
@@ -36,9 +36,9 @@ func Open(cache string) (Folder, error) {
 	return Folder{dir, 300}, os.MkdirAll(dir, 0o750)
 }
 
-// MP4 returns a video of so many bits a second, audio not counted, with the
-// index first. Tracks alternate every half second as cameras write them, or, if
-// not camera, as finely as ffmpeg does.
+// MP4 returns a video of mbit Mbit/s, not counting audio, with the index first.
+// Its tracks alternate every half second, as cameras write them; if camera is
+// false they alternate as finely as ffmpeg writes them.
 func (f Folder) MP4(ctx context.Context, seconds, mbit int, camera bool) (string, error) {
 	picture := int64(mbit) * 1e6 / 8 / pictureRate
 	cam := fmt.Sprintf("%ds-%dm-cam.mp4", seconds, mbit)
@@ -83,7 +83,7 @@ func (f Folder) WebM(ctx context.Context, seconds, mbit int) (string, error) {
 	})
 }
 
-// Audio returns an MP4 with nothing but audio.
+// Audio returns an MP4 with audio alone.
 func (f Folder) Audio(ctx context.Context, seconds int) (string, error) {
 	return f.made(fmt.Sprintf("%ds-sound.mp4", seconds), func(path string) error {
 		from, err := f.hum(ctx, "sound.mp4", "-c:a aac -b:a 128k")
@@ -94,8 +94,8 @@ func (f Folder) Audio(ctx context.Context, seconds int) (string, error) {
 	})
 }
 
-// Huge returns an MP4 of about so many bytes, nearly all of them holes that
-// take no disk.
+// Huge returns an MP4 of about size bytes. Nearly all of them are holes, which
+// take no disk space.
 func (f Folder) Huge(ctx context.Context, seconds int, size int64) (string, error) {
 	return f.shaped(ctx, fmt.Sprintf("%ds-%dg-hollow.mp4", seconds, size>>30), seconds,
 		shape{chunk: cameraChunk, picture: size / int64(seconds*pictureRate), hollow: true})
@@ -122,7 +122,7 @@ func (f Folder) shaped(ctx context.Context, name string, seconds int, s shape) (
 	})
 }
 
-// small returns a video whose pictures take next to nothing.
+// small returns a video whose pictures take almost no space.
 func (f Folder) small(ctx context.Context, seconds int) (string, error) {
 	return f.made(fmt.Sprintf("%ds-small.mp4", seconds), func(path string) error {
 		pictures, err := f.made("pictures.mp4", func(path string) error {
@@ -140,8 +140,8 @@ func (f Folder) small(ctx context.Context, seconds int) (string, error) {
 	})
 }
 
-// hum returns audio that costs an encoder about as much as music does: tones that
-// swell over noise, in two channels that differ.
+// hum returns audio that costs an encoder about as much as music does: tones
+// that swell over noise, in two different channels.
 func (f Folder) hum(ctx context.Context, name, codec string) (string, error) {
 	const graph = "anoisesrc=color=pink:amplitude=0.25:sample_rate=48000:seed=1[noise];" +
 		"sine=frequency=220:beep_factor=4:sample_rate=48000,tremolo=f=0.5:d=0.8[low];" +
@@ -158,14 +158,14 @@ func loop(ctx context.Context, pictures, audio string, seconds int, path string)
 		"-map 0:v -map 1:a -c copy -t", fmt.Sprint(seconds), path)
 }
 
-// made returns the path of a file in the folder, and has build make it where
-// it is missing.
+// made returns the path of a file in the folder. If the file is missing, build
+// makes it.
 func (f Folder) made(name string, build func(path string) error) (string, error) {
 	path := filepath.Join(f.dir, version+"-"+name)
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return path, err
 	}
-	dir, err := os.MkdirTemp(f.dir, "making-") // on the same disk, so that it can be renamed
+	dir, err := os.MkdirTemp(f.dir, "making-") // on the same disk, so that a rename is enough
 	if err != nil {
 		return "", err
 	}
@@ -177,8 +177,8 @@ func (f Folder) made(name string, build func(path string) error) (string, error)
 	return path, os.Rename(unfinished, path)
 }
 
-// ffmpeg runs it; every second of args may hold several words, none of them
-// with spaces.
+// ffmpeg runs ffmpeg. Every second one of args may hold several words, none of
+// them with spaces.
 func ffmpeg(ctx context.Context, args ...string) error {
 	words := strings.Fields("-nostdin -v error -y " + strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, "ffmpeg", words...)

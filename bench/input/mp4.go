@@ -11,11 +11,11 @@ import (
 // box is one of an MP4's boxes: with others in it, or with content.
 type box struct {
 	kind    string
-	content []byte // of one that is kept as it is
+	content []byte // of a box that is kept as it is
 	inner   []*box
 }
 
-// holders are the boxes whose insides matter here.
+// holders are the boxes whose content matters here.
 var holders = []string{"moov", "trak", "mdia", "minf", "stbl"}
 
 var errDamaged = errors.New("not an MP4 as ffmpeg writes them")
@@ -68,7 +68,7 @@ func (b *box) find(path ...string) *box {
 	return b
 }
 
-// replace puts a box in place of the one of the same purpose.
+// replace puts the box with in place of the inner boxes of these kinds.
 func (b *box) replace(with *box, kinds ...string) {
 	for i, inner := range b.inner {
 		if slices.Contains(kinds, inner.kind) {
@@ -92,12 +92,12 @@ func (n numbers) long(i int) int64 { return int64(n.at(i))<<32 | int64(n.at(i+1)
 
 // movie is an MP4's index.
 type movie struct {
-	ftyp, moov []byte // as they are in the file, with their headers
+	ftyp, moov []byte // as in the file, with their headers
 	tree       *box   // of moov
 	tracks     []*track
 }
 
-// track is one of its tracks, in the order of the file.
+// track is one track of a movie, in the order of the file.
 type track struct {
 	kind    string // vide, soun
 	stbl    *box
@@ -106,7 +106,7 @@ type track struct {
 
 type sample struct {
 	offset, size int64
-	at           float64 // seconds, of decoding
+	at           float64 // seconds at which the sample is decoded
 }
 
 // bytes is the size of all samples.
@@ -191,8 +191,8 @@ func (t *track) time(timescale float64) {
 	}
 }
 
-// locate sets where the samples are, from the chunks' places and the runs of
-// chunks with as many samples each.
+// locate sets where the samples are. It uses the chunks' places and the runs of
+// chunks that have the same number of samples.
 func (t *track) locate() {
 	runs := numbers(t.stbl.find("stsc").content)
 	short, long := numbers(t.stbl.find("stco").content), numbers(t.stbl.find("co64").content)

@@ -9,20 +9,20 @@ import (
 	"os"
 )
 
-// shape is what a video is made into.
+// shape is what a video is changed into.
 type shape struct {
 	chunk   float64 // seconds of each track in turn, as cameras write them
 	picture int64   // bytes that each picture is filled up to
-	hollow  bool    // what fills the pictures is left out of the file, which has holes there
+	hollow  bool    // the filling of the pictures is not written, so the file has holes there
 }
 
-// chunk is a run of samples of one track, side by side in the file.
+// chunk is a run of samples of one track without gaps between them.
 type chunk struct {
 	track   int
 	samples []sample
 }
 
-// reshape writes an MP4's tracks anew, the index first.
+// reshape rewrites the tracks of an MP4, with the index first.
 func reshape(from, to *os.File, s shape) error {
 	info, err := from.Stat()
 	if err != nil {
@@ -33,8 +33,8 @@ func reshape(from, to *os.File, s shape) error {
 		return err
 	}
 	chunks := m.chunks(s.chunk)
-	// The index's size does not depend on where the chunks are: once to know
-	// it, once for good.
+	// The size of the index does not depend on where the chunks are. So the
+	// index is made twice: the first time only to learn its size.
 	var head []byte
 	for range 2 {
 		m.index(chunks, s, int64(len(head)))
@@ -52,7 +52,7 @@ func reshape(from, to *os.File, s shape) error {
 	return w.close()
 }
 
-// chunks orders the samples: each track's next seconds in turn.
+// chunks orders the samples: in turn, some seconds of each track.
 func (m *movie) chunks(seconds float64) []chunk {
 	var chunks []chunk
 	next := make([]int, len(m.tracks))
@@ -127,13 +127,13 @@ func table(numbers ...int) (content []byte) {
 	return content
 }
 
-// mediaHeader begins the box of so many bytes of samples.
+// mediaHeader returns the header of the box for this many bytes of samples.
 func mediaHeader(size int64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{0, 0, 0, 1, 'm', 'd', 'a', 't'}, uint64(size+16))
 }
 
-// filler writes samples and, behind pictures, H.264's filler data: decoders
-// skip it.
+// filler writes samples. After pictures it writes H.264's filler data, which
+// decoders skip.
 type filler struct {
 	file     *os.File
 	buffered *bufio.Writer
@@ -141,7 +141,7 @@ type filler struct {
 	err      error
 }
 
-// leastFill is the smallest unit of filler data with its length.
+// leastFill is the smallest unit of filler data, including its length.
 const leastFill = 6
 
 var full = bytes.Repeat([]byte{0xff}, 64<<10)
@@ -175,7 +175,7 @@ func (f *filler) fill(size int64) {
 		f.write(full[:n])
 		size -= n
 	}
-	f.write([]byte{0x80}) // ends it, and a file whose last picture has a hole
+	f.write([]byte{0x80}) // ends the unit, and the file if its last picture has a hole
 }
 
 func (f *filler) close() error {

@@ -1,14 +1,14 @@
 // Package link joins two network namespaces by a link of a given rate, delay
 // and queue, so that a download here takes as long as one over such a wire.
 //
-// Each end is a TUN device; a pair of pumps in this process hands the packets
-// over. Nothing has a name outside this process: the namespaces live as long
-// as a Namespace is open or a process runs in them, the devices as long as the
-// Link. Whatever ends this process, the kernel removes all of it.
+// Each end is a TUN device. Two pumps in this process carry the packets between
+// them. Nothing has a name outside this process. A namespace lives as long as
+// its Namespace is open or a process runs in it, a device as long as the Link.
+// Whatever ends this process, the kernel removes all of them.
 //
-// It needs Linux and root. Segments travel unsplit, as network cards take them
-// from the kernel (up to 64 KiB), so that a gigabit costs few system calls; a
-// segment arrives when its last byte would.
+// It needs Linux and root. Segments travel unsplit, in the form in which
+// network cards get them from the kernel (up to 64 KiB), so that a gigabit
+// costs few system calls. A segment arrives when its last byte would.
 package link
 
 import (
@@ -16,17 +16,17 @@ import (
 	"time"
 )
 
-// ErrUnsupported means that this machine, or this user, can make no links.
+// ErrUnsupported means that this machine or this user cannot make links.
 var ErrUnsupported = errors.New("link: network namespaces need Linux and root")
 
-// Profile is what a link is like, the same in both directions.
+// Profile describes a link; it is the same in both directions.
 type Profile struct {
 	Rate  float64       // bits per second, with the headers of segments and frames
 	RTT   time.Duration // there and back, for a small packet on an idle link
-	Queue int           // bytes that wait before the link drops; DefaultQueue where 0
+	Queue int           // bytes that may wait before the link drops packets; default DefaultQueue
 }
 
-// DefaultQueue is about what a switch holds for one port.
+// DefaultQueue is about as much as a switch holds for one port.
 const DefaultQueue = 1 << 20
 
 // transit is the time that bytes take on the wire.
@@ -41,7 +41,8 @@ type shaper struct {
 	idle time.Time // when the last packet has left the queue
 }
 
-// send returns when a packet that comes in now arrives; false if it is dropped.
+// send returns when a packet arrives that comes in now; ok is false if it is
+// dropped.
 func (s *shaper) send(now time.Time, bytes int) (arrival time.Time, ok bool) {
 	start := s.idle
 	if start.Before(now) {

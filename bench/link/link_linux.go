@@ -23,8 +23,8 @@ type Link struct {
 	dropped atomic.Int64
 }
 
-// Open joins two namespaces by a link; number, from 0 to 255, tells it from
-// other links of the same ones. The namespaces stay the caller's.
+// Open joins two namespaces by a link. number, from 0 to 255, distinguishes
+// links between the same two. The caller still has to close the namespaces.
 func Open(a, b *Namespace, number int, p Profile) (*Link, error) {
 	p.Queue = cmp.Or(p.Queue, DefaultQueue)
 	l := &Link{A: net.IPv4(10, 77, byte(number), 1), B: net.IPv4(10, 77, byte(number), 2)}
@@ -62,7 +62,7 @@ func (l *Link) Close() error {
 	return errors.Join(errs...)
 }
 
-// packet is one on its way.
+// packet is a packet on its way.
 type packet struct {
 	bytes   []byte
 	arrival time.Time
@@ -71,7 +71,7 @@ type packet struct {
 // buffers are for packets of the largest size and their header.
 var buffers = sync.Pool{New: func() any { return new([headerSize + 1<<16]byte) }}
 
-// pump hands packets over in one direction until the devices are closed.
+// pump carries packets in one direction until the devices are closed.
 func (l *Link) pump(from, to *os.File, p Profile) {
 	wire := make(chan packet, 1<<14) // more than any queue and delay hold
 	l.pumps.Go(func() {
@@ -95,27 +95,29 @@ func (l *Link) pump(from, to *os.File, p Profile) {
 	l.pumps.Go(func() {
 		for p := range wire {
 			wait(p.arrival)
-			_, _ = to.Write(p.bytes) // a device that is closed drops them
+			_, _ = to.Write(p.bytes) // a closed device drops them
 			buffers.Put((*[headerSize + 1<<16]byte)(p.bytes[:headerSize+1<<16]))
 		}
 	})
 }
 
-// wait sleeps until t. What is due within the timer's own error goes at once.
+// wait sleeps until t. A packet that is due sooner than the timer is exact goes
+// at once.
 func wait(t time.Time) {
 	if d := time.Until(t); d > 50*time.Microsecond {
 		time.Sleep(d)
 	}
 }
 
-// headerSize is that of the kernel's struct virtio_net_hdr before each packet:
-// it tells of the segments that it holds and of checksums still to be made.
+// headerSize is the size of the kernel's struct virtio_net_hdr, which comes
+// before each packet. It describes the segments in the packet and the checksums
+// that are still missing.
 const headerSize = 10
 
-// Bytes that a wire carries beside what the kernel hands over.
+// Bytes that a wire carries besides those that the kernel passes on.
 const (
-	tcpHeaders = 20 + 32         // IP and TCP, with its time stamp; of each segment but the first
-	framing    = 8 + 14 + 4 + 12 // preamble, Ethernet header and checksum, gap; of each segment
+	tcpHeaders = 20 + 32         // IP and TCP with its time stamp; for each segment but the first
+	framing    = 8 + 14 + 4 + 12 // preamble, Ethernet header and checksum, gap; for each segment
 )
 
 // onWire is the size of a packet once it is cut into its segments.
@@ -128,8 +130,8 @@ func onWire(packet []byte) int {
 	return size + (segments-1)*tcpHeaders + segments*framing
 }
 
-// openTUN makes a device in the thread's network, which lives as long as the
-// file.
+// openTUN makes a device in the network of the thread. The device lives as long
+// as the file.
 func openTUN(name string, own, far net.IP) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -138,7 +140,7 @@ func openTUN(name string, own, far net.IP) (*os.File, error) {
 	if err := setUp(fd, name, own, far); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return os.NewFile(uintptr(fd), "tun "+name), nil // not before: only a device that is set up can be polled
+	return os.NewFile(uintptr(fd), "tun "+name), nil // only now: a device must be set up before it can be polled
 }
 
 func setUp(fd int, name string, own, far net.IP) error {

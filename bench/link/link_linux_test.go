@@ -44,8 +44,8 @@ func allowed() bool {
 	return exec.Command("unshare", "-n", "true").Run() == nil
 }
 
-// open joins two namespaces. Where that is not allowed, the error has to say
-// so, and l is nil.
+// open joins two namespaces. If that is not allowed, it checks that the error
+// says so, and l is nil.
 func open(t *testing.T, p Profile) (a, b *Namespace, l *Link) {
 	t.Helper()
 	if !allowed() {
@@ -111,7 +111,7 @@ func TestBytesArriveIntact(t *testing.T) {
 	}
 }
 
-// A network's processes see it alone, and nothing of it is left behind.
+// Only a network's own processes see it, and nothing of it is left behind.
 func TestNothingIsLeft(t *testing.T) {
 	before := devices(t, nil)
 	a, b, l := open(t, Profile{Rate: 1e9})
@@ -171,7 +171,7 @@ func endsWithItsProcesses(t *testing.T, n *Namespace) {
 	}
 }
 
-// devices lists those of a namespace, as a process in it sees them.
+// devices lists the devices of a namespace, as a process in it sees them.
 func devices(t *testing.T, n *Namespace) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -195,7 +195,7 @@ func devices(t *testing.T, n *Namespace) string {
 func TestOnWire(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
-		kind          byte // of segments; 0 for a packet that is none
+		kind          byte // of segments; 0 if the packet is none
 		each          byte
 		payload, want int
 	}{

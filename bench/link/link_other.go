@@ -8,7 +8,8 @@ import (
 	"os/exec"
 )
 
-// Namespace is nil here: the network that this process is in.
+// Namespace can only be nil here; it stands for the network that this process
+// is in.
 type Namespace struct{}
 
 // NewNamespace fails.

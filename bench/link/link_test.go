@@ -22,7 +22,7 @@ func TestShaper(t *testing.T) {
 		{0, 1500, 9500 * ms / 1000}, // 3000 bytes wait: just as many as the queue holds
 		{0, 1, -1},                  // too many wait
 		{2 * ms, 500, 10 * ms},      // there is room again
-		{100 * ms, 1000, 106 * ms},  // an idle link remembers nothing
+		{100 * ms, 1000, 106 * ms},  // what happened before does not matter on an idle link
 	}
 	for i, tt := range tests {
 		arrival, ok := s.send(now.Add(tt.at), tt.bytes)

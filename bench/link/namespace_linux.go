@@ -34,9 +34,10 @@ func NewNamespace() (*Namespace, error) {
 	return n, nil
 }
 
-// live is the thread. It is never unlocked, so it ends with its goroutine. The
-// main thread would not end, nor would the processes that it started: there,
-// live goes on in another one.
+// live runs on the namespace's thread. It never unlocks the thread, so the
+// thread ends with the goroutine. The main thread would not end, and neither
+// would the processes that it started; so if live runs there, it goes on in
+// another thread.
 func (n *Namespace) live(entered chan<- error) {
 	runtime.LockOSThread()
 	if unix.Gettid() == os.Getpid() {
@@ -60,8 +61,8 @@ func (n *Namespace) live(entered chan<- error) {
 	}
 }
 
-// prepare brings loopback up, and has TCP forget what it learnt from earlier
-// connections: each is to be the first one.
+// prepare brings loopback up. It also makes TCP forget what it learnt from
+// earlier connections, so that each connection behaves like the first one.
 func prepare() error {
 	if err := configure("lo", func(s socket) error { return s.up() }); err != nil {
 		return err
@@ -69,8 +70,8 @@ func prepare() error {
 	return os.WriteFile("/proc/sys/net/ipv4/tcp_no_metrics_save", []byte("1"), 0)
 }
 
-// Do runs f on a thread that is in the namespace: the sockets that f opens
-// belong to it.
+// Do runs f on a thread that is in the namespace. Sockets that f opens belong
+// to the namespace.
 func (n *Namespace) Do(f func() error) error {
 	if n == nil {
 		return f()
@@ -80,19 +81,20 @@ func (n *Namespace) Do(f func() error) error {
 	return <-result
 }
 
-// Start starts a process in the namespace. It gets a SIGTERM when that is
-// closed or this process ends, however it does.
+// Start starts a process in the namespace. The process gets a SIGTERM when the
+// namespace is closed or when this process ends, for whatever reason.
 func (n *Namespace) Start(cmd *exec.Cmd) error {
 	if n != nil {
 		if cmd.SysProcAttr == nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{}
 		}
-		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM // at the end of the thread that starts it
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM // sent when the thread that starts the process ends
 	}
 	return n.Do(cmd.Start)
 }
 
-// Listen opens a listener in the namespace. It stays there, whoever serves it.
+// Listen opens a listener in the namespace. It stays there, wherever it is
+// served.
 func (n *Namespace) Listen(ctx context.Context, address string) (l net.Listener, err error) {
 	err = n.Do(func() error {
 		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address)
@@ -101,7 +103,7 @@ func (n *Namespace) Listen(ctx context.Context, address string) (l net.Listener,
 	return l, err
 }
 
-// Dial connects from within the namespace; address holds no name to look up.
+// Dial connects from within the namespace. address must not need a name lookup.
 func (n *Namespace) Dial(ctx context.Context, address string) (c net.Conn, err error) {
 	to, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -114,8 +116,8 @@ func (n *Namespace) Dial(ctx context.Context, address string) (c net.Conn, err e
 	return c, err
 }
 
-// Close ends the processes in the namespace and, with the last of them, itself.
-// Nothing may be called on it any more.
+// Close ends the processes in the namespace. When the last one has ended, the
+// namespace ends too. Nothing may be called on it after that.
 func (n *Namespace) Close() error {
 	if n == nil {
 		return nil
@@ -125,7 +127,7 @@ func (n *Namespace) Close() error {
 	return nil
 }
 
-// socket is for asking the kernel about one device of the thread's network.
+// socket asks the kernel about one device in the thread's network.
 type socket struct {
 	fd   int
 	name string

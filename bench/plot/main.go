@@ -1,9 +1,10 @@
-// Command plot draws what a dispatcher's gauges showed while it worked off a
-// burst, from the table that bench/cluster writes:
+// Command plot draws what a dispatcher's gauges showed during a burst, from the
+// table that bench/cluster writes:
 //
 //	cd bench/plot && go run . ../scaling.csv ../../docs/scaling.png
 //
-// It is a module of its own, so that the library that draws is none of Tonearm's.
+// It is a module of its own, so that Tonearm does not depend on the library
+// that draws.
 package main
 
 import (
@@ -35,7 +36,7 @@ func main() {
 	}
 }
 
-// run draws one above the other: the work that waits, and the Jobs.
+// run draws two diagrams, one above the other: the waiting work and the Jobs.
 func run(table, picture string) error {
 	columns, err := read(table)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package report makes the page about Tonearm's performance from the file of
-// figures alone.
+// Package report makes the page about Tonearm's performance. It uses nothing
+// but the file of figures.
 package report
 
 import (
@@ -45,23 +45,24 @@ type page struct {
 	Lost  []loss
 }
 
-// race is one way from a store to an MP3.
+// race compares one way from a store to an MP3 with its peer.
 type race struct {
 	results.Figure
 	Link, Video string // in words
 	kind        reason
 }
 
-// loss is a reason to be slower than the peer, and where it was seen.
+// loss is a reason to be slower than the peer, with the races where it was
+// seen.
 type loss struct {
 	Reason reason
 	Races  []race
 }
 
-// reason is why a race can be lost. The template has the words.
+// reason is why a race can be lost. Its words are in the template.
 type reason string
 
-// The reasons, the first that applies first.
+// The reasons; the first that applies is given.
 const (
 	noIndex    reason = "no index" // of the audio in the container
 	noWire     reason = "no wire"  // reading costs nothing
@@ -88,7 +89,8 @@ func render(all map[string]results.Figure) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// linkNames and videoNames are the words of names, in the order of the page.
+// linkNames and videoNames translate parts of names into words, in the order of
+// the page.
 var (
 	linkNames  = [][2]string{{"loopback", "same machine"}, {"1g", "1 Gbit/s, 1 ms"}, {"200m", "200 Mbit/s, 10 ms"}}
 	videoNames = [][2]string{
@@ -99,7 +101,7 @@ var (
 	}
 )
 
-// races are those that were measured.
+// races returns the races that were measured.
 func races(all map[string]results.Figure) (races []race) {
 	for _, l := range linkNames {
 		for _, v := range videoNames {
@@ -122,7 +124,8 @@ func races(all map[string]results.Figure) (races []race) {
 	return races
 }
 
-// has tells the template whether there are all of these figures.
+// has returns a function for the template, which says whether all of these
+// figures exist.
 func has(all map[string]results.Figure) func(...string) bool {
 	return func(names ...string) bool {
 		return !slices.ContainsFunc(names, func(name string) bool { _, ok := all[name]; return !ok })
@@ -142,7 +145,7 @@ func spread(f results.Figure, who string) string {
 	return s
 }
 
-// number writes three digits, or all before the point.
+// number writes three digits, or more if there are more before the point.
 func number(x float64) string {
 	if x == 0 {
 		return "0"

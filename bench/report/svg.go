@@ -15,9 +15,9 @@ const (
 // Colours of bars.
 const faster, slower = "#2a7", "#c63"
 
-// draw makes a picture of how many times faster than the peer each race was: a
-// bar each, on a scale of powers, from 1 to the right, or to the left where it
-// was slower.
+// draw makes a picture of how many times faster than the peer each race was.
+// Each race is a bar on a logarithmic scale. It goes from 1 to the right, or to
+// the left if the race was slower.
 func draw(races []race) []byte {
 	low, high := scale(races)
 	x := func(ratio float64) float64 {
@@ -62,7 +62,7 @@ func draw(races []race) []byte {
 // newLink reports whether a race is the first one on its link.
 func newLink(races []race, i int) bool { return i == 0 || races[i].Link != races[i-1].Link }
 
-// scale is what the picture spans.
+// scale returns the range of the picture.
 func scale(races []race) (low, high float64) {
 	low, high = 0.5, 2
 	for _, r := range races {

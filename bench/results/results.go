@@ -1,5 +1,5 @@
-// Package results keeps what was measured: a JSON object of figures by name,
-// to which several programs add. Each replaces only what it measured itself.
+// Package results keeps figures: a JSON object of figures by name. Several
+// programs add to it, and each replaces only what it measured itself.
 package results
 
 import (
@@ -15,8 +15,8 @@ import (
 	"slices"
 )
 
-// Figure is one result. Where it is compared with a peer, Ratio is above 1 if
-// ours is the better one.
+// Figure is one result. If it is compared with a peer, Ratio is above 1 if ours
+// is better.
 type Figure struct {
 	Ours   float64            `json:"ours"`
 	Peer   *float64           `json:"peer,omitempty"`
@@ -27,19 +27,17 @@ type Figure struct {
 	Note   string             `json:"note,omitempty"` // what it was measured with
 }
 
-// Range is the smallest and the largest of what was measured.
+// Range holds the smallest and the largest measured value.
 type Range [2]float64
 
-// Against returns the figure of something that is better the smaller it is,
-// beside its peer's.
+// Against returns a figure beside its peer's, where smaller is better.
 func Against(ours, peer float64, unit string) Figure {
 	ours, peer = rounded(ours), rounded(peer)
 	ratio := rounded(peer / ours)
 	return Figure{Ours: ours, Peer: &peer, Ratio: &ratio, Unit: unit}
 }
 
-// Rate returns the figure of something that is better the larger it is, beside
-// its peer's.
+// Rate returns a figure beside its peer's, where larger is better.
 func Rate(ours, peer float64, unit string) Figure {
 	f := Against(ours, peer, unit)
 	ratio := rounded(ours / peer)
@@ -50,10 +48,10 @@ func Rate(ours, peer float64, unit string) Figure {
 // Plain returns a figure without a peer.
 func Plain(ours float64, unit string) Figure { return Figure{Ours: rounded(ours), Unit: unit} }
 
-// NewRange returns the range with as many digits as figures have.
+// NewRange returns a range, rounded like figures.
 func NewRange(lowest, highest float64) Range { return Range{rounded(lowest), rounded(highest)} }
 
-// String is the figure for people.
+// String writes the figure for people.
 func (f Figure) String() string {
 	s := fmt.Sprintf("%8.4g %-6s", f.Ours, f.Unit)
 	if f.Peer != nil && f.Ratio != nil {
@@ -68,7 +66,7 @@ func (f Figure) String() string {
 	return s
 }
 
-// rounded keeps four digits: no measurement here is good for more.
+// rounded keeps four digits: no measurement here is more exact.
 func rounded(x float64) float64 {
 	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
 		return 0
@@ -86,8 +84,8 @@ func Read(path string) (map[string]Figure, error) {
 	return figures, nil
 }
 
-// Merge replaces the named figures of a file, or adds them, and leaves every
-// other one as it is, whatever it holds. The file is replaced at once.
+// Merge replaces or adds the named figures in a file. All others stay as they
+// are, whatever they hold. The file is replaced in one step.
 func Merge(path string, figures map[string]Figure) error {
 	if len(figures) == 0 {
 		return nil

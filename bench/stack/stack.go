@@ -28,8 +28,8 @@ type Up struct {
 	drained chan struct{} // closed once standard output has ended
 }
 
-// Start runs it from the repository's root, with what it keeps in the folder
-// data and its log in data.log. It returns once everything is ready.
+// Start runs it from the repository's root. Its data are in the folder data,
+// its log is in data.log. Start returns once everything is ready.
 func Start(ctx context.Context, data string, args ...string) (*Up, error) {
 	log, err := os.Create(data + ".log")
 	if err != nil {
@@ -67,7 +67,7 @@ func (u *Up) Stop() {
 	_ = u.cmd.Wait()
 }
 
-// Client returns a client that is logged in to an account of its own.
+// Client returns a client that is logged in to its own account.
 func (u *Up) Client(ctx context.Context, email string) (*client.Client, error) {
 	c, err := client.New(client.Options{Server: u.Server})
 	if err != nil {
@@ -84,8 +84,8 @@ func (u *Up) Client(ctx context.Context, email string) (*client.Client, error) {
 	return client.New(client.Options{Server: u.Server, Token: token.AccessToken})
 }
 
-// Upload makes a conversion and uploads its source by one plain PUT. Nobody but
-// the store tells the dispatcher.
+// Upload makes a conversion and uploads its source with one plain PUT. The
+// dispatcher learns of the upload only from the store.
 func Upload(ctx context.Context, c *client.Client, name string, source io.Reader, size int64) (api.Conversion, error) {
 	made, err := c.Create(ctx, rand.Text(), api.NewConversion{Filename: name, Size: size})
 	if err != nil {
@@ -101,7 +101,7 @@ func Upload(ctx context.Context, c *client.Client, name string, source io.Reader
 	req.ContentLength = size
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return api.Conversion{}, errors.New("upload: the store was not reached") // not err: it has the URL
+		return api.Conversion{}, errors.New("upload: the store was not reached") // without err, which has the URL
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {

@@ -217,7 +217,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	return t.Flush()
 }
 
-// printAudio says what is in an MP3.
+// printAudio prints what is in an MP3.
 func printAudio(row func(name, format string, a ...any), m api.MP3) {
 	rate := "variable bit rate"
 	switch {

@@ -21,9 +21,9 @@ import (
 const journalLife = 8 * 24 * time.Hour
 
 // journal keeps the idempotency key of each file until its MP3 is there or it
-// failed. The same command, run again after an interruption, gets the same
-// conversions by it and goes on with their uploads. Where nothing can be
-// written, keys last as long as the process.
+// has failed. With it, the same command finds the same conversions again after
+// an interruption, and goes on with their uploads. If nothing can be written,
+// keys last only as long as the process.
 type journal struct{ dir string }
 
 func openJournal() journal {
@@ -44,9 +44,10 @@ type entry struct {
 	old  bool // from an earlier run
 }
 
-// entry returns the key for converting a file with the request: one of an
-// earlier run where the file is the same. repeat tells the same file twice in one
-// run apart. What api.NewConversion says about hashes holds here.
+// entry returns the key for converting a file with this request. If the file is
+// the same as in an earlier run, it is the key from that run. repeat
+// distinguishes the same file given twice in one run. See api.NewConversion
+// about hashes.
 func (j journal) entry(server, file string, st fs.FileInfo, request api.NewConversion, repeat int) entry {
 	if abs, err := filepath.Abs(file); err == nil {
 		file = abs

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestJournalNames pins the names of entries: by them an upload is found again
-// that another version began.
+// TestJournalNames fixes the names of entries: they find an upload again that
+// another version began.
 func TestJournalNames(t *testing.T) {
 	for _, tt := range []struct {
 		size int

@@ -87,7 +87,7 @@ func spoken(f conversion.Field) conversion.Field {
 	return f
 }
 
-// set takes the value of one flag. It leaves limits to check.
+// set takes the value of one flag. It does not check limits; check does.
 func (o *options) set(f conversion.Field, s string) error {
 	value, err := parseOption(f, s)
 	if err != nil {

@@ -65,8 +65,8 @@ func (d *outputDir) fetch(ctx context.Context, c *client.Client, m api.MP3, vide
 	return path, nil
 }
 
-// place gives a file its name, or "name (2).mp3" and so on where that is taken.
-// The same MP3 that an earlier run left there is not put there twice.
+// place gives a file its name, or "name (2).mp3" and so on if that is taken. If
+// an earlier run has put the same MP3 there, it is not put there again.
 func (d *outputDir) place(file, name, sum string) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

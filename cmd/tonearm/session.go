@@ -56,8 +56,8 @@ func (s session) save() error {
 	return nil
 }
 
-// writePrivate puts a file in place that only its owner can read, in a directory
-// that only its owner can open.
+// writePrivate writes a file that only its owner can read, into a directory
+// that only its owner can read.
 func writePrivate(path string, b []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err

@@ -1,5 +1,6 @@
-// Package grafana is as much of Grafana's dashboard JSON (version 11 and later)
-// as Tonearm's dashboards use, and what Grafana makes of their variables.
+// Package grafana has as much of Grafana's dashboard JSON (version 11 and
+// later) as Tonearm's dashboards use. It also does with their variables what
+// Grafana does.
 package grafana
 
 // Dashboard is a file that Grafana imports or provisions.
@@ -55,7 +56,7 @@ type Variable struct {
 	Sort       int         `json:"sort,omitempty"`
 	Multi      bool        `json:"multi,omitempty"`
 	IncludeAll bool        `json:"includeAll,omitempty"`
-	AllValue   string      `json:"allValue,omitempty"` // "": the values, each as an alternative
+	AllValue   string      `json:"allValue,omitempty"` // "" means all values, each as an alternative
 	Current    *Current    `json:"current,omitempty"`
 	Hide       int         `json:"hide,omitempty"` // 2: not shown
 }
@@ -66,7 +67,7 @@ type VariableQuery struct {
 	RefID string `json:"refId"`
 }
 
-// Current is the value that is chosen at first.
+// Current is the value that is selected at first.
 type Current struct {
 	Text  any `json:"text"`
 	Value any `json:"value"`
@@ -119,7 +120,7 @@ type FieldConfig struct {
 	Overrides []Override `json:"overrides"`
 }
 
-// Defaults are those of all series of a panel.
+// Defaults are the settings of all series of a panel.
 type Defaults struct {
 	Unit       string         `json:"unit"`
 	Decimals   *int           `json:"decimals,omitempty"`

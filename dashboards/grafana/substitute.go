@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// View is what a person has chosen: values of variables and a stretch of time.
+// View is what a person has selected: values of variables and a time range.
 type View struct {
 	Values   map[string][]string // by variable; several become alternatives of a regular expression
-	Range    time.Duration       // that is shown
+	Range    time.Duration       // of the time axis
 	Points   int                 // that fit on a panel
-	Interval time.Duration       // between two scrapes, as the data source says
+	Interval time.Duration       // between two scrapes, from the data source's settings
 }
 
-// Step is the time between two points: the data source's interval at least.
+// Step returns the time between two points: at least the data source's
+// interval.
 func (v View) Step() time.Duration {
 	return max(v.Range/time.Duration(max(v.Points, 1)), v.Interval).Round(time.Second)
 }
@@ -45,8 +46,9 @@ func (v View) Substitute(expr string) (string, error) {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(math.Ceil(d.Seconds()))) }
 
-// alternatives is a regular expression for one of values, as Grafana writes it
-// between quotes. A value that is one already, as an allValue, stands alone.
+// alternatives returns a regular expression for any of values, as Grafana
+// writes it between quotes. A value that already is one, as an allValue, must
+// be the only value.
 func alternatives(values []string) string {
 	if len(values) == 1 {
 		return values[0]

@@ -30,13 +30,13 @@ func (m media) ffmpeg(name string, args ...string) string {
 	return m.path(name)
 }
 
-// video makes a video of so many seconds with a tone.
+// video makes a video of that many seconds, with a tone.
 func (m media) video(name string, seconds, hz int) string {
 	return m.ffmpeg(name, "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=%d:sample_rate=48000", hz),
 		"-t", fmt.Sprint(seconds), "-c:v", "mpeg4", "-c:a", "aac", "-b:a", "128k")
 }
 
-// half makes a file of the first half of another's bytes.
+// half makes a file from the first half of another one's bytes.
 func (m media) half(name, of string) string {
 	b, err := os.ReadFile(of)
 	if err == nil {
@@ -63,7 +63,7 @@ type outcome struct {
 	Error *struct{ Code string }
 }
 
-// convert converts files with some options and returns what became of each, by
+// convert converts files with these options and returns the outcome of each, by
 // its name.
 func (s *tonearm) convert(files []string, options ...string) map[string]outcome {
 	s.t.Helper()
@@ -84,7 +84,7 @@ func (s *tonearm) convert(files []string, options ...string) map[string]outcome 
 	return all
 }
 
-// done converts files that are good.
+// done converts files and checks that all of them are done.
 func (s *tonearm) done(files []string, options ...string) map[string]outcome {
 	s.t.Helper()
 	all := s.convert(files, options...)
@@ -96,9 +96,10 @@ func (s *tonearm) done(files []string, options ...string) map[string]outcome {
 	return all
 }
 
-// batch is a little of everything: good files with several options, one that
-// wants a GPU where there is none, bad ones, one canceled under way, one deleted,
-// and requests that are refused. It returns how many mails are owed.
+// batch sends a little of everything: good files with several options, one that
+// wants a GPU although there is none, bad ones, one that is canceled while it
+// runs, one that is deleted, and requests that are refused. It returns how many
+// mails are owed.
 func (s *tonearm) batch() (mails int) {
 	s.t.Helper()
 	m := media{s.t, s.t.TempDir()}
@@ -149,7 +150,7 @@ func (s *tonearm) cancel(m media) {
 	eventually(s.t, time.Minute, "it is canceled", state("canceled"))
 }
 
-// refused sends what the gateway refuses.
+// refused sends requests that the gateway refuses.
 func (s *tonearm) refused() {
 	s.t.Helper()
 	for _, r := range []struct {

@@ -1,4 +1,4 @@
-// Package live holds the test that runs Tonearm, converts a mixed batch, scrapes
-// it with a real Prometheus, and evaluates each query of the dashboards there as
-// Grafana would.
+// Package live holds a test that runs Tonearm and converts a mixed batch. It
+// scrapes Tonearm with a real Prometheus, and evaluates each query of the
+// dashboards there as Grafana would.
 package live

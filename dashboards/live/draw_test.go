@@ -26,7 +26,7 @@ import (
 	"tonearm/dashboards/grafana"
 )
 
-// picture is a panel with what it shows. One of type row begins a new file.
+// picture is a panel and what it shows. A panel of type row begins a new file.
 type picture struct {
 	panel grafana.Panel
 	lines []line
@@ -37,7 +37,7 @@ type line struct {
 	points plotter.XYs // seconds, value
 }
 
-// named gives each series of a query the name that its legend has.
+// named gives each series of a query its name from the legend.
 func named(q grafana.Target, all []series) []line {
 	var lines []line
 	for _, s := range all {
@@ -56,16 +56,15 @@ func named(q grafana.Target, all []series) []line {
 	return lines
 }
 
-// Sizes in points; a panel's width of 24 is the whole picture.
+// Sizes in points. A panel of width 24 is as wide as the whole picture.
 const (
 	wide   = 1000
-	perRow = 22 // of a panel's height
+	perRow = 22 // points for each unit of a panel's height
 	most   = 9  // names in a legend
 )
 
-// draw writes a picture of each row, NAME-ROW.png, in a folder. The pictures are
-// drawn from the same data by the same queries as Grafana's would be; their look
-// is not Grafana's.
+// draw writes a picture of each row, NAME-ROW.png, into a folder. The data and
+// the queries are the same as in Grafana; the look is not.
 func draw(t *testing.T, dir, name string, all []picture) {
 	t.Helper()
 	for len(all) > 0 {
@@ -162,7 +161,7 @@ func (p picture) plot() (*plot.Plot, error) {
 	return g, nil
 }
 
-// shown leaves out the lines that are zero throughout, where there are many.
+// shown leaves out the lines that are always zero, if there are many lines.
 func (p picture) shown() []line {
 	var lines []line
 	for _, l := range p.lines {
@@ -198,14 +197,14 @@ func (p picture) add(g *plot.Plot, l line, c color.Color) (plot.Thumbnailer, err
 	return drawn, nil
 }
 
-// colours tell the lines of a panel from each other.
+// colours distinguish the lines of a panel.
 var colours = []color.Color{
 	color.RGBA{0x33, 0x99, 0x33, 0xff}, color.RGBA{0x33, 0x66, 0xcc, 0xff}, color.RGBA{0xff, 0x99, 0, 0xff},
 	color.RGBA{0xcc, 0x33, 0x33, 0xff}, color.RGBA{0x99, 0x33, 0xcc, 0xff}, color.RGBA{0, 0x99, 0x99, 0xff},
 	color.RGBA{0x66, 0x66, 0x66, 0xff}, color.RGBA{0xcc, 0x66, 0x99, 0xff}, color.RGBA{0x99, 0x99, 0, 0xff},
 }
 
-// marks are the numbers at the left, with their unit.
+// marks are the numbers on the left axis, with their unit.
 type marks struct{ unit string }
 
 func (m marks) Ticks(low, high float64) []plot.Tick {
@@ -218,7 +217,7 @@ func (m marks) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// human writes a value in its unit.
+// human writes a value with its unit.
 func human(unit string, v float64) string {
 	suffix := map[string]string{"s": " s", "reqps": " req/s", "short": ""}[unit]
 	switch {

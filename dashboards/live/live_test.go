@@ -20,7 +20,7 @@ import (
 
 var drawTo = flag.String("draw", "", "folder for pictures of the panels; '' for none")
 
-// mayBeEmpty are the panels that may show nothing on one machine, and why.
+// mayBeEmpty are the panels that may be empty on one machine, with the reason.
 var mayBeEmpty = map[string]string{
 	"Jobs": "attempts are processes here, Jobs on Kubernetes",
 }
@@ -44,7 +44,7 @@ func TestDashboards(t *testing.T) {
 	t.Run("documents", func(t *testing.T) { k.checkDocuments(t) })
 }
 
-// mailed waits until that many mails are counted.
+// mailed waits until that many mails have been counted.
 func (s *tonearm) mailed(n int) {
 	s.t.Helper()
 	want := fmt.Sprintf(`tonearm_notices_total{outcome="sent",service="notifier"} %d`, n)
@@ -54,14 +54,14 @@ func (s *tonearm) mailed(n int) {
 	})
 }
 
-// metrics are the names of Tonearm's metrics, by where they are found.
+// metrics are the names of Tonearm's metrics, by the place where they occur.
 type metrics struct {
 	exposed    map[string]bool // on this machine
-	kubernetes map[string]bool // on Kubernetes alone
+	kubernetes map[string]bool // only on Kubernetes
 	documented map[string]bool // in the runbook
 }
 
-// collectMetrics reads the names where they are found.
+// collectMetrics reads the names from these places.
 func collectMetrics(t *testing.T, s *tonearm) metrics {
 	t.Helper()
 	m := metrics{kubernetes: map[string]bool{}, documented: map[string]bool{}}
@@ -86,7 +86,7 @@ func collectMetrics(t *testing.T, s *tonearm) metrics {
 	return m
 }
 
-// checkDocuments: the runbook names every metric, and none that there is not.
+// checkDocuments: the runbook names every metric, and none that does not exist.
 func (m metrics) checkDocuments(t *testing.T) {
 	all := maps.Clone(m.exposed)
 	maps.Copy(all, m.kubernetes)
@@ -103,8 +103,8 @@ func (m metrics) checkDocuments(t *testing.T) {
 	fmt.Printf("documents: %d metrics, %d of them on Kubernetes alone\n", len(all), len(m.kubernetes))
 }
 
-// check evaluates every query of a dashboard, with all values chosen and with
-// one of each.
+// check evaluates every query of a dashboard: once with all values selected,
+// and once with one value of each variable.
 func check(t *testing.T, file string, p *prometheus, m metrics, end time.Time) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -150,7 +150,8 @@ func check(t *testing.T, file string, p *prometheus, m metrics, end time.Time) {
 }
 
 // views asks for the values of the variables, as Grafana does when it loads the
-// dashboard, and returns what is shown with All of each, and with the first.
+// dashboard. It returns the view with All of each variable, and the view with
+// the first value of each.
 func views(t *testing.T, d grafana.Dashboard, p *prometheus, end time.Time) (all, one grafana.View) {
 	t.Helper()
 	all = grafana.View{Values: map[string][]string{}, Range: end.Sub(p.began), Points: 100, Interval: scrapeEvery}
@@ -176,9 +177,9 @@ func views(t *testing.T, d grafana.Dashboard, p *prometheus, end time.Time) (all
 	return all, one
 }
 
-// checkSelectors looks at each metric of a query by itself: it exists, and has
-// series with the labels that are asked for. A query may show something all the
-// same, as where it falls back to zero.
+// checkSelectors checks each metric of a query by itself: the metric exists,
+// and has series with the labels in the query. The whole query alone does not
+// show that, since it may fall back to zero.
 func (s *prometheus) checkSelectors(t *testing.T, title, expr string, v grafana.View, m metrics, end time.Time) (n int) {
 	t.Helper()
 	query, err := v.Substitute(expr)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// eventually waits until ok says true, and fails the test after limit.
+// eventually waits until ok returns true; after limit it fails the test.
 func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -86,7 +86,7 @@ func (p *program) running(t *testing.T) {
 	}
 }
 
-// freeAddr is a loopback address that nobody listened on a moment ago.
+// freeAddr returns a loopback address that was free a moment ago.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

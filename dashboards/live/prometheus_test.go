@@ -100,7 +100,7 @@ func shown(all []series) (n int) {
 	return n
 }
 
-// evaluate asks for what a query shows in a view that ends at a time.
+// evaluate asks for the series of a query, in a view that ends at the time end.
 func (s *prometheus) evaluate(q grafana.Target, v grafana.View, end time.Time) ([]series, error) {
 	expr, err := v.Substitute(q.Expr)
 	if err != nil {
@@ -132,7 +132,8 @@ func (s *prometheus) values(query string) ([]string, error) {
 	return values, err
 }
 
-// get asks for a query's result, scalars and vectors as series of one point.
+// get returns the result of a query. Scalars and vectors become series of one
+// point.
 func (s *prometheus) get(path string, form url.Values) ([]series, error) {
 	var data struct {
 		Result []struct {
@@ -162,7 +163,8 @@ func (s *prometheus) get(path string, form url.Values) ([]series, error) {
 	return all, nil
 }
 
-// fetch calls the API; errors are those that Grafana would show on the panel.
+// fetch calls the API. Its errors are those that Grafana would show on the
+// panel.
 func (s *prometheus) fetch(path string, form url.Values, data any) error {
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/api/v1/"+path+"?"+form.Encode(), nil)
 	if err != nil {

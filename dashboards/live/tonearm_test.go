@@ -14,7 +14,7 @@ import (
 type tonearm struct {
 	t                           *testing.T
 	command, server, admin, dir string
-	env                         []string // of the command line tool
+	env                         []string // of the command line program
 }
 
 const (
@@ -55,8 +55,8 @@ func startTonearm(t *testing.T) *tonearm {
 	return s
 }
 
-// do sends one request, with Basic auth where a password is given. Status 0 means
-// that nobody answered.
+// do sends one request, with Basic auth if password is not empty. Status 0
+// means that nobody answered.
 func (s *tonearm) do(method, url, password, body string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
@@ -81,8 +81,8 @@ func (s *tonearm) do(method, url, password, body string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-// exposed returns the names and the text of Tonearm's own metrics, without the
-// endings of a histogram's series.
+// exposed returns the names and the text of Tonearm's own metrics. The names of
+// a histogram's series come without their endings.
 func (s *tonearm) exposed() (names map[string]bool, text string) {
 	s.t.Helper()
 	status, text := s.do("GET", "http://"+s.admin+"/metrics", "", "")

@@ -17,17 +17,18 @@ var (
 	ErrNotFound = errors.New("account: not found")
 	// ErrExists: the address has an account already.
 	ErrExists = errors.New("account: exists")
-	// ErrCredentials: unknown address or wrong password; which one is not told.
+	// ErrCredentials: unknown address or wrong password; it does not say which.
 	ErrCredentials = errors.New("account: wrong e-mail address or password")
 	// ErrToken: a token that is malformed, expired, wrongly signed, of another
 	// type or for somebody else.
 	ErrToken = errors.New("account: token not valid")
-	// ErrInvalid: an address or a password that cannot be accepted; it is
-	// wrapped with the reason.
+	// ErrInvalid: an address or a password that cannot be accepted. The error
+	// that wraps it gives the reason.
 	ErrInvalid = errors.New("account: not acceptable")
 )
 
-// DefaultMaxUploadBytes limits one video of a user without a limit of their own.
+// DefaultMaxUploadBytes limits one video of a user who has no limit of their
+// own.
 const DefaultMaxUploadBytes = 100 << 30
 
 // User is one account.
@@ -42,10 +43,10 @@ type User struct {
 type Store interface {
 	// Create adds a user. ErrInvalid, ErrExists.
 	Create(ctx context.Context, email, password string, maxUploadBytes int64) (User, error)
-	// Authenticate returns the user, or ErrCredentials after the same work
+	// Authenticate returns the user, or ErrCredentials. It does the same work
 	// whether the address is unknown or the password wrong.
 	Authenticate(ctx context.Context, email, password string) (User, error)
-	// ByID and ByEmail return ErrNotFound where there is none.
+	// ByID and ByEmail return ErrNotFound if there is no such user.
 	ByID(ctx context.Context, id string) (User, error)
 	ByEmail(ctx context.Context, email string) (User, error)
 	Ping(ctx context.Context) error
@@ -73,9 +74,9 @@ const (
 	MaxPasswordLength = 1024
 )
 
-// NormalizeEmail trims and lower-cases an address and checks its form. Beyond
-// what mail forbids it refuses slashes, which would end the address in an
-// object's key, and characters that nobody sees.
+// NormalizeEmail trims an address, turns it to lower case and checks its form.
+// Besides what mail forbids it refuses slashes, which would end the address in
+// an object's key, and invisible characters.
 func NormalizeEmail(s string) (string, error) {
 	valid := utf8.ValidString(s)
 	s = strings.ToLower(strings.TrimSpace(s))
@@ -88,8 +89,8 @@ func NormalizeEmail(s string) (string, error) {
 
 func unseen(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 
-// CheckPassword returns ErrInvalid with a reason for one that is too short or
-// too long.
+// CheckPassword returns ErrInvalid with a reason if the password is too short
+// or too long.
 func CheckPassword(s string) error {
 	switch {
 	case len(s) < MinPasswordLength:

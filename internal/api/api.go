@@ -31,17 +31,18 @@ type Token struct {
 
 // NewConversion is the body of POST /v1/conversions.
 //
-// Hashes of its JSON are stored: the gateway's tells a repeated request from
-// another one under the same Idempotency-Key, the command line's finds the key of
-// an interrupted file. They must be the same for the same request in every
-// version. So a field that is added, here or in the options, is omitempty or
-// omitzero; none is renamed or moved; and no default is filled in before hashing.
+// Hashes of its JSON are stored. With such a hash the gateway tells a repeated
+// request from a different one under the same Idempotency-Key, and the command
+// line finds the key of an interrupted file. The same request must have the
+// same hash in every version. So a field that is added, here or in the options,
+// is omitempty or omitzero; no field is renamed or moved; and no default is
+// filled in before hashing.
 type NewConversion struct {
 	Filename string              `json:"filename" minLength:"1" maxLength:"1024" doc:"Name of the video; the MP3 is named after it"`
 	Size     int64               `json:"size" doc:"Size of the video in bytes"`
 	Options  *conversion.Options `json:"options,omitempty"`
 	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts. A video above 5 GiB is always uploaded in parts"`
-	// Notify is empty for NotifyEmail.
+	// Notify means NotifyEmail if it is empty.
 	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,none" doc:"Whether to send a mail at the end. Default: email"`
 }
 

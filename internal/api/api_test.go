@@ -11,8 +11,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// TestNewConversionFields holds that what is added to a request leaves the JSON
-// of requests without it as it was, since hashes of that are stored.
+// TestNewConversionFields checks that a new field does not change the JSON of
+// requests without it, since hashes of that JSON are stored.
 func TestNewConversionFields(t *testing.T) {
 	always := map[string]bool{"filename": false, "size": false, "options.loudness.target_lufs": false}
 	var walk func(of reflect.Type, path string)
@@ -47,7 +47,7 @@ func TestNewConversionFields(t *testing.T) {
 	}
 }
 
-// TestNewConversionJSON holds the order of the fields, too.
+// TestNewConversionJSON checks the order of the fields too.
 func TestNewConversionJSON(t *testing.T) {
 	full := api.NewConversion{Filename: "Ünder <way>.mp4", Size: 1 << 40, Parts: true, Notify: conversion.NotifyNone, Options: &conversion.Options{
 		Preset: "voice", BitrateKbps: 128, VBRQuality: new(0), SampleRateHz: 44100, Channels: 2, Track: "pt-BR", Start: 0.1, End: 1e6,

@@ -1,12 +1,13 @@
 // Package attempt is the protocol between a dispatcher and the transcoder that
-// carries out one attempt: the wire's types, the token, the exit codes.
+// carries out one attempt: the types on the wire, the token, the exit codes.
 //
 // The transcoder calls POST /attempts/{conversion id}/claim, then progress
 // every few seconds, then result, each with its token as bearer. The answer to
-// result may hold another attempt's assignment and token; the transcoder then
-// goes on with that one, claimed already. Every answer but 200 is an RFC 9457 problem document: 401 for a wrong token, 409 for an
-// attempt that is not the current one or that another process claimed, both
-// final; anything else may be tried again.
+// result may hold the assignment and token of another attempt, which is claimed
+// already; the transcoder then goes on with that one. Every answer except 200
+// is an RFC 9457 problem document: 401 for a wrong token, 409 if the attempt is
+// not the current one or another process claimed it. These two are final; after
+// any other answer the call may be repeated.
 package attempt
 
 import (
@@ -27,19 +28,19 @@ const (
 	ExitUsage    = 2  // flags or environment are wrong
 	ExitBadInput = 10 // the source can never become an MP3; reported
 	ExitFailed   = 11 // something that may heal failed; reported
-	ExitStopped  = 12 // the dispatcher said stop, or the attempt is not current any more
-	ExitNoReport = 13 // the dispatcher could not be told
+	ExitStopped  = 12 // the dispatcher said stop, or the attempt is no longer current
+	ExitNoReport = 13 // the outcome could not be reported
 )
 
-// ErrToken means that a token is not the one of this attempt.
+// ErrToken means that a token does not belong to this attempt.
 var ErrToken = errors.New("attempt: token not valid")
 
 // Key signs attempt tokens. All replicas of a dispatcher share it; at least 32
 // bytes.
 type Key []byte
 
-// Token returns the token of one attempt. It has no clock: it is good while
-// the attempt is the current one.
+// Token returns the token of one attempt. It does not expire by time: it is
+// good as long as the attempt is the current one.
 func (k Key) Token(conversionID string, number int) string {
 	return strconv.Itoa(number) + "." + base64.RawURLEncoding.EncodeToString(k.sum(conversionID, number))
 }
@@ -131,15 +132,16 @@ type ProgressReply struct {
 // Result is the body of result: MP3 and Source, or Failure, or Stopped.
 type Result struct {
 	Nonce string `json:"nonce"`
-	// NextNonce asks for another file, and claims it: drawn anew for each
-	// attempt, '' for none. The same result again gets the same file again.
+	// NextNonce asks for another file, and claims it. It is drawn anew for each
+	// attempt; '' asks for none. The same result again gets the same file
+	// again.
 	NextNonce string `json:"next_nonce,omitempty"`
 
 	Source  *conversion.Source  `json:"source,omitempty"`
 	MP3     *conversion.MP3     `json:"mp3,omitempty"` // without ID, Key and CreatedAt; ETag is the MD5 in hex
 	Failure *conversion.Failure `json:"failure,omitempty"`
 	Final   bool                `json:"final"`             // of a failure: no further attempt can heal it
-	Stopped bool                `json:"stopped,omitempty"` // the dispatcher said so; only where another file is asked for
+	Stopped bool                `json:"stopped,omitempty"` // the dispatcher said stop; only with NextNonce
 }
 
 // ResultReply answers result.
@@ -148,8 +150,9 @@ type ResultReply struct {
 	Next  *Next            `json:"next,omitempty"` // nil for none: the process ends
 }
 
-// Next is another file for a process that is done with one: an attempt of its
-// own at a conversion of the same owner, claimed by Result.NextNonce.
+// Next is another file for a process that has finished one. It is an attempt of
+// its own, at a conversion of the same owner, and is claimed by
+// Result.NextNonce.
 type Next struct {
 	Token      string     `json:"token"`
 	Assignment Assignment `json:"assignment"`

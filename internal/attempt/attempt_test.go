@@ -38,7 +38,8 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// answers is a dispatcher that answers one status after the other, then 200.
+// answers is a dispatcher that answers with these statuses, one after the
+// other, and then with 200.
 type answers []int
 
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -60,7 +61,7 @@ func TestClientRetries(t *testing.T) {
 		name    string
 		answers answers
 		want    error
-		left    int // answers not asked for
+		left    int // answers that were not used
 	}{
 		{"at once", nil, nil, 0},
 		{"away for a while", answers{0, 0, 503, 500, 502, 429, 408, 0, 503, 503, 503, 503}, nil, 0},

@@ -15,9 +15,9 @@ import (
 	"tonearm/internal/retry"
 )
 
-// Errors that no further try heals.
+// Errors after which a further try cannot help.
 var (
-	// ErrStale: the attempt is not the current one any more, or another process
+	// ErrStale: the attempt is no longer the current one, or another process
 	// claimed it.
 	ErrStale = errors.New("attempt: not the current one")
 	// ErrRefused: the dispatcher understood the call and will never take it.
@@ -31,10 +31,10 @@ const (
 	maxAnswer   = 1 << 20          // bytes
 )
 
-// Client makes the three calls of an attempt. Each call is tried again with
-// growing, jittered pauses as long as its context lives, through a dispatcher
-// that is away; only ErrToken, ErrStale and ErrRefused end it. All of them are
-// safe to repeat.
+// Client makes the three calls of an attempt. While a dispatcher is away, each
+// call is repeated with growing, jittered pauses as long as its context lives;
+// only ErrToken, ErrStale and ErrRefused end it earlier. All calls are safe to
+// repeat.
 type Client struct {
 	BaseURL      string // of the dispatcher
 	ConversionID string
@@ -43,8 +43,8 @@ type Client struct {
 	Retrying     func(error)  // called before each further try; may be nil
 }
 
-// Claim asks for the assignment. A nonce of the process's own makes it safe to
-// ask again.
+// Claim asks for the assignment. nonce belongs to this process alone, which
+// makes the call safe to repeat.
 func (c *Client) Claim(ctx context.Context, nonce string) (Assignment, error) {
 	var a Assignment
 	err := c.call(ctx, "claim", Claim{Nonce: nonce}, &a)

@@ -19,13 +19,13 @@ var (
 	ErrNotExist = errors.New("blob: does not exist")
 	// ErrChanged: the object has another ETag than the one asked for.
 	ErrChanged = errors.New("blob: object changed")
-	// ErrInvalid: the store refused what it was given, and will again (parts
-	// missing or too small, a wrong checksum, a name it cannot hold).
+	// ErrInvalid: the store refused the request and would refuse it again
+	// (parts missing or too small, a wrong checksum, a name it cannot hold).
 	ErrInvalid = errors.New("blob: refused by the store")
 )
 
-// Audience is who follows a presigned URL: the two reach the store by different
-// addresses in every cluster.
+// Audience is who uses a presigned URL. In every cluster people and transcoders
+// reach the store by different addresses.
 type Audience int
 
 // The audiences.
@@ -38,13 +38,13 @@ const (
 type Object struct {
 	Key      string
 	ETag     string // without quotes
-	Version  string // the store's version id; '' where the bucket keeps none
+	Version  string // the store's version id; '' if the bucket keeps no versions
 	Size     int64
 	Modified time.Time
 }
 
-// Record is what a conversion keeps of the object. Where the bucket keeps no
-// versions, the ETag tells one object under a key from another.
+// Record is what a conversion keeps of the object. If the bucket keeps no
+// versions, the ETag tells apart the objects that one key has had.
 func (o Object) Record() conversion.Object {
 	return conversion.Object{Key: o.Key, Version: cmp.Or(o.Version, o.ETag), ETag: o.ETag, Size: o.Size}
 }
@@ -78,8 +78,8 @@ type Store interface {
 	// PresignOverwrite signs a PUT of any size that replaces what is there. The
 	// sender may add Content-MD5, which the store checks.
 	PresignOverwrite(ctx context.Context, key string, expiry time.Duration, to Audience) (Request, error)
-	// PresignGet signs a GET. With a filename (any Unicode) the answer carries
-	// it as an attachment's and contentType as its Content-Type.
+	// PresignGet signs a GET. With a filename (any Unicode) the answer is an
+	// attachment of that name, and its Content-Type is contentType.
 	PresignGet(ctx context.Context, key, filename, contentType string, expiry time.Duration, to Audience) (Request, error)
 
 	// CreateUpload begins a multipart upload and returns its id.
@@ -91,19 +91,19 @@ type Store interface {
 	Parts(ctx context.Context, key, uploadID string) ([]Part, error)
 	// CompleteUpload joins parts into the object.
 	CompleteUpload(ctx context.Context, key, uploadID string, parts []Part) (Object, error)
-	// AbortUpload drops an upload and its parts; one that is gone is no error.
+	// AbortUpload drops an upload and its parts; a missing upload is no error.
 	AbortUpload(ctx context.Context, key, uploadID string) error
 
 	// Put stores r, of unknown length, in constant memory.
 	Put(ctx context.Context, key string, r io.Reader) (Object, error)
-	// Get reads length bytes from offset, or all from there if length < 0.
-	// Where etag is not '' and not the object's, ErrChanged.
+	// Get reads length bytes from offset, or all from there if length < 0. It
+	// returns ErrChanged if etag is not '' and the object has another ETag.
 	Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error)
 	Head(ctx context.Context, key string) (Object, error)
 	// List calls yield for each object under prefix with a key above after, in
 	// order of keys, until yield returns false.
 	List(ctx context.Context, prefix, after string, yield func(Object) bool) error
-	// Delete removes the object; one that is gone is no error.
+	// Delete removes the object; a missing object is no error.
 	Delete(ctx context.Context, key string) error
 	// Ping reports whether the store can be reached.
 	Ping(ctx context.Context) error

@@ -6,7 +6,7 @@ type envelope struct {
 	Type    string `json:"Type,omitempty"`
 	Message string `json:"Message,omitempty"`
 
-	// Of EventBridge.
+	// From EventBridge.
 	Source     string  `json:"source,omitempty"`
 	DetailType string  `json:"detail-type,omitempty"`
 	Detail     *detail `json:"detail,omitempty"`
@@ -19,7 +19,7 @@ type detail struct {
 		Name string `json:"name"`
 	} `json:"bucket"`
 	Object struct {
-		Key       string `json:"key"` // as it is, not as in a URL
+		Key       string `json:"key"` // not URL-encoded
 		Size      int64  `json:"size"`
 		ETag      string `json:"etag"`
 		VersionID string `json:"version-id"`

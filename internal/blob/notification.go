@@ -13,8 +13,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// Event is one notification of a created object. It is a hint: at least once,
-// unordered, sometimes lost.
+// Event is one notification of a created object. It is a hint: it comes at
+// least once, in any order, and is sometimes lost.
 type Event struct {
 	Name    string // such as ObjectCreated:Put, without "s3:"
 	Bucket  string
@@ -22,21 +22,23 @@ type Event struct {
 	ETag    string    // without quotes
 	Version string    // '' where the bucket keeps none
 	Size    int64     // bytes
-	Time    time.Time // when the upload was finished; zero where it is not said
+	Time    time.Time // when the upload was finished; zero if the notification does not say
 }
 
-// EventSource is a queue that a store puts its notifications into, for those
-// that call nobody.
+// EventSource is a queue for the notifications of a store that cannot call a
+// webhook.
 type EventSource interface {
-	// Consume waits some seconds for notifications and gives the body of each to
-	// handle, several at once. One for which handle returns nil is removed; any other
-	// comes again, later each time. The error is the queue's, never handle's. Any
-	// number of processes may receive at once: each notification goes to one.
+	// Consume waits some seconds for notifications and calls handle with the
+	// body of each, several at once. If handle returns nil, the notification is
+	// removed; otherwise it comes again, later each time. The error is the
+	// queue's, never handle's. Any number of processes may receive at once:
+	// each notification goes to one of them.
 	Consume(ctx context.Context, handle func(ctx context.Context, body []byte) error) error
 }
 
-// NotifyPrefixes are the prefixes of the keys whose creation is notified: what
-// people put into the bucket, never what Tonearm itself puts there.
+// NotifyPrefixes are the prefixes of the keys for which the store sends
+// notifications: they hold what people put into the bucket, never what Tonearm
+// itself puts there.
 func NotifyPrefixes() []string { return []string{conversion.UploadPrefix, conversion.InboxPrefix} }
 
 const (
@@ -48,7 +50,7 @@ const (
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html).
 // MinIO adds EventName and Key outside the records.
 type notification struct {
-	Event   string               `json:"Event,omitempty"` // of AWS's test message, which has no records
+	Event   string               `json:"Event,omitempty"` // only in AWS's test message, which has no records
 	Records []notificationRecord `json:"Records"`
 	envelope
 }
@@ -75,11 +77,11 @@ type notificationS3 struct {
 }
 
 // ParseNotification reads the S3 event notification that MinIO's webhook, AWS
-// (as an SQS message's body, as it is or by way of SNS or EventBridge) and the
-// embedded store send. Records of anything but created objects are left out, and
-// AWS's test message has none. The error says that the body is not a
-// notification, or that one of its records cannot be read; sending it again
-// would not help.
+// and the embedded store send. AWS's is the body of an SQS message, directly or
+// inside an envelope of SNS or EventBridge. Records that are not about created
+// objects are left out, and AWS's test message has none. An error says that the
+// body is not a notification, or that one of its records cannot be read;
+// sending it again would not help.
 func ParseNotification(body []byte) ([]Event, error) {
 	events, err := parse(body)
 	if err != nil {
@@ -126,7 +128,7 @@ func (r notificationRecord) event(name string) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("key: %w", err)
 	}
-	at, _ := time.Parse(time.RFC3339, r.EventTime) // nothing but a figure depends on it
+	at, _ := time.Parse(time.RFC3339, r.EventTime) // only a metric depends on it
 	return Event{
 		Name:    name,
 		Time:    at,
@@ -138,7 +140,7 @@ func (r notificationRecord) event(name string) (Event, error) {
 	}.checked()
 }
 
-// checked returns e, or an error where it can be of no object.
+// checked returns e, or an error if no object can have such an event.
 func (e Event) checked() (Event, error) {
 	switch {
 	case e.Key == "" || !utf8.ValidString(e.Key):
@@ -169,8 +171,8 @@ func FormatNotification(e Event) ([]byte, error) {
 // TrimETag returns an ETag header's value without its quotes.
 func TrimETag(etag string) string { return strings.Trim(etag, `"`) }
 
-// TrimVersion returns a version id, empty where the bucket keeps no versions:
-// S3 then says nothing or "null".
+// TrimVersion returns a version id, empty if the bucket keeps no versions: S3
+// then sends none or "null".
 func TrimVersion(id string) string {
 	if id == "null" {
 		return ""

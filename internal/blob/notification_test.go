@@ -25,8 +25,8 @@ const awsBody = `{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","awsRe
 "object":{"key":"uploads/u/c/source","size":1024,"eTag":"\"d41d-2\"","versionId":"096fKKXTRTtl3on89fVO.nfljtsv6qko","sequencer":"0055AED6DCD90281E5"}}},
 {"eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}`
 
-// As AWS documents them: by way of EventBridge, whose keys are as they are, and
-// of SNS.
+// As AWS documents them: by way of EventBridge, whose keys are not encoded, and
+// by way of SNS.
 const (
 	bridgeBody = `{"version":"0","id":"17793124-05d4-b198-2fde-7ededc63b103","detail-type":"Object Created","source":"aws.s3","account":"111122223333",
 "time":"2021-11-12T00:00:00Z","region":"ca-central-1","resources":["arn:aws:s3:::b"],"detail":{"version":"0","bucket":{"name":"b"},

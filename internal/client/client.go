@@ -1,9 +1,10 @@
 // Package client speaks the gateway's HTTP interface and moves videos to and
 // MP3s from the object store by presigned URLs.
 //
-// What may heal (a server that restarts, a refused connection, 429, a store's
-// 5xx) is tried again for a bounded time. Every call that is repeated is safe to
-// repeat. Neither tokens nor presigned URLs appear in errors.
+// A call that may succeed later (after a restart of the server, a refused
+// connection, 429, or a store's 5xx) is tried again for a bounded time. Every
+// call that is repeated is safe to repeat. Neither tokens nor presigned URLs
+// appear in errors.
 package client
 
 import (
@@ -44,10 +45,10 @@ type Options struct {
 	// Stall is how long a transfer may stand still before it is tried again;
 	// default 60 s.
 	Stall time.Duration
-	// Waiting is told why a call is tried again and when; may be nil. It is
-	// called from several goroutines.
+	// Waiting is called with the reason why a call is tried again and the pause
+	// before that; may be nil. It is called from several goroutines.
 	Waiting func(err error, pause time.Duration)
-	// Transport carries the requests; default one of the client's own.
+	// Transport carries the requests; by default the client has its own.
 	Transport http.RoundTripper
 }
 
@@ -80,12 +81,13 @@ func New(o Options) (*Client, error) {
 	return &Client{o: o, base: base, http: &http.Client{
 		Transport: o.Transport,
 		// Go would send the Authorization header on to the object store, which
-		// refuses requests with two credentials: redirects are followed by hand.
+		// refuses requests with two credentials. So redirects are followed by
+		// hand.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
 
-// ParseServer returns the URL that s stands for, without a trailing slash.
+// ParseServer returns the URL that s means, without a trailing slash.
 func ParseServer(s string) (*url.URL, error) {
 	s = strings.TrimSpace(s)
 	if !strings.Contains(s, "://") {
@@ -103,7 +105,7 @@ func ParseServer(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// Loopback reports whether u leads nowhere but to this machine.
+// Loopback reports whether u leads only to this machine.
 func Loopback(u *url.URL) bool {
 	addr, err := netip.ParseAddr(u.Hostname())
 	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
@@ -112,7 +114,7 @@ func Loopback(u *url.URL) bool {
 // Server returns the gateway's URL.
 func (c *Client) Server() string { return c.base.String() }
 
-// Error is an answer of the gateway other than the one hoped for.
+// Error is an answer of the gateway that reports a failure.
 type Error struct {
 	api.Problem
 }
@@ -146,7 +148,7 @@ func (c *Client) Login(ctx context.Context, email, password string) (api.Token, 
 // CreateUser makes an account where the server lets anybody do so.
 func (c *Client) CreateUser(ctx context.Context, u api.NewUser) (api.User, error) {
 	var out api.User
-	// Not repeated: after a lost answer it would say that the address is taken.
+	// Not repeated: after a lost answer it would find the address taken.
 	err := c.once(ctx, http.MethodPost, "/v1/users", request{in: u, out: &out})
 	return out, err
 }
@@ -156,13 +158,13 @@ func (c *Client) Create(ctx context.Context, key string, n api.NewConversion) (a
 	var out api.Conversion
 	err := c.call(ctx, http.MethodPost, "/v1/conversions", request{
 		in: n, out: &out, header: http.Header{"Idempotency-Key": {key}},
-		conflictPasses: true, // its upload is just being completed
+		conflictPasses: true, // the upload of the earlier request is just being completed
 	})
 	return out, err
 }
 
-// Upload returns fresh URLs for an upload and which parts are stored; numbers
-// are the parts to sign, or none for the next ones missing.
+// Upload returns fresh URLs for an upload, and which parts are stored. numbers
+// are the parts to sign; if empty, the next missing parts are signed.
 func (c *Client) Upload(ctx context.Context, id string, numbers []int) (api.Upload, error) {
 	var out api.Upload
 	err := c.call(ctx, http.MethodPost, conversionPath(id)+"/parts", request{in: api.PartNumbers{Numbers: numbers}, out: &out})
@@ -208,8 +210,8 @@ func (c *Client) Conversion(ctx context.Context, id string) (api.Conversion, err
 // maxWait is how long one request waits for a change.
 const maxWait = 30 * time.Second
 
-// Wait returns the conversion once its revision is above the given one or it is
-// final, or after half a minute.
+// Wait returns the conversion as soon as its revision is above the given one or
+// the conversion is final, or after half a minute.
 func (c *Client) Wait(ctx context.Context, id string, revision int64) (api.Conversion, error) {
 	var out api.Conversion
 	err := c.call(ctx, http.MethodGet, conversionPath(id), request{out: &out, query: url.Values{
@@ -219,8 +221,8 @@ func (c *Client) Wait(ctx context.Context, id string, revision int64) (api.Conve
 	return out, err
 }
 
-// List returns a page of conversions, newest first; cursor is ” or the Next of
-// the page before.
+// List returns a page of conversions, newest first. cursor is empty for the
+// first page, else the Next of the page before.
 func (c *Client) List(ctx context.Context, states []conversion.State, cursor string, limit int) (api.Conversions, error) {
 	query := url.Values{"limit": {strconv.Itoa(limit)}}
 	if cursor != "" {
@@ -240,7 +242,7 @@ func (c *Client) List(ctx context.Context, states []conversion.State, cursor str
 
 func conversionPath(id string) string { return "/v1/conversions/" + url.PathEscape(id) }
 
-// request is what goes into a call and where its answer goes.
+// request is what a call sends, and where its answer goes.
 type request struct {
 	query  url.Values
 	header http.Header
@@ -252,7 +254,8 @@ type request struct {
 	conflictPasses bool // a 409 is worth a further try
 }
 
-// callLimit is how long one try of a call may take, beyond any wait asked for.
+// callLimit is how long one try of a call may take, not counting a wait that it
+// asks for.
 const callLimit = 2 * time.Minute
 
 // call carries out a call that may be repeated.
@@ -282,8 +285,8 @@ func (c *Client) once(ctx context.Context, method, path string, r request) error
 	return nil
 }
 
-// send returns an answer below 400, or an error that is an *Error where there was
-// an answer.
+// send returns an answer with a status below 400, or an error. If there was an
+// answer, the error is an *Error.
 func (c *Client) send(ctx context.Context, method, path string, r request) (*http.Response, error) {
 	u := c.base.String() + path
 	if len(r.query) > 0 {
@@ -325,7 +328,7 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	defer resp.Body.Close()
 	defer drain(resp.Body)
 	e := &Error{}
-	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e.Problem) // a proxy's answer may not be a problem document
+	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e.Problem) // a proxy's answer may be something else
 	e.Status = resp.StatusCode
 	if e.Code == "" {
 		e.Code = "http_" + strconv.Itoa(resp.StatusCode)
@@ -336,7 +339,7 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	return nil, answered(resp, e)
 }
 
-// drain reads what is left of a short answer, so that its connection can be used
+// drain reads the rest of a short answer, so that its connection can be used
 // again.
 func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
 
@@ -374,7 +377,7 @@ func transportError(to *url.URL, err error) error {
 	)
 	server := to.Scheme + "://" + to.Host
 	because := func(format string) error { return &noAnswer{fmt.Sprintf(format, server, err), err} }
-	switch { // of the permanent ones no second try would be answered otherwise
+	switch { // after a permanent one a second try would get the same answer
 	case errors.As(err, &local):
 		return retry.Permanent(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -393,7 +396,7 @@ func transportError(to *url.URL, err error) error {
 	return because("the connection to %s failed: %v")
 }
 
-// answered marks err by what the answer that it is about says of a further try.
+// answered marks err with what its answer says about a further try.
 func answered(resp *http.Response, err error) error {
 	switch s := resp.StatusCode; {
 	case s == http.StatusRequestTimeout, s == http.StatusTooManyRequests, s >= 500 && s != http.StatusNotImplemented:

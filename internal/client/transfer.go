@@ -37,7 +37,7 @@ var (
 	errUploadGone = errors.New("the store has dropped the upload")
 )
 
-// StoreError is an answer of the object store other than the one hoped for.
+// StoreError is an answer of the object store that reports a failure.
 type StoreError struct {
 	Status int
 	Code   string // the store's own, such as AccessDenied; may be ''
@@ -53,10 +53,10 @@ type LocalError struct{ Err error }
 func (e *LocalError) Error() string { return e.Err.Error() }
 func (e *LocalError) Unwrap() error { return e.Err }
 
-// Send uploads source, which holds cv.Size bytes, where cv.Upload says, and
-// completes the upload. Parts that the store has are not sent again. progress is
-// told how many bytes are there; the number can fall when something has to be
-// sent again.
+// Send uploads source, which holds cv.Size bytes, as cv.Upload says, and
+// completes the upload. Parts that the store already has are not sent again.
+// progress is called with the number of bytes that have arrived; the number can
+// fall if something has to be sent again.
 func (c *Client) Send(ctx context.Context, cv api.Conversion, source io.ReaderAt, progress func(done int64)) (api.Conversion, error) {
 	up := cv.Upload
 	for round := 1; up != nil; round++ {
@@ -80,7 +80,7 @@ func (c *Client) Send(ctx context.Context, cv api.Conversion, source io.ReaderAt
 			return cv, err
 		}
 		fresh, err := c.Upload(ctx, cv.ID, nil)
-		if errors.As(err, &e) && e.Status == http.StatusConflict { // it awaits no upload any more
+		if errors.As(err, &e) && e.Status == http.StatusConflict { // it no longer awaits an upload
 			return c.Complete(ctx, cv.ID)
 		}
 		if err != nil {
@@ -124,7 +124,7 @@ func (s *sending) whole(ctx context.Context, up api.Upload) error {
 		}
 		switch {
 		case e.Status == http.StatusPreconditionFailed:
-			return nil // it is there: an earlier try arrived, but its answer did not
+			return nil // stored already: an earlier try arrived, but its answer was lost
 		case e.Status != http.StatusForbidden || replaced == maxRounds:
 			return err
 		}
@@ -135,7 +135,7 @@ func (s *sending) whole(ctx context.Context, up api.Upload) error {
 	}
 }
 
-// parts sends what is missing of a multipart upload, several parts at a time.
+// parts sends the missing parts of a multipart upload, several at a time.
 func (s *sending) parts(ctx context.Context, up api.Upload) error {
 	if want := (s.size + up.PartSize - 1) / up.PartSize; int64(up.PartCount) != want {
 		return fmt.Errorf("the server asks for %d parts, but the video has %d", up.PartCount, want)
@@ -203,8 +203,9 @@ func (s *sending) sendPart(ctx context.Context, n int, up api.Upload) error {
 	}
 }
 
-// url returns a URL for part n that is still good. Those of the next parts are
-// asked for along with it, not of all: they would expire in a slow upload.
+// url returns a URL for part n that is still good. It asks for the URLs of the
+// next parts together with it, but not for those of all parts: they would
+// expire in a slow upload.
 func (s *sending) url(ctx context.Context, n int) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,8 +262,8 @@ func (s *sending) put(ctx context.Context, method, to string, header map[string]
 	return nil
 }
 
-// meter counts what is read of a request's body. net/http may go on reading
-// after it has given up on the request.
+// meter counts the bytes that are read of a request's body. net/http may go on
+// reading after it has given up on the request.
 type meter struct {
 	mu      sync.Mutex
 	r       io.Reader
@@ -299,15 +300,15 @@ func (m *meter) stop() int64 {
 	return m.sent
 }
 
-// watch returns a context that ends when moving is not called for a while.
+// watch returns a context that ends if moving is not called for a while.
 func (c *Client) watch(parent context.Context) (ctx context.Context, moving, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	t := time.AfterFunc(c.o.Stall, func() { cancel(errStalled) })
 	return ctx, func() { t.Reset(c.o.Stall) }, func() { t.Stop(); cancel(nil) }
 }
 
-// store sends a request to the object store: without the token, and without
-// its URL in errors.
+// store sends a request to the object store, without the token. Its errors do
+// not contain the URL.
 func (c *Client) store(req *http.Request) (*http.Response, error) {
 	req.Header.Set("User-Agent", c.o.UserAgent)
 	resp, err := c.http.Do(req)
@@ -330,8 +331,8 @@ func (c *Client) store(req *http.Request) (*http.Response, error) {
 	return nil, answered(resp, e)
 }
 
-// Download fetches an MP3 into f, which it truncates first, and checks size and
-// checksum. progress is told how many bytes are there.
+// Download fetches an MP3 into f, which it truncates first, and checks its size
+// and checksum. progress is called with the number of bytes that have arrived.
 func (c *Client) Download(ctx context.Context, m api.MP3, f *os.File, progress func(done int64)) error {
 	return c.retry(ctx, func(ctx context.Context) error {
 		link, err := c.downloadLink(ctx, m.ID)

@@ -24,8 +24,9 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// world is a gateway and an object store that know one conversion. The real
-// ones are what cmd/tonearm's tests run against; this one misbehaves.
+// world is a gateway and an object store that know one conversion. They
+// misbehave as a test wants; the tests of cmd/tonearm run against the real
+// ones.
 type world struct {
 	t        *testing.T
 	gateway  *httptest.Server
@@ -35,7 +36,7 @@ type world struct {
 
 	mu       sync.Mutex
 	parts    map[int][]byte // what is stored; a single PUT as number 0
-	uploadID int            // in the URLs; others are gone
+	uploadID int            // in the URLs; URLs with another id are no longer good
 	signed   int            // calls of …/parts
 	puts     int
 	refuse   func(n int, r *http.Request) int // status for the nth PUT, 0 to store it
@@ -301,7 +302,7 @@ func TestSendAFileThatShrank(t *testing.T) {
 	}
 }
 
-// TestSendNoticesAStall has the store say nothing the first time.
+// TestSendNoticesAStall uses a store that says nothing the first time.
 func TestSendNoticesAStall(t *testing.T) {
 	w := newWorld(t, 100_000, 0)
 	release := make(chan struct{})
@@ -339,7 +340,8 @@ func TestSendRefusesSillyParts(t *testing.T) {
 	}
 }
 
-// TestDownload has the store answer damaged, cut short, and then well.
+// TestDownload uses a store whose answer is damaged, then cut short, then
+// right.
 func TestDownload(t *testing.T) {
 	mp3 := video(300_000)
 	sum := sha256.Sum256(mp3)

@@ -3,13 +3,13 @@ package conversion
 import "time"
 
 const (
-	publishGrace  = 5 * time.Second    // after which a relay publishes what its writer did not
-	republish     = 10 * time.Minute   // what is owed is published again at this pace, in case the queue lost it
-	gpuLook       = 30 * time.Second   // between two looks at what waits for a GPU
-	firstLook     = 30 * time.Second   // after creation, for an upload whose notification was lost
-	maxLook       = time.Hour          // at most between two looks
+	publishGrace  = 5 * time.Second    // after this time a relay publishes what the writer has not
+	republish     = 10 * time.Minute   // how often owed messages are published again, in case the queue lost them
+	gpuLook       = 30 * time.Second   // how often a conversion that waits for a GPU is looked at
+	firstLook     = 30 * time.Second   // until the first look for an upload, in case its notification was lost
+	maxLook       = time.Hour          // longest pause between two looks for an upload
 	tombstoneLife = 8 * 24 * time.Hour // longer than any signed link lives
-	noticeLife    = 5 * 24 * time.Hour // for which temporary refusals of a mail are retried
+	noticeLife    = 5 * 24 * time.Hour // how long temporary refusals of a mail are retried
 )
 
 // Republish puts what the conversion owes, if anything, into the outbox once
@@ -35,8 +35,8 @@ func (c *Conversion) Owed() []Message {
 	return owed
 }
 
-// post puts messages into the outbox in place of what it holds, but for stops:
-// unlike all others they do not follow from the record and would be lost.
+// post replaces the outbox by messages, but keeps its stops: they are the only
+// messages that do not follow from the record, so they would be lost.
 func (c *Conversion) post(messages ...Message) {
 	outbox := []Message{}
 	for _, m := range c.Outbox {

@@ -27,8 +27,7 @@ func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 	return nil
 }
 
-// Current reports whether attempt n, claimed with this nonce, is the one that
-// runs.
+// Current reports whether attempt n is running and was claimed with this nonce.
 func (c *Conversion) Current(n int, nonce string) bool {
 	return c.State == Running && c.Attempt == n && c.claimedBy(nonce)
 }
@@ -38,7 +37,7 @@ func (c *Conversion) claimedBy(nonce string) bool {
 }
 
 // Postpone takes back the beginning of attempt n, which was never launched
-// because there was no room for it: its number is used again.
+// because there was no room for it. The number n will be used again.
 func (c *Conversion) Postpone(n int, now time.Time) error {
 	if c.State != Running || c.Attempt != n || c.Nonce != "" {
 		return ErrStaleAttempt
@@ -46,13 +45,14 @@ func (c *Conversion) Postpone(n int, now time.Time) error {
 	c.Attempt--
 	c.Launches--
 	c.enqueue(now, time.Time{})
-	c.post() // the message that began it was not acknowledged
+	c.post() // no message: the one that began the attempt was not acknowledged
 	c.schedule(now)
 	return nil
 }
 
-// FallBack moves a queued conversion of class gpu to class cpu. Its work is
-// owed anew: the message that waits for a GPU is stale by its class.
+// FallBack moves a queued conversion from class gpu to class cpu. It posts the
+// work again, because the message that waits for a GPU has the old class and
+// will be dropped.
 func (c *Conversion) FallBack(reason string, now time.Time) error {
 	if c.State != Queued || c.Class != GPU {
 		return ErrUnchanged
@@ -86,11 +86,12 @@ func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
 	return nil
 }
 
-// PassOn notes that the launch of attempt n, claimed with this nonce, goes on
-// with next now that n is over. It goes on with one attempt only: ErrUnchanged
-// where that was decided before, by whatever Next says. ErrStaleAttempt where n
-// is not over, or its launch is being stopped: an attempt that was launched by
-// itself ends with its launch when its owner cancels or deletes the conversion.
+// PassOn notes that the launch of attempt n, which was claimed with this nonce
+// and is over, goes on with the attempt next. It returns ErrUnchanged if the
+// record already names a next attempt, even another one. It returns
+// ErrStaleAttempt if n is not over, or if its launch is being stopped: an
+// attempt with a launch of its own ends together with that launch when the
+// owner cancels or deletes the conversion.
 func (c *Conversion) PassOn(n int, nonce string, next AttemptRef, now time.Time) error {
 	stopped := c.Carrier == nil && (c.State == Canceled || c.State == Deleted)
 	if !c.State.Terminal() || c.Attempt != n || !c.claimedBy(nonce) || stopped {
@@ -104,10 +105,10 @@ func (c *Conversion) PassOn(n int, nonce string, next AttemptRef, now time.Time)
 	return nil
 }
 
-// BeginCarried is Begin and Claim at once, for an attempt that a launch goes on
-// with: it is claimed by the process that drew nonce. The same again is
-// ErrUnchanged; an attempt that was launched by itself, or goes to another
-// process, is ErrStaleAttempt.
+// BeginCarried does what Begin and Claim do, for an attempt that a launch goes
+// on with: attempt n starts, claimed by the process that drew nonce. A repeated
+// call gets ErrUnchanged. If the attempt has a launch of its own or belongs to
+// another process, the call gets ErrStaleAttempt.
 func (c *Conversion) BeginCarried(n int, nonce string, by Carrier, p Policy, now time.Time) error {
 	if c.Current(n, nonce) && c.Carrier != nil && c.Carrier.Launch == by.Launch {
 		return ErrUnchanged
@@ -132,7 +133,7 @@ func (c *Conversion) LaunchRef() AttemptRef {
 }
 
 // OwnsLaunch reports whether the launch of the current or last attempt is for
-// that attempt alone, and may end with it.
+// that attempt alone, so that the launch may end with it.
 func (c *Conversion) OwnsLaunch() bool { return c.Carrier == nil && c.Next == nil }
 
 // Report takes progress of the current attempt and renews its lease.
@@ -184,9 +185,9 @@ const (
 	Disrupted                // its node or dispatcher went away; not its fault
 )
 
-// FailAttempt ends attempt n without a result: failed for good, or queued
-// again after a pause. A stale attempt gets ErrStaleAttempt, the same failure
-// told twice ErrUnchanged.
+// FailAttempt ends attempt n without a result: the conversion fails for good,
+// or is queued again after a pause. A stale attempt gets ErrStaleAttempt, a
+// failure that was recorded before gets ErrUnchanged.
 func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time.Time) error {
 	if (c.State == Queued || c.State == Failed) && c.Attempt == n && n > 0 {
 		return ErrUnchanged

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// One launch carries two conversions: the first one passes it on, and neither
-// ends it any more.
+// One launch carries two conversions. The first passes it on to the second, and
+// from then on neither ends it.
 func TestCarried(t *testing.T) {
 	first, second := at(t, Done), fresh(t)
 	second.ID = "second"
@@ -51,7 +51,7 @@ func TestCarried(t *testing.T) {
 		t.Errorf("carried although launched by itself: %v", err)
 	}
 
-	// Its cancel ends the second one, and the launch goes on.
+	// Canceling the second conversion ends its attempt, and the launch goes on.
 	if err := errors.Join(second.Cancel(epoch), second.PassOn(1, "second nonce", AttemptRef{"third", 1}, epoch)); err != nil {
 		t.Errorf("pass on when canceled: %v", err)
 	}
@@ -67,8 +67,8 @@ func TestCarried(t *testing.T) {
 func TestBudget(t *testing.T) {
 	c := at(t, Queued)
 	now := epoch
-	// Two counted failures wait longer each time, disruptions in between do not
-	// count, the third counted one is final.
+	// The pause after a counted failure grows each time. Disruptions in between
+	// do not count, and the third counted failure is final.
 	for i, step := range []struct {
 		outcome Outcome
 		state   State
@@ -183,8 +183,8 @@ func TestFallBack(t *testing.T) {
 	}
 }
 
-// What could not be started on a GPU is not the file's fault, and goes on
-// without one. Its budget of launches is spent all the same.
+// If an attempt cannot be started on a GPU, that is not the file's fault, and
+// the conversion goes on without one. The attempt still counts as a launch.
 func TestFailStart(t *testing.T) {
 	c := gpu(t)
 	failure := Failure{CodeLaunchFailed, "It did not start."}
@@ -213,7 +213,7 @@ func TestFailStart(t *testing.T) {
 	}
 }
 
-// The owner's retry asks for a GPU again, and waits for it from then on.
+// The owner's retry asks for a GPU again, and the wait for it begins anew.
 func TestRetryAfterFallBack(t *testing.T) {
 	c := gpu(t)
 	later := epoch.Add(time.Hour)
@@ -225,7 +225,7 @@ func TestRetryAfterFallBack(t *testing.T) {
 	}
 }
 
-// The wait begins once, however often attempts go wrong in between.
+// The wait begins once, however many attempts fail in between.
 func TestQueuedAt(t *testing.T) {
 	c, now := gpu(t), epoch
 	for n := 1; n <= 4; n++ {

@@ -26,9 +26,10 @@ const domain = "tonearm/internal/conversion"
 // address of a field, a slice or map in a field that is changed in place, a
 // Conversion that is overwritten through a pointer, a literal with fields.
 //
-// Left out are tests, and packages for tests alone (conversiontest and the
-// like): they make records as a bug or an older version leaves them. Values that
-// are in no Conversion yet, such as the MP3 of a result, are anybody's.
+// Tests and packages only for tests (conversiontest and the like) are left out:
+// they make records as a bug or an older version would leave them. Values that
+// are not in a Conversion yet, such as the MP3 of a result, may be changed
+// anywhere.
 func TestClosed(t *testing.T) {
 	m := readModule(t)
 	t.Run("the check", func(t *testing.T) { testCheck(t, m) })
@@ -42,7 +43,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// testCheck holds that check sees each way to write, and lets reading pass.
+// testCheck checks that check finds each way to write, and lets reading pass.
 func testCheck(t *testing.T, m *module) {
 	const head = `package p
 import ("slices"; "sort"; "time"; "tonearm/internal/conversion")
@@ -101,8 +102,8 @@ func f(c conversion.Conversion, p *conversion.Conversion, all []conversion.Conve
 }
 
 // module is the packages of this module. They are type-checked from their
-// source, so that nothing has to be compiled, and what they import from outside
-// comes from what the compiler left of it.
+// source, so nothing has to be compiled. The types of packages from outside
+// come from the files that the compiler exported.
 type module struct {
 	files   *token.FileSet
 	listed  map[string]listed
@@ -175,8 +176,8 @@ func (m *module) read(path string) (*checked, error) {
 	if p := m.checked[path]; p != nil {
 		return p, nil
 	}
-	// The folder is read by this process, so that go test runs the test again when
-	// a file comes or goes.
+	// This process reads the folder, so that go test runs the test again when a
+	// file is added or removed.
 	of, err := build.ImportDir(m.listed[path].Dir, 0)
 	if err != nil {
 		return nil, err
@@ -206,7 +207,7 @@ func (m *module) check(path string, files []*ast.File) (*checked, error) {
 	return p, err
 }
 
-// writes returns what a package does to conversions.
+// writes returns the places where a package changes conversions.
 func (m *module) writes(t *testing.T, path string) []string {
 	t.Helper()
 	p, err := m.read(path)
@@ -218,7 +219,7 @@ func (m *module) writes(t *testing.T, path string) []string {
 
 func (m *module) find(p *checked) []string {
 	conversions := m.checked[domain]
-	if conversions == nil { // no package so far can come by one
+	if conversions == nil { // no package checked so far imports package conversion
 		return nil
 	}
 	c := checker{p.info, conversions.Scope().Lookup("Conversion").Type()}
@@ -239,7 +240,7 @@ type checker struct {
 	conversion types.Type
 }
 
-// write says how n writes into a Conversion; ” where it does not.
+// write says how n writes into a Conversion; empty if it does not.
 func (c *checker) write(n ast.Node) string {
 	switch n := n.(type) {
 	case *ast.AssignStmt:
@@ -316,10 +317,11 @@ func (c *checker) field(e ast.Expr) bool {
 }
 
 // inPlace reports whether a function may change its first argument, a slice or
-// a map: some of the built-in ones, all of package sort, and those of slices and
-// maps but for the ones that only look or make something new.
+// a map. That is so for some built-in functions, for all of package sort, and
+// for packages slices and maps, except their functions that only read or that
+// return something new.
 func (c *checker) inPlace(function ast.Expr) bool {
-	if index, ok := function.(*ast.IndexExpr); ok { // with its type
+	if index, ok := function.(*ast.IndexExpr); ok { // a generic function with its types
 		function = index.X
 	}
 	if name, ok := function.(*ast.Ident); ok {
@@ -350,7 +352,7 @@ func pointer(t types.Type) bool {
 	return ok
 }
 
-// elem is what t points to, else t itself.
+// elem returns what t points to, or t itself if it is no pointer.
 func elem(t types.Type) types.Type {
 	if p, ok := t.Underlying().(*types.Pointer); ok {
 		return p.Elem()

@@ -14,12 +14,12 @@ const (
 	CodeDamaged          Code = "damaged"           // recognized, but cannot be decoded
 	CodeTruncated        Code = "truncated"         // shorter than it promises
 	CodeUnsupportedCodec Code = "unsupported_codec" // an audio track in a codec outside the whitelist
-	CodeTrackNotFound    Code = "track_not_found"   // the option names a track the source has not
+	CodeTrackNotFound    Code = "track_not_found"   // the option names a track that the source does not have
 	CodeStartBeyondEnd   Code = "start_beyond_end"  // the option start lies behind the end of the track
 	CodeLimitExceeded    Code = "limit_exceeded"    // too long, too many channels, too large a result
 	CodeSourceChanged    Code = "source_changed"    // the object is not the one that was uploaded
 	CodeSourceMissing    Code = "source_missing"    // the object is gone
-	CodeSizeMismatch     Code = "size_mismatch"     // other than the declared size
+	CodeSizeMismatch     Code = "size_mismatch"     // not of the declared size
 	CodeInvalidOptions   Code = "invalid_options"   // the options contradict the source
 )
 

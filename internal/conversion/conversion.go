@@ -54,7 +54,7 @@ const (
 type Conversion struct {
 	ID       string `json:"id" bson:"_id"`
 	Revision int64  `json:"revision" bson:"revision"`                 // counts the updates of this document
-	Format   int    `json:"format,omitempty" bson:"format,omitempty"` // of the record; 0 in those made before there was a number, which is 1
+	Format   int    `json:"format,omitempty" bson:"format,omitempty"` // of the record; 0 where missing, which means 1
 
 	OwnerID    string `json:"owner_id" bson:"owner_id"`
 	OwnerEmail string `json:"owner_email" bson:"owner_email"`
@@ -70,15 +70,16 @@ type Conversion struct {
 	Class    Class   `json:"class" bson:"class"`
 	State    State   `json:"state" bson:"state"`
 
-	// Fallback tells that the conversion was meant for another class.
+	// Fallback is set if the conversion left the class that its options ask
+	// for.
 	Fallback *Fallback `json:"fallback,omitempty" bson:"fallback,omitempty"`
 
 	Object Object  `json:"object" bson:"object"` // the uploaded source in the object store
 	Upload *Upload `json:"upload,omitempty" bson:"upload,omitempty"`
 
 	// Attempt is the number of the current or last attempt, 0 before the first.
-	// Nonce is drawn by the one process that claimed it, LeaseUntil is when the
-	// attempt is presumed lost unless it reports.
+	// Nonce was drawn by the process that claimed it. At LeaseUntil the attempt
+	// is presumed lost, unless it reports before.
 	Attempt    int       `json:"attempt" bson:"attempt"`
 	Nonce      string    `json:"nonce" bson:"nonce"`
 	LeaseUntil time.Time `json:"lease_until" bson:"lease_until"`
@@ -87,9 +88,9 @@ type Conversion struct {
 	NotBefore  time.Time `json:"not_before" bson:"not_before"`
 	Progress   Progress  `json:"progress" bson:"progress"`
 
-	// Carrier is the launch that carries the current or last attempt; nil where
-	// the attempt was launched by itself. Next is the attempt that the same
-	// launch went on with afterwards; nil for none.
+	// Carrier is the launch that carries the current or last attempt; nil if
+	// that attempt has a launch of its own. Next is the attempt that the launch
+	// went on with afterwards; nil for none.
 	Carrier *Carrier    `json:"carrier,omitempty" bson:"carrier,omitempty"`
 	Next    *AttemptRef `json:"next,omitempty" bson:"next,omitempty"`
 
@@ -119,8 +120,8 @@ type Conversion struct {
 	UpdatedAt  time.Time `json:"updated_at" bson:"updated_at"`
 	AwaitedAt  time.Time `json:"awaited_at" bson:"awaited_at"` // since when the upload is awaited
 	ExpiresAt  time.Time `json:"expires_at" bson:"expires_at"` // an upload not finished by then expires
-	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`   // since when work is owed, whatever attempts came of it
-	StartedAt  time.Time `json:"started_at" bson:"started_at"` // of the current or last attempt, as is
+	QueuedAt   time.Time `json:"queued_at" bson:"queued_at"`   // since when work is owed; further attempts do not change it
+	StartedAt  time.Time `json:"started_at" bson:"started_at"` // of the current or last attempt; so is ClaimedAt
 	ClaimedAt  time.Time `json:"claimed_at" bson:"claimed_at"`
 	FinishedAt time.Time `json:"finished_at" bson:"finished_at"`
 }
@@ -160,8 +161,8 @@ func (r AttemptRef) String() string { return fmt.Sprintf("%s/%d", r.ConversionID
 // same owner and class after it, one at a time.
 type Carrier struct {
 	Launch AttemptRef `json:"launch" bson:"launch"` // the attempt that was launched
-	Files  int        `json:"files" bson:"files"`   // that it has carried, from 1 for its own
-	Size   int64      `json:"size" bson:"size"`     // bytes of a source that it has room for
+	Files  int        `json:"files" bson:"files"`   // how many it has carried, its own included
+	Size   int64      `json:"size" bson:"size"`     // bytes of the largest source that it has room for
 	Until  time.Time  `json:"until" bson:"until"`   // when its launcher ends it
 }
 
@@ -265,7 +266,7 @@ type NoteCode string
 const (
 	NoteCopied        NoteCode = "copied"          // the source's MP3 frames were passed through
 	NoteNotCopied     NoteCode = "not_copied"      // the source is MP3, and why it was encoded all the same
-	NoteBitrateExcess NoteCode = "bitrate_excess"  // far above the source's, to no avail
+	NoteBitrateExcess NoteCode = "bitrate_excess"  // far above the source's, which gains nothing
 	NoteRateChanged   NoteCode = "rate_changed"    // MP3 has no such sample rate
 	NoteDownmixed     NoteCode = "downmixed"       // from more than two channels
 	NoteNoCover       NoteCode = "no_cover"        // asked for, and why there is none
@@ -281,7 +282,7 @@ type Failure struct {
 
 func (f Failure) Error() string { return string(f.Code) + ": " + f.Message }
 
-// Message is what a transition makes somebody do.
+// Message asks for something that a transition makes necessary.
 type Message struct {
 	Kind      Kind      `json:"kind" bson:"kind"`
 	Attempt   int       `json:"attempt" bson:"attempt"`
@@ -301,7 +302,7 @@ const (
 // Notice is the one mail that a final outcome owes its owner.
 type Notice struct {
 	State        NoticeState `json:"state" bson:"state"`
-	Attempt      int         `json:"attempt" bson:"attempt"` // the attempt whose outcome it tells
+	Attempt      int         `json:"attempt" bson:"attempt"` // the attempt whose outcome is mailed
 	ClaimedUntil time.Time   `json:"claimed_until" bson:"claimed_until"`
 	Tries        int         `json:"tries" bson:"tries"`
 	OwedSince    time.Time   `json:"owed_since" bson:"owed_since"`
@@ -349,7 +350,7 @@ func NewID() string {
 	return format(id, 7)
 }
 
-// newMP3ID draws an id that tells nothing: a UUID version 4.
+// newMP3ID draws a random id, a UUID version 4, which gives nothing away.
 func newMP3ID() string { return format(randomID(), 4) }
 
 func randomID() (id [16]byte) {
@@ -383,8 +384,8 @@ func (c *Conversion) MP3Folder() string {
 // uploaded for a conversion made before.
 func (c *Conversion) Inbox() bool { return strings.HasPrefix(c.Object.Key, InboxPrefix) }
 
-// MP3Name is the name under which a person saves the MP3 of a video: the video's
-// name, without folders, with .mp3 in place of its extension.
+// MP3Name is the name under which a person saves the MP3 of a video: the name
+// of the video without folders, with .mp3 in place of its extension.
 func MP3Name(filename string) string {
 	name := path.Base(strings.ReplaceAll(filename, `\`, "/"))
 	if name == "." || name == ".." || name == "/" {
@@ -396,8 +397,8 @@ func MP3Name(filename string) string {
 	return name + ".mp3"
 }
 
-// extension reports whether ext looks like one, as .mp4 and .webm do and the
-// ends of "Talk v1.2" and "Dr. No" do not.
+// extension reports whether ext looks like a file extension. ".mp4" and ".webm"
+// do, the ends of "Talk v1.2" and "Dr. No" do not.
 func extension(ext string) bool {
 	letters := 0
 	for _, r := range strings.TrimPrefix(ext, ".") {
@@ -493,5 +494,5 @@ func New(p Params, now time.Time) (Conversion, error) {
 	return c, nil
 }
 
-// stamp cuts a time to what every store keeps.
+// stamp rounds a time down to UTC milliseconds, which every store keeps.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

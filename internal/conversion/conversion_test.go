@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A new record has nothing but what the version before the format number reads,
-// and that number, which it passes over. Whoever adds a field here makes sure
-// that programs without it do no harm.
+// A new record has only the fields that the version before the format number
+// reads, and the format number, which that version ignores. If you add a field
+// here, make sure that programs without it do no harm.
 func TestNewRecordsFields(t *testing.T) {
 	c, err := New(Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
 	if err != nil {

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Field describes one option to those who choose it. The interface's
-// description, the flags of the command line and docs/options.md are made from
-// it; Validate decides.
+// Field describes one option for people. The description of the HTTP interface,
+// the flags of the command line and docs/options.md are made from it. Only
+// Validate decides which values are allowed.
 type Field struct {
 	Path  string // in the JSON of Options, such as loudness.target_lufs
 	Group string // one of FieldGroups
 	Type  FieldType
 
-	Values   []any    // those with a name or number of their own, int or string
+	Values   []any    // allowed values that have a name or number of their own, int or string
 	Min, Max *float64 // of a number
 	Unit     string   // of a number
-	Length   int      // most characters of a text; 0 where Form says what fits
-	Form     string   // which other values there are, in words
+	Length   int      // most characters that a text may have; 0 if Form says what is allowed
+	Form     string   // the other allowed values, in words
 
 	Default any    // nil where it depends
 	Without string // what is done without the option, where Default does not say it
@@ -166,7 +166,7 @@ func FieldAt(path string) (Field, bool) {
 }
 
 // Allowed says in words which values the option takes, such as "0 to 9" or
-// "keep or drop"; ” for an object.
+// "keep or drop"; empty for an object.
 func (f Field) Allowed() string {
 	var words []string
 	for _, v := range f.Values {

@@ -95,7 +95,7 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// TestDocumentedOptions holds the tables of docs/options.md to Fields and
+// TestDocumentedOptions checks the tables of docs/options.md against Fields and
 // Presets; -update writes them.
 func TestDocumentedOptions(t *testing.T) {
 	const file = "../../docs/options.md"
@@ -116,7 +116,8 @@ func TestDocumentedOptions(t *testing.T) {
 	}
 }
 
-// replaceTable puts a table between the comments of its name and its end.
+// replaceTable replaces the table between the comments that mark its begin and
+// end.
 func replaceTable(t *testing.T, text, name, table string) string {
 	t.Helper()
 	before, rest, found := strings.Cut(text, "<!-- "+name+" -->\n")

@@ -2,10 +2,10 @@ package conversion
 
 import "time"
 
-// ClaimNotice takes the notice of attempt n for sending, until claim has
-// passed. Its message leaves the outbox: the sender has it in hand, even if
-// whoever published it has not settled the outbox yet. ErrUnchanged where nothing
-// is owed or another one sends it.
+// ClaimNotice takes the notice of attempt n for sending; the claim ends after
+// the given time. The message leaves the outbox, because the sender has it in
+// hand, even if whoever published it has not settled the outbox yet.
+// ErrUnchanged if nothing is owed or somebody else is sending it.
 func (c *Conversion) ClaimNotice(n int, claim time.Duration, now time.Time) error {
 	owed := c.Notice.State == NoticeOwed && !now.Before(c.Notice.NotBefore)
 	lost := c.Notice.State == NoticeSending && !now.Before(c.Notice.ClaimedUntil)
@@ -31,8 +31,9 @@ func (c *Conversion) NoticeDelivered(n int, now time.Time) error {
 	return nil
 }
 
-// NoticeFailed records that the mail server did not take the mail: again after
-// pause if that may heal and the notice is not too old, else never.
+// NoticeFailed records that the mail server did not take the mail. The mail is
+// sent again after pause if the failure is temporary and the notice is not too
+// old, else never.
 func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause time.Duration, now time.Time) error {
 	if c.Notice.Attempt != n || c.Notice.State != NoticeSending {
 		return ErrUnchanged
@@ -49,7 +50,8 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 	return nil
 }
 
-// oweNotice ends the transition to an outcome: its owner is mailed, if wanted.
+// oweNotice ends the transition to an outcome: the owner gets a mail, if
+// wanted.
 func (c *Conversion) oweNotice(now time.Time) {
 	if c.Notify != NotifyNone {
 		c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}

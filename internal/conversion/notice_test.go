@@ -56,8 +56,8 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// TestNotifyNone: an outcome owes no mail where none is wanted, and all else is
-// as ever.
+// TestNotifyNone: if no mail is wanted, an outcome owes none, and nothing else
+// changes.
 func TestNotifyNone(t *testing.T) {
 	for _, state := range []State{Done, Failed} {
 		c := at(t, Running)

@@ -18,7 +18,7 @@ import (
 // its chapters and picture. Fields describes each of them. Hashes of its JSON are
 // stored: see api.NewConversion before changing a field.
 type Options struct {
-	Preset       string    `json:"preset,omitempty" bson:"preset,omitempty"` // values for what is not given; see Presets
+	Preset       string    `json:"preset,omitempty" bson:"preset,omitempty"` // for options that are not given; see Presets
 	BitrateKbps  int       `json:"bitrate_kbps,omitempty" bson:"bitrate_kbps,omitempty"`
 	VBRQuality   *int      `json:"vbr_quality,omitempty" bson:"vbr_quality,omitempty"`
 	SampleRateHz int       `json:"sample_rate_hz,omitempty" bson:"sample_rate_hz,omitempty"`
@@ -39,8 +39,8 @@ type Loudness struct {
 	TruePeakDB *float64 `json:"true_peak_db,omitempty" bson:"true_peak_db,omitempty"` // dBTP; nil for DefaultTruePeakDB
 }
 
-// Tags are texts for the MP3's tag. What is empty comes from the container, the
-// title at last from the file's name.
+// Tags are texts for the MP3's tag. An empty text is taken from the container;
+// an empty title that the container lacks too is made from the file's name.
 type Tags struct {
 	Title   string `json:"title,omitempty" bson:"title,omitempty"`
 	Artist  string `json:"artist,omitempty" bson:"artist,omitempty"`
@@ -89,7 +89,7 @@ func (c Cover) Decodes() bool {
 	return at || c == CoverPoster
 }
 
-// Values of Chapters and Copy. The empty ones are the first of each.
+// Values of Chapters and Copy. The empty string means the first of each.
 const (
 	ChaptersKeep = "keep"
 	ChaptersDrop = "drop"
@@ -146,8 +146,8 @@ func PresetNames() []string {
 	return names
 }
 
-// Resolved fills in the preset's values where o has none of its own. Of bit
-// rate and VBR quality o's own one counts.
+// Resolved fills in the preset's values where o has none of its own. If o has a
+// bit rate or a VBR quality, neither comes from the preset.
 func (o Options) Resolved() Options {
 	i := slices.IndexFunc(Presets, func(p Preset) bool { return p.Name == o.Preset })
 	if i < 0 {
@@ -310,8 +310,8 @@ func validTrack(t string) bool {
 	return letters(language, 2, 3) && (!both || letters(region, 2, 4))
 }
 
-// class is where the options have to run. Sound gains nothing from a GPU,
-// pictures do.
+// class returns the class of machine that the options need. Audio gains nothing
+// from a GPU, pictures do.
 func (o Options) class() Class {
 	if o.Cover.Decodes() {
 		return GPU

@@ -148,8 +148,8 @@ func TestEveryLimitIsDescribed(t *testing.T) {
 	}
 }
 
-// withOption returns options with one value, at a path in their JSON, and what
-// that needs beside it.
+// withOption returns options with one value at a path in their JSON, and with
+// the other options that this value needs.
 func withOption(t *testing.T, path string, value any) Options {
 	t.Helper()
 	document := map[string]any{path: value}

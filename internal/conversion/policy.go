@@ -9,12 +9,12 @@ import (
 // Policy holds the durations and limits that transitions depend on.
 type Policy struct {
 	Lease           time.Duration // an attempt silent for this long is presumed lost
-	MaxAttempts     int           // failed attempts that count, before a conversion fails
-	MaxLaunches     int           // attempts begun in all, whatever ended them
+	MaxAttempts     int           // how many counted failures make a conversion fail
+	MaxLaunches     int           // most attempts in all, however they end
 	Backoff         time.Duration // before the second attempt; doubles with each further failure
 	MaxBackoff      time.Duration
 	SourceRetention time.Duration // uploads are removed this long after done; 0 keeps them
-	RecordRetention time.Duration // what has ended is deleted this long after; 0 keeps it
+	RecordRetention time.Duration // an ended conversion is deleted this long after its end; 0 keeps it
 	URLExpiry       time.Duration // how long a transcoder's upload URL can still be used
 }
 
@@ -25,7 +25,7 @@ var DefaultPolicy = Policy{
 	SourceRetention: 7 * 24 * time.Hour, URLExpiry: time.Hour,
 }
 
-// backoff is the pause after so many failures, at least one.
+// backoff is the pause after this many failures, at least 1.
 func (p Policy) backoff(failures int) time.Duration {
 	return retry.Policy{Initial: p.Backoff, Max: p.MaxBackoff}.Pause(failures)
 }

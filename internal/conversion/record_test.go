@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// checkRecord holds what is true of every conversion that was written at now.
+// checkRecord checks what is true of every conversion that was written at now.
 func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	t.Helper()
 	noticed := c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending

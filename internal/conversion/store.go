@@ -19,8 +19,8 @@ var (
 	// ErrExists: a conversion with this id, owner and idempotency key, object
 	// and version, or MP3 id is there already.
 	ErrExists = errors.New("conversion: exists")
-	// ErrUnchanged is returned by a transition that has already happened: the
-	// caller asked for what is so. A Store writes nothing then.
+	// ErrUnchanged is returned by a transition that happened before: what the
+	// caller asks for is already so. A Store writes nothing then.
 	ErrUnchanged = errors.New("conversion: unchanged")
 	// ErrState: the transition is not allowed in the conversion's state.
 	ErrState = errors.New("conversion: not possible in this state")
@@ -52,16 +52,16 @@ type Store interface {
 	ByObject(ctx context.Context, key, version string) (Conversion, error)
 	ByMP3(ctx context.Context, mp3ID string) (Conversion, error)
 	// Update reads the conversion, applies change and writes the result if
-	// nobody else wrote meanwhile, else it starts again with what is there now.
-	// Revision is raised by one and UpdatedAt is left to change. It returns the
-	// conversion as written. Where change returns ErrUnchanged nothing is
-	// written and the conversion as read is returned without error; any other
+	// nobody else wrote meanwhile; else it starts again with what is there now.
+	// It returns the conversion as written. Update raises Revision by one;
+	// UpdatedAt is left to change. If change returns ErrUnchanged, nothing is
+	// written, and the conversion as read is returned without error. Any other
 	// error of change is returned as it is, with the conversion as read.
 	// ErrNewerFormat comes with the conversion as read too.
 	Update(ctx context.Context, id string, change func(*Conversion) error) (Conversion, error)
-	// Settle empties the outbox if the document still has this revision, and
-	// leaves Revision as it is. A newer document, and one of a newer format, is
-	// left alone without error. WakeAt becomes wakeAt.
+	// Settle empties the outbox and sets WakeAt to wakeAt if the document still
+	// has this revision; Revision stays as it is. A newer document, or one of a
+	// newer format, is left alone without error.
 	Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error
 	// List returns an owner's conversions, newest (highest id) first.
 	List(ctx context.Context, q Query) ([]Conversion, error)
@@ -73,8 +73,9 @@ type Store interface {
 	// id, that are Queued or whose notice is owed or being sent. Those of a newer
 	// format are left out.
 	Owing(ctx context.Context, after string, limit int) ([]Conversion, error)
-	// Purge removes the tombstone of a deleted conversion. One in another state
-	// or of a newer format, or none, is left alone without error.
+	// Purge removes the tombstone of a deleted conversion. A conversion in
+	// another state or of a newer format is left alone without error. A missing
+	// one is no error either.
 	Purge(ctx context.Context, id string) error
 	// Ping reports whether the store can be reached.
 	Ping(ctx context.Context) error
@@ -89,7 +90,8 @@ type Query struct {
 	Limit   int
 }
 
-// Listed returns the states of States that are listed, each once: Deleted is not.
+// Listed returns the states of States that can be listed, each once: not
+// Deleted.
 func (q Query) Listed() []State {
 	states := slices.DeleteFunc(slices.Clone(q.States), func(s State) bool { return s == Deleted })
 	slices.Sort(states)
@@ -103,9 +105,9 @@ type Document interface {
 }
 
 // UpdateDocument is Store.Update for a store that keeps documents of type D.
-// read returns the document with this id. write replaces it by after if it still
-// has the revision of before, and reports whether it had; both before and after
-// come from document.
+// read returns the document with this id. write replaces document by after if
+// the stored one still has the revision of before, and reports whether it did.
+// Both before and after were decoded from document.
 func UpdateDocument[D Document](id string, change func(*Conversion) error,
 	read func() (D, error), write func(document D, before, after Conversion) (bool, error),
 ) (Conversion, error) {

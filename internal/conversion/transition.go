@@ -64,7 +64,8 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	return nil
 }
 
-// Delete leaves a tombstone. Its launch and objects go next; see WakeAt.
+// Delete leaves a tombstone. The launch and the objects are removed next; see
+// WakeAt.
 func (c *Conversion) Delete(now time.Time) error {
 	if c.State == Deleted {
 		return ErrUnchanged
@@ -82,9 +83,9 @@ func (c *Conversion) Delete(now time.Time) error {
 	return nil
 }
 
-// Retain sets when a conversion that has just ended is deleted: retention after
-// its end, 0 for never. One that is under way, or ended earlier, is left as it
-// is.
+// Retain sets when a conversion that has just ended will be deleted: retention
+// after its end, never if retention is 0. A conversion that is under way, or
+// that ended earlier, is left as it is.
 func (c *Conversion) Retain(retention time.Duration) {
 	endedNow := c.State.Terminal() && c.State != Deleted && c.UpdatedAt.Equal(c.FinishedAt)
 	if retention > 0 && endedNow {
@@ -152,8 +153,8 @@ func (c *Conversion) finish(now time.Time) {
 	c.touch(now)
 }
 
-// cleanSoon has the leftovers of earlier attempts looked for, after their stops
-// had time to work.
+// cleanSoon schedules a look for the leftovers of earlier attempts, after their
+// stops have had time to work.
 func (c *Conversion) cleanSoon(now time.Time) {
 	if c.Attempt > 0 {
 		c.CleanAt = stamp(now.Add(publishGrace))

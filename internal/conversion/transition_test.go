@@ -35,8 +35,9 @@ func fresh(t *testing.T) *Conversion {
 	return &c
 }
 
-// at returns a conversion on its ordinary way to state: an attempt that runs is
-// claimed, a failed one is the first attempt's, a canceled one was running.
+// at returns a conversion that came to state on the ordinary way: a running
+// attempt is claimed, a failed conversion failed in its first attempt, a
+// canceled one was running.
 func at(t *testing.T, state State) *Conversion {
 	t.Helper()
 	c := fresh(t)
@@ -183,7 +184,8 @@ func TestTransitions(t *testing.T) { //nolint:funlen // most of it is a table
 	}
 }
 
-// What has ended is deleted RecordRetention after its end, whatever its end was.
+// An ended conversion is deleted RecordRetention after its end, whatever the
+// end was.
 func TestRetain(t *testing.T) {
 	const retention = 30 * 24 * time.Hour
 	for _, state := range States {
@@ -220,8 +222,8 @@ func TestRetain(t *testing.T) {
 		t.Errorf("deleted: %v, to go at %s, wakes at %s", err, c.RecordUntil, c.WakeAt)
 	}
 
-	// The retention of a conversion that ended before it was set is not set
-	// by a later transition.
+	// A conversion that ended before a retention was set does not get one from
+	// a later transition.
 	c = at(t, Done)
 	if err := c.SourceRemoved(epoch.Add(time.Hour)); err != nil {
 		t.Fatal(err)

@@ -17,9 +17,9 @@ func (c *Conversion) PlanParts(uploadID string, partSize int64, now time.Time) e
 	return nil
 }
 
-// RestartUpload puts the store's multipart upload id in place of lost, which the
-// store does not have any more. ErrUnchanged where another upload took its place
-// before; ErrState where none in parts is awaited.
+// RestartUpload puts a new multipart upload id in place of lost, which the
+// store no longer has. ErrUnchanged if lost was replaced before; ErrState if no
+// upload in parts is awaited.
 func (c *Conversion) RestartUpload(lost, id string, now time.Time) error {
 	switch {
 	case c.State != AwaitingUpload || c.Upload == nil:
@@ -32,9 +32,9 @@ func (c *Conversion) RestartUpload(lost, id string, now time.Time) error {
 	return nil
 }
 
-// Uploaded records that the source is in the store: queued, or failed where it
-// is empty or not what was declared. An upload that turns up after its
-// conversion expired counts.
+// Uploaded records that the source is in the store. The conversion is queued,
+// or fails if the source is empty or not what was declared. An upload that
+// turns up after its conversion expired still counts.
 func (c *Conversion) Uploaded(o Object, now time.Time) error {
 	switch c.State {
 	case AwaitingUpload, Expired:
@@ -74,7 +74,7 @@ func (c *Conversion) found(o Object) {
 }
 
 // Look notes that the store was asked for the upload in vain, and when to ask
-// again: backing off with the time it has been awaited.
+// again: the pause grows with the time that the upload has been awaited.
 func (c *Conversion) Look(now time.Time) error {
 	if c.State != AwaitingUpload {
 		return ErrUnchanged

@@ -33,8 +33,8 @@ func TestUploadInParts(t *testing.T) {
 	}
 }
 
-// What is refused is known as any upload is, so that the same object makes no
-// second conversion.
+// A refused object is recorded like any upload, so that it makes no second
+// conversion.
 func TestRejectUpload(t *testing.T) {
 	c := fresh(t)
 	failure := Failure{CodeLimitExceeded, "Too large."}

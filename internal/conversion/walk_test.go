@@ -11,8 +11,9 @@ import (
 )
 
 // TestRandomWalk drives conversions through every transition in random order,
-// with current and stale attempts, and holds the invariants after each step.
-// Whatever was reached, WakeAt alone must then lead to rest.
+// with current and stale attempts, and checks the invariants after each step.
+// From whatever state was reached, following WakeAt alone must then lead to
+// rest.
 func TestRandomWalk(t *testing.T) {
 	taken := map[string]int{}
 	for seed := range uint64(120) {
@@ -269,8 +270,8 @@ func moveNames() []string {
 	return names
 }
 
-// stale calls do for attempt n, and holds that it succeeds only for the current
-// attempt and, where claim is set, only with the nonce that claimed it.
+// stale calls do for attempt n, and checks that it succeeds only for the
+// current attempt and, if claim is set, only with the nonce that claimed it.
 func (w *walk) stale(n int, nonce string, claim bool, do func(int, Policy, time.Time) error) error {
 	current := w.c.State == Running && w.c.Attempt == n && (!claim || nonce != "" && nonce == w.c.Nonce)
 	err := do(n, policy, w.now)
@@ -330,7 +331,7 @@ func (w *walk) check(name string, before Conversion) {
 		w.mails = 0
 	}
 	if c.State != Done && c.State != Failed || outcome {
-		w.sending = time.Time{} // an outcome that is no more has no sender
+		w.sending = time.Time{} // no outcome, or a new one: nobody is sending it
 	}
 	switch {
 	case c.Attempt == before.Attempt:

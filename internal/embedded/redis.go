@@ -7,15 +7,15 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// Redis is a server that keeps everything in memory: what it held is gone once
-// it ends, which a queue may do at any moment.
+// Redis is a server that keeps everything in memory. When it ends, everything
+// is gone; a queue may lose its content at any moment.
 type Redis struct {
 	server *miniredis.Miniredis
 }
 
 // StartRedis starts a server on a free loopback port. It ends with Close, not
-// with ctx: who uses it acknowledges its last messages while it stops. Keys
-// never expire by themselves in it.
+// with ctx, because its users acknowledge their last messages while they stop.
+// Its keys never expire by themselves.
 func StartRedis(ctx context.Context) (*Redis, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("start embedded redis: %w", err)
@@ -27,7 +27,7 @@ func StartRedis(ctx context.Context) (*Redis, error) {
 	return &Redis{server}, nil
 }
 
-// URL is where the server is found: redis://127.0.0.1:PORT.
+// URL is the server's address: redis://127.0.0.1:PORT.
 func (r *Redis) URL() string { return "redis://" + r.server.Addr() }
 
 // Close ends the server; a second call does nothing.

@@ -29,13 +29,13 @@ const (
 	readyTimeout = 15 * time.Second // for one start, the end of an earlier life's gateway included
 	stopTimeout  = 12 * time.Second // versitygw gives running requests 10 s
 
-	steady = time.Minute // after which an end is no longer counted with those before
+	steady = time.Minute // a child that lived this long ended for a new reason, so the pauses begin anew
 )
 
 // S3Options of an embedded S3 server.
 type S3Options struct {
 	Dir          string // holds objects, port and keys; made where missing
-	Listen       string // host, or host:port; default 127.0.0.1 and a port that is remembered in Dir
+	Listen       string // host, or host:port; default 127.0.0.1 and a port that Dir remembers
 	WebhookURL   string // gets notifications; '' means none
 	WebhookToken string // bearer token for the webhook
 	Log          *slog.Logger
@@ -56,7 +56,8 @@ type S3 struct {
 	done  chan struct{} // closed when no child is left and none will be started
 }
 
-// s3State is what outlives a restart, so that presigned URLs stay good.
+// s3State is what stays the same after a restart, so that presigned URLs stay
+// good.
 type s3State struct {
 	Port      int    `json:"port"`
 	AccessKey string `json:"access_key"`
@@ -69,14 +70,18 @@ type s3State struct {
 func newKeys() (access, secret string) { return rand.Text()[:20], rand.Text() + rand.Text() }
 
 // StartS3 starts an S3 server for the objects in Dir and returns when it is
-// ready. It is a child process, this binary again (see Main), because the
-// gateway changes its working directory. A crashed one is started again, on
-// the same port, until ctx ends; Close ends it. It ends by itself when this
-// process is gone, however that came. Its port and keys are those of the last
-// time; where the port is taken by then, another is chosen, unless Listen names
-// it. After each upload, copy or POST form to a key under one of
-// blob.NotifyPrefixes it posts the event to the webhook, and waits for an
-// answer for at most two seconds; a lost one is logged.
+// ready.
+//
+// The server is a child process, this binary again (see Main), because the
+// gateway changes its working directory. If the child crashes, it is started
+// again on the same port until ctx ends. Close ends it. It also ends by itself
+// when this process is gone, for whatever reason. Port and keys are those of
+// the last time; if the port is taken by then, another one is chosen, unless
+// Listen names the port.
+//
+// After each upload, copy or POST form to a key under one of
+// blob.NotifyPrefixes the server posts the event to the webhook, and waits at
+// most two seconds for an answer. An event that is lost is logged.
 func StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	s, config, err := newS3(o)
 	if err != nil {
@@ -190,15 +195,15 @@ func (s *S3) InboxKeys() (access, secret string) {
 	return s.state.InboxAccessKey, s.state.InboxSecretKey
 }
 
-// Close ends the server, lets running requests finish for up to 10 seconds, and
-// waits for the process to be gone.
+// Close ends the server: running requests may finish for up to 10 seconds. It
+// waits until the process is gone.
 func (s *S3) Close() {
 	s.once.Do(func() { close(s.stop) })
 	<-s.done
 }
 
 // supervise waits for the child and starts it again whenever it ends, until
-// Close. While there is no child the end of ctx is enough.
+// Close. While there is no child, the end of ctx also ends supervise.
 func (s *S3) supervise(ctx context.Context, config s3Config, child *s3Child) {
 	defer close(s.done)
 	ctx, cancel := context.WithCancel(ctx)
@@ -251,7 +256,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		return nil, err
 	}
 	if runtime.GOOS == "linux" {
-		exe = "/proc/self/exe" // this very binary, even where a newer one lies in its place
+		exe = "/proc/self/exe" // this very binary, even if a newer one has been put in its place
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe) // Close ends it
 	cmd.Args[0] = os.Args[0]
@@ -261,7 +266,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		return nil, err
 	}
 	ready := make(chan int, 1)
-	cmd.Stdout = &lineWriter{line: func(line string) { // the gateway prints there what is no trouble
+	cmd.Stdout = &lineWriter{line: func(line string) { // the gateway prints there what is no problem
 		if port, ok := strings.CutPrefix(line, readyPrefix); ok {
 			n, _ := strconv.Atoi(port)
 			ready <- n
@@ -309,9 +314,10 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	}
 }
 
-// end asks the child to end, waits, and does not ask a second time.
+// end asks the child to end and waits for that. A second call does not ask
+// again.
 func (c *s3Child) end() {
-	_, _ = io.WriteString(c.stdin, stopLine+"\n") // fails only where it has ended
+	_, _ = io.WriteString(c.stdin, stopLine+"\n") // fails only if the child has ended
 	select {
 	case <-c.exited:
 	case <-time.After(stopTimeout):
@@ -320,14 +326,14 @@ func (c *s3Child) end() {
 }
 
 func (c *s3Child) kill() {
-	_ = c.cmd.Process.Kill() // fails only where it has ended
+	_ = c.cmd.Process.Kill() // fails only if the child has ended
 	<-c.exited
 }
 
-// The gateway's own errors name keys, and so people.
+// The gateway's own errors name keys, and keys may hold e-mail addresses.
 var addresses = regexp.MustCompile(`[^\s/"]+@[^\s/"]+`)
 
-// lineWriter hands on what a child writes, line by line.
+// lineWriter passes on what a child writes, line by line.
 type lineWriter struct {
 	line func(string)
 	rest []byte

@@ -9,15 +9,16 @@ import (
 	"github.com/versity/versitygw/s3api/utils"
 )
 
-// bodies is a middleware that mends how the gateway's HTTP server reads bodies.
+// bodies is a middleware that corrects how the gateway's HTTP server reads
+// bodies.
 //
-// A form would be read in whole, several times over, before the gateway sees
-// it: the server has a switch, which the gateway does not hand out, so the
-// first request sets it. The child makes that request itself before it is
-// ready.
+// Without it the server would read a form as a whole, several times over,
+// before the gateway sees it. The server has a switch for that, which the
+// gateway does not expose, so the first request sets it. The child makes that
+// request itself before it is ready.
 //
-// Where a sender breaks off, the server reports the body's regular end, and the
-// gateway would store what came.
+// And if a sender breaks off, the server reports the regular end of the body,
+// and the gateway would store what came.
 func bodies() fiber.Handler {
 	var first sync.Once
 	return func(ctx fiber.Ctx) error {
@@ -30,7 +31,8 @@ func bodies() fiber.Handler {
 	}
 }
 
-// Not io.ErrUnexpectedEOF, which the gateway takes for a regular end as well.
+// Not io.ErrUnexpectedEOF, because the gateway takes that for a regular end
+// too.
 var errBrokenOff = errors.New("the request's body broke off")
 
 type wholeBody struct {

@@ -32,7 +32,8 @@ const (
 )
 
 // s3Config is the first line that the child reads from its standard input. A
-// second one asks it to stop; the input's end says that the parent is gone.
+// second line asks it to stop. The end of the input means that the parent is
+// gone.
 type s3Config struct {
 	Dir, Host                string
 	Port                     int  // 0: choose
@@ -43,8 +44,8 @@ type s3Config struct {
 	InboxAccessKey, InboxSecretKey string
 }
 
-// Main must be called first in main and in TestMain of everything that uses
-// StartS3: in the child process it runs the server and does not return. In any
+// Main must be the first call in main and TestMain of every program that uses
+// StartS3. In the child process it runs the server and does not return. In any
 // other process it returns at once.
 func Main() {
 	if os.Getenv(childEnv) != childS3 {
@@ -66,7 +67,7 @@ func Main() {
 }
 
 func runS3(log *slog.Logger) error {
-	// A signal to the whole group is the parent's to act on.
+	// The parent decides what to do about a signal to the whole group.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	stdin := bufio.NewReader(os.Stdin)
 	line, err := stdin.ReadBytes('\n')
@@ -127,7 +128,7 @@ func runS3(log *slog.Logger) error {
 	case <-ctx.Done():
 		select {
 		case <-running.drain():
-		case err = <-ended: // it gave up waiting
+		case err = <-ended: // it stopped waiting for requests
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -136,7 +137,7 @@ func runS3(log *slog.Logger) error {
 	return err
 }
 
-// tellReady makes the first request (see bodies) and prints the port.
+// tellReady makes the first request (see bodies), then prints the port.
 func tellReady(ctx context.Context, address string, port int, log *slog.Logger) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and without a proxy
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
@@ -153,8 +154,8 @@ func tellReady(ctx context.Context, address string, port int, log *slog.Logger) 
 	fmt.Println(readyPrefix + strconv.Itoa(port))
 }
 
-// lock waits until no other process, such as an earlier life's gateway that is
-// about to end, works in the directory.
+// lock waits until no other process works in the directory. That may be the
+// gateway of an earlier life that is about to end.
 func lock(path string) (unlock func() error, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -179,7 +180,7 @@ func openBackend(dir string) (*posix.Posix, error) {
 	var storer meta.MetadataStorer = attributes{}
 	opts := posix.PosixOpts{CopyObjectThreshold: 5 << 30}
 	_, err := os.Stat(sidecar)
-	if err == nil || (attributes{}).Test(data) != nil { // once begun with a sidecar, always with it
+	if err == nil || (attributes{}).Test(data) != nil { // a store that began with a sidecar always has one
 		if err := os.MkdirAll(sidecar, 0o700); err != nil {
 			return nil, err
 		}
@@ -195,9 +196,9 @@ func openBackend(dir string) (*posix.Posix, error) {
 	return store, recoverUploads(storer)
 }
 
-// choosePort returns the configured port where it is free. Others are below
-// the ports that systems give to outgoing connections, so that none of those
-// takes the port between two runs.
+// choosePort returns the configured port if it is free. Otherwise it chooses
+// one below the ports that systems use for outgoing connections, so that no
+// such connection takes the port between two runs.
 func choosePort(ctx context.Context, config s3Config) (int, error) {
 	port := config.Port
 	for range 100 {

@@ -7,17 +7,17 @@ import (
 	"github.com/gofiber/fiber/v3"
 )
 
-// requests counts the running requests. The gateway's own stop waits for open
-// connections instead, and counts those that never sent a byte, such as the
-// spare ones that browsers and Go's HTTP client open: it would take its whole
-// 10 s for each of them.
+// requests counts the running requests. When the gateway itself stops, it waits
+// for open connections instead. These include connections that never sent a
+// byte, such as the spare ones of browsers and of Go's HTTP client, and for
+// each of them it would take its full 10 s.
 type requests struct {
 	mu      sync.Mutex
 	running int
-	drained chan struct{} // closed where none runs; nil before drain
+	drained chan struct{} // closed when no request runs; nil before drain
 }
 
-// count is a middleware. Once drain was called, it refuses.
+// count is a middleware. After drain it refuses requests.
 func (r *requests) count(ctx fiber.Ctx) error {
 	if !r.begin() {
 		return ctx.SendStatus(http.StatusServiceUnavailable)
@@ -36,8 +36,8 @@ func (r *requests) begin() bool {
 	return true
 }
 
-// request is a value of one request, which the server closes after it has sent
-// the answer.
+// request is stored as a value of one request. The server closes it after it
+// has sent the answer.
 type request struct{ of *requests }
 
 func (r request) Close() error {
@@ -50,8 +50,8 @@ func (r request) Close() error {
 	return nil
 }
 
-// drain refuses new requests, and returns a channel that is closed when none
-// runs.
+// drain refuses new requests, and returns a channel that is closed when no
+// request runs.
 func (r *requests) drain() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()

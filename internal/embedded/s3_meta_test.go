@@ -18,7 +18,7 @@ func TestAttributesLeaveOutLongPartLists(t *testing.T) {
 	defer f.Close()
 	a := attributes{}
 	if a.Test(f.Name()) != nil {
-		return // no attributes here, and so never used
+		return // this file system has no attributes, so the type is never used here
 	}
 	if err := a.StoreAttribute(f, bucket, "object", partsAttribute, make([]byte, 8<<10)); err != nil {
 		t.Errorf("a long list: %v", err)

@@ -18,23 +18,24 @@ import (
 	"tonearm/internal/blob"
 )
 
-// The client waits for its answer so long at most because of the webhook.
+// The webhook may delay the answer to the client by at most this long.
 const webhookTimeout = 2 * time.Second
 
-const maxNameLength = 255 // bytes, of what stands between slashes
+const maxNameLength = 255 // bytes between two slashes
 
-// notifying is a backend that tells of created objects before the client has
-// its answer. A POST form arrives as PutObject too. The server's end cancels
-// the contexts of requests, which its graceful stop would let finish: hence
-// WithoutCancel in all that stores.
+// notifying is a backend that reports created objects before the client gets
+// its answer. A POST form arrives as PutObject too. When the server stops, it
+// cancels the contexts of requests although it lets the requests finish. So
+// every method that stores uses WithoutCancel.
 type notifying struct {
 	backend.Backend
 	sender   *sender
 	inboxKey string // the access key of the inbox account
 }
 
-// CreateMultipartUpload refuses a name that the file system cannot hold, which
-// the gateway finds out only when it joins the parts, and calls its own error.
+// CreateMultipartUpload refuses a name that the file system cannot hold. The
+// gateway would notice that only when it joins the parts, and report it as its
+// own error.
 func (n notifying) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
 	for name := range strings.SplitSeq(*in.Key, "/") {
 		if len(name) > maxNameLength {
@@ -110,7 +111,7 @@ type sender struct {
 	log        *slog.Logger
 }
 
-// newSender returns nil where there is no webhook.
+// newSender returns nil if there is no webhook.
 func newSender(config s3Config, log *slog.Logger) *sender {
 	if config.WebhookURL == "" {
 		return nil
@@ -134,7 +135,7 @@ func (s *sender) send(ctx context.Context, e blob.Event) error {
 		return err
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("the webhook answered %s", resp.Status)
 	}

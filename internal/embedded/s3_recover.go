@@ -11,11 +11,11 @@ import (
 	"github.com/versity/versitygw/backend/posix"
 )
 
-// recoverUploads undoes what a gateway killed while it joined an upload's parts
-// left behind: the upload's directory under its working name, where a second
-// attempt to join would be answered as if the first still ran, for ever. The
-// upload becomes open again, or is dropped where its object was in place.
-// The working directory is the one with the buckets.
+// recoverUploads repairs uploads whose parts a gateway was joining when it was
+// killed. It leaves the upload's directory under its working name, and every
+// further attempt to join would be answered for ever as if the first one still
+// ran. The upload becomes open again, or is dropped if its object was already
+// in place. The working directory is the one with the buckets.
 func recoverUploads(storer meta.MetadataStorer) error {
 	dirs, err := filepath.Glob(filepath.Join("*", posix.MetaTmpMultipartDir, "*", "*.inprogress"))
 	if err != nil {
@@ -37,7 +37,7 @@ func recoverUploads(storer meta.MetadataStorer) error {
 	return nil
 }
 
-// joined reports whether the object is the one that the upload made.
+// joined reports whether the object in the bucket was made by this upload.
 func joined(storer meta.MetadataStorer, bucket, parent, uploadID string) bool {
 	key, err := storer.RetrieveAttribute(nil, bucket, parent, "objname")
 	if err != nil {

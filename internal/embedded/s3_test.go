@@ -33,7 +33,7 @@ import (
 	"tonearm/internal/embedded"
 )
 
-const parentEnv = "TONEARM_TEST_S3_PARENT" // directory of a process that is only there to be killed
+const parentEnv = "TONEARM_TEST_S3_PARENT" // directory of a process that exists only to be killed
 
 func TestMain(m *testing.M) {
 	embedded.Main()
@@ -49,7 +49,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// starts is a log handler that tells of servers that became ready: their pids.
+// starts is a log handler that reports the pids of servers that have become
+// ready.
 type starts struct {
 	slog.Handler
 	pids chan int64
@@ -197,7 +198,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// The signals of a terminal go to all; the parent decides what they mean.
+// The signals of a terminal go to all processes; the parent decides what they
+// mean.
 func TestIgnoresSignals(t *testing.T) {
 	server, pids := start(t, embedded.S3Options{Dir: t.TempDir()})
 	pid := <-pids
@@ -238,7 +240,7 @@ func TestParentKilled(t *testing.T) {
 		}
 		last = endpoint
 	}
-	server, _ := start(t, embedded.S3Options{Dir: dir}) // it has the lock, so the others are gone
+	server, _ := start(t, embedded.S3Options{Dir: dir}) // it has the lock, so the other processes are gone
 	if server.Endpoint()+"\n" != last {
 		t.Errorf("got %s, want %s", server.Endpoint(), last)
 	}
@@ -248,7 +250,7 @@ func TestParentKilled(t *testing.T) {
 func TestCloseDrains(t *testing.T) {
 	server, _ := start(t, embedded.S3Options{Dir: t.TempDir()})
 	store := open(t, server)
-	half := strings.Repeat("x", 16<<20) // more than sockets hold: once it is sent, the gateway is reading it
+	half := strings.Repeat("x", 16<<20) // more than sockets can hold: once all is sent, the gateway is reading it
 	r, err := store.PresignPut(t.Context(), "k", int64(2*len(half)), time.Minute, blob.Public)
 	if err != nil {
 		t.Fatal(err)
@@ -276,9 +278,9 @@ func TestCloseDrains(t *testing.T) {
 	<-closed
 }
 
-// So is a download.
+// A download that is under way is finished too.
 func TestCloseDrainsDownloads(t *testing.T) {
-	const size = 32 << 20 // more than sockets hold
+	const size = 32 << 20 // more than sockets can hold
 	server, _ := start(t, embedded.S3Options{Dir: t.TempDir()})
 	store := open(t, server)
 	if _, err := store.Put(t.Context(), "k", io.LimitReader(zeros{}, size)); err != nil {
@@ -301,7 +303,7 @@ func TestCloseDrainsDownloads(t *testing.T) {
 	<-closed
 }
 
-// untilRefused returns when the server takes no more connections.
+// untilRefused returns when the server accepts no more connections.
 func untilRefused(t *testing.T, server *embedded.S3) {
 	t.Helper()
 	for {
@@ -350,7 +352,7 @@ func TestCloseIsPrompt(t *testing.T) {
 	}
 }
 
-// The operator's log has what is wrong, and nothing that is as it should be.
+// The operator's log shows what is wrong, and nothing else.
 func TestWarnings(t *testing.T) {
 	warnings := &strings.Builder{}
 	log := slog.New(slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -366,7 +368,8 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// A gateway killed while it joined parts leaves the upload under another name.
+// A gateway that is killed while it joins parts leaves the upload under another
+// name.
 func TestRecoversUploads(t *testing.T) {
 	for _, sidecar := range []bool{false, true} {
 		t.Run(fmt.Sprint("sidecar ", sidecar), func(t *testing.T) {
@@ -485,8 +488,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// peak returns the most memory that a process has had, in bytes, and 0 where
-// the system does not say it as Linux does.
+// peak returns the most memory that a process has had, in bytes; 0 if the
+// system does not report it as Linux does.
 func peak(t *testing.T, pid int64) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -13,33 +13,33 @@ import (
 // ErrBusy means that there is no room for another attempt at present; try later.
 var ErrBusy = errors.New("launch: no capacity")
 
-// DefaultStartTimeout is how long an attempt may take to start where nothing else
-// is said: longer than a new node takes to come.
+// DefaultStartTimeout is how long an attempt may take to start if nothing else
+// is said. It is longer than a new node takes to come.
 const DefaultStartTimeout = 10 * time.Minute
 
-// Attempt is one that runs.
+// Attempt is an attempt that runs.
 type Attempt struct {
 	conversion.AttemptRef
 	Class conversion.Class
 }
 
-// Spec is what an attempt is started with. It holds no secret but the token of
-// that attempt.
+// Spec is what an attempt is started with. The attempt's own token is the only
+// secret in it.
 type Spec struct {
 	conversion.AttemptRef
 	Class      conversion.Class
 	Token      string        // good for this attempt alone
-	SourceSize int64         // bytes of a source that there has to be room for
-	Deadline   time.Duration // after which the launcher ends the attempt
+	SourceSize int64         // bytes of the largest source that needs room
+	Deadline   time.Duration // how long the attempt may run before the launcher ends it
 }
 
 // Reason is why a launched attempt ended.
 type Reason string
 
-// Reasons. The exit code of Exited is one of those in package attempt.
+// Reasons. With Exited, the exit code is one of those in package attempt.
 const (
 	Exited      Reason = "exited"        // by itself; see End.ExitCode
-	Killed      Reason = "killed"        // by a signal nobody here sent
+	Killed      Reason = "killed"        // by a signal that did not come from the launcher
 	OutOfMemory Reason = "out_of_memory" // by its memory limit
 	Deadline    Reason = "deadline"      // by Spec.Deadline
 	Disrupted   Reason = "disrupted"     // its node went away or was drained
@@ -60,18 +60,18 @@ type End struct {
 
 // Launcher runs attempts.
 type Launcher interface {
-	// Start runs the attempt. It may be called again with the same AttemptRef: an
-	// attempt that runs is left alone. ErrBusy where there is no room.
+	// Start runs the attempt. It may be called again with the same AttemptRef:
+	// a running attempt is left alone. It returns ErrBusy if there is no room.
 	Start(ctx context.Context, s Spec) error
 	// Stop ends the attempt, waits until it is gone or ctx is done, and removes
-	// what it left behind. An attempt that is gone already is no error. Whoever
-	// handled an End calls Stop too.
+	// what it left behind. It is no error if the attempt is gone already. Call
+	// Stop too after handling an End.
 	Stop(ctx context.Context, r conversion.AttemptRef) error
 	// Running lists the attempts that have started or will, and have not ended.
 	Running(ctx context.Context) ([]Attempt, error)
-	// Watch calls ended for every attempt that ends, until ctx is done; it
-	// returns ctx's error, or why it cannot go on. An End may come more than
-	// once; one that happens while nobody watches may be lost.
+	// Watch calls ended for every attempt that ends, until ctx is done. It
+	// returns ctx's error, or the reason why it cannot go on. An End may come
+	// more than once; if nobody watches when it happens, it may be lost.
 	Watch(ctx context.Context, ended func(End)) error
 	// Close ends what must not outlive the launcher.
 	Close() error

@@ -9,7 +9,7 @@ import (
 
 // Message is one mail, in text and HTML.
 type Message struct {
-	ID      string // Message-ID without angle brackets; the same for each try
+	ID      string // Message-ID without angle brackets; the same at each try
 	To      string // one address
 	Subject string
 	Text    string
@@ -20,8 +20,8 @@ type Message struct {
 // Error is a refusal by the mail server or a failure on the way there.
 type Error struct {
 	Permanent bool // trying again cannot help
-	// Unknown: the message may have been accepted (the connection broke after
-	// its data was sent).
+	// Unknown: the message may have been accepted, because the connection broke
+	// after its data was sent.
 	Unknown bool
 	Err     error
 }

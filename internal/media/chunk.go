@@ -17,16 +17,16 @@ import (
 // padded in a pattern that repeats every 49 frames: chunks begin at multiples.
 const (
 	period     = 49
-	shortest   = 40 * period // of a chunk, 51 s at 44.1 kHz: the lead is encoded twice
+	shortest   = 40 * period // of a chunk, 51 s at 44.1 kHz: not less, because the lead is encoded twice
 	longest    = 2 * shortest
-	leadFrames = 3 * period        // until an encoder that begins there goes on as one that never stopped
+	leadFrames = 3 * period        // after these an encoder that begins there works like one that never stopped
 	tailFrames = mp3.Lookahead + 2 // for the seam; the last two hear the end of the chunk
 )
 
-// chunkFrames is how many frames a chunk has of audio that is promised to have
-// so many seconds: an even number of chunks, all about as long, and the last one
-// so much shorter that none is begun behind it. 0 means that the audio is too
-// short for two.
+// chunkFrames returns how many frames a chunk has, for audio that should have
+// that many seconds. The number of chunks is even, and all are about equally
+// long. The last one is a little shorter, so that no further chunk begins after
+// it. 0 means that the audio is too short for two chunks.
 func chunkFrames(seconds float64, rate int) int {
 	frames := int(seconds * float64(rate) / float64(mp3.FrameSamples(rate)))
 	if frames < 2*shortest {
@@ -44,7 +44,7 @@ type chunk struct {
 
 	// Set before its PCM ends.
 	last bool
-	none atomic.Bool // it was begun for PCM that did not come
+	none atomic.Bool // it was begun, but no PCM came for it
 
 	done chan struct{} // closed when run and err are set
 	run  []mp3.Frame
@@ -59,8 +59,8 @@ func (c *chunk) input() (*feed, error) {
 	return newFeed(c.pcm.Follow())
 }
 
-// slots bound how many chunks there are at a time. Each is a file to write over,
-// or nil for a new one.
+// slots limit how many chunks exist at a time. Each slot is a file that can be
+// overwritten, or nil for a new one.
 type slots chan *os.File
 
 func newSlots(n int) slots {
@@ -87,16 +87,16 @@ type splitter struct {
 	frame  int64        // bytes of PCM in a frame
 	length int64        // frames of a chunk
 	slots  slots        // one is taken for each chunk
-	emit   func(*chunk) // is given the chunks as they begin, in order
+	emit   func(*chunk) // called with each chunk when it begins, in order
 
 	at     int64    // bytes that came
 	opened int64    // chunks begun
-	open   []*chunk // those that the PCM at hand belongs to: one or two
+	open   []*chunk // the one or two chunks that the present PCM belongs to
 }
 
-// split reads PCM to its end and returns how many bytes there were. It waits
-// for a free slot before it begins a chunk; the first one it begins at once, so
-// that the encoder starts beside the decoder.
+// split reads PCM to its end and returns how many bytes there were. Before it
+// begins a chunk it waits for a free slot. The first chunk begins at once, so
+// that the encoder starts together with the decoder.
 func (s *splitter) split(ctx context.Context, r io.Reader) (int64, error) {
 	err := s.begins(ctx)
 	if err == nil {
@@ -126,10 +126,10 @@ func (s *splitter) take(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// begin is the place of the first byte of the chunk that is opened next.
+// begin returns the position of the first byte of the next chunk.
 func (s *splitter) begin() int64 { return max(0, s.opened*s.length-leadFrames) * s.frame }
 
-// end is the place behind the last byte of the oldest open chunk.
+// end returns the position after the last byte of the oldest open chunk.
 func (s *splitter) end() int64 {
 	return ((s.opened-int64(len(s.open))+1)*s.length + tailFrames) * s.frame
 }
@@ -177,9 +177,9 @@ func (s *splitter) begins(ctx context.Context) error {
 	return nil
 }
 
-// file makes a slot's file ready. A file has no name, so that nothing is left
-// behind whatever happens. It is written over again and again: the kernel finds
-// memory for it once.
+// file prepares a slot's file. The file has no name, so that nothing is left
+// whatever happens. It is overwritten again and again, so that the kernel has
+// to find memory for it only once.
 func (s *splitter) file(old *os.File) (*os.File, error) {
 	if old != nil {
 		_, err := old.Seek(0, io.SeekStart)

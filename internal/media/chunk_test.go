@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/media/mp3"
 )
 
-// counted returns n bytes of which each group of four tells its place.
+// counted returns n bytes in which each group of four holds its own position.
 func counted(n int) []byte {
 	b := make([]byte, 0, n+4)
 	for i := 0; len(b) < n; i++ {

@@ -24,8 +24,8 @@ func (n notCopied) Error() string {
 	return "The sound is already MP3, but " + string(n) + ", so it was encoded again."
 }
 
-// needsEncoding says which option the source's own frames cannot satisfy; ”
-// for none. What a preset says of the quality is no demand.
+// needsEncoding returns the option that the source's own frames cannot satisfy;
+// empty if there is none. The quality in a preset is only a wish.
 func (p plan) needsEncoding(o conversion.Options) string {
 	i := slices.IndexFunc(conversion.Presets, func(c conversion.Preset) bool { return c.Name == o.Preset })
 	preset := i >= 0 && conversion.Presets[i].Options.VBRQuality != nil && o.VBRQuality != nil &&
@@ -49,8 +49,8 @@ func (p plan) needsEncoding(o conversion.Options) string {
 	return ""
 }
 
-// copy makes the MP3 of the source's own frames. It returns a notCopied where
-// only an encoding will do.
+// copy makes the MP3 from the source's own frames. It returns a notCopied if
+// the source must be encoded.
 func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	if option := p.needsEncoding(spec.Options); option != "" {
 		return audio{}, notCopied(fmt.Sprintf("the option %s needs an encoding", option))
@@ -61,7 +61,7 @@ func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames strin
 	}
 	made, err := readMP3(frames)
 	switch {
-	case errors.Is(err, mp3.ErrFormat): // an information frame that counts other frames than there are
+	case errors.Is(err, mp3.ErrFormat): // an information frame with a wrong count of frames
 		return audio{}, notCopied("it is not complete")
 	case err != nil:
 		return audio{}, fmt.Errorf("read the frames: %w", err)
@@ -80,9 +80,9 @@ func (ff FFmpeg) copy(ctx context.Context, spec EncodeSpec, p plan, frames strin
 	return s, nil
 }
 
-// extract writes the source's frames to a file of their own: those of an MP3
-// file with the information frame they have, those out of another container
-// behind one that says what the container does.
+// extract writes the source's frames to a file of their own. The frames of an
+// MP3 file keep their information frame, if they have one. Frames from another
+// container get one that says what the container says.
 func (ff FFmpeg) extract(ctx context.Context, spec EncodeSpec, p plan, frames string) (frameStream, error) {
 	if spec.Source.Container == "mp3" {
 		source, err := os.Open(spec.Source.Path)
@@ -147,7 +147,7 @@ func (ff FFmpeg) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw s
 	return nil
 }
 
-// frameStream is what frames have in common.
+// frameStream is what all frames of a stream have in common.
 type frameStream struct {
 	channels int
 	kbps     int   // 0 where it varies
@@ -186,7 +186,7 @@ func survey(r io.ReadSeeker) (frameStream, error) {
 	return s, nil
 }
 
-// writeFrames copies all frames, an information frame among them.
+// writeFrames copies all frames, including an information frame.
 func writeFrames(r io.Reader, path string) error {
 	out, err := os.Create(path)
 	if err != nil {
@@ -203,8 +203,8 @@ func writeFrames(r io.Reader, path string) error {
 	return closing(out, nil)
 }
 
-// soundEnds is where the tags at the end of an MP3 file begin: ID3v1, and APE
-// before it.
+// audioEnd returns the position where the tags at the end of an MP3 file begin:
+// ID3v1, and APE before it.
 func audioEnd(r io.ReaderAt, size int64) int64 {
 	const id3v1, footer = 128, 32
 	var b [footer]byte
@@ -221,8 +221,8 @@ func audioEnd(r io.ReaderAt, size int64) int64 {
 	return max(0, size-length)
 }
 
-// presented says in the words of an information frame what the container has a
-// player play of the frames.
+// presented returns an information frame for the frames, so that a player plays
+// what the container makes it play.
 func (p plan) presented(s frameStream) (mp3.Info, error) {
 	all := mp3.Info{Samples: -1}
 	skip := int(math.Round(p.track.skip * float64(p.track.SampleRate)))

@@ -72,8 +72,8 @@ func TestCopyFile(t *testing.T) {
 	}
 }
 
-// TestCopyOut: the frames are taken out of other containers as they are, and a
-// player plays what the container had it play.
+// TestCopyOut: frames from other containers are copied unchanged, and a player
+// plays the same as from the container.
 func TestCopyOut(t *testing.T) {
 	for _, name := range []string{"in.mp4", "in.mov", "in.mkv", "in.avi", "in.flv", "in.ts"} {
 		for _, quality := range []string{"-b:a 128k", "-q:a 2"} {
@@ -92,7 +92,7 @@ func TestCopyOut(t *testing.T) {
 				if whole != nil {
 					want = cut(want, 0, 2*44100+345)
 				}
-				if name == "in.mkv" { // its padding at the end is not taken over
+				if name == "in.mkv" { // the padding at its end is not copied
 					want = cut(want, 0, len(want[0])/1152*1152)
 					target = trimmed(t, target, len(want[0]))
 				}
@@ -110,7 +110,7 @@ func trimmed(t *testing.T, path string, samples int) string {
 	return wav
 }
 
-// TestCopyNot: what only an encoding can give is encoded, and why is said.
+// TestCopyNot: what cannot be copied is encoded, and the result says why.
 func TestCopyNot(t *testing.T) {
 	source := mp3In(t, "in.mp3", "-b:a", "128k")
 	content, err := os.ReadFile(source)

@@ -62,11 +62,12 @@ func (p *picture) adopt(stream, id, desc string) {
 	}
 }
 
-// shot is one way to a picture: what ffmpeg seeks, and which frame it picks.
+// shot is one way to make a picture: where ffmpeg seeks to, and which frame it
+// takes.
 type shot struct {
 	input   []string   // options of the source
 	filters string     // that pick one frame and scale it
-	window  mp4.Window // that input has ffmpeg decode
+	window  mp4.Window // the part of the source that ffmpeg decodes for input
 	gpu     bool
 }
 
@@ -76,8 +77,9 @@ type coverError string
 func (e coverError) Error() string { return string(e) }
 
 // cover makes the picture that the options ask for: a JPEG without metadata, at
-// most coverSide pixels wide and high. It is nil where neither is one asked for
-// nor does the source bring one. The error is a coverError, or ctx's.
+// most coverSide pixels wide and high. It is nil if the options ask for none,
+// or if the source's own picture is wanted and there is none. The error is a
+// coverError, or ctx's.
 func (ff FFmpeg) cover(ctx context.Context, spec EncodeSpec) ([]byte, error) {
 	if spec.parts != nil {
 		img, err := ff.coverOfParts(ctx, spec)
@@ -138,12 +140,13 @@ func (spec EncodeSpec) shots() (picture, []shot, error) {
 	return video, spec.ways(video, posters(spec.from(), spec.until(), info)...), nil
 }
 
-// lookShortly bounds for how long ffmpeg looks at the streams of an MP4, whose
-// index tells what they are. Since no decoder of audio may be opened it would
-// read on for 30 s of the file in the hope of more. What it reads is in mp4.Heads.
+// lookShortly limits how long ffmpeg looks at the streams of an MP4, whose
+// index says what they are. Without it ffmpeg would read 30 s of the file to
+// find out more about the audio, because no decoder of audio may be opened.
+// mp4.Heads has what ffmpeg reads.
 var lookShortly = []string{"-analyzeduration", "1M"}
 
-// ways has each shot tried on the GPU first, where the machine has one.
+// ways returns each shot twice, first for the GPU, if the machine has one.
 func (spec EncodeSpec) ways(p picture, shots ...shot) []shot {
 	if strings.HasPrefix(spec.Source.Container, "mov,") {
 		for i := range shots {
@@ -168,8 +171,8 @@ func (spec EncodeSpec) ways(p picture, shots ...shot) []shot {
 
 // frameAt picks the frame that a player shows at a time: the last one that
 // begins no later. start is the source's first time stamp. Decoding begins at a
-// key frame that lies before; in a stream without an index that may be missed,
-// so it begins earlier there.
+// key frame before that time. A stream without an index may be seeked
+// inexactly, so decoding begins earlier there.
 func frameAt(at, start float64, container string) shot {
 	lead := 1.0 // seeking rounds to the clock of the pictures, which may be slow
 	if container == "mpegts" || container == "mpeg" {
@@ -180,29 +183,30 @@ func frameAt(at, start float64, container string) shot {
 		input = append(input, "-noaccurate_seek", "-ss", decimal(seek))
 	}
 	zero := at + max(0, start)
-	// One frame a second, counted up: at 0 comes the last that is not later.
+	// One frame for each second, rounded up: frame 0 is the last one that is
+	// not later.
 	return shot{
 		input: input, filters: "settb=AVTB,setpts=PTS-" + decimal(zero) + "/TB,fps=fps=1:start_time=0:round=up," + fitted,
 		window: mp4.Window{From: zero - lead, To: zero},
 	}
 }
 
-// keys have the decoder, and where it can the demuxer, leave out all but key
-// frames.
+// keys make the decoder, and if possible the demuxer, leave out all frames
+// except key frames.
 var keys = []string{"-skip_frame", "nokey", "-discard:v", "nokey"}
 
-// posters pick the most typical of some frames from the middle of a part of
-// the video; else the one in the very middle, else the first. until is 0 where
-// the end is not known.
+// posters returns three shots, to be tried in turn: the most typical of some
+// frames from the middle of the part, the frame in the very middle, the first
+// frame. until is 0 if the end is not known.
 func posters(from, until float64, info Info) []shot {
 	const (
-		frames = 24 // as many are compared
+		frames = 24 // so many are compared
 		short  = 40 // seconds; in a longer video key frames will do
 		window = 60
 	)
 	length := max(until-from, 0)
 	begin, seconds := from+length/4, length/2
-	s := shot{filters: fitted + ",thumbnail=" + strconv.Itoa(frames)} // which keeps them in memory
+	s := shot{filters: fitted + ",thumbnail=" + strconv.Itoa(frames)} // this filter keeps them in memory
 	switch {
 	case until == 0:
 		s.input, s.window.Keys, seconds = keys, frames, window
@@ -238,8 +242,8 @@ var fitted = func() string {
 	return "scale=w=" + side(w) + ":h=" + side(h) + ",setsar=1"
 }()
 
-// shoot has ffmpeg decode and scale one picture. It also returns what ffmpeg
-// warned of.
+// shoot makes ffmpeg decode and scale one picture. It also returns ffmpeg's
+// warnings.
 func (ff FFmpeg) shoot(ctx context.Context, path string, from picture, s shot) (img image.Image, warnings string, err error) {
 	out := head{limit: coverSide*coverSide*4 + 1<<10}
 	o, err := ff.run(ctx, command{
@@ -247,7 +251,7 @@ func (ff FFmpeg) shoot(ctx context.Context, path string, from picture, s shot) (
 		input:    append([]string{"-v", "warning", "-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
 		decoders: pictureDecoders[from.codec],
 		gpu:      s.gpu,
-		maxBytes: 1 << 30, // it writes to no file, but CUDA shares memory that counts as one
+		maxBytes: 1 << 30, // no file is written, but memory shared by CUDA counts as one
 		args: []string{
 			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
 			"-filter_threads", "1", "-vf", s.filters + ",format=rgba",
@@ -298,8 +302,9 @@ func readPAM(b []byte) (*image.NRGBA, error) {
 	return img, nil
 }
 
-// encodeJPEG writes a baseline JPEG that says nothing but the picture, on white
-// where that is transparent, at the best quality that fits.
+// encodeJPEG writes a baseline JPEG with nothing but the picture, on white
+// where the picture is transparent. It uses the best quality that fits into the
+// size limit.
 func encodeJPEG(img image.Image) ([]byte, error) {
 	opaque := image.NewRGBA(img.Bounds())
 	draw.Draw(opaque, opaque.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)

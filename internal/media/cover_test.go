@@ -47,7 +47,8 @@ func coverOf(t *testing.T, path string) (image.Image, []byte) {
 	return img, m.Picture().Data
 }
 
-// colour is the nearest name for the middle of a picture; ” for no picture.
+// colour returns the name of the colour nearest to the middle of a picture;
+// empty for no picture.
 func colour(img image.Image) string {
 	if img == nil {
 		return ""
@@ -82,7 +83,8 @@ func TestCoverAtTime(t *testing.T) {
 	exact := map[string]string{
 		"0": "red", "0.95": "red", "0.999": "red", "1": "green", "1.05": "green", "1.99": "green", "2.01": "blue", "2.95": "blue", "3.5": "", "1e6": "",
 	}
-	// Audio may begin before the pictures, as its encoder wants, by a frame or less.
+	// Audio may begin up to a frame before the pictures, depending on its
+	// encoder.
 	roughly := map[string]string{"0": "red", "0.95": "red", "1.15": "green", "2.15": "blue", "3.5": ""}
 	for _, tt := range []struct {
 		name, args string
@@ -319,7 +321,7 @@ func hugePNG(t *testing.T, side uint32) []byte {
 	return out
 }
 
-// TestTransparent: what can be looked through is white, as on a page.
+// TestTransparent: transparent parts become white, as on a page.
 func TestTransparent(t *testing.T) {
 	var b bytes.Buffer
 	if err := png.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 50, 50))); err != nil {
@@ -359,8 +361,8 @@ func TestSameBytesTwice(t *testing.T) {
 	}
 }
 
-// TestWithoutGPU: where the GPU cannot be had after all, the cover is made
-// without.
+// TestWithoutGPU: if the GPU turns out to be unusable, the cover is made
+// without it.
 func TestWithoutGPU(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
 	ffmpeg(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", source)...)

@@ -27,12 +27,12 @@ type EncodeSpec struct {
 	MaxSeconds float64          // of audio; 24 h where 0
 	MaxBytes   int64            // of the MP3; 4 GiB where 0
 
-	// Pictures are where a cover comes from that is decoded; nil where Source has
-	// them.
+	// Pictures are the source of a cover that must be decoded; nil if Source
+	// has the pictures.
 	Pictures Pictures
 
-	speculation *speculation // that has begun already; nil for none
-	parts       *parts       // that are fetched of Pictures; nil for none
+	speculation *speculation // already begun; nil for none
+	parts       *parts       // fetched from Pictures; nil for none
 }
 
 // complete returns the spec with its defaults.
@@ -47,23 +47,24 @@ func (spec EncodeSpec) complete() (EncodeSpec, error) {
 	return spec, nil
 }
 
-// Encoded is what became of it.
+// Encoded is the result.
 type Encoded struct {
 	MP3    conversion.MP3    // without ID, Key and CreatedAt; ETag is the MD5 in hex
 	Source conversion.Source // of the chosen track
 	MD5    []byte
 }
 
-// DefaultMaxSeconds is the longest audio that is converted unless told
-// otherwise.
+// DefaultMaxSeconds is the longest audio that is converted if no other limit is
+// set.
 const DefaultMaxSeconds = 24 * 3600
 
 const defaultMaxBytes = 4 << 30
 
 // Encode makes the MP3 and checks that it is as long as the source promised.
-// progress is called a few times a second with the seconds done so far, on
-// goroutines of its own but never on two at a time; it may be nil. The error is an *Error where no
-// further try can heal it. What is left at Target then is worthless.
+// progress is called a few times a second with the seconds done so far. It runs
+// on other goroutines, but never on two at a time; it may be nil. The error is
+// an *Error if no further try can help. After an error the file at Target is
+// worthless.
 func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seconds float64)) (Encoded, error) {
 	spec, err := spec.complete()
 	if err != nil {
@@ -118,8 +119,8 @@ func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seco
 	return p.encoded(spec, result, s, tag), nil
 }
 
-// lookAgain takes what may stand behind the audio, as soon as all of the source
-// is there. wait returns the source with that.
+// lookAgain reads what may stand behind the audio, such as tags, as soon as the
+// whole source is there. wait returns the source with it.
 func (ff FFmpeg) lookAgain(ctx context.Context, source Info) (wait func() (Info, error)) {
 	if !source.late {
 		return func() (Info, error) { return source, nil }
@@ -214,7 +215,7 @@ func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, f
 	return s, err
 }
 
-// allows refuses what has become too long or too large.
+// allows refuses a result that has become too long or too large.
 func (spec EncodeSpec) allows(made mp3.Stream) error {
 	switch {
 	case made.Size > spec.MaxBytes:
@@ -225,7 +226,8 @@ func (spec EncodeSpec) allows(made mp3.Stream) error {
 	return nil
 }
 
-// withinLimits refuses what is promised to become too long or too large.
+// withinLimits refuses a track that will become too long or too large if it
+// keeps its promise.
 func (p plan) withinLimits(spec EncodeSpec) error {
 	seconds := p.promised()
 	if seconds > spec.MaxSeconds {
@@ -246,14 +248,14 @@ func (spec EncodeSpec) timeout(p plan) time.Duration {
 	return 10*time.Minute + time.Duration(seconds/2*float64(time.Second))
 }
 
-// limits end ffmpeg with success a little beyond what is allowed, so that what
-// exceeds it is seen.
+// limits make ffmpeg stop, with success, a little beyond what is allowed, so
+// that an excess is noticed.
 func (p plan) limits(spec EncodeSpec) []string {
 	return []string{"-t", strconv.FormatFloat(spec.MaxSeconds+1, 'f', 3, 64)}
 }
 
-// makeFrames makes the frames behind an information frame that tells how many
-// samples there are.
+// makeFrames writes an information frame, which holds the number of samples,
+// and the frames behind it.
 func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
 	if spec.speculation != nil {
 		return spec.speculation.take(raw)
@@ -268,9 +270,9 @@ func (p plan) command(spec EncodeSpec, l level) command {
 		mayPipe: spec.Source.mayPipe}
 }
 
-// runFrames makes the frames of what c decodes: with one encoder, or with several
-// where the source promises enough audio. That depends on nothing but the source
-// and the options, so that the MP3 does not either.
+// runFrames makes the frames from what c decodes. It uses several encoders if
+// the source promises enough audio, otherwise one. That depends on nothing but
+// the source and the options, and so does the MP3.
 func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command, raw string, progress func(float64)) (outcome, error) {
 	if frames := chunkFrames(p.promised(), p.rate); frames > 0 {
 		o, _, err := ff.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
@@ -320,7 +322,8 @@ func remove(path string) error {
 	return nil
 }
 
-// judgeFailure says why there is no whole MP3. readErr is what reading it gave.
+// judgeFailure says why there is no whole MP3. readErr is the error of reading
+// it.
 func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outcome, made mp3.Stream, readErr error) error {
 	if err := o.failure(); err != nil {
 		return err

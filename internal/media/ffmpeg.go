@@ -25,7 +25,7 @@ type FFmpeg struct {
 	Path        string     // path or name; "ffmpeg" where empty
 	MemoryLimit int64      // bytes of address space; 1 GiB where 0; not enforced on macOS
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
-	Source      Growing    // the source of Probe and Encode while its file grows; nil where that is whole
+	Source      Growing    // the source of Probe and Encode while its file grows; nil if it is complete
 }
 
 const (
@@ -36,32 +36,31 @@ const (
 )
 
 // limited runs its arguments within limits: file blocks of 512 bytes, CPU
-// seconds, KiB of address space. Where the system has no such limit it goes on
-// without.
+// seconds, KiB of address space. If the system does not have one of these
+// limits, it goes on without it.
 const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; ulimit -v "$3" 2>/dev/null; shift 3; exec "$@"`
 
 // command is one run of ffmpeg.
 type command struct {
-	path     string   // the source; where stdin is, any file in the folder to work in
+	path     string   // the source; if stdin is set, any file in the working folder
 	stdin    *os.File // the source where not nil
 	mayPipe  bool     // the source may come through a pipe while it grows
 	input    []string // options of the source, such as where to begin
 	args     []string // between the source and the end
 	formats  string   // that may be tried; those of formats.go where ''
 	decoders string   // that may be opened; those of audio where ''
-	gpu      bool     // with no limit on address space, of which CUDA maps far more than it uses
+	gpu      bool     // no limit on address space, because CUDA maps far more than it uses
 	stdout   io.Writer
 	timeout  time.Duration // of wall clock and of CPU time
 	maxBytes int64         // of a file that it writes
-	// described is given what ffmpeg said when it has described the source; nil
-	// for nobody. It is not called where ffmpeg does not get so far.
+	// described is called with ffmpeg's output once ffmpeg has described the
+	// source; may be nil. It is not called if ffmpeg does not get that far.
 	described func(stderr string)
 }
 
-// outcome is how a run of ffmpeg ended. err is nil, or says how ffmpeg ended
-// otherwise than with success.
+// outcome is how a run of ffmpeg ended. err is nil if it ended with success.
 type outcome struct {
-	stderr string // the beginning and the end
+	stderr string // beginning and end of its output
 	err    *exec.ExitError
 }
 
@@ -158,9 +157,9 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	return o, nil
 }
 
-// sameInstructions keep ffmpeg to what every processor of the architecture has:
-// with fused multiplications, for one, its decoders round otherwise, and the
-// MP3 would depend on the machine.
+// sameInstructions restrict ffmpeg to what every processor of the architecture
+// has. With fused multiplications, for instance, its decoders round
+// differently, and the MP3 would depend on the machine.
 func sameInstructions() []string {
 	if runtime.GOARCH == "amd64" {
 		return []string{"-cpuflags", "sse2"}
@@ -168,9 +167,9 @@ func sameInstructions() []string {
 	return nil
 }
 
-// failure says what a failure of ffmpeg means that does not depend on what it
-// was doing: a limit, or something that may heal. nil where only the caller
-// knows.
+// failure says what a failure of ffmpeg means if that does not depend on its
+// task: a limit, or something that may pass. It returns nil if only the caller
+// can tell.
 func (o outcome) failure() error {
 	if o.err == nil {
 		return nil
@@ -201,7 +200,8 @@ func (o outcome) tail() string {
 	return s
 }
 
-// environment is all that ffmpeg sees of ours: no token, no FFREPORT.
+// environment is everything that ffmpeg gets of our environment: no token, no
+// FFREPORT.
 func environment() []string {
 	env := []string{"LC_ALL=C", "AV_LOG_FORCE_NOCOLOR=1", "MALLOC_ARENA_MAX=2"}
 	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"} {
@@ -227,7 +227,7 @@ func (w *dumpWatch) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// reDescribed matches what ffmpeg says next.
+// reDescribed matches what ffmpeg prints after the description.
 var reDescribed = regexp.MustCompile(`(?m)^(?:Output #0|Stream mapping:)`)
 
 // headTail keeps the beginning and the end of what is written to it.

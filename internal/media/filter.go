@@ -42,18 +42,19 @@ func (p plan) trim() []string {
 
 // steadyClock counts samples, because the time stamps of some containers are
 // coarse: Matroska's are milliseconds. Audio that begins within 2 ms of the
-// player's zero begins there; where time stamps part from the count by more than
-// 20 ms there is a pause, and the count goes on behind it. Register 0 holds what
-// the count is behind of the clock.
+// player's zero begins at zero. If a time stamp differs from the count by more
+// than 20 ms, there is a pause, and counting goes on after it. Register 0 holds
+// the difference between the clock and the count.
 const steadyClock = "if(eq(N,0)," +
 	"st(0,if(lt(abs(PTS-ZERO)*TB,0.002),0,PTS-ZERO))," +
 	"if(gt(abs(PTS-ZERO-N/SR/TB-ld(0))*TB,0.02),st(0,PTS-ZERO-N/SR/TB)));" +
 	"round(N/SR/TB+ld(0))"
 
-// mix brings channels and sample rate to those of the MP3. Several channels are
-// mixed as ITU-R BS.775 says (centre and surrounds 3 dB down, no LFE), all
-// lowered as far as it takes to keep the loudest possible sum from clipping.
-// One channel is played by both at its full level.
+// mix changes channels and sample rate to those of the MP3. More than two
+// channels are mixed as ITU-R BS.775 says (centre and surrounds 3 dB down, no
+// LFE). All are lowered as much as needed, so that even the loudest possible
+// sum does not clip. A single channel is played on both sides at its full
+// level.
 func (p plan) mix() []string {
 	resample := "aresample=osr=" + strconv.Itoa(p.rate) + ":" + soxr
 	if p.track.Channels == 1 && p.channels == 2 {
@@ -63,23 +64,24 @@ func (p plan) mix() []string {
 	return []string{resample + ":ochl=" + layouts[p.channels] + itu}
 }
 
-// level is what is done to the loudness: a constant gain and, where peaks have to be
-// held, a ceiling for them.
+// level is how the loudness is changed: a constant gain, and a ceiling if peaks
+// must be held.
 type level struct {
 	gain    float64 // dB
 	limited bool
 	ceiling float64 // dBTP
 }
 
-// filters: the limiter works on four times the sample rate, where peaks
-// between the samples show. It looks ahead, and gives back the time that takes.
+// filters returns the filters for the level. The limiter works at four times
+// the sample rate, where peaks between samples are visible. It looks ahead, and
+// makes up for the delay that this causes.
 func (l level) filters(rate int) []string {
 	var chain []string
 	if l.gain != 0 {
 		chain = append(chain, "volume=volume="+strconv.FormatFloat(l.gain, 'f', 2, 64)+"dB:precision=float")
 	}
 	if l.limited {
-		const lowest = 0.0625 // that the limiter takes
+		const lowest = 0.0625 // lowest value that the limiter accepts
 		limit := max(lowest, math.Pow(10, l.ceiling/20))
 		chain = append(chain,
 			"aresample=osr="+strconv.Itoa(4*rate)+":"+soxr,

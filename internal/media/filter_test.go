@@ -35,8 +35,8 @@ func shift(a, b []float64, reach int) (samples int, likeness float64) {
 	return samples, likeness
 }
 
-// wantSound checks that an MP3 plays exactly the wanted samples: as many, none
-// shifted, in each channel.
+// wantAudio checks that an MP3 plays exactly the wanted samples: the same
+// number, none shifted, in each channel.
 func wantAudio(t *testing.T, target string, want [][]float64) {
 	t.Helper()
 	got := mediatest.Samples(t, target)
@@ -61,8 +61,8 @@ func cut(samples [][]float64, from, to int) [][]float64 {
 	return out
 }
 
-// rough is a wave in which every sample can be told from its neighbours, with
-// something for MP3 to keep.
+// rough is a wave in which every sample differs from its neighbours, and with
+// tones that MP3 keeps.
 const rough = "0.4*(random(0)*2-1)+0.2*sin(2*PI*440*t)+0.2*sin(2*PI*3000*t)"
 
 // TestTrim: audio begins and ends with the sample that was asked for, on the
@@ -151,7 +151,7 @@ func TestNothingToTrim(t *testing.T) {
 // TestTrimmedLength: a source that lacks audio fails if the trim needs it.
 func TestTrimmedLength(t *testing.T) {
 	dir := t.TempDir()
-	part := func(name, pick string) string { // found out by its length alone
+	part := func(name, pick string) string { // recognized only by its length
 		path := filepath.Join(dir, name)
 		args := []string{"-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=6", "-f", "lavfi", "-i", "sine=duration=6,aselect='" + pick + "'",
 			"-c:v", "flv", "-c:a", "libmp3lame", "-ar", "44100", path}
@@ -188,8 +188,9 @@ func TestTrimmedLength(t *testing.T) {
 	}
 }
 
-// tone is how loud the samples are at a frequency, 1 for full scale, and beside
-// it. What the ends do to an encoder is left out.
+// tone returns how loud the samples are at a frequency, 1 for full scale, and
+// how loud all the rest is. The ends are left out, because an encoder changes
+// them.
 func tone(samples []float64, rate, hz float64) (level, beside float64) {
 	samples = samples[len(samples)/10 : len(samples)*9/10]
 	var re, im, power float64
@@ -263,8 +264,8 @@ func TestDownmix(t *testing.T) {
 	}
 }
 
-// TestRates: the MP3 keeps the source's rate where it can, and nothing is
-// resampled upwards for nothing.
+// TestRates: the MP3 keeps the source's rate if it can, and nothing is
+// resampled upwards without need.
 func TestRates(t *testing.T) {
 	const note, excess = conversion.NoteRateChanged, conversion.NoteBitrateExcess
 	tests := []struct {

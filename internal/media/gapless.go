@@ -11,10 +11,10 @@ import (
 // decoderDelay is what decoders add to a stream's own delay, in samples.
 const decoderDelay = 529
 
-// playable is how many of the encoded samples are the source's. Coders that
-// work in blocks fill the last one up; an MP4 tells where the audio ends, and
-// ffmpeg decodes on. Where more than a block would have to go the MP4's tables
-// are wrong, and all of it stays.
+// playable returns how many of the encoded samples are the source's. Coders
+// that work in blocks fill up the last one. An MP4 says where the audio ends,
+// but ffmpeg decodes beyond that. If more than a block would have to be
+// removed, the MP4's tables are wrong, and all of it stays.
 func (p plan) playable(encoded int64) int64 {
 	const block = 0.2 // seconds, more than any coder's
 	n := p.samples()
@@ -38,7 +38,7 @@ func addInfoFrame(raw, frames string, kbps int, info mp3.Info) error {
 		return err
 	}
 	w := mp3.NewWriter(out, kbps)
-	heard := int64(math.MaxInt64) // samples that a decoder has to come to
+	heard := int64(math.MaxInt64) // samples that a decoder has to decode
 	if info.Samples >= 0 {
 		heard = int64(info.Delay) + decoderDelay + info.Samples
 	}

@@ -9,13 +9,14 @@ import (
 	"sync"
 )
 
-// Growing is a source that somebody still writes to its file. Its methods may
-// be called side by side; they end when the writer gives up.
+// Growing is a source that is still being written to its file. Its methods may
+// be called at the same time; they end when the writer gives up.
 type Growing interface {
 	Path() string
 	io.ReaderAt  // waits for what is not there yet
 	Size() int64 // once it is whole
-	// Seek reports that a player goes back in it, so that it has to be whole first.
+	// Seek reports that a player goes back in it, so that it must be complete
+	// first.
 	Seek() bool
 	// SourceTracks returns the audio tracks of the video that it was extracted from,
 	// and the index of the one that it holds. There are none if it is the video.
@@ -23,7 +24,7 @@ type Growing interface {
 	// Follow reads it from its beginning, as fast as it grows. Close ends a Read
 	// that waits.
 	Follow() io.ReadCloser
-	// Whole waits until all of it is there, and returns what the writer failed of.
+	// Whole waits until all of it is there, and returns the writer's error.
 	Whole(ctx context.Context) error
 }
 
@@ -58,8 +59,8 @@ func fileFeed(f *os.File) (*feed, error) {
 	return &feed{pipe: f}, err
 }
 
-// close ends what ffmpeg, which has ended, did not read, and returns what the
-// file's writer failed of before that.
+// close ends the reading of what ffmpeg, which has ended, did not read. It
+// returns the writer's error, if the writer failed before that.
 func (f *feed) close() error {
 	if f.from == nil {
 		return nil

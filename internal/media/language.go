@@ -21,8 +21,8 @@ func canonical(tag string) string {
 	return tag
 }
 
-// languages lists codes of the same language. Where a code is missing here it
-// has to be given as the container has it.
+// languages lists codes of the same language. A code that is missing here must
+// be given exactly as in the container.
 var languages = [][]string{
 	{"ar", "ara"}, {"bg", "bul"}, {"bn", "ben"}, {"ca", "cat"}, {"cs", "ces", "cze"}, {"cy", "cym", "wel"},
 	{"da", "dan"}, {"de", "deu", "ger"}, {"el", "ell", "gre"}, {"en", "eng"}, {"es", "spa"}, {"et", "est"},

@@ -17,10 +17,10 @@ import (
 const (
 	exactly   = 0.05 // of a track's own promise
 	roughly   = 0.5  // of a container's: the picture's last frame may have no duration
-	concealed = 0.25 // of packets that gave no audio: priming, padding, a click
+	concealed = 0.25 // of packets that gave no audio, such as priming, padding or a click
 )
 
-// length is what became of the promise.
+// length is the result of the comparison with the promise.
 type length struct {
 	checked  bool
 	promised float64 // seconds of the chosen track, 0 where nothing is promised
@@ -69,7 +69,7 @@ func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 	if decodable := track.decodable(); played < decodable-math.Max(concealed, 4*track.usual()) {
 		return length{}, refuse(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", human(played), human(decodable))
 	}
-	if !p.track.Exact && p.untrimmed() { // of the audio's own length we know only what is there
+	if !p.track.Exact && p.untrimmed() { // we know the audio's own length only from the packets
 		promised = track.end - track.start
 	}
 	return length{checked: true, promised: promised}, nil
@@ -94,11 +94,11 @@ func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o outcome)
 	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s.", exact(p.start), exact(p.end))
 }
 
-// packets sums up the packets of one stream.
+// packets is a summary of the packets of one stream.
 type packets struct {
 	audio      bool
 	tick       float64         // seconds
-	count      float64         // of those that count, parts of one included
+	count      float64         // packets that count, including parts of packets
 	any        bool            // packet was seen
 	first      float64         // seconds on a player's clock where the first begins
 	last       float64         // and where the last ends
@@ -118,8 +118,8 @@ func (p *packets) usual() float64 {
 	return float64(best) * p.tick
 }
 
-// decodable is how much audio the packets hold. Where the time stamps leave
-// pauses a packet lasts longer than what is in it.
+// decodable returns how many seconds of audio the packets hold. If the time
+// stamps leave pauses, a packet lasts longer than its content.
 func (p *packets) decodable() float64 {
 	return math.Min(p.seconds, p.count*p.usual())
 }
@@ -131,7 +131,7 @@ type demuxed struct {
 	streams   []*packets
 	index     int     // of the chosen track among the audio tracks
 	end       float64 // of the stream that ends last
-	audioOnly bool    // though there are other streams
+	audioOnly bool    // only the audio was read, although there are other streams
 }
 
 // track returns the packets of the chosen track.

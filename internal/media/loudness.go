@@ -28,9 +28,9 @@ const silent = -70.0
 
 var reMeter = regexp.MustCompile(`(?m)^ +(I|LRA|Peak): +(\S+) (?:LUFS|LU|dBFS)$`)
 
-// levels reads what the meter printed at the end of a run. ok is false where it
-// printed anything but one summary: ffmpeg begins anew where the source changes
-// its sample rate or channels midway. The levels are nil for silence.
+// levels reads what the meter printed at the end of a run. ok is false if there
+// is not exactly one summary: ffmpeg begins again if the source changes its
+// sample rate or channels midway. The levels are nil for silence.
 func (o outcome) levels() (l *conversion.Levels, ok bool) {
 	_, summary, ok := strings.Cut(o.stderr, "] Summary:\n")
 	if !ok || strings.Contains(summary, "] Summary:\n") {
@@ -75,17 +75,18 @@ func (ff FFmpeg) measureFrames(ctx context.Context, path string, m meter, timeou
 	return ff.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, "0:a:0", string(m))
 }
 
-// How near a target has to be reached. The meter shows tenths; ceilings are
-// kept whatever it rounded.
+// How close to a target the result must be. The meter shows tenths; ceilings
+// are kept in spite of its rounding.
 const (
 	nearLU    = 0.3
 	roundedDB = 0.05
 	encodings = 4 // tries
 )
 
-// normalise encodes the audio as loud as it is asked for: it measures, applies a
-// constant gain, holds peaks below the ceiling where the gain would lift them
-// above, measures the MP3, and tries again with what that tells.
+// normalise encodes the audio with the requested loudness. It measures the
+// source, applies a constant gain, and holds peaks below the ceiling if the
+// gain would raise them above it. Then it measures the MP3, and tries again
+// with what that shows.
 func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	work := steps{report: progress}
 	want := newTarget(*spec.Options.Loudness)
@@ -151,7 +152,8 @@ func (t target) first(source *conversion.Levels) level {
 	return l
 }
 
-// trial is a level and what came out of it; nil where that cannot be measured.
+// trial is a level and the loudness that it gave; nil if that cannot be
+// measured.
 type trial struct {
 	level
 	got *conversion.Levels
@@ -166,8 +168,8 @@ func (t target) reached(x trial) bool {
 	return x.got == nil || math.Abs(t.off(x)) <= nearLU && t.over(x) <= 0
 }
 
-// next is the level to try after two trials. Where peaks are held, more gain
-// adds less loudness: how much less, the two tell.
+// next is the level to try after two trials. If peaks are held, more gain adds
+// less loudness; the two trials show how much less.
 func (t target) next(before, now trial) level {
 	const least, spare = 0.5, 0.2 // of the gain that arrives; dB
 	arrives := 1.0

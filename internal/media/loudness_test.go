@@ -115,8 +115,8 @@ func codes(notes []conversion.Note) []conversion.NoteCode {
 	return c
 }
 
-// TestLoudnessMissed: what cannot be reached is said, and the ceiling holds all
-// the same.
+// TestLoudnessMissed: if a loudness cannot be reached, the result says so, and
+// the ceiling is kept all the same.
 func TestLoudnessMissed(t *testing.T) {
 	dir := t.TempDir()
 	ceiling := -9.0
@@ -148,7 +148,8 @@ func TestLoudnessMissed(t *testing.T) {
 	}
 }
 
-// TestLevels: every MP3 tells how loud it is, whether anybody asked or not.
+// TestLevels: every result says how loud the MP3 is, whether or not anybody
+// asked.
 func TestLevels(t *testing.T) {
 	for name, args := range map[string][]string{"plain.wav": {"-ac", "2"}, "5.1.ac3": {"-ac", "6"}, "tone.m4a": {"-c:a", "aac"}} {
 		path := filepath.Join(t.TempDir(), name)

@@ -40,7 +40,7 @@ const (
 
 // matroska is what a Matroska file says before its first cluster.
 type matroska struct {
-	end    int64   // where the first segment ends; 0 where its size is unknown, as of a recording that was streamed
+	end    int64   // where the first segment ends; 0 if its size is unknown, as in a streamed recording
 	late   bool    // a demuxer looks for something behind the clusters
 	tracks []Track // of audio
 }
@@ -142,8 +142,8 @@ func (e element) end() int64 {
 	return e.body + e.size
 }
 
-// elements are those of one level between two offsets. They end without a word
-// where they cannot be read.
+// elements yields the elements of one level between two offsets. It ends
+// without an error if one cannot be read.
 func elements(r io.ReaderAt, from, to int64) iter.Seq[element] {
 	return func(yield func(element) bool) {
 		for range mkvLevel {
@@ -183,7 +183,7 @@ func (e element) child(r io.ReaderAt, id uint32) element {
 	return element{}
 }
 
-// value reads what is in the element, nil where that is no value.
+// value reads the content of the element; nil if it is no value.
 func (e element) value(r io.ReaderAt) []byte {
 	if e.size <= 0 || e.size > mkvValue {
 		return nil

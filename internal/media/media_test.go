@@ -220,7 +220,7 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// TestCutOgg: what is left of an Ogg file tells its own length, which proves
+// TestCutOgg: the rest of a cut Ogg file has a length of its own, which proves
 // nothing.
 func TestCutOgg(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole.ogg")

@@ -23,8 +23,8 @@ const (
 	maxTime     = 1e6 // seconds
 )
 
-// metadata is what a source says about itself, as far as an MP3 repeats it.
-// Places, devices, programs and all else a source may tell stay behind.
+// metadata is the part of what a source says about itself that an MP3 repeats.
+// It has no places, devices or programs.
 type metadata struct {
 	file     conversion.Tags
 	tracks   []conversion.Tags // of each audio track
@@ -38,8 +38,8 @@ type chapter struct {
 	title      string // may be ''
 }
 
-// tags are those of the file, or of audio track i in a format that has them for
-// tracks alone.
+// tags returns the tags of the file, or those of audio track i if the format
+// has tags only for tracks.
 func (m metadata) tags(container string, i int) conversion.Tags {
 	if container == "ogg" && i < len(m.tracks) {
 		return m.tracks[i]
@@ -47,7 +47,7 @@ func (m metadata) tags(container string, i int) conversion.Tags {
 	return m.file
 }
 
-// shift moves all chapters by some seconds, but for what is at the beginning.
+// shift moves all chapters by some seconds, except times at the beginning.
 func (m metadata) shift(by float64) {
 	for i := range m.chapters {
 		for _, t := range []*float64{&m.chapters[i].start, &m.chapters[i].end} {
@@ -58,10 +58,10 @@ func (m metadata) shift(by float64) {
 	}
 }
 
-// parseMetadata reads ffmpeg's metadata format: lines of key=value, in which a
-// backslash takes the meaning from the character behind it, below headings for
-// the file, each stream and each chapter. It never fails: what makes no sense
-// is left out.
+// parseMetadata reads ffmpeg's metadata format: lines of key=value below
+// headings for the file, each stream and each chapter. A backslash takes away
+// the special meaning of the next character. parseMetadata never fails: what
+// makes no sense is left out.
 func parseMetadata(text string) metadata {
 	var m metadata
 	section, keys := "", map[string]string{}
@@ -107,7 +107,7 @@ func parseMetadata(text string) metadata {
 	return m
 }
 
-// cutLine returns the first line, which goes on behind an escaped line break.
+// cutLine returns the first line; an escaped line break does not end it.
 func cutLine(text string) (line, rest string) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -120,7 +120,8 @@ func cutLine(text string) (line, rest string) {
 	return text, ""
 }
 
-// cutUnescaped parts a line at its first "=" and takes the backslashes away.
+// cutUnescaped splits a line at its first unescaped "=" and removes the
+// backslashes.
 func cutUnescaped(line string) (key, value string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(line); i++ {
@@ -164,7 +165,7 @@ func chapterOf(keys map[string]string) (chapter, bool) {
 		}
 	}
 	c := chapter{start: start * num / den, end: end * num / den, title: cleanText(keys["title"], maxTitle)}
-	sane := func(t float64) bool { return math.Abs(t) <= maxTime } // false for what is no number
+	sane := func(t float64) bool { return math.Abs(t) <= maxTime } // false for NaN
 	return c, sane(c.start) && sane(c.end)
 }
 
@@ -220,7 +221,8 @@ func cleanNumber(s string) string {
 	return ""
 }
 
-// title is the source's own, else the file's name without its extension.
+// title returns the source's own title, or the file's name without its
+// extension.
 func title(own, filename string) string {
 	if t := cleanText(own, maxTitle); t != "" {
 		return t

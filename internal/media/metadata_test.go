@@ -87,8 +87,8 @@ func TestCleanDateAndNumber(t *testing.T) {
 	}
 }
 
-// FuzzMetadata: whatever a source says about itself, the tags are such that
-// somebody could have asked for them, and chapters stay within bounds.
+// FuzzMetadata: whatever a source says about itself, the tags are such that the
+// options could ask for them, and chapters stay within bounds.
 func FuzzMetadata(f *testing.F) {
 	f.Add(";FFMETADATA1\ntitle=a\\\nb\ndate=2026\n[CHAPTER]\nTIMEBASE=1/10\nSTART=0\nEND=9\ntitle=\xff\n")
 	f.Add("title\\==\\\n[STREAM]\ncomment=\r\n\\")

@@ -15,27 +15,27 @@ import (
 	"tonearm/internal/media/mp3"
 )
 
-// parallel is one track to encode on several cores. One ffmpeg decodes it and
-// applies its filters; the PCM is cut into chunks, each of which an ffmpeg of
-// its own encodes; their frames are joined. What comes out follows from the
-// PCM alone, never from the number of workers, and is as long as the PCM to
-// the sample.
+// parallel is one track to encode on several cores. One ffmpeg decodes the
+// track and applies its filters. The PCM is cut into chunks, and each chunk is
+// encoded by another ffmpeg. Then the frames are joined. The result depends on
+// the PCM alone, never on the number of workers, and is exactly as long as the
+// PCM.
 //
 // The folder of the target holds the PCM of workers + 2 chunks meanwhile, in
 // files without a name: 36 MB each at most.
 type parallel struct {
 	decode   command               // its args end before the format of what it writes to
 	plan     plan                  // rate, channels, and bit rate or quality of the MP3
-	target   string                // of the frames behind their information frame; overwritten
+	target   string                // file for the frames and their information frame; overwritten
 	maxBytes int64                 // of them
-	workers  int                   // as many as CPUs may be used where 0
+	workers  int                   // 0 means as many as the CPUs that may be used
 	frames   int                   // of a chunk; see chunkFrames
 	progress func(seconds float64) // after each chunk; may be nil
 }
 
-// encodeParallel encodes on several cores. The outcome is the decoder's, whose
-// failure leaves at the target what there was until then. The error is an
-// *Error where the MP3 would become too large.
+// encodeParallel encodes on several cores. The outcome is the decoder's; if the
+// decoder fails, the target has what was there until then. The error is an
+// *Error if the MP3 would become too large.
 func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
 	e.workers = cmp.Or(e.workers, runtime.GOMAXPROCS(0))
 	target, err := os.Create(e.target)
@@ -50,7 +50,7 @@ func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.C
 }
 
 // encodeTo starts the decoder, the splitter and the encoders, and joins what
-// they make. The first of them that fails ends the others.
+// the encoders make. If one of them fails, the others are ended.
 func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -78,10 +78,10 @@ func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (out
 		})
 	}
 	s := splitter{dir: filepath.Dir(e.target), frame: e.frameBytes(), length: int64(e.frames), slots: slots}
-	s.emit = func(c *chunk) { begun <- c; chunks <- c } // have room: a chunk needs a slot
+	s.emit = func(c *chunk) { begun <- c; chunks <- c } // neither channel blocks, because a chunk needs a slot
 	var size int64
 	wg.Go(func() {
-		defer pcm.Close() // where the decoder is not done, it ends
+		defer pcm.Close() // ends the decoder if it is still running
 		defer close(begun)
 		defer close(chunks)
 		var err error

@@ -131,9 +131,9 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// TestParallelLengths: the audio is as long as its source to the sample, and as
-// long as it is one chunk its frames are those of an encoder that gets it from
-// the decoder.
+// TestParallelLengths: the audio has exactly as many samples as its source. If
+// it is only one chunk, its frames are those of an encoder that gets it
+// directly from the decoder.
 func TestParallelLengths(t *testing.T) {
 	const frame, rate = 576, 16000
 	edge := (testFrames + tailFrames) * frame
@@ -145,7 +145,7 @@ func TestParallelLengths(t *testing.T) {
 		if s, err := mp3.Read(bytes.NewReader(b)); err != nil || s.Samples != int64(samples) {
 			t.Errorf("%d samples became %d, %v", samples, s.Samples, err)
 		}
-		if got := len(played(t, b)) / 4; got != samples && samples > 1 { // ffmpeg plays dozens of a single one, behind its own header, too
+		if got := len(played(t, b)) / 4; got != samples && samples > 1 { // of a single sample ffmpeg plays dozens, also behind its own header
 			t.Errorf("of %d samples a decoder plays %d", samples, got)
 		}
 		if (seams == 0) != (samples <= edge) {
@@ -216,8 +216,8 @@ func TestParallelFails(t *testing.T) {
 	}
 }
 
-// TestParallelWithoutSeam: a chunk whose reservoir finds no room is encoded again
-// without one.
+// TestParallelWithoutSeam: if there is no space for a chunk's reservoir, the
+// chunk is encoded again without a reservoir.
 func TestParallelWithoutSeam(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 7))
 	var noise []byte // fills frames to the last byte

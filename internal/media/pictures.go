@@ -12,13 +12,13 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// Pictures brings the pictures of an MP4 or MOV file whose audio alone is the
-// source. An error that is an mp4.Reason says that parts of the file cannot be
-// told or do not pay, so that the whole is needed. Its methods are not called
-// side by side.
+// Pictures returns the pictures of an MP4 or MOV file if the source is only its
+// audio. An error that is an mp4.Reason means that the needed parts of the file
+// are unknown or not worth fetching, so that the whole file is needed. Its
+// methods are not called at the same time.
 type Pictures interface {
-	// Heads makes a file of the same size in which ffmpeg finds the streams. All
-	// else are holes.
+	// Heads makes a file of the same size in which ffmpeg finds the streams.
+	// Everything else in it is holes.
 	Heads(ctx context.Context) (path string, err error)
 	// Show fills in a window of the track with an id.
 	Show(ctx context.Context, track uint32, w mp4.Window) error
@@ -31,7 +31,7 @@ type Pictures interface {
 // nothing.
 var reportHoles = []string{"h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd"}
 
-// parts are what of Pictures a cover is likely made of.
+// parts are the parts of Pictures that a cover is probably made of.
 type parts struct {
 	source Info // the file with holes
 	err    error
@@ -40,8 +40,8 @@ type parts struct {
 	cancel  context.CancelFunc
 }
 
-// fetchParts begins to fetch them beside the audio. nil means that the source has
-// the pictures, or that none are wanted.
+// fetchParts begins to fetch parts while the audio is read. It returns nil if
+// the source has the pictures, or if none are wanted.
 func (ff FFmpeg) fetchParts(ctx context.Context, spec EncodeSpec) *parts {
 	if spec.Pictures == nil || !spec.Options.Cover.Decodes() {
 		return nil
@@ -58,8 +58,8 @@ func (p *parts) stop() {
 	p.fetched.Wait()
 }
 
-// showFirst fetches what the first shot needs. That the samples beyond the heads
-// are holes does not matter to Probe: it takes nothing but what the index tells.
+// showFirst fetches what the first shot needs. The samples after the heads are
+// holes. That does not matter to Probe, which uses only what the index says.
 func (ff FFmpeg) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 	path, err := spec.Pictures.Heads(ctx)
 	if err != nil {
@@ -82,8 +82,9 @@ func (ff FFmpeg) showFirst(ctx context.Context, spec EncodeSpec) (Info, error) {
 	return spec.Source, nil
 }
 
-// coverOfParts shoots the picture that a first shot of the whole file would give.
-// It is nil where that is in doubt: there is none, or ffmpeg complains.
+// coverOfParts shoots the picture that the first shot would take from the whole
+// file. It returns nil if that is in doubt: there is no picture, or ffmpeg
+// complains.
 func (ff FFmpeg) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image, error) {
 	spec.parts.fetched.Wait()
 	var why mp4.Reason
@@ -116,8 +117,9 @@ func (ff FFmpeg) coverOfParts(ctx context.Context, spec EncodeSpec) (image.Image
 	return nil, nil
 }
 
-// harmless is what ffmpeg says of whole files too: of the index, of streams that
-// are not decoded, of scaling, and of pictures in an open group behind a seek.
+// harmless are warnings that ffmpeg also prints about whole files: about the
+// index, streams that are not decoded, scaling, and pictures in an open group
+// after a seek.
 var harmless = []string{"[mov,mp4", "not on whitelist", "Guessed Channel Layout", "[swscaler", "mmco: unref short failure"}
 
 // complains reports whether ffmpeg's warnings are of what it decoded.
@@ -131,7 +133,7 @@ func complains(warnings string) bool {
 	return false
 }
 
-// wholePictures has all of the file fetched, and returns it.
+// wholePictures fetches the whole file, and returns it.
 func (ff FFmpeg) wholePictures(ctx context.Context, spec EncodeSpec) (Info, error) {
 	path, err := spec.Pictures.Whole(ctx)
 	if err != nil {

@@ -9,15 +9,16 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// Limits of what is decoded at all. Beyond them are no recordings but bombs: a
-// megabyte of WAV at 1 Hz is six days of audio.
+// Limits of what is decoded at all. A source beyond them is no recording but a
+// bomb: a megabyte of WAV at 1 Hz is six days of audio.
 const (
 	minSampleRate = 8000
 	maxSampleRate = 192000
 	maxChannels   = 8
 )
 
-// excess is how many times the source's bit rate is more than anybody needs.
+// excess is the multiple of the source's bit rate above which an MP3 gets
+// larger, not better.
 const excess = 2
 
 // plan is how one track becomes an MP3.
@@ -25,8 +26,8 @@ type plan struct {
 	index    int // of the track among the audio tracks
 	track    Track
 	clock    float64 // seconds on ffmpeg's clock where a player's begins
-	start    float64 // seconds on a player's clock, the first audio that is wanted
-	end      float64 // the first that is not; 0 for none
+	start    float64 // seconds on a player's clock: where the wanted audio begins
+	end      float64 // and where it ends; 0 for no end
 	rate     int     // Hz
 	channels int
 	kbps     int // constant bit rate, or 0
@@ -94,7 +95,8 @@ func (t Track) decodable() error {
 	return nil
 }
 
-// withinTrack refuses a trim that leaves nothing, as far as the source tells.
+// withinTrack refuses a trim that leaves nothing, as far as the source's own
+// length shows it.
 func (p plan) withinTrack() error {
 	t := p.track
 	switch {
@@ -135,8 +137,8 @@ func (p plan) until() float64 {
 	return math.MaxFloat64
 }
 
-// samples is how many samples the MP3 ought to have, -1 where the source does
-// not tell that exactly.
+// samples returns how many samples the MP3 ought to have, -1 if the source does
+// not say that exactly.
 func (p plan) samples() int64 {
 	if !p.track.Exact {
 		return -1
@@ -150,8 +152,8 @@ func (p plan) samples() int64 {
 	return int64(math.Round((to - from) * float64(p.rate) / rate))
 }
 
-// Length is how many seconds of audio the options ask for, 0 where the source
-// does not tell.
+// Length returns how many seconds of audio the options ask for, 0 if the source
+// does not say.
 func (i Info) Length(o conversion.Options) (float64, error) {
 	p, err := newPlan(i, o)
 	return p.promised(), err
@@ -185,8 +187,8 @@ func (p *plan) chooseChannels(asked int) {
 	}
 }
 
-// chooseRate keeps the source's rate where MP3 has it and no lower one is asked
-// for. Nothing is gained by a higher one.
+// chooseRate keeps the source's rate, if MP3 has it and the options ask for no
+// lower one. A higher rate would gain nothing.
 func (p *plan) chooseRate(asked int) {
 	source := p.track.SampleRate
 	p.rate = mp3Rate(source)
@@ -200,9 +202,9 @@ func (p *plan) chooseRate(asked int) {
 	}
 }
 
-// chooseBitrate makes bit rate and sample rate go together, of which MP3 has
-// not all pairs: a low bit rate takes the sample rate down, a high one gives
-// way. A sample rate that was asked for stays.
+// chooseBitrate makes bit rate and sample rate fit together, because MP3 does
+// not have all pairs. A low bit rate lowers the sample rate; a bit rate that is
+// too high is lowered. A sample rate from the options stays.
 func (p *plan) chooseBitrate(askedRate int) error {
 	if p.kbps == 0 {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// maxTracks bounds what a hostile file can make us remember.
+// maxTracks limits how much memory a hostile file can use.
 const maxTracks = 1000
 
 // Info is what a source turned out to be.
@@ -23,7 +23,7 @@ type Info struct {
 	Path      string
 	Size      int64   // bytes
 	Container string  // the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
-	Seconds   float64 // that the container promises for all streams together; 0 for nothing
+	Seconds   float64 // length that the container promises for all streams together; 0 for none
 	Start     float64 // seconds, the container's smallest time stamp
 	Title     string  // '' for none
 	Tracks    []Track // audio tracks, at least one
@@ -31,8 +31,8 @@ type Info struct {
 
 	streams  int     // of any kind
 	mayPipe  bool    // it may be played from a pipe while it grows
-	late     bool    // tags may have come since
-	single   bool    // the file holds no other audio track than the one that is chosen
+	late     bool    // tags may have arrived since
+	single   bool    // the file has no audio track other than the chosen one
 	cut      bool    // a box of the MP4 is longer than the file
 	last     float64 // see structure
 	video    picture // the first moving picture
@@ -40,8 +40,8 @@ type Info struct {
 	meta     metadata
 }
 
-// extracted returns what is known of a file that holds only the track with the
-// index: it lists all tracks of the source that the file was extracted from.
+// extracted returns the Info of a file that holds only the track with the
+// index. It lists all tracks of the source that the file was extracted from.
 func (i Info) extracted(all []Track, index int) Info {
 	all = slices.Clone(all)
 	all[index] = i.Tracks[0]
@@ -58,8 +58,8 @@ type Track struct {
 	Default    bool    // the container's default track
 	Start      float64 // seconds on a player's clock where it begins; known where Exact
 	Seconds    float64
-	// Exact: Seconds is what the track itself promises. Otherwise it is what
-	// the container promises for all of its streams, or 0 for nothing.
+	// Exact means that the track itself promises Seconds. Otherwise Seconds is
+	// what the container promises for all streams, or 0 for nothing.
 	Exact bool
 
 	kbps      int     // bit rate, 0 where it could not be told
@@ -85,7 +85,7 @@ type looked struct {
 	bytes        int64 // it has, or will have
 	mayPipe      bool  // it may be played from a pipe while it grows
 	sourceTracks []Track
-	index        int // of its track in them; see Growing
+	index        int // of its track among them; see Growing
 }
 
 // look reads the outermost layer of a file.
@@ -120,9 +120,8 @@ func describing(streams, target string, options ...string) []string {
 	return append(args, "-f", "ffmetadata", target)
 }
 
-// probe has ffmpeg look at a file. Nothing is read beyond the head (-t 0); tags
-// and chapters come out on stdout. Behind the source, -t would cut the chapters
-// too.
+// probe makes ffmpeg look at a file. It reads only the head (-t 0); tags and
+// chapters come on stdout. After the source, -t would also cut the chapters.
 func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 	meta := head{limit: maxMetadata}
 	o, err := ff.run(ctx, command{
@@ -169,8 +168,7 @@ func (l looked) info(o outcome) (Info, error) {
 	return info, nil
 }
 
-// promise takes over what the track itself promises in an MP4 that begins at a
-// time.
+// promise sets what the track itself promises in an MP4 that begins at start.
 func (t *Track) promise(m *mp4.Movie, start float64) {
 	in := m.Track(t.id)
 	if in == nil || in.Handler != "soun" {
@@ -226,8 +224,8 @@ var (
 	reDigits   = regexp.MustCompile(`\d+`)
 )
 
-// misdetected reports that ffmpeg only guessed the format. 25 is what a short
-// but whole MP3 file scores.
+// misdetected reports that ffmpeg only guessed the format. A short but whole
+// MP3 file scores 25.
 func misdetected(stderr string) bool {
 	m := reLowScore.FindStringSubmatch(stderr)
 	if m == nil {
@@ -237,9 +235,10 @@ func misdetected(stderr string) bool {
 	return err != nil || score < 25
 }
 
-// parseDump reads ffmpeg's description of its input: the part of stderr from
-// "Input #0" on. A source can put lines of its own there by its tags; it then
-// lies about itself alone, and the limits on the result hold all the same.
+// parseDump reads ffmpeg's description of its input, the part of stderr from
+// "Input #0" on. The source's tags may put lines of their own there. Such a
+// source lies only about itself, and the limits on the result apply all the
+// same.
 func parseDump(stderr string) Info {
 	var info Info
 	promised := !strings.Contains(stderr, "Estimating duration from bitrate")
@@ -306,8 +305,8 @@ func parseTrack(id, language, desc string) Track {
 	return t
 }
 
-// channelCount reads a channel layout's name: mono, 5.1(side), 7.1.4, quad, 16
-// channels (…). 0 where it is none that is known.
+// channelCount reads the name of a channel layout: mono, 5.1(side), 7.1.4,
+// quad, 16 channels (…). It returns 0 for unknown names.
 func channelCount(layout string) int {
 	name, _, _ := strings.Cut(layout, "(")
 	name = strings.TrimSpace(name)

@@ -33,14 +33,14 @@ func (p *progressReader) Write(b []byte) (int, error) {
 	}
 }
 
-// steps joins the progress of several runs over the same audio to one that only
-// grows, up to the audio's length.
+// steps joins the progress of several runs over the same audio. The joined
+// progress only grows, up to the audio's length.
 type steps struct {
 	report func(seconds float64) // nil for nobody
 
-	length      float64 // that the first run came to
-	base        float64 // of the runs before
-	last, share float64 // of the run under way
+	length      float64 // seconds that the first run made
+	base        float64 // progress of the runs before
+	last, share float64 // of the present run
 	best        float64
 }
 
@@ -68,7 +68,7 @@ func human(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
-// exact writes seconds with all that the options can say.
+// exact writes seconds with all digits that the options can have.
 func exact(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Millisecond).String()
 }

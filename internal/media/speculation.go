@@ -36,7 +36,7 @@ func (ff FFmpeg) Convert(ctx context.Context, path string, spec EncodeSpec, foun
 	return ff.Encode(ctx, spec, progress)
 }
 
-// speculation is an encoding that was begun on a guess, which was right.
+// speculation is an encoding that was begun on a guess that proved right.
 type speculation struct {
 	info         Info   // all but the source's tags and chapters
 	frames, tags string // files of the frames, and of the tags and chapters
@@ -62,7 +62,7 @@ func (ff FFmpeg) speculate(ctx context.Context, l looked, spec EncodeSpec, progr
 		return nil
 	}
 	said := make(chan string, 1)
-	say := func(stderr string) { // the first one counts
+	say := func(stderr string) { // only the first call counts
 		select {
 		case said <- stderr:
 		default:
@@ -83,8 +83,8 @@ func (ff FFmpeg) speculate(ctx context.Context, l looked, spec EncodeSpec, progr
 	return nil
 }
 
-// fits reports whether the plan is also the one for what a source has turned out
-// to be.
+// fits reports whether the plan is also right for the source as it has turned
+// out to be.
 func (p plan) fits(info Info, spec EncodeSpec) bool {
 	right, err := newPlan(info, spec.Options)
 	return err == nil && right.track.Codec == p.track.Codec && right.rate == p.rate && right.channels == p.channels &&
@@ -120,15 +120,15 @@ func (s *speculation) withTags(source Info) (Info, error) {
 	return source, nil
 }
 
-// stop ends what is still at work and removes what it made.
+// stop ends what is still running and removes its files.
 func (s *speculation) stop() {
 	s.cancel()
 	s.ended.Wait()
 	_, _ = remove(s.frames), remove(s.tags)
 }
 
-// guess is what ffmpeg will probably find, as far as a plan needs that: no tracks
-// where there is nothing to go by.
+// guess returns what ffmpeg will probably find, as far as a plan needs it. If
+// nothing is known, it has no tracks.
 func (l looked) guess() Info {
 	info := Info{Path: l.path, Size: l.bytes, Tracks: slices.Clone(l.tracks), mayPipe: l.mayPipe}
 	if l.mp4 != nil && !l.mp4.Fragmented {
@@ -144,12 +144,13 @@ func (l looked) guess() Info {
 	return info
 }
 
-// mp4Codec is ffmpeg's name of the most frequent codecs of audio, else ”.
+// mp4Codec returns ffmpeg's name of the track's codec, for the most frequent
+// codecs of audio; empty for others.
 func mp4Codec(t *mp4.Track) string {
 	switch t.Codec {
 	case "mp4a":
 		switch t.Object {
-		case 0, 0x40, 0x66, 0x67, 0x68: // else it may be MP3
+		case 0, 0x40, 0x66, 0x67, 0x68: // other objects may be MP3
 			return "aac"
 		}
 	case "Opus":

@@ -15,7 +15,7 @@ import (
 	"tonearm/internal/media/mediatest"
 )
 
-// counted is ffmpeg, and how often it was run.
+// counted returns an ffmpeg, and a function that says how often it was run.
 func counted(t *testing.T) (media.FFmpeg, func() int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,7 +36,8 @@ func counted(t *testing.T) (media.FFmpeg, func() int) {
 	}
 }
 
-// TestConvert: one run of ffmpeg less, and nothing else is different.
+// TestConvert: Convert runs ffmpeg one time less, and everything else is the
+// same.
 func TestConvert(t *testing.T) {
 	dir := t.TempDir()
 	tagged := []string{"-metadata", "title=Ein Titel", "-metadata", "artist=Someone"}

@@ -22,7 +22,7 @@ type structure struct {
 	last   float64    // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 
 	streamable bool // it can be played from a pipe and sounds the same
-	late       bool // what is told beside the audio, such as tags, may stand behind it
+	late       bool // tags and the like may stand after the audio
 }
 
 // inspect reads the outermost layer of the size bytes in r.
@@ -78,9 +78,9 @@ const (
 
 var mp4Start = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true, "styp": true}
 
-// riffSize is where the last RIFF chunk of a WAV or AVI file ends (large AVI
-// files have several), 0 where its writer did not know. Values that stand for
-// unknown and differences of a few bytes are common in whole files.
+// riffSize returns where the last RIFF chunk of a WAV or AVI file ends (large
+// AVI files have several), or 0 if the writer did not know. Whole files often
+// have values that stand for unknown, or are wrong by a few bytes.
 func riffSize(r io.ReaderAt, size int64) int64 {
 	const slack = 16
 	at := int64(0)
@@ -130,7 +130,7 @@ func asfSize(r io.ReaderAt) int64 {
 	return 0
 }
 
-// flvLast is the time stamp in seconds of the last tag, 0 where the file does
+// flvLast returns the time stamp of the last tag in seconds, 0 if the file does
 // not end with a whole tag.
 func flvLast(r io.ReaderAt, size int64) float64 {
 	var n [4]byte
@@ -148,7 +148,7 @@ func flvLast(r io.ReaderAt, size int64) float64 {
 	return float64(uint32(tag[7])<<24|uint32(tag[4])<<16|uint32(tag[5])<<8|uint32(tag[6])) / 1000
 }
 
-// readAt fills p from an offset; what lies beyond the size bytes of r is
+// readAt fills p from an offset. Reading beyond the size bytes of r gives
 // io.EOF.
 func readAt(r io.ReaderAt, p []byte, at, size int64) error {
 	if at < 0 || at+int64(len(p)) > size {

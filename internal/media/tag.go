@@ -23,8 +23,8 @@ type tagged struct {
 	notes    []conversion.Note
 }
 
-// tag makes the tag of the MP3. It fails only where ctx ends, or ffmpeg cannot
-// be run: what cannot be had is left out, with a note.
+// tag makes the tag of the MP3. It fails only if ctx ends or ffmpeg cannot be
+// run. Whatever else cannot be made is left out, with a note.
 func (ff FFmpeg) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
 	var out tagged
 	tag := texts(spec, p)
@@ -51,8 +51,8 @@ func (ff FFmpeg) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, erro
 	return out, nil
 }
 
-// texts are the options' own, else the container's; the title at last the
-// file's name.
+// texts returns the options' own texts, else the container's. The last resort
+// for the title is the file's name.
 func texts(spec EncodeSpec, p plan) id3.Tag {
 	own, source := conversion.Tags{}, spec.Source.meta.tags(spec.Source.Container, p.index)
 	if spec.Options.Tags != nil {
@@ -89,7 +89,7 @@ func (ff FFmpeg) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.C
 	return cut(all, from, until), nil
 }
 
-// cut shifts chapters so that they count from a time, and drops those that lie
+// cut shifts chapters so that they count from the time from, and drops those
 // outside.
 func cut(all []chapter, from, until float64) []id3.Chapter {
 	var kept []id3.Chapter
@@ -113,8 +113,8 @@ func milliseconds(seconds float64) time.Duration {
 	return time.Duration(math.Round(min(seconds, maxTime)*1000)) * time.Millisecond
 }
 
-// audioStart is when the first audio is heard, in seconds on a player's clock.
-// The MP3 begins with it: silence before it is not added.
+// audioStart returns when the first audio begins, in seconds on a player's
+// clock. The MP3 begins there: silence before it is not added.
 func (ff FFmpeg) audioStart(ctx context.Context, info Info, p plan) (float64, error) {
 	if p.track.Exact {
 		return p.track.Start, nil

@@ -62,7 +62,7 @@ func ffmpeg(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// replace changes bytes of a file that occur there once or more.
+// replace changes bytes of a file that occur there at least once.
 func replace(t *testing.T, path, before, after string) {
 	t.Helper()
 	content, err := os.ReadFile(path)

@@ -11,17 +11,17 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// Outbox writes transitions and publishes the messages they cause. What a
-// crash leaves between the two is published by whoever looks at the record
-// next: the record's WakeAt stays near while its outbox holds anything.
+// Outbox writes transitions and publishes the messages that they cause. If a
+// crash comes between the two, whoever looks at the record next publishes them:
+// the record's WakeAt stays near while its outbox holds anything.
 type Outbox struct {
 	Records conversion.Store
 	Queue   Queue
 	Log     *slog.Logger
 	Now     func() time.Time
 
-	// RecordRetention is how long after its end a conversion that ends here is
-	// deleted; 0 keeps it.
+	// RecordRetention is how long after its end a conversion is deleted; 0
+	// keeps it. It applies to conversions that end through this Outbox.
 	RecordRetention time.Duration
 
 	saidNewer sync.Once
@@ -57,9 +57,9 @@ func (o *Outbox) Write(ctx context.Context, id string, change func(*conversion.C
 	return c, err
 }
 
-// Flush is Publish for a writer that has better things to do than to wait: it
-// outlives ctx's cancellation, gives up after some seconds and says so in the
-// log. The record keeps what was not published.
+// Flush is Publish for a writer that does not want to wait. It outlives ctx's
+// cancellation, and after 3 s it gives up and logs that. The record keeps what
+// was not published.
 func (o *Outbox) Flush(ctx context.Context, c conversion.Conversion) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()

@@ -155,13 +155,13 @@ func TestQueueDown(t *testing.T) {
 	if stored = f.read(t); len(stored.Outbox) != 0 || time.Until(stored.WakeAt) < time.Minute {
 		t.Errorf("stored outbox %v, looked at again at %v, though all is published", stored.Outbox, stored.WakeAt)
 	}
-	f.Flush(t.Context(), due[0]) // somebody who read it before publishes the same
+	f.Flush(t.Context(), due[0]) // somebody who read the record earlier publishes the same
 	if depth, err := f.Queue.Depth(t.Context(), queue.CPU); err != nil || depth != (queue.Depth{Leased: 1}) {
 		t.Errorf("depth = %+v, %v, want the one that was taken", depth, err)
 	}
 }
 
-// What is published late does not empty the outbox of a later transition.
+// Publishing late does not empty the outbox of a later transition.
 func TestStaleFlush(t *testing.T) {
 	f := newFixture(t)
 	stale, err := f.Records.Update(t.Context(), f.c.ID, f.uploaded)
@@ -175,7 +175,7 @@ func TestStaleFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Flush(t.Context(), stale)
-	f.wantWork(t) // stale work is refused by whoever begins it
+	f.wantWork(t) // whoever begins it refuses stale work
 	stored := f.read(t)
 	if len(stored.Outbox) != 1 || stored.Outbox[0].Kind != conversion.Notify {
 		t.Fatalf("stored outbox %v, want the notice", stored.Outbox)

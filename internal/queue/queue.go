@@ -2,8 +2,8 @@
 // take turns.
 //
 // A queue is transport. Everything in it follows from the records and may be
-// published again at any moment; a queue that loses everything delays work and
-// loses none. Delivery is at least once.
+// published again at any moment. If a queue loses everything, work is delayed
+// but not lost. Delivery is at least once.
 package queue
 
 import (
@@ -27,8 +27,7 @@ var (
 // Class separates messages that different takers want.
 type Class string
 
-// The classes. Work for a conversion's class travels in the class of the same
-// name.
+// The classes. A message of kind work has the class of its conversion.
 const (
 	CPU    = Class(conversion.CPU)
 	GPU    = Class(conversion.GPU)
@@ -42,7 +41,7 @@ var Classes = []Class{CPU, GPU, Notice, Stop}
 // Message asks for one thing to be done for one attempt of one conversion.
 type Message struct {
 	Class        Class
-	Owner        string // whose turn it uses up
+	Owner        string // whose turn it takes
 	ConversionID string
 	Attempt      int
 	Kind         conversion.Kind
@@ -50,7 +49,8 @@ type Message struct {
 	Since        time.Time // since when it is owed; UTC, whole milliseconds
 }
 
-// ID identifies the message: publishing the same twice is publishing it once.
+// ID identifies the message: publishing it twice is the same as publishing it
+// once.
 func (m Message) ID() string { return fmt.Sprintf("%s/%d/%s", m.ConversionID, m.Attempt, m.Kind) }
 
 // Delivery is a message taken under a lease.
@@ -83,31 +83,32 @@ type Queue interface {
 	// that ends and by a lease that runs out.
 	Take(ctx context.Context, class Class, lease, wait time.Duration) (Delivery, error)
 	// TakeNext leases owner's next message of class for lease, for a taker that
-	// has just done another of theirs: only while no other owner has a message
-	// that waits in class, and if it asks for a first attempt at a source of at
-	// most size bytes. Else ErrEmpty, at once; the message keeps its place.
+	// has just finished another message of this owner. It takes the message
+	// only if no other owner has one waiting in class, and if it asks for a
+	// first attempt at a source of at most size bytes. Else it returns ErrEmpty
+	// at once, and the message keeps its place.
 	TakeNext(ctx context.Context, class Class, owner string, size int64, lease time.Duration) (Delivery, error)
-	// Extend makes the lease end after lease from now; ErrLeaseLost if it is not
-	// this delivery's any more.
+	// Extend makes the lease last for lease from now on; ErrLeaseLost if it is
+	// no longer this delivery's.
 	Extend(ctx context.Context, d Delivery, lease time.Duration) error
 	// Ack removes the message; ErrLeaseLost as above.
 	Ack(ctx context.Context, d Delivery) error
-	// Return gives the message back, to be delivered again after pause, its
-	// count kept; ErrLeaseLost as above. A message returned without pause goes
-	// before its owner's other messages.
+	// Return gives the message back, to be delivered again after pause; its
+	// count is kept. ErrLeaseLost as above. A message returned without pause
+	// goes before its owner's other messages.
 	Return(ctx context.Context, d Delivery, pause time.Duration) error
-	// Depth counts the messages of class, in time independent of their number.
-	// Size and Since of messages whose delay or lease has just ended may be missing
-	// until the next Take.
+	// Depth counts the messages of class, in a time that does not grow with
+	// their number. Size and Since may not yet include messages whose delay or
+	// lease has just ended, until the next Take.
 	Depth(ctx context.Context, class Class) (Depth, error)
-	// Generation names the queue's present life; it is drawn anew when the queue
-	// was wiped. A caller that sees another than before publishes everything
-	// owed again.
+	// Generation names the queue's present life; a wiped queue gets a new name.
+	// A caller that sees another name than before publishes again all that is
+	// owed.
 	Generation(ctx context.Context) (string, error)
 	// Announce wakes the subscribers of a conversion, best effort.
 	Announce(ctx context.Context, conversionID string) error
 	// Subscribe returns a channel that receives after each Announce of the
-	// conversion from now on; announcements that come together may count as
+	// conversion from now on. Announcements that come together may count as
 	// one, and some may be lost. The channel is never closed; call cancel.
 	Subscribe(ctx context.Context, conversionID string) (changed <-chan struct{}, cancel func(), err error)
 	// Ping reports whether the queue can be reached.

@@ -11,7 +11,7 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// Permanent marks err as one that no further try can mend; nil stays nil.
+// Permanent marks err as an error that no further try can fix; nil stays nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -19,7 +19,8 @@ func Permanent(err error) error {
 	return permanentError{err}
 }
 
-// IsPermanent reports whether err, or one that it wraps, is marked by Permanent.
+// IsPermanent reports whether err, or an error that it wraps, is marked by
+// Permanent.
 func IsPermanent(err error) bool {
 	var e permanentError
 	return errors.As(err, &e)
@@ -29,8 +30,8 @@ type progressError struct{ error }
 
 func (e progressError) Unwrap() error { return e.error }
 
-// Progress marks err as one of a try that got further than the one before, so
-// that pauses and Patience begin anew; nil stays nil.
+// Progress marks err as the error of a try that got further than the one
+// before. Pauses and Patience then begin anew. nil stays nil.
 func Progress(err error) error {
 	if err == nil {
 		return nil
@@ -50,8 +51,8 @@ type afterError struct {
 
 func (e afterError) Unwrap() error { return e.error }
 
-// After marks err as one after which the other side asks for a pause of at least
-// d; nil stays nil.
+// After marks err with a pause of at least d, which the other side asks for;
+// nil stays nil.
 func After(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -68,8 +69,8 @@ func asked(err error) time.Duration {
 // maxAfter is the longest pause that a header can ask for.
 const maxAfter = time.Hour
 
-// AfterHeader returns the pause that an answer's Retry-After asks for, in seconds
-// or until a date, at most an hour; 0 where it asks for none.
+// AfterHeader returns the pause that the header Retry-After asks for, in
+// seconds or until a date, at most an hour; 0 if it asks for none.
 func AfterHeader(h http.Header) time.Duration {
 	s := h.Get("Retry-After")
 	pause := time.Duration(0)

@@ -28,8 +28,9 @@ type Policy struct {
 	Initial time.Duration // the first pause; above 0
 	Max     time.Duration // the longest pause, without jitter
 	Jitter  float64       // each pause is longer by up to this share of it; 0 for none
-	// Patience is how long Do goes on, counted from its first try or the last
-	// progress: a pause that would end later is not begun. 0 for no limit.
+	// Patience is how long Do goes on, counted from the first try or from the
+	// last progress. A pause that would end later is not begun. 0 means no
+	// limit.
 	Patience time.Duration
 	// PausesOnly: only the pauses count towards Patience. It is for tries that
 	// take long because they move much data.
@@ -49,16 +50,16 @@ func (p Policy) Pause(n int) time.Duration {
 	return min(pause, p.Max)
 }
 
-// Do calls try, at least once, until it succeeds. It returns the last error once
-// that is permanent or Patience is used up. When ctx ends it returns an error
-// that is both ctx's cause and the last error.
+// Do calls try, at least once, until it succeeds. It gives up when an error is
+// permanent or Patience is used up, and returns that error. When ctx ends it
+// returns an error that wraps both ctx's cause and the last error.
 func Do(ctx context.Context, p Policy, try func(context.Context) error) error {
 	return do(ctx, p, try, IsPermanent)
 }
 
-// Forever is Do without Patience, and tries again after permanent errors too. It
-// is for services that wait for their neighbours: its error is that of Do when
-// ctx ends.
+// Forever is Do without Patience, and tries again even after permanent errors.
+// It is for services that wait for their neighbours. It fails only when ctx
+// ends, with the same error as Do.
 func Forever(ctx context.Context, p Policy, try func(context.Context) error) error {
 	p.Patience = 0
 	return do(ctx, p, try, func(error) bool { return false })
@@ -99,7 +100,8 @@ func do(ctx context.Context, p Policy, try func(context.Context) error, final fu
 	}
 }
 
-// ended is the error after a last one when ctx is done.
+// ended returns the error of a Do whose ctx has ended; last is the error of the
+// last try.
 func ended(ctx context.Context, last error) error {
 	cause := context.Cause(ctx)
 	if errors.Is(last, cause) {

@@ -36,8 +36,8 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// pauses returns those of one Do, as Before and as the clock tell them, and its
-// error.
+// pauses runs one Do. It returns the pauses, as Before saw them and as the
+// clock measured them, and the error of Do.
 func pauses(ctx context.Context, t *testing.T, p retry.Policy, try func(n int) error) ([]time.Duration, error) {
 	t.Helper()
 	var told, slept []time.Duration

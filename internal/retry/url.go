@@ -9,7 +9,7 @@ import (
 
 // WithoutURL returns err without the addresses that net/http and net/url put
 // into errors: a presigned URL is a secret. errors.Is and errors.As work as on
-// err, but for the *url.Error, which errors.As does not find.
+// err, except that errors.As does not find the *url.Error.
 func WithoutURL(err error) error {
 	var u *url.Error
 	if !errors.As(err, &u) {
@@ -34,7 +34,8 @@ func withoutURL(text string, err error) string {
 	return text
 }
 
-// hiddenError does not unwrap: who walks the chain must not meet the address.
+// hiddenError does not unwrap, so that a walk along the chain does not find the
+// address.
 type hiddenError struct {
 	text string
 	err  error

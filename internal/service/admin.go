@@ -18,7 +18,7 @@ import (
 	"tonearm/internal/version"
 )
 
-// Health tells whether a process can do its work at present.
+// Health says whether a process can do its work at present.
 type Health struct {
 	mu     sync.Mutex
 	phase  string // '' while running
@@ -41,8 +41,8 @@ func (h *Health) set(phase string) {
 	h.mu.Unlock()
 }
 
-// Failing returns the conditions that are not met, by name, after at most two
-// seconds.
+// Failing returns the conditions that are not met, by name. It takes at most
+// two seconds.
 func (h *Health) Failing(ctx context.Context) map[string]string {
 	failing := map[string]string{}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -108,7 +108,7 @@ func Admin(h *Health, g prometheus.Gatherer) http.Handler {
 		}
 		json.NewEncoder(w).Encode(map[string]any{"ready": len(failing) == 0, "failing": failing})
 	})
-	// While a store is down, what does not come from it is told all the same.
+	// While a store is down, the metrics that do not need it are still shown.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return mux
 }

@@ -117,7 +117,7 @@ func TestHTTPDrains(t *testing.T) {
 	first := get()
 	<-inside
 	stop()
-	for { // until it refuses new ones
+	for { // until it refuses new connections
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
 		if err != nil {
 			break
@@ -169,7 +169,7 @@ func TestListenHTTP(t *testing.T) {
 	}
 }
 
-// Metrics that are registered already are an error that names the step.
+// Registering metrics twice is an error that names the step.
 func TestRegisterTwice(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"service": "a"}, registry)

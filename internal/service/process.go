@@ -1,5 +1,6 @@
-// Package service is what every Tonearm process does alike: react to signals,
-// serve an admin listener, wait for its neighbours, and stop in order.
+// Package service is what all Tonearm processes do in the same way: react to
+// signals, serve an admin listener, wait for their neighbours, and stop in
+// order.
 package service
 
 import (
@@ -51,7 +52,7 @@ type Process struct {
 type part struct {
 	name string
 	run  func(ctx context.Context) error
-	try  func(ctx context.Context) error // in place of run: waited for before the next part starts
+	try  func(ctx context.Context) error // if set, there is no run: the next parts start once try has succeeded
 }
 
 // NewProcess returns a process without parts.
@@ -64,13 +65,13 @@ func (p *Process) Add(name string, run func(ctx context.Context) error) {
 }
 
 // Await makes the parts added later start only once try has succeeded, however
-// often it has to be called. A call has 10 s.
+// often it has to be called. Each call may take 10 s.
 func (p *Process) Await(name string, try func(ctx context.Context) error) {
 	p.parts = append(p.parts, part{name: name, try: limited(try)})
 }
 
 // Prepare is Await for work that may take long, such as building indexes: a try
-// has no limit but the stop of the process. It bounds its own waits for servers.
+// ends only with the process. prepare itself bounds its waits for servers.
 func (p *Process) Prepare(name string, prepare func(ctx context.Context) error) {
 	p.parts = append(p.parts, part{name: name, try: prepare})
 }
@@ -169,8 +170,8 @@ func ListenHTTP(flag, addr string, handler http.Handler, drain time.Duration, lo
 type stopping struct{}
 
 // Stopping returns a channel that is closed when the server of this request
-// begins to stop, so that handlers which wait for something answer at once; nil
-// outside of HTTP.
+// begins to stop, so that handlers which wait for something can answer at once.
+// Outside of HTTP it returns nil.
 func Stopping(ctx context.Context) <-chan struct{} {
 	done, _ := ctx.Value(stopping{}).(<-chan struct{})
 	return done
@@ -206,11 +207,11 @@ func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.L
 	}
 }
 
-// pauses are those of a service that a neighbour fails.
+// pauses are the pauses of a service while a neighbour fails.
 var pauses = retry.Policy{Initial: 100 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.25}
 
-// Await calls try, for at most 10 s each time, until it succeeds or ctx is done,
-// pausing longer each time up to 5 s, and says in the log what it waits for.
+// Await calls try, for at most 10 s each time, until it succeeds or ctx is
+// done. Its pauses grow up to 5 s, and it logs what it waits for.
 func Await(ctx context.Context, log *slog.Logger, what string, try func(context.Context) error) error {
 	return await(ctx, log, what, limited(try))
 }
@@ -250,7 +251,7 @@ func Wait(ctx context.Context, d time.Duration) {
 }
 
 // Repeat calls step again and again until ctx is done. After an error it logs
-// once, backs off up to 5 s and says when things work again.
+// once, pauses up to 5 s between calls, and logs when step works again.
 func Repeat(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) {
 	for ctx.Err() == nil {
 		p, failing := pauses, false

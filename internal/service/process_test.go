@@ -37,12 +37,12 @@ func (d *diary) wrote() []string {
 	return slices.Clone(d.notes)
 }
 
-// part notes its start and, a second after it was told to stop, its end.
+// part notes its start, and its end one second after it was told to stop.
 func (d *diary) part(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		d.note("start " + name)
 		<-ctx.Done()
-		time.Sleep(time.Second) // of the bubble: cleaning up takes time
+		time.Sleep(time.Second) // on the bubble's clock: cleaning up takes time
 		d.note("end " + name)
 		return nil
 	}
@@ -132,7 +132,7 @@ func TestProcessPartEndsEarly(t *testing.T) {
 	}
 }
 
-// What comes after a part that could not start is not started at all.
+// A part that could not start keeps the parts after it from starting.
 func TestProcessEndsWhileStarting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
@@ -176,7 +176,7 @@ func TestAwait(t *testing.T) {
 		start := time.Now()
 		err := service.Await(t.Context(), quiet, "store", func(ctx context.Context) error {
 			tries = append(tries, time.Since(start))
-			if len(tries) == 2 { // one that hangs is given up
+			if len(tries) == 2 { // a hanging try is given up
 				<-ctx.Done()
 				return ctx.Err()
 			}

@@ -13,7 +13,8 @@ import (
 	"tonearm/internal/retry"
 )
 
-// refusedError: the store does not accept the presigned request (any more).
+// refusedError: the store does not accept the presigned request, or not any
+// more.
 type refusedError struct{ number int }
 
 func (*refusedError) Error() string { return "the object store does not accept the presigned URL" }
@@ -27,7 +28,7 @@ type answer struct {
 	cancel context.CancelFunc
 }
 
-// get asks for the bytes from an offset up to another, once.
+// get asks once for the bytes between two offsets.
 func (s *Object) get(ctx context.Context, from, to int64) (*answer, error) {
 	req, number, err := s.current(ctx)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *Object) check(resp *http.Response, number int, from, to int64) error {
 	return nil
 }
 
-// Read never gives more than was asked for. A body that ends early is
+// Read never returns more than was asked for. If a body ends early, it returns
 // io.ErrUnexpectedEOF.
 func (a *answer) Read(p []byte) (int, error) {
 	if a.left == 0 {
@@ -98,7 +99,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	}
 	a.idle.Reset(a.s.o.Stall)
 	n, err := a.body.Read(p[:min(int64(len(p)), a.left)])
-	a.idle.Stop() // whoever reads may take its time
+	a.idle.Stop() // the reader may take its time
 	a.left -= int64(n)
 	if n > 0 {
 		a.s.lastByte.Store(time.Now().UnixNano())
@@ -111,10 +112,11 @@ func (a *answer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the request; it can be used again only if it was read to its end.
+// Close ends the request. Its connection can be used again only if the body was
+// read to its end.
 func (a *answer) Close() {
 	if a.left == 0 {
-		_, _ = a.body.Read(make([]byte, 1)) // sees the end, which frees the connection
+		_, _ = a.body.Read(make([]byte, 1)) // reaches the end, which frees the connection
 	}
 	_ = a.body.Close()
 	a.end()
@@ -125,13 +127,13 @@ func (a *answer) end() {
 	a.cancel()
 }
 
-// fill reads the bytes from an offset on into p.
+// fill reads bytes into p, beginning at an offset.
 func (s *Object) fill(ctx context.Context, p []byte, from int64) error {
 	return s.gather(ctx, p, []mp4.Extent{{Offset: from, Size: int64(len(p))}})
 }
 
-// gather reads the bytes of some extents into p by one request, and throws away
-// what lies between.
+// gather reads the bytes of some extents into p with one request, and throws
+// away what lies between them.
 func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) error {
 	at, to := extents[0].Offset, extents[len(extents)-1].End()
 	return s.retry(ctx, func(ctx context.Context) (bool, error) {
@@ -142,7 +144,7 @@ func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) err
 		}
 		defer a.Close()
 		for len(extents) > 0 {
-			// Of an extent that was broken off only the rest is left.
+			// Only the rest is left of an extent that was broken off.
 			gap, err := io.CopyN(io.Discard, a, max(0, extents[0].Offset-at))
 			if at += gap; err != nil {
 				return at > from, err
@@ -157,8 +159,8 @@ func (s *Object) gather(ctx context.Context, p []byte, extents []mp4.Extent) err
 	})
 }
 
-// retry tries until it succeeds, fails for good, or Patience has passed since the
-// last byte came in on any connection.
+// retry tries until it succeeds, fails for good, or the last byte on any
+// connection is longer ago than Patience.
 func (s *Object) retry(ctx context.Context, try func(context.Context) (progressed bool, err error)) error {
 	since, refused := time.Now(), (*refusedError)(nil)
 	return retry.Do(ctx, retry.Policy{
@@ -179,7 +181,7 @@ func (s *Object) retry(ctx context.Context, try func(context.Context) (progresse
 		}
 		refused = nil
 		errors.As(err, &refused)
-		if progressed { // perhaps long ago: whoever takes the bytes may be slow
+		if progressed { // perhaps long ago: the taker of the bytes may be slow
 			since, err = time.Now(), retry.Progress(err)
 		}
 		if last := time.Unix(0, s.lastByte.Load()); last.After(since) {

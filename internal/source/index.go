@@ -14,19 +14,20 @@ import (
 
 const (
 	headBytes = 64 << 10 // of the first request, and of each look at a box
-	tailBytes = 2 << 20  // so near to the end, all of the rest is asked for: it will be the index
+	tailBytes = 2 << 20  // this near to the end, all of the rest is requested: it will be the index
 	maxBoxes  = 64       // boxes before the index
 )
 
 // found is what Open found.
 type found struct {
 	movie *mp4.Movie
-	why   mp4.Reason // there is none
+	why   mp4.Reason // why there is no movie
 	moov  mp4.Box
-	data  bool // samples stand before the index
+	data  bool // samples come before the index
 }
 
-// pieces are parts of the object that are held. Reading elsewhere is an error.
+// pieces are the parts of the object that are in memory. Reading elsewhere is
+// an error.
 type pieces []piece
 
 type piece struct {
@@ -36,7 +37,7 @@ type piece struct {
 
 func (p piece) end() int64 { return p.at + int64(len(p.bytes)) }
 
-// ReadAt reads what is held.
+// ReadAt reads from the parts in memory.
 func (p pieces) ReadAt(b []byte, at int64) (int, error) {
 	for _, piece := range p {
 		if at >= piece.at && at < piece.end() {
@@ -50,7 +51,7 @@ func (p pieces) ReadAt(b []byte, at int64) (int, error) {
 	return 0, io.EOF
 }
 
-// load has the bytes from an offset up to another held in one piece.
+// load reads the bytes between two offsets into one piece.
 func (s *Object) load(ctx context.Context, from, to int64) error {
 	for i := range s.index {
 		p := &s.index[i]
@@ -94,7 +95,8 @@ func Open(ctx context.Context, o Options) (*Object, error) {
 	return s, nil
 }
 
-// Movie is the object's index, or nil and why there is none that can be used.
+// Movie returns the object's index. If there is none that can be used, it
+// returns nil and why.
 func (s *Object) Movie() (*mp4.Movie, mp4.Reason) { return s.found.movie, s.found.why }
 
 var starts = map[string]bool{"ftyp": true, "moov": true, "mdat": true, "wide": true, "free": true, "skip": true, "pnot": true}
@@ -141,7 +143,7 @@ func (s *Object) find(ctx context.Context) error {
 	return mp4.NoIndex
 }
 
-// look has the header of the box at an offset held.
+// look reads the header of the box at an offset, unless it is in memory.
 func (s *Object) look(ctx context.Context, at int64) error {
 	const header = 16
 	for _, p := range s.index {
@@ -179,7 +181,7 @@ func (s *Object) parse(ctx context.Context, ftyp, moov mp4.Box) error {
 	return nil
 }
 
-// chapters reads what the movie has in a track of chapters.
+// chapters reads the movie's track of chapters, if it has one.
 func (s *Object) chapters(ctx context.Context) ([]mp4.Chapter, error) {
 	var wanted []mp4.Extent
 	list, err := s.found.movie.Chapters(func(e mp4.Extent) ([]byte, error) {

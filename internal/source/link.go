@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// What is assumed of a store before it was measured.
+// What is assumed of a store before anything is measured.
 const (
-	likelyRequest = 600e-6  // seconds that a request costs MinIO and us
+	likelyRequest = 600e-6  // seconds that a request costs MinIO and this process
 	fastestRate   = 1.25e9  // bytes per second: 10 Gbit/s
 	likelyWindow  = 2 << 20 // bytes that one connection lets through within its latency
 )
@@ -22,19 +22,19 @@ type link struct {
 	latency  float64 // seconds until an answer begins, the smallest seen
 	cost     float64 // seconds for one more request while all connections are busy, 0 while unknown
 	rate     float64 // bytes per second of one long answer, 0 while unknown
-	parallel float64 // of answers side by side, 0 while unknown
+	parallel float64 // bytes per second of all answers at the same time, 0 if unknown
 }
 
-// estimate is what the planner calculates with.
+// estimate is the set of numbers that the planner calculates with.
 type estimate struct {
 	latency  float64 // seconds until an answer begins
 	request  float64 // seconds per request
 	rate     float64 // bytes per second of one long answer
-	parallel float64 // of answers side by side
+	parallel float64 // bytes per second of all answers at the same time
 	tried    bool    // parallel was measured
 }
 
-// noteLatency notes after how long an answer began.
+// noteLatency notes how long an answer took to begin.
 func (l *link) noteLatency(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,8 +50,9 @@ func (l *link) noteLong(m measurement) {
 	l.rate = mean(l.rate, float64(m.bytes)/m.seconds)
 }
 
-// noteParallel notes how answers side by side came in, flight of them at any time.
-// They measure what takes most of the time: the bytes or the requests.
+// noteParallel notes how fast answers came in that were read at the same time,
+// always flight of them. They measure what takes most of the time: the bytes or
+// the requests.
 func (l *link) noteParallel(m measurement, flight int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,12 +64,12 @@ func (l *link) noteParallel(m measurement, flight int) {
 	}
 	cost := max(m.seconds-bytes, m.seconds/2) / float64(m.requests)
 	if flight < l.connections && cost < 2*l.latency/float64(flight) {
-		return // they were waited for: what more of them cost is to be seen
+		return // most of the time was waiting: the cost of more requests will show later
 	}
 	l.cost = mean(l.cost, cost)
 }
 
-// mean follows what is measured, not each hiccup.
+// mean follows the measured values slowly, so that one outlier changes little.
 func mean(old, measured float64) float64 {
 	if old == 0 {
 		return measured
@@ -82,8 +83,8 @@ func (l *link) estimate() estimate {
 	return l.estimateLocked()
 }
 
-// estimateLocked is estimate with mu held. It assumes what is not known: bytes
-// side by side come as fast as those of one long answer.
+// estimateLocked is estimate with mu held. For what is not known it assumes
+// that answers at the same time are together as fast as one long answer.
 func (l *link) estimateLocked() estimate {
 	e := estimate{latency: l.latency, request: l.cost, rate: l.rate, parallel: l.parallel, tried: l.parallel > 0}
 	if e.request == 0 {
@@ -98,25 +99,25 @@ func (l *link) estimateLocked() estimate {
 	return e
 }
 
-// measurement is what came in within a window.
+// measurement is what came in during one window.
 type measurement struct {
-	requests int // that ended
+	requests int // requests that ended
 	bytes    int64
 	seconds  float64
-	spoilt   bool // the one who takes the bytes was waited for
+	spoilt   bool // the reader had to wait for the taker of the bytes
 }
 
 // window measures what comes in.
 type window struct {
-	total *atomic.Int64 // bytes that came in ever
+	total *atomic.Int64 // all bytes that ever came in
 
 	mu    sync.Mutex
 	since time.Time // zero until it begins
-	from  int64     // of total
+	from  int64     // value of total at since
 	seen  measurement
 }
 
-// begin starts a window now, or with the end of the next request.
+// begin starts a window: now, or when the next request ends.
 func (w *window) begin(now bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,18 +133,19 @@ func (w *window) spoil() {
 	w.seen.spoilt = true
 }
 
-// request notes that one has ended.
+// request notes that a request has ended.
 func (w *window) request() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.since.IsZero() { // what it took to set up connections tells nothing
+	if w.since.IsZero() { // the time to set up connections says nothing
 		w.since, w.from = time.Now(), w.total.Load()
 		return
 	}
 	w.seen.requests++
 }
 
-// ends returns what was measured and starts the next window, if that is enough.
+// ends returns the measurement and starts the next window, if enough says that
+// it suffices.
 func (w *window) ends(enough func(measurement) bool) (measurement, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -15,14 +15,14 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// conditions are what a store and the link to it are like.
+// conditions describe a store and the link to it.
 type conditions struct {
 	size    int64
 	latency time.Duration // until an answer begins
 	cost    time.Duration // of the store's time for each request
 	rate    float64       // bytes per second of all answers together
-	single  float64       // of one answer, 0 for no limit of its own
-	crowd   float64       // which part of the rate answers side by side have, 0 for all of it
+	single  float64       // bytes per second of one answer, 0 for no limit of its own
+	crowd   float64       // share of the rate that several answers get together, 0 for all of it
 	blank   bool          // the bytes are not looked at
 }
 
@@ -31,7 +31,7 @@ type simulated struct {
 	conditions
 
 	mu          sync.Mutex
-	store, link time.Time // when they are free again
+	store, link time.Time // when each of them is free again
 	open        int       // answers under way
 	down        error     // the answer to everything
 }
@@ -39,8 +39,8 @@ type simulated struct {
 // at is the byte at an offset.
 func at(offset int64) byte { return byte(offset ^ offset>>8 ^ offset>>16) }
 
-// busy is the time at which something that takes d is over, after what was
-// asked of it before.
+// busy returns how long something takes that needs d, including the wait for
+// what was asked before. free is moved to its end.
 func (s *simulated) busy(free *time.Time, d time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +52,7 @@ func (s *simulated) busy(free *time.Time, d time.Duration) time.Duration {
 	return free.Sub(now)
 }
 
-// transfer is the time until so many bytes came over the link.
+// transfer returns the time until this many bytes have come over the link.
 func (s *simulated) transfer(bytes int64) time.Duration {
 	s.mu.Lock()
 	d := time.Duration(float64(bytes) / s.rate * 1e9)
@@ -111,8 +111,9 @@ func (b *simulatedBody) Close() error {
 	return nil
 }
 
-// video is the plan of so many seconds with audio of 128 kbit/s and pictures of
-// so many Mbit/s, a run of audio each every seconds.
+// video returns the plan and the size of a video of that many seconds. It has
+// audio of 128 kbit/s, pictures of mbit Mbit/s, and a run of audio every so
+// many seconds.
 func video(seconds, mbit, every float64) (mp4.Plan, int64) {
 	var p mp4.Plan
 	offset := int64(1000)
@@ -130,7 +131,7 @@ func simulate(t *testing.T, c conditions, p mp4.Plan, mode Mode) (seconds float6
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := newSimulated(t, &simulated{conditions: c}, Options{Mode: mode})
-		o.link.noteLatency(c.cost + c.latency) // with the index
+		o.link.noteLatency(c.cost + c.latency) // measured when the index was read
 		began := time.Now()
 		st := o.start(t.Context(), clone(p), mode)
 		n, err := io.Copy(io.Discard, st)
@@ -155,8 +156,8 @@ func newSimulated(t *testing.T, s *simulated, o Options) *Object {
 	return source
 }
 
-// TestPlanner reads videos over links of every kind: on its own it is about as
-// fast as the better of the two ways.
+// TestPlanner reads videos over links of every kind. The planner must be about
+// as fast as the better of the two ways.
 func TestPlanner(t *testing.T) {
 	links := map[string]conditions{
 		"loopback":      {latency: 100 * time.Microsecond, cost: 450 * time.Microsecond, rate: 1.8e9},
@@ -177,7 +178,7 @@ func TestPlanner(t *testing.T) {
 					plain, _ := simulate(t, s, p, Plain)
 					auto, f := simulate(t, s, p, Auto)
 					t.Logf("sparse %.3f s (%d requests), plain %.3f s, auto %.3f s (%s, %s, %d requests, %.2f × audio)", sparse, fs.Requests, plain, auto, f.Path, f.Reason, f.Requests, float64(f.Bytes)/float64(p.Bytes))
-					learning := 0.0 // what it costs to find out that requests are dear
+					learning := 0.0 // the cost of finding out that requests are expensive
 					if name == "slow requests" {
 						learning = 0.12
 					}
@@ -196,8 +197,8 @@ func TestPlanner(t *testing.T) {
 	}
 }
 
-// TestWindow: where one connection is bounded by its window and many are not,
-// even all of a long video is read by many requests.
+// TestWindow: if the window limits one connection but not many, even a whole
+// long video is read by many requests.
 func TestWindow(t *testing.T) {
 	p, size := video(600, 20, 0.043)
 	c := conditions{size: size, latency: 20 * time.Millisecond, cost: 1500 * time.Microsecond, rate: 1e9, single: 90e6, blank: true}
@@ -209,8 +210,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestGapsAhead: gaps that are read are not held, so that they keep nothing
-// from being read ahead.
+// TestGapsAhead: gaps are thrown away as they are read, so they do not reduce
+// what can be read ahead.
 func TestGapsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, size := video(120, 20, 0.043)
@@ -225,7 +226,8 @@ func TestGapsAhead(t *testing.T) {
 	})
 }
 
-// TestSlowTaker: the link learns nothing from whoever takes the bytes slowly.
+// TestSlowTaker: a slow taker of the bytes does not distort what is measured of
+// the link.
 func TestSlowTaker(t *testing.T) {
 	for _, mode := range []Mode{Plain, Sparse} {
 		synctest.Test(t, func(t *testing.T) {
@@ -247,7 +249,7 @@ func TestSlowTaker(t *testing.T) {
 	}
 }
 
-// TestChangingLink: a link that becomes slow in the middle changes the choice.
+// TestChangingLink: if a link becomes slow in the middle, the choice changes.
 func TestChangingLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, size := video(600, 2, 0.1)
@@ -303,13 +305,13 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// clone: a stream uses its plan up.
+// clone copies a plan, because a stream uses up its plan.
 func clone(p mp4.Plan) mp4.Plan {
 	p.Extents = append([]mp4.Extent{}, p.Extents...)
 	return p
 }
 
-// TestReadAhead: nobody takes the bytes, and no more than the bound is read.
+// TestReadAhead: if nobody takes the bytes, no more than the limit is read.
 func TestReadAhead(t *testing.T) {
 	for _, mode := range []Mode{Sparse, Plain} {
 		synctest.Test(t, func(t *testing.T) {
@@ -324,7 +326,7 @@ func TestReadAhead(t *testing.T) {
 			if got := o.Stats().Bytes; got > maxAhead+80<<20 || mode == Sparse && got > maxAhead {
 				t.Errorf("mode %d: %d bytes read ahead", mode, got)
 			}
-			st.Close() // ends although much is under way
+			st.Close() // ends although much is still being read
 			if _, err := st.Read(make([]byte, 10)); !errors.Is(err, errClosed) {
 				t.Errorf("after Close: %v", err)
 			}
@@ -332,7 +334,8 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
-// TestPatience: a store that stays away is given up after a while, not before.
+// TestPatience: reading gives up when the store has been away for Patience, not
+// earlier.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, size := video(10, 2, 0.5)

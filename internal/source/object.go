@@ -13,7 +13,7 @@ import (
 	"tonearm/internal/retry"
 )
 
-// Errors that no further try can heal.
+// Errors after which no further try can help.
 var (
 	ErrMissing  = errors.New("source: the object is gone")
 	ErrChanged  = errors.New("source: the object was replaced by another")
@@ -27,21 +27,21 @@ var ErrUnavailable = errors.New("source: the object store could not be reached")
 // Options say what is read and how.
 type Options struct {
 	// Request makes a GET request for the whole object, which may be presigned.
-	// refused tells that the store did not accept the last one. It is not
-	// called side by side.
+	// refused means that the store did not accept the last one. There is only
+	// one call at a time.
 	Request func(ctx context.Context, refused bool) (*http.Request, error)
 	Size    int64        // of the object in bytes, > 0
-	ETag    string       // without quotes; '' takes the first answer's
+	ETag    string       // without quotes; if '', the ETag of the first answer is used
 	HTTP    *http.Client // see NewClient; it follows no redirects
 	Mode    Mode
-	// Connections is how many requests run side by side, 1–64;
-	// default DefaultConnections.
+	// Connections is how many requests run at the same time, 1–64; default
+	// DefaultConnections.
 	Connections int
-	// Patience is for how long no byte may come in; default DefaultPatience.
+	// Patience is how long no byte at all may arrive; default DefaultPatience.
 	Patience time.Duration
-	// Stall is for how long no byte may come in on one connection; default 1 min.
+	// Stall is how long no byte may arrive on one connection; default 1 min.
 	Stall    time.Duration
-	Received func(bytes int64) // called for all that is read; may be nil
+	Received func(bytes int64) // called for all bytes that are read; may be nil
 	Retrying func(err error)   // called before a further try; may be nil
 }
 
@@ -50,7 +50,7 @@ type Mode int
 
 // Modes.
 const (
-	Auto   Mode = iota // as the planner chooses
+	Auto   Mode = iota // the planner chooses
 	Sparse             // many small requests
 	Plain              // one long answer
 )
@@ -62,13 +62,13 @@ const (
 	defaultStall       = time.Minute
 )
 
-// Limits of what happens at once.
+// Limits of what is read at the same time.
 const (
 	maxConnections = 64
 	maxRange       = 1 << 20   // bytes of one request
-	maxWanted      = 512 << 10 // of them that are wanted
+	maxWanted      = 512 << 10 // bytes of one request that are wanted
 	maxAhead       = 32 << 20  // bytes of audio asked for or held that nobody has taken
-	maxParts       = 1024      // in which they come
+	maxParts       = 1024      // parts that hold this audio
 )
 
 // Object is one source.
@@ -77,7 +77,7 @@ type Object struct {
 
 	mu      sync.Mutex // held while a request is renewed
 	request *http.Request
-	renewed int // how often
+	renewed int // how often a request was renewed
 
 	etag     atomic.Pointer[string] // with quotes; nil until known
 	lastByte atomic.Int64           // when a byte last came in, in ns since 1970
@@ -113,14 +113,14 @@ func newObject(o Options) (*Object, error) {
 	return s, nil
 }
 
-// NewClient returns a client for that many connections, which follows no
-// redirects and takes bodies as they are.
+// NewClient returns a client for that many connections. It follows no redirects
+// and does not decompress bodies.
 func NewClient(connections int) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, connections
 	t.ReadBufferSize = 64 << 10
-	// Requests over one connection would share its window.
+	// Requests over one connection would share the window of that connection.
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
@@ -143,7 +143,8 @@ func (s *Object) current(ctx context.Context) (*http.Request, int, error) {
 	return s.request.Clone(ctx), s.renewed, nil
 }
 
-// refused replaces the request with a number, unless somebody did.
+// refused replaces the request with this number, unless somebody else has
+// replaced it.
 func (s *Object) refused(ctx context.Context, number int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,11 +164,11 @@ func (s *Object) renew(ctx context.Context, refused bool) error {
 	return nil
 }
 
-// Stats are the figures of what was read.
+// Stats are figures about what was read.
 type Stats struct {
 	Path     Path
-	Reason   string // why that path, a stable word
-	Bytes    int64  // of answers' bodies
+	Reason   string // why this path was taken, a stable word
+	Bytes    int64  // of the bodies of answers
 	Requests int64
 	Retries  int64
 	Audio    int64 // bytes of the track; 0 for a whole object
@@ -179,20 +180,20 @@ type Path string
 
 // Paths.
 const (
-	PathSparse Path = "sparse" // only the audio, and small gaps within a twentieth of it
+	PathSparse Path = "sparse" // only the audio, and gaps of at most a twentieth of it in all
 	PathMixed  Path = "mixed"  // partly plain, or with larger gaps
 	PathPlain  Path = "plain"  // one long answer
-	PathWhole  Path = "whole"  // all of the object, to be handed on
+	PathWhole  Path = "whole"  // all of the object, passed on as it is
 )
 
-// Reasons why a path was taken, beside those of package mp4.
+// Reasons for a path, besides those of package mp4.
 const (
 	ReasonForced = "forced"     // by Options.Mode
-	ReasonBytes  = "less_bytes" // the audio alone comes sooner
-	ReasonDense  = "dense"      // one long answer comes sooner
+	ReasonBytes  = "less_bytes" // reading only the audio is quicker
+	ReasonDense  = "dense"      // one long answer is quicker
 	ReasonMixed  = "in_between"
 	ReasonHeld   = "held"  // it came with the index
-	ReasonAsked  = "asked" // the whole was asked for
+	ReasonAsked  = "asked" // the caller asked for all of the object
 )
 
 type counters struct {
@@ -204,7 +205,7 @@ type counters struct {
 	audio  int64
 }
 
-// Stats returns the figures of what was read so far.
+// Stats returns figures about what was read so far.
 func (s *Object) Stats() Stats {
 	f := &s.stats
 	f.mu.Lock()
@@ -221,7 +222,7 @@ func (f *counters) take(p Path, reason string) {
 	f.path, f.reason = p, reason
 }
 
-// chosen notes what a stream does from now on.
+// chosen notes how a stream reads from now on.
 func (f *counters) chosen(c choice, mode Mode) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

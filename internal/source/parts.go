@@ -12,20 +12,20 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// partConnections is how many requests for parts run beside those for the
-// audio. What they hold is at most as many times maxWanted.
+// partConnections is how many requests for parts run besides those for the
+// audio. Together they hold at most this many times maxWanted.
 const partConnections = 8
 
-// Parts is a local file of the object's size that has parts of it at their own
-// places, and holes elsewhere.
+// Parts is a local file of the object's size. It holds parts of the object at
+// their own offsets, and holes elsewhere.
 type Parts struct {
 	s    *Object
 	file *os.File
 	held []mp4.Extent // ascending
 }
 
-// Parts has an empty file hold what a demuxer reads of the object, an MP4 or MOV
-// file with an index, beside samples.
+// Parts fills an empty file with what a demuxer reads of the object besides
+// samples. The object must be an MP4 or MOV file with an index.
 func (s *Object) Parts(ctx context.Context, file *os.File) (*Parts, error) {
 	if err := file.Truncate(s.o.Size); err != nil {
 		return nil, fmt.Errorf("make a file of %d bytes: %w", s.o.Size, err)
@@ -43,8 +43,8 @@ func (s *Object) Parts(ctx context.Context, file *os.File) (*Parts, error) {
 	return p, nil
 }
 
-// data looks for the samples behind the index, as a demuxer does. Boxes between
-// are there if they are small.
+// data looks for the samples behind the index, as a demuxer does. Small boxes
+// between the two are read into the file.
 func (p *Parts) data(ctx context.Context) error {
 	at, size := p.s.found.moov.End, p.s.o.Size
 	for range maxBoxes {
@@ -63,8 +63,8 @@ func (p *Parts) data(ctx context.Context) error {
 	return nil
 }
 
-// Fetch reads extents, ascending and apart, that the file does not hold yet.
-// Errors are those of Stream.Read.
+// Fetch reads those of the extents that the file does not hold yet. They are
+// ascending and do not touch. Its errors are those of Stream.Read.
 func (p *Parts) Fetch(ctx context.Context, extents []mp4.Extent) error {
 	missing := without(extents, p.held)
 	r := newRest(slices.Clone(missing))
@@ -101,7 +101,8 @@ func (p *Parts) hold(extents ...mp4.Extent) {
 	slices.SortFunc(p.held, func(a, b mp4.Extent) int { return cmp.Compare(a.Offset, b.Offset) })
 }
 
-// without is what of some extents is not in others, which ascend.
+// without returns the parts of extents that are not in others. Both are
+// ascending.
 func without(extents, others []mp4.Extent) []mp4.Extent {
 	var rest []mp4.Extent
 	for _, e := range extents {

@@ -10,13 +10,13 @@ import (
 
 const (
 	slowStart = 1 << 20   // bytes of a long answer before its rate is measured
-	longBytes = 2 << 20   // of each measurement, which takes
-	longTime  = 50e-3     // seconds at least
-	handful   = 128 << 10 // bytes that are handed on together
+	longBytes = 2 << 20   // bytes of each measurement
+	longTime  = 50e-3     // seconds of each measurement, at least
+	handful   = 128 << 10 // bytes that are passed on together
 )
 
-// plain reads one long answer with all of the rest, throwing away what is
-// between, until many small ones are better.
+// plain reads all of the rest in one long answer and throws away what lies
+// between the extents, until many small answers are better.
 func (r *reader) plain(ctx context.Context) error {
 	return r.s.retry(ctx, func(ctx context.Context) (bool, error) {
 		if len(r.rest.extents) == 0 {
@@ -34,17 +34,17 @@ func (r *reader) plain(ctx context.Context) error {
 	})
 }
 
-// long is one long answer being read.
+// long is one long answer that is being read.
 type long struct {
 	r     *reader
 	a     *answer
 	at    int64  // offset of the byte that comes next
-	out   []byte // wanted bytes that were not handed on yet
-	begin int64  // offset from which the rate is measured, 0 once it is
+	out   []byte // wanted bytes that were not passed on yet
+	begin int64  // offset from which the rate is measured, 0 once the measurement has begun
 }
 
-// read ends at the end, at an error, or when the other way is better. The rest
-// then begins behind what was handed on.
+// read returns at the end, after an error, or when the other way is better.
+// What is left then begins behind what was passed on.
 func (l *long) read(ctx context.Context) error {
 	buf := make([]byte, 64<<10)
 	for {
@@ -82,7 +82,7 @@ func (l *long) keep(b []byte) {
 	}
 }
 
-// hand hands on what was kept.
+// hand passes on the bytes that were kept.
 func (l *long) hand(ctx context.Context) error {
 	if len(l.out) == 0 {
 		return nil
@@ -100,7 +100,7 @@ func (l *long) handLast(ctx context.Context) error {
 	return nil
 }
 
-// measured reports whether the link has learnt.
+// measured reports whether the link has learnt something new.
 func (l *long) measured() bool {
 	if l.begin > 0 {
 		if l.at >= l.begin {

@@ -15,9 +15,9 @@ type gaps struct {
 
 func class(gap int64) int { return bits.Len64(uint64(gap)) }
 
-// rest is what of a plan is still to be asked for.
+// rest is the part of a plan that was not requested yet.
 type rest struct {
-	extents []mp4.Extent // the first one perhaps shortened
+	extents []mp4.Extent // the first one may be shortened
 	wanted  int64        // bytes of them
 	gaps    gaps         // between them
 }
@@ -35,7 +35,7 @@ func newRest(extents []mp4.Extent) *rest {
 	return r
 }
 
-// span is how many bytes one long answer with all of it has.
+// span returns how many bytes one long answer with all of the rest has.
 func (r *rest) span() int64 {
 	if len(r.extents) == 0 {
 		return 0
@@ -60,8 +60,8 @@ func (r *rest) take(n int64) {
 	}
 }
 
-// choice is how the rest is read: by one long answer, or in requests that reach
-// over gaps of less than gap bytes.
+// choice is how the rest is read: in one long answer, or in requests that
+// include gaps of less than gap bytes.
 type choice struct {
 	plain  bool
 	gap    int64
@@ -70,20 +70,20 @@ type choice struct {
 
 const (
 	smallPart = 20        // frugal: the gaps are at most 1/smallPart of the wanted bytes
-	near      = 10e-3     // seconds until an answer begins, at most, where one connection's window bounds nothing
-	largeRest = 256 << 20 // bytes of which trying what comes side by side is a small part
+	near      = 10e-3     // seconds until an answer begins; up to this, the window of one connection does not limit it
+	largeRest = 256 << 20 // bytes; if more are left, trying many requests costs little in comparison
 )
 
-// choose finds the quickest way for what is left. Where it makes little
-// difference few bytes are read, and if not that, few requests are made.
+// choose finds the quickest way to read the rest. If the difference is small,
+// it prefers few bytes, and then few requests.
 func (r *rest) choose(e estimate, mode Mode, current *choice) choice {
 	const (
-		readGaps  = 1.1   // how much quicker than without has to be what reads gaps
-		readAll   = 1.25  // what reads more of them than of anything else
+		readGaps  = 1.1   // a choice that reads gaps must be this much quicker than one that does not
+		readAll   = 1.25  // one that reads more than half of all bytes
 		long      = 1.05  // one long answer
-		leaveLong = 1.2   // anything else while a long answer is under way
+		leaveLong = 1.2   // any other choice while a long answer is being read
 		restart   = 30e-3 // seconds that a change costs,
-		restarts  = 10    // and latencies: connections start slowly
+		restarts  = 10    // and latencies that it costs: connections start slowly
 	)
 	var best choice
 	least := math.Inf(1)
@@ -115,7 +115,7 @@ func (r *rest) choose(e estimate, mode Mode, current *choice) choice {
 		case bytes > r.span()/2:
 			worth = readAll
 			if leaving && best.plain && !e.tried && e.latency > near && r.span() > largeRest {
-				parallel = fastestRate // worth a try
+				parallel = fastestRate // not measured yet, and worth a try
 			}
 		case !now.frugal:
 			worth = readGaps
@@ -129,7 +129,7 @@ func (r *rest) choose(e estimate, mode Mode, current *choice) choice {
 	return best
 }
 
-// requests is how many there are if no gap is read.
+// requests returns how many requests are needed if no gap is read.
 func (r *rest) requests() int64 {
 	n := int64(1) + r.wanted/maxWanted
 	for _, c := range r.gaps.count {

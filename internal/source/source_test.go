@@ -28,7 +28,7 @@ type store struct {
 	mu      sync.Mutex
 	content []byte
 	etag    string
-	key     int // the one that is accepted
+	key     int // the key that is accepted
 	// spoil may answer a request itself; n counts requests from 0.
 	spoil func(n int64, w http.ResponseWriter, r *http.Request) (answered bool)
 
@@ -54,7 +54,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Query().Get("key") != strconv.Itoa(key):
 		w.WriteHeader(http.StatusForbidden)
 	case r.Header.Get("If-Match") == "" && !strings.HasPrefix(r.Header.Get("Range"), "bytes=0-"):
-		w.WriteHeader(http.StatusNotFound) // only the first request may go without
+		w.WriteHeader(http.StatusNotFound) // only the first request may lack the header
 	case s.spoil != nil && s.spoil(n, w, r):
 	default:
 		http.ServeContent(counted{w, &s.bytes}, r, "", time.Time{}, bytes.NewReader(content))
@@ -67,13 +67,14 @@ type counted struct {
 }
 
 func (c counted) Write(b []byte) (int, error) {
-	c.bytes.Add(int64(len(b))) // before whoever asked has them
+	c.bytes.Add(int64(len(b))) // counted before the client gets them
 	n, err := c.ResponseWriter.Write(b)
 	c.bytes.Add(int64(n - len(b)))
 	return n, err
 }
 
-// options read the store's object; every renewal has a new key.
+// options returns options to read the store's object. Every renewal has a new
+// key.
 func (s *store) options(mode source.Mode) source.Options {
 	return source.Options{
 		Size: int64(len(s.content)), HTTP: source.NewClient(8), Mode: mode, Connections: 8, Patience: time.Minute,
@@ -88,7 +89,7 @@ func (s *store) options(mode source.Mode) source.Options {
 	}
 }
 
-// audio reads the audio track with a number.
+// audio reads the audio track with this number.
 func audio(t *testing.T, o source.Options, track int) (b []byte, st *source.Stream, f source.Stats, err error) {
 	t.Helper()
 	object, err := source.Open(t.Context(), o)
@@ -152,8 +153,8 @@ func TestMovies(t *testing.T) {
 	}
 }
 
-// TestBytes: of a longer file little more is read than the audio and the index,
-// and a decoder hears the same.
+// TestBytes: of a longer file, reading takes little more than the audio and the
+// index, and a decoder hears the same.
 func TestBytes(t *testing.T) {
 	dir := t.TempDir()
 	const big = "-c:v mpeg4 -q:v 2 -vf noise=alls=60:allf=t "
@@ -202,8 +203,8 @@ func pcm(t *testing.T, input string, stdin []byte) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestFaults: what heals is tried again until the bytes are right; what does
-// not is told by name.
+// TestFaults: after a passing fault reading is tried again until the bytes are
+// right. Any other fault is reported by name.
 func TestFaults(t *testing.T) { //nolint:funlen // most of it is a table
 	path := t.TempDir() + "/a.mp4"
 	mediatest.Video(t, path, 6, 440, "-c:v", "mpeg4", "-c:a", "aac")
@@ -258,7 +259,7 @@ func TestFaults(t *testing.T) { //nolint:funlen // most of it is a table
 		"another object": {func(s *store) func(int64, http.ResponseWriter, *http.Request) bool {
 			return func(n int64, w http.ResponseWriter, r *http.Request) bool {
 				if n == 2 {
-					r.Header.Del("If-Match") // a store that does not look
+					r.Header.Del("If-Match") // a store that ignores it
 					w.Header().Set("ETag", `"two"`)
 				}
 				return false
@@ -317,7 +318,8 @@ func TestFaults(t *testing.T) { //nolint:funlen // most of it is a table
 	}
 }
 
-// TestWhole streams what is no MP4, or one that has to be read as a whole.
+// TestWhole streams a file that is no MP4, and an MP4 that must be read as a
+// whole.
 func TestWhole(t *testing.T) {
 	dir := t.TempDir()
 	mediatest.Video(t, dir+"/a.mkv", 1, 440, "-c:v", "mpeg4", "-c:a", "aac")
@@ -349,8 +351,8 @@ func TestWhole(t *testing.T) {
 	}
 }
 
-// TestParts: a file with holes has what a demuxer reads beside the samples, and
-// what is fetched.
+// TestParts: a file with holes has what a demuxer reads besides samples, and
+// what was fetched.
 func TestParts(t *testing.T) {
 	path := t.TempDir() + "/a.mp4"
 	mediatest.Video(t, path, 30, 440, "-c:v", "mpeg4", "-c:a", "aac")
@@ -381,7 +383,7 @@ func TestParts(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 		wanted := []mp4.Extent{{Offset: 1000, Size: 10}, {Offset: size / 2, Size: 5000}, {Offset: size/2 + 6000, Size: 20000}, {Offset: size - 10, Size: 10}}
-		for range 2 { // the second time all is there
+		for range 2 { // the second time everything is there
 			if err := parts.Fetch(t.Context(), wanted); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}

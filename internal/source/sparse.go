@@ -9,13 +9,13 @@ import (
 // group is one request: some extents and the gaps between them.
 type group struct {
 	extents []mp4.Extent
-	wanted  int64 // bytes of them
+	wanted  int64 // bytes of the extents
 }
 
 func (g group) from() int64 { return g.extents[0].Offset }
 func (g group) to() int64   { return g.extents[len(g.extents)-1].End() }
 
-// next takes the next group from the rest, reaching over gaps of less than gap
+// next takes the next group from the rest; it includes gaps of less than gap
 // bytes.
 func (r *rest) next(gap int64) group {
 	g := group{extents: make([]mp4.Extent, 0, 1)}
@@ -38,8 +38,8 @@ func (r *rest) next(gap int64) group {
 	return g
 }
 
-// sparse asks for groups side by side until the rest is taken or a long answer
-// is better.
+// sparse requests groups at the same time, until the rest is used up or a long
+// answer is better.
 func (r *reader) sparse(ctx context.Context) error {
 	r.window.begin(false)
 	for len(r.rest.extents) > 0 {
@@ -72,14 +72,14 @@ func (r *reader) sparse(ctx context.Context) error {
 	return nil
 }
 
-// manyBytes are enough for a measurement of whatever many requests.
+// manyBytes are enough for a measurement, however few requests brought them.
 const manyBytes = 8 << 20
 
-// firstFlight is how many requests are under way until the first of them have
-// shown what they cost.
+// firstFlight is how many requests may run until the first of them have shown
+// what they cost.
 const firstFlight = 8
 
-// widen lets more requests be under way.
+// widen allows more requests to run at the same time.
 func (r *reader) widen(flight int) {
 	for ; r.flight < min(flight, r.s.o.Connections); r.flight++ {
 		<-r.slots

@@ -13,32 +13,32 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// Stream is what is read of an object, in order. It has to be closed.
+// Stream is what is read of an object, in order. It must be closed.
 type Stream struct {
 	Size int64 // bytes
-	// Seek: whoever plays the stream has to go back in it, so that it has to
+	// Seek means that the reader must be able to go back, so the stream has to
 	// be put into a file first.
 	Seek bool
 
-	ctx    context.Context // of what is under way
+	ctx    context.Context // of everything that is under way
 	cancel context.CancelCauseFunc
 	queue  chan *part // in order; closed at the end
 	budget *semaphore.Weighted
-	done   chan struct{} // closed once nothing is under way any more
+	done   chan struct{} // closed once nothing is under way
 
-	now  *part  // being read
-	left []byte // of it
+	now  *part  // the part being read
+	left []byte // its unread bytes
 }
 
-// part is a run of the stream that is asked for or held.
+// part is a piece of the stream that was requested or has arrived.
 type part struct {
 	ready chan struct{} // closed once data is there
 	data  []byte
-	cost  int64 // of the budget
+	cost  int64 // what it takes of the budget
 }
 
-// Audio streams an audio track as a file of its own. The error is an
-// mp4.Reason where the object has to be read as a whole; see Whole.
+// Audio streams an audio track as a file of its own. If the object must be read
+// as a whole, the error is an mp4.Reason; see Whole.
 func (s *Object) Audio(ctx context.Context, t *mp4.Track) (*Stream, error) {
 	chapters, err := s.chapters(ctx)
 	if err != nil {
@@ -54,8 +54,8 @@ func (s *Object) Audio(ctx context.Context, t *mp4.Track) (*Stream, error) {
 	return s.start(ctx, s.held(p), s.o.Mode), nil
 }
 
-// held takes the track's bytes from what was read to find the index, where all
-// of them are there: small files are.
+// held takes the track's bytes from what was read to find the index, if they
+// are all there, as in small files.
 func (s *Object) held(p mp4.Plan) mp4.Plan {
 	whole := p.Header
 	for _, e := range p.Extents {
@@ -135,7 +135,7 @@ func (st *Stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// errClosed ends what is under way when nobody reads on.
+// errClosed ends what is under way when nobody reads any more.
 var errClosed = errors.New("the stream was closed")
 
 // Close ends the reading and waits until nothing is under way.
@@ -153,13 +153,14 @@ type reader struct {
 	mode    Mode
 	current *choice
 
-	slots    chan struct{} // full while as many requests are under way as may be
-	flight   int           // how many that are
+	slots    chan struct{} // full while no further request may start
+	flight   int           // how many requests may run at the same time
 	fetching sync.WaitGroup
 	window   window
 }
 
-// run reads in turns: sparse until plain is better, and the other way round.
+// run reads alternately: sparse until plain is better, then plain until sparse
+// is better.
 func (r *reader) run(ctx context.Context) error {
 	for len(r.rest.extents) > 0 {
 		c := r.rest.choose(r.s.link.estimate(), r.mode, r.current)
@@ -178,8 +179,8 @@ func (r *reader) run(ctx context.Context) error {
 	return nil
 }
 
-// better reports whether the other way has become better, and keeps the gap up
-// to date.
+// better reports whether the other way has become better. If it has not, the
+// gap is updated.
 func (r *reader) better() bool {
 	if len(r.rest.extents) == 0 {
 		return false
@@ -195,7 +196,8 @@ func (r *reader) better() bool {
 	return false
 }
 
-// push queues a part in its turn; what is read ahead is bounded.
+// push queues a part when its turn comes. It waits while too much has been read
+// ahead.
 func (r *reader) push(ctx context.Context, p *part) error {
 	if !r.out.budget.TryAcquire(p.cost) {
 		r.window.spoil()

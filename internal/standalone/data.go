@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// dataDir is the directory of everything that is kept. One process
-// at a time uses it.
+// dataDir is the directory of everything that is kept. Only one process at a
+// time may use it.
 type dataDir struct {
 	dir  string
 	lock *os.File
@@ -41,8 +41,8 @@ func openData(dir string) (*dataDir, error) {
 
 func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
 
-// secret returns the 32 bytes in hex that are kept under name, drawn at the
-// first call.
+// secret returns the 32 bytes, in hex, that are stored under name. The first
+// call draws them.
 func (d *dataDir) secret(name string) (string, error) {
 	b, err := os.ReadFile(d.path(name))
 	if err == nil {

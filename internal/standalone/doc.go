@@ -1,6 +1,6 @@
 // Package standalone runs gateway, dispatcher, notifier and transcoders in one
-// process, on stores that it keeps in one directory. A store that the options
-// name is used as it is; nothing is embedded in its place.
+// process. Its stores are in one directory. A store that the options name is
+// used as it is, and no embedded one takes its place.
 //
 // What the directory holds:
 //
@@ -16,6 +16,6 @@
 //	                   the store's address, as variables for a shell; written anew
 //	                   at each start
 //
-// The queue is in memory and lost with the process; the records owe everything
-// that was in it.
+// The queue is in memory and is lost with the process. Everything in it follows
+// from the records.
 package standalone

@@ -17,7 +17,7 @@ import (
 	"tonearm/notifier"
 )
 
-// services are what works on the stores.
+// services are the services that use the stores.
 type services struct {
 	registry   *prometheus.Registry
 	gateway    *gateway.Gateway
@@ -51,7 +51,7 @@ func (r *instance) services() (s services, err error) {
 	if do.Launcher, s.leading, err = r.openLauncher(do); err != nil {
 		return s, err
 	}
-	r.defers(func() { do.Launcher.Close() }) // the dispatcher does where it came to run
+	r.defers(func() { do.Launcher.Close() }) // if the dispatcher ran, it has closed it
 	do.Records, do.Users, do.Queue, do.Objects = r.Records, r.Users, r.Queue, r.objects
 	if s.dispatcher, err = dispatcher.New(do); err != nil {
 		return s, err

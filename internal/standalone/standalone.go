@@ -36,11 +36,12 @@ type Users interface {
 	Prepare(ctx context.Context) error
 }
 
-// Launcher opens the launcher for a dispatcher with options o that transcoders
-// reach at dispatcherURL.
+// Launcher opens the launcher for a dispatcher with options o. Transcoders
+// reach that dispatcher at dispatcherURL.
 type Launcher func(dispatcherURL string, o dispatcher.Options, r prometheus.Registerer) (launch.Launcher, Leading, error)
 
-// Leading makes the dispatcher's own work run only while this process may do it.
+// Leading makes run work only while this process may do the dispatcher's own
+// work.
 type Leading = func(run func(context.Context) error) func(context.Context) error
 
 // Options say what runs. Data, Log, and one of Transcoder and Launcher are
@@ -54,31 +55,31 @@ type Options struct {
 	EventsListen string // of the dispatcher; default 127.0.0.1:0
 	S3Listen     string // host or host:port of the embedded object store; default 127.0.0.1 and a port that is kept in Data
 
-	// Stores in place of those in Data. They stay the caller's to close.
+	// Stores to use in place of those in Data. The caller closes them.
 	Records Records
 	Users   Users
 	Queue   queue.Queue
 	S3      s3blob.Options // without Endpoint, the embedded store's endpoint and keys are filled in
 	Sender  mail.Sender    // default writes .eml files to Data/outbox
 
-	// What the services are to do. Stores, tokens, keys, log and metrics are
-	// filled in, and the public URL where it is missing.
+	// Options of the services. Stores, tokens, keys, log and metrics are filled
+	// in, and so is the public URL if it is missing.
 	Gateway    gateway.Options
 	Dispatcher dispatcher.Options
 	Notifier   notifier.Options
 	EventToken string // bearer token of the store's notifications; default one that is drawn once and kept
 
 	Transcoder    []string // argument vector of a transcoder: attempts are child processes
-	TranscoderEnv []string // their environment besides the assignment, as KEY=value; nil hands on PATH and HOME
-	WorkDir       string   // of their directories; default Data/attempts
-	DispatcherURL string   // at which transcoders reach the dispatcher; default its own address
+	TranscoderEnv []string // their environment besides the assignment, as KEY=value; nil passes on PATH and HOME
+	WorkDir       string   // directory of their working directories; default Data/attempts
+	DispatcherURL string   // where transcoders reach the dispatcher; default its own address
 	Launcher      Launcher // in place of Transcoder
 
 	Log     *slog.Logger
 	Started func(Addresses) // called once everything is ready; may be nil
 }
 
-// Addresses are where a running instance is reached.
+// Addresses say where a running instance can be reached.
 type Addresses struct {
 	PublicURL string // of the gateway
 	Admin     string // URL of /livez, /readyz and /metrics
@@ -121,8 +122,8 @@ func (o Options) validate() error {
 // Standalone is everything in one process.
 type Standalone struct{ o Options }
 
-// New checks the options. It opens nothing yet; a process that uses the embedded
-// object store has called embedded.Main first.
+// New checks the options. It opens nothing yet. A process that uses the
+// embedded object store must call embedded.Main first.
 func New(o Options) (*Standalone, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -153,15 +154,15 @@ func (s *Standalone) Run(ctx context.Context) error {
 	return p.Run(ctx)
 }
 
-// instance is one run: the options with everything filled in, and what they
-// lack.
+// instance is one run: the options with all defaults filled in, and everything
+// else that a run needs.
 type instance struct {
 	Options
 	data                 *dataDir
 	front, events, admin net.Listener // of the gateway, of the dispatcher and of metrics
 	inboxKey             string       // as in Addresses
 	objects              *s3blob.Store
-	closers              []func() // in the order of opening
+	closers              []func() // in the order in which things were opened
 }
 
 func (r *instance) defers(release func()) { r.closers = append(r.closers, release) }
@@ -205,7 +206,7 @@ func publicURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// process puts the services on their stores.
+// process connects the services with their stores.
 func (r *instance) process() (*service.Process, error) {
 	s, err := r.services()
 	if err != nil {

@@ -59,8 +59,8 @@ func options(t *testing.T) standalone.Options {
 	}
 }
 
-// running starts an instance, and returns its addresses once it serves. stop
-// ends it and waits.
+// running starts an instance and returns its addresses once it serves. stop
+// ends the instance and waits for that.
 func running(t *testing.T, o standalone.Options) (a standalone.Addresses, stop func()) {
 	t.Helper()
 	started, ended := make(chan standalone.Addresses, 1), make(chan error, 1)
@@ -233,7 +233,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestRunRefuses: what a service refuses ends the run, and nothing is left.
+// TestRunRefuses: options that a service refuses end the run, and nothing is
+// left.
 func TestRunRefuses(t *testing.T) {
 	o := options(t)
 	o.Dispatcher.MaxJobs = nil
@@ -272,7 +273,7 @@ func login(t *testing.T, server string, create bool) *client.Client {
 	return c
 }
 
-// convert uploads a video and returns its conversion once that is final.
+// convert uploads a video and returns its conversion once that has ended.
 func convert(t *testing.T, c *client.Client, video string) api.Conversion {
 	t.Helper()
 	content, err := os.ReadFile(video)

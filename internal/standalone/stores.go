@@ -16,8 +16,8 @@ import (
 	"tonearm/internal/service"
 )
 
-// openRecords opens the database of conversions and users for what has no store
-// of its own.
+// openRecords opens the database for conversions and users, each only if the
+// options have no store for them.
 func (r *instance) openRecords(context.Context) error {
 	file := r.data.path("tonearm.db")
 	if r.Records == nil {

@@ -1,5 +1,6 @@
-// Package check renders every overlay and looks at each object in it: decoded
-// strictly, allowed by Pod Security, complete, and referring to what is there.
+// Package check renders every overlay and checks each object in it. An object
+// must decode strictly, pass Pod Security, be complete, and refer only to
+// objects that exist.
 package check
 
 import (
@@ -29,7 +30,7 @@ import (
 
 const root = ".."
 
-// external are the objects that a person makes, as a README says.
+// external are the objects that a person makes, as the READMEs say.
 var external = map[string]bool{"Secret/tonearm": true, "ConfigMap/tonearm-ca": true}
 
 func TestOverlays(t *testing.T) {
@@ -56,8 +57,8 @@ func TestOverlays(t *testing.T) {
 	}
 }
 
-// checkSecurity: every namespace enforces "restricted", and every pod passes it
-// by the rules of the admission controller itself.
+// checkSecurity: every namespace enforces "restricted", and every pod passes
+// it. The rules are those of the admission controller itself.
 func (o *overlay) checkSecurity(t *testing.T) {
 	for _, ns := range of[*corev1.Namespace](o) {
 		if got := ns.Labels[psa.EnforceLevelLabel]; got != string(psa.LevelRestricted) {
@@ -121,8 +122,9 @@ func (o *overlay) checkPod(t *testing.T, p pod, named map[string]bool) {
 	}
 }
 
-// checkDashboards: who is scraped has dashboards, by the label that Grafana's
-// sidecar looks for, and they take no inputs, which it does not give.
+// checkDashboards: if Tonearm is scraped, there are dashboards, with the label
+// that Grafana's sidecar looks for. They need no inputs, because the sidecar
+// gives none.
 func (o *overlay) checkDashboards(t *testing.T) {
 	found := 0
 	for _, m := range of[*corev1.ConfigMap](o) {
@@ -142,7 +144,7 @@ func (o *overlay) checkDashboards(t *testing.T) {
 	}
 }
 
-// checkReferences: what is referred to by name or by labels is there.
+// checkReferences: whatever is referred to by name or by labels exists.
 func (o *overlay) checkReferences(t *testing.T) {
 	has := func(kind, namespace, name string) bool {
 		return o.ids[kind+"/"+namespace+"/"+name] || external[kind+"/"+name]
@@ -177,7 +179,7 @@ func (o *overlay) checkReferences(t *testing.T) {
 		}
 	}
 	for _, s := range of[*corev1.Service](o) {
-		if s.Spec.Selector == nil { // then somebody else says where it is
+		if s.Spec.Selector == nil { // then its addresses are set elsewhere
 			if !o.ids["EndpointSlice/"+s.Namespace+"/"+s.Name] {
 				t.Errorf("Service %s: neither selector nor EndpointSlice", s.Name)
 			}
@@ -236,8 +238,8 @@ func (o *overlay) checkPermissions(t *testing.T) {
 	}
 }
 
-// checkGPU: where class gpu has an image, Jobs of it are allowed, have a class
-// and fit into the quota; where it has none, they are not.
+// checkGPU: if class gpu has an image, Jobs of class gpu are allowed, have a
+// class and fit into the quota. If it has none, they are not allowed.
 func (o *overlay) checkGPU(t *testing.T) {
 	var image, limit string
 	for _, p := range o.pods {
@@ -258,7 +260,7 @@ func (o *overlay) checkGPU(t *testing.T) {
 			}
 		}
 	}
-	jobs, _ := strconv.ParseInt(limit, 10, 64) // 0 where it is not said
+	jobs, _ := strconv.ParseInt(limit, 10, 64) // 0 if it is not set
 	if (image != "") != (jobs > 0) {
 		t.Errorf("class gpu: image %q, and %d Jobs at a time", image, jobs)
 	}
@@ -272,8 +274,8 @@ func (o *overlay) checkGPU(t *testing.T) {
 	}
 }
 
-// namedImages returns the images that `images:` name for an overlay: its own, and
-// of the base and the components those that it does not name itself.
+// namedImages returns the images that `images:` names for an overlay: its own,
+// and those of the base and the components that it does not name itself.
 func namedImages(t *testing.T, overlay string) map[string]bool {
 	var own, others []string
 	for _, file := range files(t, "kustomization.yaml") {
@@ -316,8 +318,8 @@ func namedImages(t *testing.T, overlay string) map[string]bool {
 	return named
 }
 
-// Every finding that is ignored has its line in the README, and every overlay a
-// README of a screen at most.
+// Every finding that is ignored has its line in the README, and every overlay
+// has a README of at most one screen.
 func TestDocs(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -355,7 +357,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// pod is one pod template and what makes pods of it.
+// pod is one pod template and the kind of object that makes pods from it.
 type pod struct {
 	kind, namespace, id string
 	selector            *metav1.LabelSelector

@@ -23,15 +23,15 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// custom are the kinds whose types only the cluster knows; the dry run against a
-// real API server looks at them.
+// custom are the kinds whose types only the cluster knows. The dry run with a
+// real API server checks them.
 var custom = map[string]bool{
 	"monitoring.coreos.com/v1 PodMonitor":    true,
 	"gateway.networking.k8s.io/v1 HTTPRoute": true,
 	"cert-manager.io/v1 Certificate":         true,
 }
 
-// overlay is what one renders.
+// overlay holds the objects that one overlay renders.
 type overlay struct {
 	objects []runtime.Object
 	ids     map[string]bool // kind/namespace/name
@@ -90,8 +90,8 @@ func of[T runtime.Object](o *overlay) []T {
 	return all
 }
 
-// some reports whether a pod of the namespace is selected and has the port; ""
-// is any.
+// some reports whether a pod of the namespace matches the selector and has the
+// port; "" means any port.
 func (o *overlay) some(namespace string, s labels.Selector, port string) bool {
 	for _, p := range o.pods {
 		if p.namespace != namespace || !s.Matches(labels.Set(p.template.Labels)) {
@@ -120,8 +120,8 @@ func selector(t *testing.T, s *metav1.LabelSelector) labels.Selector {
 	return parsed
 }
 
-// labelsMatch reports whether a controller's selector matches its own pods; a
-// Job has none.
+// labelsMatch reports whether a controller's selector matches its own pods. A
+// Job has no selector.
 func labelsMatch(s *metav1.LabelSelector, set map[string]string) bool {
 	if s == nil {
 		return true
@@ -130,7 +130,7 @@ func labelsMatch(s *metav1.LabelSelector, set map[string]string) bool {
 	return err == nil && !parsed.Empty() && parsed.Matches(labels.Set(set))
 }
 
-// files returns the files of the kustomizations with such a name.
+// files returns the files of the kustomizations whose names match the pattern.
 func files(t *testing.T, pattern string) []string {
 	t.Helper()
 	var found []string

@@ -1,7 +1,8 @@
-// Command makesecrets fills a Secret of the cluster it runs in from a template,
-// so that an installation on its own needs nobody to invent passwords. It runs
-// as a Job, as often as somebody applies the overlay: what was drawn once stays,
-// what is missing is added, what only depends on other values follows them.
+// Command makesecrets fills a Secret of the cluster that it runs in from a
+// template, so that nobody has to invent passwords for a standalone
+// installation. It runs as a Job each time somebody applies the overlay. Values
+// that were drawn once stay, missing values are added, and values that only
+// depend on others follow them.
 //
 // A line of the template is a key, "=", and a value in which
 //
@@ -146,8 +147,8 @@ func (c *cluster) apply(ctx context.Context, template string) ([]string, error) 
 	return keys, err
 }
 
-// call makes one request for the Secrets of the namespace. It reports false
-// where there is no such Secret.
+// call sends one request about the Secrets of the namespace. It returns false
+// if there is no such Secret.
 func (c *cluster) call(ctx context.Context, method, path, contentType string, in, out any) (bool, error) {
 	var body io.Reader
 	if in != nil {
@@ -184,8 +185,8 @@ func (c *cluster) call(ctx context.Context, method, path, contentType string, in
 
 var reference = regexp.MustCompile(`\$\(([a-z0-9.-]+)\)`)
 
-// fill returns the values of the template that present lacks, or that have
-// changed because they follow from others.
+// fill returns the values of the template that are missing from present, and
+// those that have changed because they follow from others.
 func fill(template string, present map[string][]byte) (map[string][]byte, error) {
 	values, missing := map[string]string{}, map[string][]byte{}
 	for line := range strings.Lines(template) {

@@ -39,8 +39,9 @@ func sendPoster(t *testing.T, u *world.User, path string) api.Conversion {
 	return c
 }
 
-// gpuPod waits for the pod of a conversion's attempt of class gpu, where it is
-// bound to a node if bound is set, and checks what it asks for.
+// gpuPod waits for the pod of a conversion's attempt of class gpu and checks
+// what the pod asks for. If bound is set, it waits until the pod is bound to a
+// node.
 func (k *cluster) gpuPod(t *testing.T, pods <-chan *corev1.Pod, id string, bound bool) {
 	t.Helper()
 	limit := time.After(time.Minute)
@@ -62,7 +63,7 @@ func (k *cluster) gpuPod(t *testing.T, pods <-chan *corev1.Pod, id string, bound
 	}
 }
 
-// watchGPU returns the pods of class gpu as they come and change.
+// watchGPU returns the pods of class gpu, each time one is made or changes.
 func (k *cluster) watchGPU(t *testing.T) <-chan *corev1.Pod {
 	t.Helper()
 	w, err := k.CoreV1().Pods(jobs).Watch(t.Context(), metav1.ListOptions{LabelSelector: kubelaunch.LabelClass + "=gpu"})
@@ -86,7 +87,7 @@ func (k *cluster) watchGPU(t *testing.T) <-chan *corev1.Pod {
 	return pods
 }
 
-// testNoGPU sends what is better made with a GPU, and no node offers one.
+// testNoGPU sends a file that a GPU would help with, while no node offers one.
 func (k *cluster) testNoGPU(t *testing.T, u *world.User, video string) {
 	pods := k.watchGPU(t)
 	c := u.Final(sendPoster(t, u, video).ID, 3*time.Minute)
@@ -100,8 +101,8 @@ func (k *cluster) testNoGPU(t *testing.T, u *world.User, video string) {
 	waittest.Until(t, time.Minute, "its Jobs are deleted", func() bool { return len(k.jobs(t)) == 0 })
 }
 
-// testGPU has the node advertise a GPU: the attempt of class gpu runs there. It
-// gets no driver with it, so that ffmpeg decodes on the CPU all the same.
+// testGPU makes the node advertise a GPU: the attempt of class gpu runs there.
+// There is no driver, so ffmpeg decodes on the CPU all the same.
 func (k *cluster) testGPU(t *testing.T, u *world.User, video string) {
 	advertise := func(ctx context.Context, count string) {
 		t.Helper()

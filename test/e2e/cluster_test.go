@@ -32,23 +32,23 @@ import (
 const (
 	services = "tonearm"      // namespace of the services
 	jobs     = "tonearm-jobs" // namespace of the attempts
-	maxJobs  = 3              // as the overlay test says
+	maxJobs  = 3              // the same as in the overlay test
 )
 
 // cluster is Tonearm on a real node, with the real servers beside it.
 type cluster struct {
 	*kubernetes.Clientset
 	server string
-	mails  string // folder of the mails that the mail server took
+	mails  string // folder of the mails that the mail server accepted
 
 	mu   sync.Mutex
-	pods map[string]seenPod // by conversion/attempt, all that were ever made
-	most int                // pods that lived at a time
+	pods map[string]seenPod // all pods that were ever made, by conversion/attempt
+	most int                // most pods that lived at the same time
 }
 
 type seenPod struct {
 	name    string
-	created time.Time // when the watch told of it
+	created time.Time // when the watch reported it
 }
 
 // kubectl runs the real one and returns what it prints.
@@ -61,7 +61,7 @@ func kubectl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// apply creates or changes what the manifest holds.
+// apply creates or changes the objects in the manifest.
 func apply(t *testing.T, manifest string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "kubectl", "apply", "-f", "-")
@@ -71,7 +71,7 @@ func apply(t *testing.T, manifest string) {
 	}
 }
 
-// connect returns the cluster as it is.
+// connect returns the cluster without changing it.
 func connect(t *testing.T) *cluster {
 	t.Helper()
 	path := os.Getenv("TONEARM_TEST_KUBECONFIG")
@@ -176,7 +176,7 @@ func (k *cluster) pod(id string, attempt int) (seenPod, bool) {
 	return p, ok
 }
 
-// running waits until an attempt converts, and returns its pod's name.
+// running waits until an attempt converts, and returns the name of its pod.
 func (k *cluster) running(t *testing.T, u *world.User, id string, attempt int) string {
 	t.Helper()
 	waittest.Until(t, 2*time.Minute, fmt.Sprintf("attempt %d of %s converts", attempt, id), func() bool {
@@ -194,7 +194,7 @@ func (k *cluster) running(t *testing.T, u *world.User, id string, attempt int) s
 	return p.name
 }
 
-// letters are the mails about a conversion.
+// letters returns the mails about a conversion.
 func (k *cluster) letters(t *testing.T, c api.Conversion, word string) []world.Letter {
 	t.Helper()
 	files, _ := filepath.Glob(filepath.Join(k.mails, "*.eml"))
@@ -352,8 +352,8 @@ func (k *cluster) jobs(t *testing.T) []batchv1.Job {
 	return list.Items
 }
 
-// testNetwork asks from a pod beside the attempts, and from one in a namespace
-// without policies, what TCP reaches.
+// testNetwork checks what TCP reaches, from a pod beside the attempts and from
+// a pod in a namespace without policies.
 func (k *cluster) testNetwork(t *testing.T) {
 	addr := os.Getenv("TONEARM_TEST_NODE_ADDR")
 	allowed := []string{addr + ":9000", "dispatcher.tonearm.svc:8081"}
@@ -409,13 +409,14 @@ func (k *cluster) testNetwork(t *testing.T) {
 			free++
 		}
 	}
-	if free < len(forbidden)-2 { // the dispatcher's and the gateway's own policies keep others out
+	if free < len(forbidden)-2 { // the own policies of the dispatcher and the gateway keep others out
 		t.Errorf("without policies only %d of %d are reached: the probe proves nothing", free, len(forbidden))
 	}
 }
 
-// testLatency measures, on the idle node, from the end of an upload to its pod
-// and to its MP3, beside a Job that does nothing.
+// testLatency measures, on the idle node, the time from the end of an upload to
+// its pod and to its MP3, and for comparison the time of a Job that does
+// nothing.
 func (k *cluster) testLatency(t *testing.T, u *world.User, video string) {
 	const files = 50
 	var pod, mp3, trivial []time.Duration

@@ -16,7 +16,7 @@ import (
 )
 
 // TestClusterEdge installs the overlay edge in place of the overlay test, as
-// its README says, and ends its only pod in the middle of a file.
+// its README says. It ends the only pod in the middle of a file.
 func TestClusterEdge(t *testing.T) {
 	k := connect(t)
 	addr := os.Getenv("TONEARM_TEST_NODE_ADDR")
@@ -62,7 +62,7 @@ func TestClusterEdge(t *testing.T) {
 	if heard := listen(t, path); heard.seconds < 6.95 || heard.seconds > 7.05 || heard.hz < 435 || heard.hz > 445 {
 		t.Errorf("%.3f s of %.0f Hz", heard.seconds, heard.hz)
 	}
-	// Here, where a stand-in for MongoDB is not what is measured.
+	// It is measured here, where no stand-in for MongoDB is in the way.
 	t.Run("short files", func(t *testing.T) { k.testShortFiles(t, u, "tonearm") })
 	kubectl(t, "delete", "--ignore-not-found", "--timeout=3m", "-k", overlay)
 }
@@ -92,10 +92,11 @@ func edgeFor(t *testing.T, addr string) string {
 	return overlay
 }
 
-// edgeVolume is a folder of the node's, which goes with it.
+// edgeVolume is a folder of the node; it is removed with the node.
 const edgeVolume = "/run/tonearm-edge"
 
-// makeVolume stands for the default StorageClass, which the node lacks.
+// makeVolume makes a volume in place of the default StorageClass, which the
+// node lacks.
 func makeVolume(t *testing.T) {
 	t.Helper()
 	if err := os.MkdirAll(edgeVolume, 0o777); err != nil {

@@ -23,7 +23,7 @@ var bin string
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if strings.HasPrefix(flag.Lookup("test.run").Value.String(), "TestCluster") {
-		os.Exit(m.Run()) // needs no commands, and runs where nothing can be built
+		os.Exit(m.Run()) // this test needs no commands, and also runs where nothing can be built
 	}
 	dir, err := os.MkdirTemp("", "tonearm-e2e-")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"tonearm/test/world"
 )
 
-// mc runs the real MinIO client with a configuration of its own.
+// mc runs the real MinIO client with its own configuration.
 type mc struct {
 	t      *testing.T
 	path   string
@@ -121,8 +121,8 @@ func TestInboxEmbedded(t *testing.T) {
 	}
 }
 
-// TestInboxMinIO does the same on a real MinIO, with the services as processes
-// of their own.
+// TestInboxMinIO does the same with a real MinIO and a process for each
+// service.
 func TestInboxMinIO(t *testing.T) {
 	d := deploy(t)
 	var users []*world.User

@@ -25,15 +25,15 @@ import (
 	"tonearm/test/world"
 )
 
-// process is one process of this machine, told from a later one with its id by
-// its start time.
+// process is one process of this machine. Its start time distinguishes it from
+// a later process with the same id.
 type process struct {
 	pid   int
 	start string
 }
 
-// stat returns parent and start time of a process, ok false if it is gone or a
-// zombie.
+// stat returns the parent and the start time of a process. ok is false if the
+// process is gone or a zombie.
 func stat(pid int) (parent int, start string, ok bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -71,7 +71,7 @@ func (p process) alive() bool {
 	return ok && start == p.start
 }
 
-// phase is a moment on a file's way at which the process is killed.
+// phase is a moment on a file's way when the process is killed.
 type phase struct {
 	name string
 	// query finds a record in that phase.
@@ -86,8 +86,9 @@ var phases = []phase{
 	{"mailing", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.notice.state') = 'sending'`},
 }
 
-// TestKill kills `tonearm up` ten times while twenty files go through, the
-// process alone and its whole group by turns, at least once in each phase.
+// TestKill kills `tonearm up` ten times while twenty files go through, at least
+// once in each phase. It kills alternately the process alone and its whole
+// group.
 func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from the one before
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
@@ -99,7 +100,7 @@ func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from
 	t.Logf("TONEARM_TEST_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 
-	const wanted, kills = 20, 10 // more files where a phase cannot be met with these
+	const wanted, kills = 20, 10 // more files are sent if these do not reach a phase
 	const most = 3 * wanted
 	sink := world.StartSink(t, nil)
 	sink.Hold = make(chan struct{}) // mails wait until the test lets them pass
@@ -110,7 +111,8 @@ func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from
 	u := startUp(t, dir, args...)
 	owner := world.NewUser(t, u.server, "owner@example.org")
 
-	// Two lengths, so that storing takes long enough to be met.
+	// Two lengths: one file is long, so that its storing takes long enough to
+	// be caught.
 	short, _ := makeVideo(t, "short.mp4", 20, 440)
 	long, _ := makeVideo(t, "long.mp4", 120, 440)
 
@@ -159,7 +161,7 @@ func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from
 	for k, ph := range order {
 		more(wanted / kills)
 		pass, stopPassing := context.WithCancel(ctx)
-		if ph.name != "mailing" { // let mails through meanwhile
+		if ph.name != "mailing" { // meanwhile mails may pass
 			go func() {
 				for {
 					select {
@@ -244,7 +246,7 @@ func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from
 }
 
 // uploadStubbornly creates a conversion and uploads its file, however often the
-// server dies meanwhile.
+// server is killed meanwhile.
 func uploadStubbornly(ctx context.Context, t *testing.T, owner *world.User, i int, path string) string {
 	client := &world.User{T: t, Server: owner.Server, Token: owner.Token}
 	info, err := os.Stat(path)
@@ -259,7 +261,7 @@ func uploadStubbornly(ctx context.Context, t *testing.T, owner *world.User, i in
 	}
 	for ctx.Err() == nil {
 		if err := world.Put(ctx, c.Upload, path); err == nil || strings.HasPrefix(err.Error(), "upload: 412 ") {
-			return c.ID // 412: an earlier try arrived after all
+			return c.ID // 412: an earlier try arrived
 		}
 		pause(ctx)
 		var fresh api.Upload
@@ -272,8 +274,8 @@ func uploadStubbornly(ctx context.Context, t *testing.T, owner *world.User, i in
 	return c.ID
 }
 
-// createOnce asks once for a conversion under an idempotency key; without an
-// answer it returns the zero value.
+// createOnce sends one request for a conversion under an idempotency key. If
+// there is no answer, it returns the zero value.
 func createOnce(u *world.User, filename, key string, size int64) (c api.Conversion) {
 	body := strings.NewReader(fmt.Sprintf(`{"filename":%q,"size":%d}`, filename, size))
 	req, err := http.NewRequestWithContext(u.T.Context(), "POST", u.Server+"/v1/conversions", body)
@@ -297,7 +299,7 @@ func createOnce(u *world.User, filename, key string, size int64) (c api.Conversi
 	return c
 }
 
-// pause waits a moment before a server that may be down is asked again.
+// pause waits a moment before the next request to a server that may be down.
 func pause(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()

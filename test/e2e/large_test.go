@@ -20,8 +20,8 @@ import (
 
 var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
-// watchMemory notes the peak resident size of every process below the given
-// ones, by program, until stop is called.
+// watchMemory notes the highest resident size of the given processes'
+// descendants, by program, until stop is called.
 func watchMemory(ctx context.Context, pids ...int) (stop func() map[string]int) {
 	ctx, cancel := context.WithCancel(ctx)
 	peaks := map[string]int{}
@@ -61,9 +61,9 @@ func watchMemory(ctx context.Context, pids ...int) (stop func() map[string]int) 
 	}
 }
 
-// TestLarge converts a source of 6 GB, uploaded in parts, and looks at the
-// memory of every process meanwhile. It needs about 20 GB of disk, so that it
-// runs only when asked for: make large-test.
+// TestLarge converts a source of 6 GB, uploaded in parts, and watches the
+// memory of every process meanwhile. It needs about 20 GB of disk space, so it
+// runs only on request: make large-test.
 func TestLarge(t *testing.T) {
 	if os.Getenv("TONEARM_TEST_LARGE") == "" {
 		t.Skip("TONEARM_TEST_LARGE is not set")
@@ -74,7 +74,8 @@ func TestLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A box that players skip, with a hole in place of its contents.
+	// A box that players skip. A hole in the file takes the place of its
+	// content.
 	box := make([]byte, 16)
 	binary.BigEndian.PutUint32(box, 1)
 	copy(box[4:], "free")

@@ -26,7 +26,7 @@ func listen(t *testing.T, path string) audio {
 	s := audio{seconds: float64(n) / rate}
 	sample := func(i int) float64 { return float64(int16(binary.LittleEndian.Uint16(pcm[2*i:]))) }
 
-	// The tone's frequency is the rate of its upward zero crossings.
+	// The frequency of the tone is the rate of the upward zero crossings.
 	crossings, first, last := 0, -1.0, -1.0
 	for i := 1; i < n; i++ {
 		a, b := sample(i-1), sample(i)

@@ -37,11 +37,11 @@ func readResults(t *testing.T, stdout []byte) map[string]result {
 	return results
 }
 
-// source is one file of the corpus and what has to become of it.
+// source is one file of the corpus and the result that it must have.
 type source struct {
 	name, path  string
 	seconds, hz float64
-	code        string // of its failure; '' where it converts
+	code        string // of its failure; '' if it can be converted
 }
 
 // makeCorpus makes the files; the hostile ones point to elsewhere.

@@ -36,7 +36,7 @@ import (
 	"tonearm/test/world"
 )
 
-// counts asks the servers themselves what they have done so far.
+// counts asks the servers themselves how much they have done so far.
 func (d *deployment) counts(t *testing.T) map[string]float64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -79,7 +79,8 @@ func (d *deployment) counts(t *testing.T) map[string]float64 {
 
 const minioRequests = "MinIO s3_requests_total"
 
-// minio is how many requests MinIO has counted; it tells some seconds late.
+// minio returns how many requests MinIO has counted. MinIO reports them some
+// seconds late.
 func (d *deployment) minio(t *testing.T) (requests float64) {
 	t.Helper()
 	req, _ := http.NewRequestWithContext(t.Context(), "GET", d.S3+"/minio/v2/metrics/cluster", nil)
@@ -134,7 +135,7 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }
 
-// deployment is gateway, dispatcher and notifier as processes of their own on
+// deployment is gateway, dispatcher and notifier, each a process of its own, on
 // the real servers.
 type deployment struct {
 	*world.Servers
@@ -177,7 +178,7 @@ func deploy(t *testing.T) *deployment {
 	return d
 }
 
-// addUser makes an account as an operator does, and logs in.
+// addUser makes an account in the way an operator does, and logs in.
 func (d *deployment) addUser(t *testing.T, email string) *world.User {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tonearm"), "user", "add", email, "--password-stdin")

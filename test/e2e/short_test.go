@@ -21,8 +21,8 @@ import (
 	"tonearm/test/world"
 )
 
-// sendMany uploads the same file from key first on, several at a time, and
-// returns the conversions' ids.
+// sendMany uploads the same file several times at once, and returns the
+// conversions' ids. The idempotency keys are numbered from first on.
 func sendMany(t *testing.T, u *world.User, path string, first, files int) []string {
 	t.Helper()
 	ids := make([]string, files)
@@ -57,14 +57,14 @@ func perMinute(t *testing.T, u *world.User, path string, first, files int) float
 	return float64(files) / time.Since(began).Minutes()
 }
 
-// launches counts the attempts that were launched, and those that an earlier
-// one's process went on with.
+// launches returns how many attempts were launched, and how many were carried
+// by an earlier launch.
 func (u *up) launches() (launched, carried int) {
 	log := u.Out.String()
 	return strings.Count(log, `msg="attempt launched"`), strings.Count(log, `msg="attempt carried"`)
 }
 
-// transcoders are the processes of attempts.
+// transcoders returns the processes of attempts.
 func (u *up) transcoders() []process {
 	var found []process
 	for _, p := range family(u.Cmd.Process.Pid) {
@@ -76,8 +76,8 @@ func (u *up) transcoders() []process {
 	return found
 }
 
-// TestShortFiles sends 30 clips through launches that go on. In their middle the
-// process of an attempt is killed, then everything.
+// TestShortFiles sends 30 clips through launches that go on. In the middle it
+// kills the process of an attempt, and then everything.
 func TestShortFiles(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
@@ -139,7 +139,7 @@ func TestShortFiles(t *testing.T) {
 	if len(mp3s) != files || len(mails) < files || len(mails) > files+1 {
 		t.Errorf("want %d MP3s and mails", files)
 	}
-	if len(objects) > attempts || attempts > files+2 { // what a killed attempt stored is removed later
+	if len(objects) > attempts || attempts > files+2 { // the result of a killed attempt is removed later
 		t.Errorf("%d attempts and %d objects", attempts, len(objects))
 	}
 	if n := launched + carried; n < attempts-1 || n > attempts || launched > 6 { // the last line before a kill may be lost
@@ -147,8 +147,8 @@ func TestShortFiles(t *testing.T) {
 	}
 }
 
-// testShortFiles measures, on a node, 30 clips (or TONEARM_TEST_CLIPS) with a Job
-// for each file and with up to 50 files a Job.
+// testShortFiles measures 30 clips (or TONEARM_TEST_CLIPS) on a node, once with
+// a Job for each file and once with up to 50 files for each Job.
 func (k *cluster) testShortFiles(t *testing.T, u *world.User, deployment string) {
 	const seconds = 5
 	files := 30
@@ -176,7 +176,7 @@ func (k *cluster) testShortFiles(t *testing.T, u *world.User, deployment string)
 	fmt.Printf("short files: %.1f times as many a minute with 50 a Job\n", rates[50]/rates[1])
 }
 
-// made counts the pods of attempts that were ever seen.
+// made returns how many pods of attempts were ever seen.
 func (k *cluster) made() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

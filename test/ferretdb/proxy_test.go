@@ -22,9 +22,9 @@ func message(flags uint32, body string) []byte {
 	return append(m, body...)
 }
 
-// start serves a proxy before a server that echoes every message that wants an
-// answer, and returns its address. inFlight is called with the number of
-// messages that the server handles at once.
+// start serves a proxy in front of a server that echoes every message that
+// wants an answer, and returns the proxy's address. inFlight is called with the
+// number of messages that the server handles at the same time.
 func start(t *testing.T, inFlight func(int64)) string {
 	t.Helper()
 	back, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,7 +67,7 @@ func start(t *testing.T, inFlight func(int64)) string {
 		}
 	})
 	t.Cleanup(func() {
-		cancel() // closes every connection, those of the echoing server too
+		cancel() // closes every connection, including those of the echoing server
 		_ = back.Close()
 		wg.Wait()
 	})

@@ -14,9 +14,9 @@ import (
 	"syscall"
 )
 
-// cached returns the path of a program in the cache, and has build put it into
-// a folder, under name, if it is not there. version is a part of its file name,
-// so another version is another file.
+// cached returns the path of a program in the cache. If it is missing, build
+// makes it in a folder, under name. version is a part of the file name, so each
+// version has its own file.
 func cached(name, version string, build func(dir string) *exec.Cmd) (string, error) {
 	cache := os.Getenv("TONEARM_CACHE")
 	if cache == "" {
@@ -37,7 +37,7 @@ func cached(name, version string, build func(dir string) *exec.Cmd) (string, err
 	if err := os.MkdirAll(bin, 0o750); err != nil { //nolint:gosec // the user names the cache
 		return "", err
 	}
-	dir, err := os.MkdirTemp(bin, "build-") // beside it, so that it can be renamed
+	dir, err := os.MkdirTemp(bin, "build-") // in the same folder, so that a rename is enough
 	if err != nil {
 		return "", err
 	}
@@ -55,7 +55,7 @@ func cached(name, version string, build func(dir string) *exec.Cmd) (string, err
 	return path, nil
 }
 
-// installed returns the path of a Go program of another module, in the cache.
+// installed returns the path of a Go program from another module, in the cache.
 func installed(ctx context.Context, name, module, version string) (string, error) {
 	return cached(name, version, func(dir string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, "go", "install", module+"@"+version)
@@ -65,7 +65,7 @@ func installed(ctx context.Context, name, module, version string) (string, error
 }
 
 // built returns the path of the Go program whose module is in source, in the
-// cache. Its version is that of the Go files and the compiler.
+// cache. The version follows from its Go files and the compiler.
 func built(ctx context.Context, name, source string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(source, "*.go"))
 	if err != nil {

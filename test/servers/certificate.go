@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// certificates writes into dir an authority's certificate, ca.pem, and two that
-// it signed with their keys: server.pem and server-key.pem for host, client.pem
-// and client-key.pem.
+// certificates writes an authority's certificate, ca.pem, into dir, and two
+// certificates that it signed, with their keys: server.pem and server-key.pem
+// for host, client.pem and client-key.pem.
 func certificates(dir, host string) error {
 	authority := &x509.Certificate{
 		Subject: pkix.Name{CommonName: "Authority of tests"}, IsCA: true, BasicConstraintsValid: true,

@@ -27,7 +27,7 @@ func startFerretDB(ctx context.Context, s *scratch) ([]string, error) {
 		return nil, err
 	}
 	cmd := lasting(ctx, path, "-dir", dir, "-listen", net.JoinHostPort(s.host, port))
-	if _, err := cmd.StdinPipe(); err != nil { // it ends when its standard input does
+	if _, err := cmd.StdinPipe(); err != nil { // FerretDB ends when its standard input does
 		return nil, err
 	}
 	out, err := cmd.StdoutPipe()

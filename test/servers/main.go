@@ -3,11 +3,11 @@
 //	go run ./test/servers -- go test ./...
 //
 // It starts Redis, MariaDB, MinIO, FerretDB and a mail server on free loopback
-// ports with their files in a scratch folder, tells the command where they are, ends with its
-// exit status, and leaves nothing running and no file behind but what it built.
-// Without a command it prints the environment and keeps the servers up until it
-// is interrupted. A server that is missing or does not start is an error, never
-// passed over.
+// ports, with their files in a scratch folder, and passes their addresses to
+// the command. It ends with the command's exit status. It leaves no process
+// running and no file except the programs that it built. Without a command it
+// prints the environment and keeps the servers running until it is interrupted.
+// A server that is missing or does not start is always an error.
 //
 // The command gets:
 //
@@ -22,14 +22,14 @@
 //	TONEARM_TEST_MC        path of MinIO's client mc
 //	TONEARM_TEST_FERRETDB  MongoDB URI of FerretDB behind its serialising proxy
 //	TONEARM_TEST_SMTP      host:port of a mail server without TLS or login
-//	TONEARM_TEST_MAILS     folder of the mails it took, 000001.eml and so on
-//	TONEARM_TEST_REQUIRE   1: a test that misses a server fails; unset with -only
+//	TONEARM_TEST_MAILS     folder of the mails that it accepted, 000001.eml and so on
+//	TONEARM_TEST_REQUIRE   1: a test that lacks a server fails; unset with -only
 //
-// With -addr they listen there instead, each on its usual port (MinIO 9000,
-// FerretDB 27017, the mail server 1025), without passwords: for networks that
-// nobody else is in, as a test cluster's.
+// With -addr the servers listen there instead, each on its usual port (MinIO
+// 9000, FerretDB 27017, the mail server 1025), without passwords. This is for
+// networks that nobody else uses, such as a test cluster's.
 //
-// MinIO, mc and FerretDB are built when they are not there yet, into bin under
+// If MinIO, mc and FerretDB are missing, they are built into bin under
 // TONEARM_CACHE (default: tonearm in the user's cache directory), by version.
 // Redis and MariaDB must be installed.
 package main
@@ -47,8 +47,8 @@ import (
 )
 
 func main() {
-	// Children die with the thread that started them, so that must be the main
-	// one; see isolate.
+	// Children die with the thread that started them, so this must be the main
+	// thread; see isolate.
 	runtime.LockOSThread()
 	only := flag.String("only", "", "start these servers alone, a comma-separated `list` of "+strings.Join(names(), ", "))
 	s := scratch{host: loopback}
@@ -66,8 +66,8 @@ func main() {
 	os.Exit(status)
 }
 
-// servers are started in this order. start returns what tests are told once the
-// server answers, as NAME=value.
+// servers are started in this order. Once a server answers, its start returns
+// what tests need to know about it, as NAME=value.
 var servers = []struct {
 	name  string
 	start func(context.Context, *scratch) ([]string, error)
@@ -127,7 +127,7 @@ func run(ctx context.Context, s *scratch, only string, command []string) (int, e
 		name, value, _ := strings.Cut(line, "=")
 		fmt.Printf("export %s='%s'\n", name, value)
 	}
-	_ = os.Stdout.Close() // whoever reads it knows that this is all
+	_ = os.Stdout.Close() // so that the reader knows that this is all
 	select {
 	case <-ctx.Done():
 		return 0, nil

@@ -37,7 +37,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	common := []string{"--no-defaults", "--datadir=" + data}
 	installer := slices.Clone(common)
 	var as *syscall.Credential
-	if os.Getuid() == 0 { // it refuses to serve as root
+	if os.Getuid() == 0 { // MariaDB refuses to run as root
 		if as, err = owner("mysql", dir); err != nil {
 			return nil, err
 		}
@@ -48,8 +48,8 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
-	// The installer's root may come from loopback alone. The database is for
-	// services that are told of one; tests make their own.
+	// The root that the installer makes may connect only from loopback. The
+	// database is for services that are given one; tests make their own.
 	first := filepath.Join(dir, "first.sql")
 	statements := "CREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\nCREATE DATABASE tonearm;\n"
 	if err := os.WriteFile(first, []byte(statements), 0o644); err != nil { //nolint:gosec // see open
@@ -65,7 +65,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
 		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2")...)
-	// Not by --user: who changes its user itself outlives this process.
+	// Not with --user: a process that changes its user outlives this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	p, err := s.start("mariadbd", cmd)
 	if err != nil {
@@ -84,8 +84,8 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	return []string{"TONEARM_TEST_MYSQL=" + dsn, "TONEARM_TEST_MYSQL_CERTIFICATES=" + dir}, nil
 }
 
-// owner gives dir to a user, and returns what a process of that user's is
-// started with.
+// owner gives dir to a user, and returns the credential to start that user's
+// processes with.
 func owner(name, dir string) (*syscall.Credential, error) {
 	u, err := user.Lookup(name)
 	if err != nil {

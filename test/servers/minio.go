@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// Both were published by MinIO as modules only; the newest there are.
+// MinIO published both only as modules; these are the newest versions.
 const (
 	minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
 	mcVersion    = "v0.0.0-20250313080218-cf909e1063a9"

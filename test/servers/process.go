@@ -14,19 +14,19 @@ import (
 
 const loopback = "127.0.0.1"
 
-// scratch is the folder that the servers' files are in, and the servers.
+// scratch is the folder with the servers' files, and the servers.
 type scratch struct {
-	host                  string // that they listen on
-	webhook, webhookToken string // of MinIO's notifications; "": the relay
+	host                  string // the address that they listen on
+	webhook, webhookToken string // where MinIO sends its notifications; "" means the relay
 
 	dir     string
 	running []*process
-	ended   chan *process // each process whose end nobody waits for
-	closers []func()      // of what is served in this process
+	ended   chan *process // gets each process that has ended; buffered, since nobody may wait for it
+	closers []func()      // close the servers that run inside this process
 }
 
-// open makes the folder where any user can reach it: MariaDB serves as a
-// user of its own.
+// open makes the folder in a place that any user can reach, because MariaDB
+// runs as a user of its own.
 func (s *scratch) open() error {
 	parent := os.TempDir()
 	if os.Getuid() == 0 && !reachable(parent) {
@@ -56,8 +56,8 @@ func reachable(dir string) bool {
 	}
 }
 
-// close ends the servers, the last first, and removes the folder. What they
-// hold is thrown away, so they are not asked to save it.
+// close ends the servers, the last one first, and removes the folder. The
+// servers' content is thrown away, so they get no chance to save it.
 func (s *scratch) close() {
 	for i := len(s.running) - 1; i >= 0; i-- {
 		p := s.running[i]
@@ -78,13 +78,13 @@ func (s *scratch) folder(name string) (string, error) {
 	return dir, os.Mkdir(dir, 0o755) //nolint:gosec // see open
 }
 
-// lasting is the command of a server: an interrupt does not end it before those
-// who use it; close does.
+// lasting returns the command of a server. An interrupt does not end it before
+// the programs that use it; close does.
 func lasting(ctx context.Context, path string, args ...string) *exec.Cmd {
 	return exec.CommandContext(context.WithoutCancel(ctx), path, args...)
 }
 
-// process is a server of its own.
+// process is a server in a process of its own.
 type process struct {
 	name string
 	cmd  *exec.Cmd
@@ -93,8 +93,8 @@ type process struct {
 }
 
 // start runs a server in a process group of its own, so that an interrupt at
-// the terminal does not end it before the command. It gets nothing of this
-// process's environment but PATH.
+// the terminal does not end it before the command. Of this process's
+// environment it gets only PATH.
 func (s *scratch) start(name string, cmd *exec.Cmd, env ...string) (*process, error) {
 	p := &process{name: name, cmd: cmd, log: filepath.Join(s.dir, name+".log"), done: make(chan struct{})}
 	log, err := os.Create(p.log)
@@ -136,7 +136,7 @@ func (p *process) failure(what string) error {
 	return fmt.Errorf("%s %s; its log ends with:\n%s", p.name, what, log[max(0, len(log)-tail):])
 }
 
-// answers waits until the server does.
+// answers waits until the server answers.
 func (p *process) answers(ctx context.Context, ask func(context.Context) error) error {
 	const patience = time.Minute
 	late := time.After(patience)
@@ -161,7 +161,8 @@ func (p *process) answers(ctx context.Context, ask func(context.Context) error) 
 	}
 }
 
-// command runs what the servers are for. Its process group is ended with it.
+// command runs the command that the servers are for. Then it ends the command's
+// process group.
 func (s *scratch) command(ctx context.Context, args, env []string) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -179,7 +180,7 @@ func (s *scratch) command(ctx context.Context, args, env []string) (int, error) 
 	var err error
 	select {
 	case err = <-result:
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left running
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // processes that it left running
 	case p := <-s.ended:
 		cancel()
 		<-result //nolint:errcheck // it was ended
@@ -197,7 +198,8 @@ func (s *scratch) command(ctx context.Context, args, env []string) (int, error) 
 	return 0, nil
 }
 
-// program finds an installed program, also where only root looks.
+// program finds an installed program, also in folders that only root's PATH
+// has.
 func program(name, debian, homebrew string) (string, error) {
 	path, err := exec.LookPath(name)
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/bin"} {
@@ -213,8 +215,8 @@ func program(name, debian, homebrew string) (string, error) {
 	return path, nil
 }
 
-// port returns the port a server listens on: one that is free now, or off
-// loopback the usual one, where others can know it.
+// port returns the port for a server to listen on. On loopback it is one that
+// is free now, elsewhere the usual one, because others must know it.
 func (s *scratch) port(ctx context.Context, usual string) (string, error) {
 	if s.host != loopback {
 		return usual, nil

@@ -15,15 +15,15 @@ import (
 // eventPath is where MinIO posts its notifications.
 const eventPath = "/events"
 
-// relay hands MinIO's notifications on. MinIO must know its one receiver when
-// it starts; tests come later, each with a bucket of its own:
+// relay passes on MinIO's notifications. MinIO must know its one receiver when
+// it starts, but tests come later, each with a bucket of its own:
 //
 //	PUT /receivers/BUCKET {"url": "...", "token": "..."}    204
 //	DELETE /receivers/BUCKET                                204
 //
-// A notification is posted to the receiver as it came, with the token as a
-// bearer's, and MinIO gets the status of its answer, 502 where there was none.
-// Those of buckets that nobody registered are taken and dropped.
+// A notification is posted to the receiver unchanged, with the token as bearer
+// token. MinIO gets the status of the receiver's answer, or 502 if there is
+// none. Notifications of buckets without a receiver are accepted and dropped.
 type relay struct {
 	mu        sync.Mutex
 	receivers map[string]receiver // by bucket
@@ -92,8 +92,8 @@ func (r *relay) event(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(status)
 }
 
-// receiver returns who wants a notification. MinIO also asks without one
-// whether somebody is there.
+// receiver returns the receiver of a notification. MinIO also sends a request
+// without a notification, to see whether anybody answers.
 func (r *relay) receiver(body []byte) (receiver, bool) {
 	var event struct {
 		Records []struct {

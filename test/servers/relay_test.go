@@ -41,7 +41,7 @@ func TestRelay(t *testing.T) {
 	gone := `{"url":"http://127.0.0.1:1","token":"secret"}`
 	for _, step := range []struct {
 		method, path, body string
-		answer             int // of the receiver; 0: it must not be asked
+		answer             int // the receiver's; 0: it must get no request
 		want               int
 	}{
 		{http.MethodPost, eventPath, event, 0, 200},

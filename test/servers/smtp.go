@@ -12,9 +12,9 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// startSMTP serves a mail server without TLS or login in this process, until s
-// is closed. It keeps each mail as a file in a folder: 000001.eml is the first.
-// A file is there once it is whole.
+// startSMTP serves a mail server without TLS and login in this process, until s
+// is closed. It writes each mail to a file in a folder; 000001.eml is the
+// first. A file appears only when it is complete.
 func startSMTP(ctx context.Context, s *scratch) ([]string, error) {
 	dir, err := s.folder("mails")
 	if err != nil {
@@ -37,7 +37,7 @@ func startSMTP(ctx context.Context, s *scratch) ([]string, error) {
 	return []string{"TONEARM_TEST_SMTP=" + l.Addr().String(), "TONEARM_TEST_MAILS=" + dir}, nil
 }
 
-// mailbox takes every mail, for every session.
+// mailbox accepts every mail, in every session.
 type mailbox struct {
 	dir  string
 	mail atomic.Int64

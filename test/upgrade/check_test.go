@@ -17,8 +17,8 @@ import (
 	"tonearm/test/world"
 )
 
-// end waits for a file's end, the first time, and compares how it is shown ever
-// after.
+// end waits until a file has ended, and notes how the API shows it. Later calls
+// compare with that.
 func (s *site) end(f *file) {
 	s.t.Helper()
 	if asked := f.conv; !f.ended {
@@ -46,8 +46,8 @@ func (s *site) end(f *file) {
 	}
 }
 
-// settled takes out of a conversion what changes after its end, too: its mail is
-// sent then.
+// settled removes from a conversion what still changes after its end, when its
+// mail is sent.
 func settled(shown map[string]any) map[string]any {
 	for _, moving := range []string{"revision", "updated_at"} {
 		delete(shown, moving)
@@ -55,7 +55,7 @@ func settled(shown map[string]any) map[string]any {
 	return shown
 }
 
-// wishes are what a conversion was asked for.
+// wishes returns what was asked for when a conversion was created.
 func wishes(c api.Conversion) []any { return []any{c.Filename, c.Size, c.Options, c.Notify} }
 
 // location returns where a download is redirected to.
@@ -77,7 +77,7 @@ func (s *site) location(url, token string) string {
 	return to
 }
 
-// letters are all mails that ever came.
+// letters returns all mails that ever came.
 func (s *site) letters() []world.Letter {
 	letters := s.sink.Letters(s.t)
 	if s.outbox != nil {
@@ -86,13 +86,13 @@ func (s *site) letters() []world.Letter {
 	return letters
 }
 
-// mails is whether a mail about the file has to come.
+// mails reports whether a mail about the file must come.
 func (f *file) mails() bool {
 	return f.conv.Notify != conversion.NotifyNone && (f.want == conversion.Done || f.want == conversion.Failed)
 }
 
-// mailed waits until no mail is owed about a file that has ended. One has come
-// about each then, and no other.
+// mailed waits until no file that has ended owes a mail. Exactly one mail must
+// have come about each of them.
 func (s *site) mailed() {
 	s.t.Helper()
 	want := map[string]*file{} // by the id in the mail
@@ -130,7 +130,7 @@ func (s *site) mailed() {
 	}
 }
 
-// check counts what there is, and follows every link there ever was.
+// check counts everything, and follows every link there ever was.
 func (s *site) check() {
 	s.t.Helper()
 	done := map[string]*file{}
@@ -177,8 +177,7 @@ func (s *site) check() {
 	}
 }
 
-// fetch follows a presigned link, and compares what comes with what the record
-// says.
+// fetch follows a presigned link, and compares the answer with the record.
 func (s *site) fetch(f *file, link string) {
 	s.t.Helper()
 	resp, err := http.Get(link)

@@ -13,7 +13,7 @@ import (
 // later are fields that a program of a later version may write.
 var later = []string{"later", "options.later", "object.later", "mp3.later", "notice.later"}
 
-// value is what stands in such a field.
+// value returns the value of such a field.
 func value(path string) any {
 	return map[string]any{"of": path, "list": []any{"a", true}, "number": 1.5}
 }
@@ -34,9 +34,9 @@ var sites = map[string]func(*testing.T) (*site, func(commands) running){
 	},
 }
 
-// TestUnknownFields writes fields that no program knows into records of every
-// state on the way, and finds them once the programs have brought these to
-// their ends.
+// TestUnknownFields writes fields that no program knows into records in every
+// unfinished state. Once the programs have brought these to their ends, the
+// fields must still be there.
 func TestUnknownFields(t *testing.T) {
 	bin := versions(t).after
 	t.Parallel()
@@ -69,8 +69,9 @@ func TestUnknownFields(t *testing.T) {
 	}
 }
 
-// TestFormat writes the number of a later format into records of every state on
-// the way, and finds them untouched once others were brought to their ends.
+// TestFormat writes the number of a later format into records in every
+// unfinished state. Once other records have been brought to their ends, these
+// must be untouched.
 func TestFormat(t *testing.T) {
 	bin := versions(t).after
 	t.Parallel()
@@ -88,8 +89,8 @@ func TestFormat(t *testing.T) {
 			s.noticed(queued)
 			r.end((*world.Program).Kill)
 
-			// Of two in the same state it is the one whose turn comes first, so
-			// that its turn has come when the other has ended.
+			// Of two files in the same state, freeze the one whose turn comes
+			// first. When the other one has ended, its turn has certainly come.
 			frozen := map[*file]string{left.awaited: "", owed: "", left.queued: "", left.running[0]: ""}
 			for f := range frozen {
 				s.records.set(f.conv.ID, "format", 99)

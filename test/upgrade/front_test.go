@@ -11,18 +11,18 @@ import (
 	"testing"
 )
 
-// quiet drops what proxies say about clients and programs that went away.
+// quiet drops what proxies log about clients and programs that have gone.
 var quiet = log.New(io.Discard, "", 0)
 
-// front stands before the object store, where clients reach it, and counts the
-// parts of uploads that the store takes.
+// front is a proxy in front of the object store, at the address that clients
+// use. It counts the parts of uploads that the store accepts.
 type front struct {
 	url string
 
 	mu     sync.Mutex
-	stored map[string]int // by upload and number: how often the store took that part
-	most   int            // parts that may still pass; below 0 all
-	held   int            // parts that do not
+	stored map[string]int // how often the store took a part, by upload and number
+	most   int            // how many more parts may pass; below 0 all
+	held   int            // parts that may not
 }
 
 func startFront(t *testing.T, store string) *front {
@@ -35,7 +35,7 @@ func startFront(t *testing.T, store string) *front {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.Host = r.In.Host // it is signed
+			r.Out.Host = r.In.Host // the signature covers it
 		},
 		ModifyResponse: func(r *http.Response) error {
 			if part := partOf(r.Request); part != "" && r.StatusCode == http.StatusOK {
@@ -60,7 +60,7 @@ func startFront(t *testing.T, store string) *front {
 	return f
 }
 
-// partOf names the part that a request brings; "" for another request.
+// partOf names the part that a request uploads; "" for other requests.
 func partOf(r *http.Request) string {
 	q := r.URL.Query()
 	if r.Method != http.MethodPut || !q.Has("partNumber") {
@@ -80,16 +80,16 @@ func (f *front) pass() bool {
 	return true
 }
 
-// letPass lets n more parts reach the store, and holds those after them; all
-// where n is below 0.
+// letPass lets n more parts reach the store and holds all later ones. If n is
+// below 0, all parts pass.
 func (f *front) letPass(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.most, f.held = n, 0
 }
 
-// parts returns how many parts the store took and how many of them again,
-// and how many are held.
+// parts returns how many parts the store took, how many of these it took again,
+// and how many parts are held.
 func (f *front) parts() (taken, again, held int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

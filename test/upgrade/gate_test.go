@@ -9,19 +9,19 @@ import (
 	"tonearm/internal/media/mediatest"
 )
 
-// gate keeps attempts in the middle until they are ended. Programs run it in
+// gate stops attempts in the middle, until they are ended. Programs run it in
 // place of ffmpeg.
 type gate struct {
 	t      *testing.T
 	dir    string
-	ffmpeg string // to be named by TONEARM_FFMPEG
+	ffmpeg string // value for TONEARM_FFMPEG
 }
 
 func newGate(t *testing.T) *gate {
 	t.Helper()
 	g := &gate{t: t, dir: t.TempDir()}
 	g.ffmpeg = filepath.Join(g.dir, "ffmpeg")
-	// Whoever takes a ticket waits for ever.
+	// An attempt that takes a ticket waits for ever.
 	script := fmt.Sprintf(`#!/bin/sh
 for ticket in '%[1]s'/ticket-*; do
 	if rm "$ticket" 2>/dev/null; then exec sleep 3600; fi
@@ -44,7 +44,7 @@ func (g *gate) catch(n int) {
 	}
 }
 
-// caught reports whether all of them are caught.
+// caught reports whether all of these attempts have been stopped.
 func (g *gate) caught() bool {
 	left, _ := filepath.Glob(filepath.Join(g.dir, "ticket-*"))
 	return len(left) == 0

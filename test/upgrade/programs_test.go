@@ -12,9 +12,10 @@ import (
 	"testing"
 )
 
-// oldCommit is what an upgrade comes from. At a release it becomes the commit
-// of the release before: `git rev-parse v1.2.0^{commit}`. TONEARM_UPGRADE_FROM
-// names another one for a single run.
+// oldCommit is the version that an upgrade starts from. When a release is made,
+// set it to the commit of the previous release: `git rev-parse
+// v1.2.0^{commit}`. For a single run TONEARM_UPGRADE_FROM can name another
+// commit.
 const oldCommit = "8d3f7a0b7de255b5a239e647f0482e412f0e0456"
 
 // commands are the programs of one version, by their folder.
@@ -25,8 +26,8 @@ func (c commands) path(name string) string { return filepath.Join(string(c), nam
 // both are the programs of two versions.
 type both struct{ before, after commands }
 
-// versions returns the old programs, which it builds where the cache has none,
-// and the new ones, which make build has put into bin.
+// versions returns the old programs, which are built if the cache does not have
+// them, and the new ones, which make build has put into bin.
 func versions(t *testing.T) both {
 	t.Helper()
 	if os.Getenv("TONEARM_TEST_UPGRADE") == "" {
@@ -53,7 +54,7 @@ var built = sync.OnceValues(func() (both, error) {
 })
 
 // oldPrograms returns the folder of the old programs in the cache. They are
-// built from the repository's history, once for each commit.
+// built once for each commit, from the repository's history.
 func oldPrograms(root string) (commands, error) {
 	name := oldCommit
 	if from := os.Getenv("TONEARM_UPGRADE_FROM"); from != "" {
@@ -68,7 +69,7 @@ func oldPrograms(root string) (commands, error) {
 		cache = filepath.Join(user, "tonearm")
 	}
 	cache = filepath.Join(cache, "upgrade")
-	if bin := filepath.Join(cache, name, "bin"); isDir(bin) { // without the history, too
+	if bin := filepath.Join(cache, name, "bin"); isDir(bin) { // works without the history too
 		return commands(bin), nil
 	}
 	commit, err := git(root, "rev-parse", "--verify", "--quiet", name+"^{commit}")
@@ -84,7 +85,7 @@ func oldPrograms(root string) (commands, error) {
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return "", err
 	}
-	work, err := os.MkdirTemp(home, "build-") // beside bin, so that it can be renamed
+	work, err := os.MkdirTemp(home, "build-") // in the same folder as bin, so that a rename is enough
 	if err != nil {
 		return "", err
 	}

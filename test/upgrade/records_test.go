@@ -56,7 +56,7 @@ func (r sqliteRecords) value(id, path string) any {
 	return valueIn(r.t, []byte(r.document(id)), path)
 }
 
-// valueIn returns what stands at a path in a document, nil for nothing.
+// valueIn returns the value at a path in a document; nil if there is none.
 func valueIn(t *testing.T, document []byte, path string) any {
 	t.Helper()
 	var found any

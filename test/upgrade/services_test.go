@@ -59,8 +59,8 @@ type replicas struct {
 	logs                  []*world.Program // of the dispatchers
 }
 
-// start runs two of each service and waits until they are ready. Nobody is sent
-// to them yet.
+// start runs two of each service and waits until they are ready. They get no
+// requests yet.
 func (c *cluster) start(bin commands) *replicas {
 	c.t.Helper()
 	r := &replicas{running: running{gate: newGate(c.t)}}
@@ -95,7 +95,7 @@ func (c *cluster) start(bin commands) *replicas {
 	return r
 }
 
-// route sends everybody to these replicas, in turn.
+// route sends all requests to these replicas, in turn.
 func (c *cluster) route(all ...*replicas) {
 	var gateways, dispatchers []string
 	for _, r := range all {
@@ -113,9 +113,9 @@ func (r *replicas) launched() (n int) {
 	return n
 }
 
-// beside sends files while two versions run side by side: through the gateways
-// of both, until the dispatchers of both have launched some, and with the
-// command line of each against the gateway of the other.
+// beside sends files while two versions run side by side. They go through the
+// gateways of both versions until the dispatchers of both have launched some,
+// and through the command line of each version to the gateway of the other.
 func (c *cluster) beside(a, b *replicas, binA, binB commands) {
 	c.t.Helper()
 	for i, p := range []struct {
@@ -144,7 +144,7 @@ func (c *cluster) beside(a, b *replicas, binA, binB commands) {
 	c.t.Errorf("of 20 files side by side the versions launched %d and %d", a.launched()-before[0], b.launched()-before[1])
 }
 
-// idle waits until Redis holds no message any more.
+// idle waits until Redis holds no message.
 func (c *cluster) idle() {
 	c.t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: c.servers.Redis})
@@ -158,8 +158,8 @@ func (c *cluster) idle() {
 	})
 }
 
-// TestServices takes services to the new version and back to the old one, with
-// both side by side meanwhile.
+// TestServices upgrades services and then downgrades them. Both versions run
+// side by side meanwhile.
 func TestServices(t *testing.T) {
 	bin := versions(t)
 	t.Parallel()

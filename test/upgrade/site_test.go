@@ -18,39 +18,39 @@ import (
 	"tonearm/test/world"
 )
 
-// site is one installation, its one user, and every file that it ever took on.
+// site is one installation, its one user, and every file that it ever accepted.
 type site struct {
 	t       *testing.T
 	server  string // URL of the gateway
-	places  int    // attempts at a time
+	places  int    // attempts that may run at a time
 	user    *world.User
-	home    []string // environment of the command line: where login and journal are
+	home    []string // environment of the command line, whose login and journal are there
 	dir     string   // of files
 	front   *front
 	sink    *world.Sink
 	records records
 	objects func() int            // MP3s in the store
-	outbox  func() []world.Letter // mails that are files; may be nil
+	outbox  func() []world.Letter // mails that are written as files; may be nil
 	files   []*file
 }
 
-// file is one upload and what has to become of it.
+// file is one upload and the result that it must have.
 type file struct {
 	what string
 	key  string // Idempotency-Key; "" where the command line drew it
 	body api.NewConversion
-	conv api.Conversion   // as it was created, or as it was seen last
-	want conversion.State // in the end
+	conv api.Conversion   // as created, or as seen last
+	want conversion.State // final state
 	code conversion.Code
 	args []string // of tonearm convert
 
 	ended bool
-	shown map[string]any // how the API shows it since it ended
+	shown map[string]any // how the API has shown it since it ended
 	link  string         // presigned, to the MP3
 }
 
-// records are the documents of the conversions, read and written past every
-// program.
+// records are the documents of the conversions. They are read and written
+// directly, without any program.
 type records interface {
 	count() int
 	document(id string) string
@@ -70,7 +70,7 @@ func (r running) end(how func(*world.Program)) {
 	}
 }
 
-// limit is for one file among others, on a slow machine.
+// limit is how long one file among others may take on a slow machine.
 const limit = 90 * time.Second
 
 func newSite(t *testing.T, store string) *site {
@@ -88,8 +88,8 @@ func newSite(t *testing.T, store string) *site {
 
 func (s *site) source(name string) string { return filepath.Join(s.dir, name) }
 
-// join makes the user's account and logs in, with a program of the command line
-// too.
+// join makes the user's account and logs in, also with a program of the command
+// line.
 func (s *site) join(bin commands) {
 	s.t.Helper()
 	s.user = world.NewUser(s.t, s.server, "owner@example.org")
@@ -118,7 +118,7 @@ func (s *site) create(what, name string, more api.NewConversion) *file {
 	return f
 }
 
-// send uploads a file to where its creation said.
+// send uploads a file as the answer to its creation says.
 func (s *site) send(f *file) {
 	s.t.Helper()
 	if err := world.Put(s.t.Context(), f.conv.Upload, s.source(f.conv.Filename)); err != nil {
@@ -140,7 +140,7 @@ func (s *site) cli(bin commands, name string, env []string, args ...string) *wor
 	return world.Start(s.t, append(s.home, env...), bin.path("tonearm"), args...)
 }
 
-// result waits for the end of tonearm convert, and returns the id of its one
+// result waits until tonearm convert has ended, and returns the id of its one
 // file.
 func (s *site) result(p *world.Program, exit int) string {
 	s.t.Helper()
@@ -172,8 +172,8 @@ func (s *site) convert(what string, bin commands, env []string, args ...string) 
 	return f
 }
 
-// copy makes a video under a name of its own. Beyond what it holds it is filled
-// up to size bytes with what players skip.
+// copy makes a video with a unique name. It is filled up to size bytes with
+// data that players skip.
 func (s *site) copy(kind string, size int64) string {
 	s.t.Helper()
 	name := fmt.Sprintf("%s-%d.mp4", kind, len(s.files))
@@ -197,7 +197,7 @@ func (s *site) copy(kind string, size int64) string {
 
 var noMail = api.NewConversion{Notify: conversion.NotifyNone}
 
-// settle brings a file to each end there is.
+// settle brings a file to each possible end.
 func (s *site) settle(bin commands) {
 	s.t.Helper()
 	s.convert("done, with options", bin, nil, "--preset", "voice", "--bitrate", "64", "--start", "0:01", "--cover", "poster", "--notify", "none")
@@ -215,11 +215,11 @@ func (s *site) settle(bin commands) {
 	s.mailed()
 }
 
-// unfinished are files that somebody else has to bring to their ends.
+// unfinished are files that other programs must bring to their ends.
 type unfinished struct {
 	awaited, owed, queued *file
 	running               []*file
-	half                  *file // sent in parts, the last ones missing
+	half                  *file // sent in parts, and the last parts are missing
 }
 
 const (
@@ -228,9 +228,9 @@ const (
 	sent     = 2
 )
 
-// leave makes a file in each state on the way. away is the mood in which the
-// mail server takes no mail, running how many attempts are caught in the middle;
-// where that takes every place, one more file waits behind them.
+// leave makes a file in each unfinished state. away is the mood in which the
+// mail server accepts no mail. running is how many attempts are stopped in the
+// middle; if they take all places, one more file waits behind them.
 func (s *site) leave(bin commands, g *gate, away world.Mood, running int) unfinished {
 	s.t.Helper()
 	u := unfinished{awaited: s.create("awaited", "talk.mp4", api.NewConversion{Options: &conversion.Options{Start: 1}})}
@@ -274,7 +274,7 @@ func (s *site) leave(bin commands, g *gate, away world.Mood, running int) unfini
 	return u
 }
 
-// refused waits until the mail server has refused the file's mail for now.
+// refused waits until the mail server has temporarily refused the file's mail.
 func (s *site) refused(f *file) {
 	s.t.Helper()
 	waittest.Until(s.t, limit, "the mail server has been tried", func() bool {
@@ -283,7 +283,8 @@ func (s *site) refused(f *file) {
 	})
 }
 
-// noticed waits until the file's upload is noticed and its work waits.
+// noticed waits until the file's upload has been noticed and its work is
+// waiting.
 func (s *site) noticed(f *file) {
 	s.t.Helper()
 	waittest.Until(s.t, limit, "the upload is noticed", func() bool {
@@ -291,7 +292,7 @@ func (s *site) noticed(f *file) {
 	})
 }
 
-// finish brings what others left to its end, and looks at all there is.
+// finish brings to its end what others left, and checks everything.
 func (s *site) finish(bin commands, u unfinished) {
 	s.t.Helper()
 	s.sink.Become(world.Accept)

@@ -52,8 +52,8 @@ func (m *machine) start(bin commands, flags ...string) running {
 	return running{g, []*world.Program{p}}
 }
 
-// TestUp takes a data directory to the new version and back to the old one. The
-// program before is asked to end, or killed.
+// TestUp upgrades a data directory and then downgrades it. The previous program
+// is asked to end, or killed.
 func TestUp(t *testing.T) {
 	bin := versions(t)
 	t.Parallel()

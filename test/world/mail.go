@@ -88,7 +88,7 @@ func Outbox(t *testing.T, dir string) []Letter {
 // Sink is an SMTP server that keeps what it accepts.
 type Sink struct {
 	Host, Port string
-	Hold       chan struct{} // while not nil, each mail waits for a value once it is kept
+	Hold       chan struct{} // while not nil, each mail waits for a value after it was stored
 
 	mu      sync.Mutex
 	raw     []string
@@ -103,12 +103,12 @@ type Mood int
 // Moods of a Sink.
 const (
 	Accept Mood = iota
-	Refuse      // for now: 451
+	Refuse      // temporarily: 451
 	Hang        // read the mail and do not answer
 )
 
-// StartSink listens on a free port; with a certificate it insists on STARTTLS
-// and a login as tonearm.
+// StartSink listens on a free port. With a certificate it requires STARTTLS and
+// a login as tonearm.
 func StartSink(t *testing.T, cert *tls.Certificate) *Sink {
 	t.Helper()
 	s := &Sink{changed: make(chan struct{})}
@@ -126,13 +126,13 @@ func StartSink(t *testing.T, cert *tls.Certificate) *Sink {
 	s.Host, s.Port, _ = net.SplitHostPort(l.Addr().String())
 	go server.Serve(l)
 	t.Cleanup(func() {
-		s.Become(Refuse) // nobody hangs any more
+		s.Become(Refuse) // so that no mail hangs any more
 		server.Close()
 	})
 	return s
 }
 
-// Become changes what the sink does; mails that hang are refused.
+// Become changes what the sink does; hanging mails are refused.
 func (s *Sink) Become(m Mood) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +148,7 @@ func (s *Sink) Hanging() int {
 	return s.hanging
 }
 
-// Letters are the mails accepted so far.
+// Letters returns the mails that were accepted so far.
 func (s *Sink) Letters(t *testing.T) []Letter {
 	s.mu.Lock()
 	raw := append([]string(nil), s.raw...)

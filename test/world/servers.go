@@ -20,8 +20,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Servers are the addresses of the real servers, and what one deployment of
-// Tonearm calls its own on them.
+// Servers are the addresses of the real servers, and the names that one
+// deployment of Tonearm uses on them.
 type Servers struct {
 	Redis, S3, Mongo string
 	MySQL            *mysql.Config
@@ -64,7 +64,7 @@ func RealServers(t *testing.T) *Servers {
 	return s
 }
 
-// RandomHex draws n bytes.
+// RandomHex returns n random bytes in hex.
 func RandomHex(n int) string {
 	b := make([]byte, n)
 	rand.Read(b)
@@ -84,7 +84,7 @@ func (s *Servers) Env(public string) []string {
 	}
 }
 
-// Receive makes the store's notifications of the bucket go to url.
+// Receive makes the store send the bucket's notifications to url.
 func (s *Servers) Receive(t *testing.T, url, token string) {
 	t.Helper()
 	body, _ := json.Marshal(map[string]string{"url": url, "token": token})
@@ -99,9 +99,9 @@ func (s *Servers) Receive(t *testing.T, url, token string) {
 	}
 }
 
-// FreeAddr is a loopback address that nobody listened on a moment ago. Its port
-// is below those that systems choose by themselves, so that nobody is given it
-// before a program listens there, or while the program is started again.
+// FreeAddr returns a loopback address that was free a moment ago. Its port is
+// below those that systems choose by themselves. So no other program gets it
+// before a program listens there, or while that program is restarted.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {

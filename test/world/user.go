@@ -22,7 +22,7 @@ type User struct {
 	Server, Email, Token string
 }
 
-// Password is that of every account.
+// Password is the password of every account.
 const Password = "correct horse battery"
 
 // NewUser makes an account and logs in.
@@ -54,8 +54,8 @@ func (u *User) Login() {
 	u.Token = strings.TrimSpace(string(body))
 }
 
-// Do sends one request and returns status and body; into, where not nil, gets
-// the decoded answer of a success. Status 0 means that nobody answered.
+// Do sends one request and returns status and body. If into is not nil, a
+// successful answer is decoded into it. Status 0 means that nobody answered.
 func (u *User) Do(method, path string, body, into any) (int, string) {
 	u.T.Helper()
 	return u.do(method, path, nil, body, into)
@@ -71,7 +71,7 @@ func (u *User) Create(filename string, size int64) api.Conversion {
 	return c
 }
 
-// CreateUnder asks for a conversion under an idempotency key.
+// CreateUnder asks for a conversion with an idempotency key.
 func (u *User) CreateUnder(key string, n api.NewConversion) (status int, c api.Conversion) {
 	u.T.Helper()
 	status, body := u.do("POST", "/v1/conversions", http.Header{"Idempotency-Key": {key}}, n, &c)
@@ -151,7 +151,7 @@ func Put(ctx context.Context, up *api.Upload, path string) error {
 	return nil
 }
 
-// Final waits until a conversion is final.
+// Final waits until a conversion has ended.
 func (u *User) Final(id string, limit time.Duration) api.Conversion {
 	u.T.Helper()
 	var c api.Conversion

@@ -1,6 +1,6 @@
-// Package world holds what tests of Tonearm's own programs share: programs that
-// run beside a test, a person who talks to a gateway, the mail server that
-// takes the mails, and the real servers that test/servers starts.
+// Package world holds what the tests of Tonearm's own programs share: programs
+// that run beside a test, a person who talks to a gateway, a mail server, and
+// the real servers that test/servers starts.
 package world
 
 import (
@@ -19,7 +19,7 @@ type Program struct {
 	Cmd *exec.Cmd
 	Out waittest.Buffer // standard output and standard error
 	End chan struct{}   // closed when it has ended
-	Err error           // set then
+	Err error           // set before End is closed
 }
 
 // Start runs a command in a process group of its own and ends it with the test.
@@ -59,7 +59,8 @@ func (p *Program) Ended() bool {
 	}
 }
 
-// Stop ends the program as an operator would, and by force if that takes long.
+// Stop ends the program as an operator would, and kills it if that takes too
+// long.
 func (p *Program) Stop() {
 	if p.Ended() {
 		return

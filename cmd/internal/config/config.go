@@ -65,8 +65,8 @@ func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
 	f.StringVar(&l.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
 }
 
-// Stores are the servers behind the services. Which of them a service needs is
-// what it binds.
+// Stores are the servers behind the services. A service binds those that it
+// needs.
 type Stores struct {
 	Records, Database string
 	Users             string

@@ -14,7 +14,8 @@ import (
 	"tonearm/notifier"
 )
 
-// Defaults of flags that no Options have: what they set is required there.
+// Defaults of flags that have no default in the Options, where they are
+// required.
 const (
 	defaultPublicURL = "http://localhost:8080"
 	defaultMaxJobs   = 4 // of class cpu

@@ -17,8 +17,8 @@ import (
 
 const prefix = "TONEARM_"
 
-// renamed are the flags of earlier releases, and what they are called now. A
-// program that has the new flag does not start with the old one.
+// renamed maps flags of earlier releases to their present names. A program that
+// has the new flag does not start with the old one.
 var renamed = map[string]string{}
 
 // Name returns the variable of a flag.
@@ -99,9 +99,9 @@ func Warn(log *slog.Logger) {
 	}
 }
 
-// Unknown returns the names, sorted, of the variables in environ (KEY=value) that
-// begin like Tonearm's and that no Tonearm program knows, each with the known
-// name that it comes close to.
+// Unknown returns the names, sorted, of the variables in environ (KEY=value)
+// that begin like Tonearm's but that no Tonearm program knows. If a name is
+// close to a known one, it comes with the known one.
 func Unknown(environ []string) []string {
 	var unknown []string
 	for _, variable := range environ {
@@ -133,8 +133,8 @@ var (
 )
 
 // ofKubernetes reports whether a variable is one of those that Kubernetes gives
-// to each container about each service: tonearm-gateway has
-// TONEARM_GATEWAY_SERVICE_HOST, _PORT=tcp://… and so on.
+// each container for each service, such as TONEARM_GATEWAY_SERVICE_HOST and
+// _PORT=tcp://… for tonearm-gateway.
 func ofKubernetes(name, value string) bool {
 	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && address.MatchString(value)
 }

@@ -63,9 +63,9 @@ func (fl *Flags) leading(log *slog.Logger) Leading {
 	}
 }
 
-// readClasses reads --job-classes and puts the images into it. A Job of class gpu
-// gets as much time to start as a conversion has to wait for a GPU, unless the
-// file says otherwise.
+// readClasses reads --job-classes and adds the images. If the file does not say
+// otherwise, a Job of class gpu may take as long to start as a conversion waits
+// for a GPU.
 func (fl *Flags) readClasses(o dispatcher.Options) (map[conversion.Class]kubelaunch.Class, error) {
 	classes := map[conversion.Class]kubelaunch.Class{}
 	if fl.classes != "" {

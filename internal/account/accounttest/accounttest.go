@@ -14,8 +14,8 @@ import (
 
 const password = "correct horse"
 
-// Run runs the suite. open returns an empty, prepared store of the test's own
-// and closes it when the test ends.
+// Run runs the suite. open returns an empty, prepared store for one test and
+// closes it when the test ends.
 func Run(t *testing.T, open func(t *testing.T) account.Store) {
 	for _, c := range []struct {
 		name string

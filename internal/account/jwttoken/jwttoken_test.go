@@ -98,7 +98,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// forge signs whatever it is told, with the real key unless told otherwise.
+// forge signs any claims, with the real key unless another one is given.
 func forge(t *testing.T, method jwt.SigningMethod, key any, header, claims map[string]any) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, jwt.MapClaims(claims))
@@ -239,7 +239,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// The key and thumbprint of RFC 8037, appendix A.3.
+// Key and thumbprint are those of RFC 8037, appendix A.3.
 func TestThumbprint(t *testing.T) {
 	seed, err := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 )
 
-// Key is an Ed25519 key. It prints as its id.
+// Key is an Ed25519 key. Printing it shows only its id.
 type Key struct {
 	private ed25519.PrivateKey
 	id      string
@@ -79,10 +79,10 @@ func ParseKeys(data []byte) ([]Key, error) {
 	return keys, nil
 }
 
-// LoadOrCreate reads the keys in the file at path, or draws one and writes it
-// there, mode 0600, where there is no file. Of several that do so at once all
-// get the same key. It is for one machine alone: gateways behind a Service are
-// given their keys.
+// LoadOrCreate reads the keys in the file at path. If there is no file, it
+// makes a key and writes it there, mode 0600. If several processes do so at
+// once, all get the same key. It is meant for one machine: gateways behind a
+// Kubernetes Service get their keys from outside.
 func LoadOrCreate(path string) ([]Key, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -100,8 +100,8 @@ func LoadOrCreate(path string) ([]Key, error) {
 	return keys, nil
 }
 
-// create writes a new key to path whole, and leaves what somebody else wrote
-// there meanwhile.
+// create writes a new key to path, whole or not at all. A file that somebody
+// else wrote there meanwhile stays.
 func create(path string) error {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

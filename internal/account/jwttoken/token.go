@@ -1,10 +1,10 @@
 // Package jwttoken signs and checks Tonearm's tokens: JWTs signed with EdDSA.
 //
-// A token says what it is for in its claim and header typ: "access" stands for
-// a user, "download" opens one MP3; neither is ever taken for the other. Keys
-// are found by kid, which is the RFC 7638 thumbprint of the key, and no
-// algorithm but EdDSA is looked at. To change keys, put the new one first and
-// keep the old one behind it until the last download link under it has expired.
+// A token says in its claim and header typ what it is for: "access" stands for
+// a user, "download" opens one MP3; neither is accepted in place of the other.
+// A token names its key by kid, the RFC 7638 thumbprint of the key. Only EdDSA
+// is accepted. To change keys, put the new one first and keep the old one
+// behind it until the last download link under it has expired.
 package jwttoken
 
 import (
@@ -24,7 +24,7 @@ const (
 	audience = "tonearm"
 	access   = "access"
 	download = "download"
-	leeway   = 10 * time.Second // between the clocks of two gateways
+	leeway   = 10 * time.Second // allowed difference between the clocks of two gateways
 )
 
 // Options say how tokens are made.
@@ -163,7 +163,7 @@ func (t *Tokens) verify(typ, token string) (string, error) {
 		}
 		return key.private.Public(), nil
 	})
-	// Why a token is refused is nobody's business but the signer's.
+	// The reason for a refusal concerns nobody but the signer.
 	if err != nil || c.Type != typ || c.Subject == "" || c.IssuedAt == nil || c.NotBefore == nil {
 		return "", account.ErrToken
 	}

@@ -20,7 +20,7 @@ type Params struct {
 	Threads   uint8
 }
 
-// DefaultParams is what new hashes cost.
+// DefaultParams are the costs of new hashes.
 var DefaultParams = Params{MemoryKiB: 19 * 1024, Time: 2, Threads: 1}
 
 const (
@@ -102,13 +102,13 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return out.String(), err
 }
 
-// dummy returns a hash that no password has and that costs what a real one
-// does.
+// dummy returns a hash that matches no password and costs as much as a real
+// one.
 func (h *hasher) dummy() string {
 	return phc{Params: h.params, salt: random(saltLength), key: random(keyLength)}.String()
 }
 
-// verify compares password with a stored hash; stale is set where the hash
+// verify compares password with a stored hash. stale means that the hash
 // matched and ought to be replaced.
 func (h *hasher) verify(ctx context.Context, stored, password string) (ok, stale bool, err error) {
 	want, err := parsePHC(stored)

@@ -20,7 +20,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// TestTLS logs in as a user of whom the server wants a certificate.
+// TestTLS logs in as a user from whom the server demands a certificate.
 func TestTLS(t *testing.T) {
 	dir := os.Getenv("TONEARM_TEST_MYSQL_CERTIFICATES")
 	if dir == "" {
@@ -97,7 +97,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// What the driver reports comes through the logger that it was given.
+// What the driver reports goes to the logger that OpenMySQL was given.
 func TestDriverLog(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,7 +127,8 @@ func TestDriverLog(t *testing.T) {
 	}
 }
 
-// Preparing has no deadline but its context's, whatever time-outs the DSN sets.
+// Prepare has no deadline except its context's, whatever time-outs the DSN
+// sets.
 func TestPrepareTakesItsTime(t *testing.T) {
 	dsn := os.Getenv("TONEARM_TEST_MYSQL")
 	if dsn == "" {
@@ -189,8 +190,8 @@ func TestPrepareTakesItsTime(t *testing.T) {
 	}
 }
 
-// Ten gateways and four dispatchers, and a fifth more while they are replaced,
-// stay below the connections that a MySQL server takes by default.
+// Ten gateways and four dispatchers, and a fifth more of them during a rollout,
+// need fewer connections than a MySQL server allows by default.
 func TestConnections(t *testing.T) {
 	s, err := OpenMySQL("u:p@tcp(127.0.0.1:1)/tonearm", nil, quiet)
 	if err != nil {

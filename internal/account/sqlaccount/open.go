@@ -23,9 +23,9 @@ import (
 type dialect struct {
 	// duplicate reports whether err says that a unique value is there already.
 	duplicate func(err error) bool
-	// exclusively runs do on one connection while no other handle migrates.
+	// exclusively runs do on one connection while no other handle may migrate.
 	exclusively func(ctx context.Context, db *sql.DB, do func(execer) error) error
-	// create makes the database where that does not happen by itself.
+	// create makes the database if opening it does not.
 	create func() error
 }
 
@@ -35,7 +35,7 @@ type execer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// busyTimeout is how long a writer to SQLite waits for another.
+// busyTimeout is how long a writer to SQLite waits for another one.
 const busyTimeout = 5 * time.Second
 
 // OpenSQLite returns a handle on the database file at path, which may hold the
@@ -78,15 +78,16 @@ func inTransaction(ctx context.Context, db *sql.DB, do func(execer) error) error
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // nothing to do after a commit
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	if err := do(tx); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-// begin waits for a file that is busy. SQLite's own waiting does not cover a
-// new file's switch to WAL: it fails at once while another process writes.
+// begin waits while the file is busy. The busy timeout of SQLite does not cover
+// the switch of a new file to WAL, which fails at once while another process
+// writes.
 func begin(ctx context.Context, db *sql.DB) (tx *sql.Tx, err error) {
 	const pause = 20 * time.Millisecond
 	err = retry.Do(ctx, retry.Policy{Initial: pause, Max: pause, Patience: busyTimeout}, func(ctx context.Context) (err error) {
@@ -100,17 +101,18 @@ func begin(ctx context.Context, db *sql.DB) (tx *sql.Tx, err error) {
 	return tx, err
 }
 
-// mysqlConns is how many connections a process has at most. MySQL takes 151 by
-// default: enough for ten gateways and some dispatchers, also while a rollout
+// mysqlConns is the most connections of one process. MySQL allows 151 by
+// default: enough for ten gateways and some dispatchers, even while a rollout
 // starts more of them.
 const mysqlConns = 8
 
-// OpenMySQL returns a handle on a MySQL or MariaDB database. The DSN is that of
-// github.com/go-sql-driver/mysql and must name the database, such as
-// "tonearm:password@tcp(mysql:3306)/tonearm"; time-outs that it does not set
-// are set, strict mode and utf8mb4 always are. With a TLS configuration every
-// connection is encrypted, and the server's certificate must be valid for the
-// DSN's host; with nil the DSN decides. log gets what the driver reports.
+// OpenMySQL returns a handle on a MySQL or MariaDB database. The DSN has the
+// form of github.com/go-sql-driver/mysql and must name the database, such as
+// "tonearm:password@tcp(mysql:3306)/tonearm". Time-outs that it does not set
+// get defaults; strict mode and utf8mb4 are always set. With a TLS
+// configuration every connection is encrypted, and the server's certificate
+// must be valid for the DSN's host; with nil the DSN decides. log gets what the
+// driver reports.
 func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
@@ -124,7 +126,7 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 	}
 	cfg.Logger = driverLog{log}
 	cfg.ParseTime = true
-	cfg.InterpolateParams = true // one round trip a query
+	cfg.InterpolateParams = true // one round trip for each query
 	cfg.Collation = "utf8mb4_bin"
 	if cfg.Params == nil {
 		cfg.Params = map[string]string{}
@@ -139,7 +141,7 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 	if err != nil {
 		return nil, fmt.Errorf("MySQL DSN: %w", err)
 	}
-	patient := cfg.Clone() // a change to a large table takes its time
+	patient := cfg.Clone() // changing a large table takes time
 	patient.ReadTimeout, patient.WriteTimeout = 0, 0
 	migrating, err := mysql.NewConnector(patient)
 	if err != nil {
@@ -149,7 +151,7 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 	db.SetMaxOpenConns(mysqlConns)
 	db.SetMaxIdleConns(4)
 	db.SetConnMaxIdleTime(time.Minute)
-	db.SetConnMaxLifetime(3 * time.Minute) // below the server's and any proxy's idle limit; follows a failover
+	db.SetConnMaxLifetime(3 * time.Minute) // below the server's and any proxy's idle limit, and short enough to follow a failover
 	return newStore(db, dialect{
 		duplicate: func(err error) bool {
 			var e *mysql.MySQLError
@@ -170,8 +172,8 @@ type driverLog struct{ log *slog.Logger }
 // Print implements mysql.Logger.
 func (d driverLog) Print(v ...any) { d.log.Warn("MySQL driver", "message", fmt.Sprint(v...)) }
 
-// underNamedLock holds a lock named for the database, since DDL commits by
-// itself in MySQL. The lock ends with its connection.
+// underNamedLock holds a lock named after the database, since a transaction
+// does not cover DDL in MySQL. The lock ends with its connection.
 func underNamedLock(ctx context.Context, db *sql.DB, do func(execer) error) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -179,7 +181,7 @@ func underNamedLock(ctx context.Context, db *sql.DB, do func(execer) error) erro
 	}
 	defer func() { _ = conn.Close() }()
 	const name = `CONCAT('tonearm.account.', MD5(DATABASE()))`
-	for held := false; !held; { // in short turns, so that a stop is heeded
+	for held := false; !held; { // in short turns, so that a stop is noticed
 		var got sql.NullInt64
 		if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 2)`).Scan(&got); err != nil {
 			return err

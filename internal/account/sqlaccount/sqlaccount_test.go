@@ -21,8 +21,8 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// databases returns, for each kind of server at hand, a function that makes an
-// empty database and returns how to open handles on it.
+// databases runs test for each kind of server at hand. fresh makes an empty
+// database and returns how to open handles on it.
 func databases(t *testing.T, test func(t *testing.T, fresh func(t *testing.T) (open func() (*Store, error)))) {
 	t.Run("SQLite", func(t *testing.T) {
 		test(t, func(t *testing.T) func() (*Store, error) {
@@ -48,7 +48,7 @@ func databases(t *testing.T, test func(t *testing.T, fresh func(t *testing.T) (o
 				t.Fatal(err)
 			}
 			cfg.DBName = "account_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-			// The server's least careful settings: what Open sets has to do.
+			// The server's weakest settings: Open must set what they lack.
 			if _, err := server.ExecContext(t.Context(), "CREATE DATABASE "+cfg.DBName+" CHARACTER SET latin1"); err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +81,7 @@ func prepared(t *testing.T, open func() (*Store, error)) *Store {
 	return s
 }
 
-// cheap is for tests of everything but the cost.
+// cheap is for tests that do not care about the cost.
 var cheap = Params{MemoryKiB: 64, Time: 1, Threads: 1}
 
 func TestSuite(t *testing.T) {
@@ -180,7 +180,7 @@ func TestRehash(t *testing.T) {
 
 func TestHashesAreBounded(t *testing.T) {
 	h := newHasher(DefaultParams, 1)
-	h.slots <- struct{}{} // somebody computes
+	h.slots <- struct{}{} // somebody else is computing
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {

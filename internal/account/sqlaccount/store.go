@@ -18,7 +18,7 @@ type Store struct {
 	db      *sql.DB
 	dialect dialect
 	hasher  *hasher
-	dummy   string // verified in place of the hash that an unknown address lacks
+	dummy   string // verified if the address is unknown, so that it costs the same
 }
 
 var _ account.Store = (*Store)(nil)
@@ -64,9 +64,9 @@ func (s *Store) Create(ctx context.Context, email, password string, maxUploadByt
 func (s *Store) Authenticate(ctx context.Context, email, password string) (account.User, error) {
 	email, err := account.NormalizeEmail(email)
 	if err != nil {
-		email = "" // nobody's; looked up all the same, so that it costs the same
+		email = "" // belongs to nobody, but is looked up all the same, so that it costs the same
 	}
-	password = password[:min(len(password), account.MaxPasswordLength+1)] // no more work for a longer one
+	password = password[:min(len(password), account.MaxPasswordLength+1)] // a longer password makes no more work
 	u, hash, err := s.user(ctx, "email", email)
 	unknown := errors.Is(err, account.ErrNotFound)
 	switch {
@@ -88,14 +88,15 @@ func (s *Store) Authenticate(ctx context.Context, email, password string) (accou
 	return u, nil
 }
 
-// rehash replaces a weak hash. It may fail: the login is good without it, and
-// the next one tries again.
+// rehash replaces a weak hash. If that fails, the login is good all the same,
+// and the next one tries again.
 func (s *Store) rehash(ctx context.Context, id, old, password string) {
 	hash, err := s.hasher.hash(ctx, password)
 	if err != nil {
 		return
 	}
-	// Only over the hash that was verified: the password may have changed since.
+	// Replace only the hash that was verified: the password may have changed
+	// since.
 	_, _ = s.db.ExecContext(ctx, `UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?`, hash, id, old)
 }
 
@@ -105,7 +106,7 @@ func (s *Store) ByID(ctx context.Context, id string) (account.User, error) {
 	return u, err
 }
 
-// ByEmail returns the user with this address, in any case, or
+// ByEmail returns the user with this address, in upper or lower case, or
 // account.ErrNotFound.
 func (s *Store) ByEmail(ctx context.Context, email string) (account.User, error) {
 	email, err := account.NormalizeEmail(email)

@@ -21,7 +21,7 @@ import (
 
 // Harness is a store to test, on a bucket of its own.
 type Harness struct {
-	Store blob.Store // prepared; signs other addresses for people than for transcoders
+	Store blob.Store // prepared; the addresses that it signs for people and for transcoders differ
 	// Again is another process's store on the same bucket.
 	Again blob.Store
 	// PublicHost and InternalHost are the hosts that URLs are signed for.
@@ -62,7 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}
 }
 
-// Receivers serves the webhook of a store that has several buckets.
+// Receivers serves one webhook for a store with several buckets.
 type Receivers struct {
 	URL   string
 	Token string // expected as a bearer token
@@ -109,14 +109,14 @@ func (r *Receivers) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer r.mu.Unlock()
 	for _, e := range events {
 		select {
-		case r.byBucket[e.Bucket] <- e: // of a bucket nobody asked for: nil, so lost
+		case r.byBucket[e.Bucket] <- e: // nil, so lost, if nobody asked for the bucket
 		default:
 		}
 	}
 }
 
-// Relay has a relay, the only webhook of a server that many tests share, send a
-// bucket's notifications to r.
+// Relay makes relay send the notifications of bucket to r. A relay is the only
+// webhook of a server that many tests share.
 func (r *Receivers) Relay(t *testing.T, relay, bucket string) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"url": r.URL, "token": r.Token})
@@ -133,7 +133,7 @@ func (r *Receivers) Relay(t *testing.T, relay, bucket string) {
 	}
 }
 
-// wait returns the event of key, and all that came before it.
+// wait returns the event of key, and all events before it.
 func wait(t *testing.T, h Harness, key string) (blob.Event, []blob.Event) {
 	t.Helper()
 	var before []blob.Event
@@ -151,7 +151,7 @@ func wait(t *testing.T, h Harness, key string) (blob.Event, []blob.Event) {
 	}
 }
 
-// do sends a request as anybody would, and returns the status and the body.
+// do sends a request without credentials, and returns the status and the body.
 func do(t *testing.T, req *http.Request) (int, string) {
 	t.Helper()
 	resp, err := http.DefaultClient.Do(req)

@@ -73,7 +73,7 @@ func testNotExist(t *testing.T, h Harness) {
 
 func testList(t *testing.T, h Harness) {
 	var want []string
-	for i := range 2005 { // more than two pages; not notified, which takes time
+	for i := range 2005 { // more than two pages; without notifications, which take time
 		want = append(want, fmt.Sprintf("mp3s/u%d@example.org/%04d.mp4", i%3, i))
 	}
 	want = append(want, "mp3s/a-b/x", "mp3s/a/b/c", "mp3s/a/x", "mp3s/a+b/x y #%", "mp3s/a.b/x", "mp3s/ü/ビデオ")
@@ -187,8 +187,8 @@ func testKeys(t *testing.T, h Harness) {
 	wantErr(t, "a key too long", err, blob.ErrInvalid)
 }
 
-// Processes that start together prepare the bucket together, and leave what
-// is there.
+// Processes that start together prepare the bucket together, and do not change
+// what is there.
 func testPrepare(t *testing.T, h Harness) {
 	store(t, h, "uploads/u/1", "kept")
 	var group sync.WaitGroup

@@ -93,7 +93,7 @@ func testPutBrokenOff(t *testing.T, h Harness) {
 	wantErr(t, "after half a form", err, blob.ErrNotExist)
 }
 
-// breakOff sends a request with less of a body than it announces.
+// breakOff sends a request with a body that is shorter than announced.
 func breakOff(t *testing.T, method, rawURL, header string, length int, body string) {
 	t.Helper()
 	u, err := url.Parse(rawURL)
@@ -104,7 +104,7 @@ func breakOff(t *testing.T, method, rawURL, header string, length int, body stri
 	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n\r\n%s", method, u.RequestURI(), u.Host, length, header, body)
 	noErr(t, err)
 	noErr(t, conn.(*net.TCPConn).CloseWrite())
-	_, _ = bufio.NewReader(conn).ReadString('\n') // an answer or the end: the store is done with it
+	_, _ = bufio.NewReader(conn).ReadString('\n') // when an answer or the end comes, the store has dealt with the request
 }
 
 func testOverwrite(t *testing.T, h Harness) {
@@ -235,7 +235,8 @@ func testAddresses(t *testing.T, h Harness) {
 	}
 }
 
-// A page of another origin may upload, and read the ETag that parts need.
+// A page of another origin may upload, and read the ETag, which completing an
+// upload in parts needs.
 func testBrowser(t *testing.T, h Harness) {
 	r, err := h.Store.PresignPut(t.Context(), "uploads/u/c/source", 4, time.Minute, blob.Public)
 	noErr(t, err)

@@ -17,7 +17,7 @@ import (
 	"tonearm/internal/retry"
 )
 
-const partSize = 5 << 20 // the least that S3 takes, but for the last part
+const partSize = 5 << 20 // the least that S3 takes, except for the last part
 
 // putPart puts one part by its presigned URL and returns its ETag.
 func putPart(t *testing.T, h Harness, key, id string, number int, body string) string {
@@ -44,7 +44,7 @@ func testUpload(t *testing.T, h Harness) {
 	}
 	one, two := strings.Repeat("1", partSize), strings.Repeat("2", 1000)
 	putPart(t, h, key, id, 2, "half")
-	second := putPart(t, h, key, id, 2, two) // in the place of the former
+	second := putPart(t, h, key, id, 2, two) // in place of the first part 2
 	first := putPart(t, h, key, id, 1, one)
 	want := []blob.Part{{Number: 1, ETag: first, Size: partSize}, {Number: 2, ETag: second, Size: 1000}}
 	parts, err := h.Again.Parts(t.Context(), key, id) // as a resuming client asks
@@ -112,7 +112,8 @@ func testUploadRefused(t *testing.T, h Harness) {
 	noErr(t, err)
 }
 
-// pattern is a reader of n bytes that sums them up and watches the memory.
+// pattern is a reader of n bytes that computes their checksum and watches the
+// memory.
 type pattern struct {
 	n, read int64
 	sum     uint32

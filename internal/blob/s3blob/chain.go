@@ -15,19 +15,22 @@ import (
 
 const (
 	loadTimeout = 10 * time.Second
-	// Credentials are renewed with so much life left, or with as much as a URL
-	// was asked to have: it dies with the credentials that signed it.
+	// Credentials are renewed when less than this is left of their life, or
+	// less than the longest life that a URL was asked to have: a URL dies with
+	// the credentials that signed it.
 	renewBefore = 15 * time.Minute
-	// What still has life is renewed so often at most: a session may be shorter
-	// than URLs are asked to be, and an instance's role gives the same again.
+	// Credentials that are still valid are renewed at most this often: a
+	// session may be shorter than the URLs that are asked for, and an
+	// instance's role may return the same credentials again.
 	renewPause = 5 * time.Minute
-	// For so long a failure answers those who waited for its outcome; else each
-	// would wait for a time-out of its own, one after the other.
+	// For this long a failure also answers other callers. Without it each would
+	// wait for a time-out of its own, one after the other.
 	failPause = 5 * time.Second
 )
 
-// chain gives the credentials that the AWS SDK finds. Its methods but ask are
-// called under the lock of the one credentials.Credentials it belongs to.
+// chain gives the credentials that the AWS SDK finds. All its methods except
+// ask are called under the lock of the one credentials.Credentials that it
+// belongs to.
 type chain struct {
 	load func(context.Context) (aws.Credentials, error)
 	log  *slog.Logger
@@ -40,12 +43,12 @@ type chain struct {
 
 var _ credentials.Provider = (*chain)(nil)
 
-// defaultChain reads the SDK's settings at each renewal: as rarely as that is,
-// nothing need be kept, and what changed in files is seen.
+// defaultChain reads the SDK's settings at each renewal. That is so rare that
+// nothing need be kept, and changes in files are seen.
 func defaultChain(region string) func(context.Context) (aws.Credentials, error) {
 	return func(ctx context.Context) (aws.Credentials, error) {
 		c, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(region),
-			config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 0 })) // the true end
+			config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 0 })) // their true end
 		if err != nil {
 			return aws.Credentials{}, err
 		}
@@ -53,7 +56,7 @@ func defaultChain(region string) func(context.Context) (aws.Credentials, error) 
 	}
 }
 
-// ask has the credentials renewed where less than life is left to them.
+// ask makes the credentials be renewed if less than life is left of them.
 func (c *chain) ask(life time.Duration) {
 	for {
 		longest := c.asked.Load()
@@ -72,13 +75,13 @@ func (c *chain) IsExpired() bool {
 	return left <= 0 || left < max(renewBefore, time.Duration(c.asked.Load())) && time.Since(c.tried) >= renewPause
 }
 
-// Retrieve is of the interface; clients call the other one.
+// Retrieve belongs to the interface; clients call RetrieveWithCredContext.
 func (c *chain) Retrieve() (credentials.Value, error) {
 	return c.RetrieveWithCredContext(&credentials.CredContext{Context: context.Background()})
 }
 
-// RetrieveWithCredContext loads credentials. Where that fails, the ones before
-// serve as long as they live.
+// RetrieveWithCredContext loads credentials. If that fails, the previous ones
+// are used for as long as they live.
 func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
 	if c.err != nil && time.Since(c.tried) < failPause {
 		return credentials.Value{}, c.err
@@ -108,7 +111,7 @@ func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credential
 	case alive:
 		c.tried = time.Now()
 		c.log.Warn("could not renew the credentials for the object store", "error", plain(err), "expires_at", c.value.Expiration)
-	case cc.Context.Err() != nil: // only this caller's failure
+	case cc.Context.Err() != nil: // a failure of this caller alone
 		return credentials.Value{}, fmt.Errorf("object store credentials: %w", cc.Context.Err())
 	default:
 		c.tried, c.err = time.Now(), fmt.Errorf("object store credentials: no access key is set, and the AWS SDK found none: %w", plain(err))
@@ -117,8 +120,8 @@ func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credential
 	return c.value, nil
 }
 
-// plain returns what may be logged of an SDK's error: of a service's answer the
-// code, for its text may repeat what was sent.
+// plain returns an SDK's error without what must not be logged. Of an error
+// from a service only the code is kept: its text may repeat what was sent.
 func plain(err error) error {
 	var operation interface {
 		error

@@ -48,8 +48,8 @@ func (f *sessions) store(t *testing.T) *Store {
 	return s
 }
 
-// signed presigns and returns how long the URL lives, as shown and as it says
-// itself, and the session it belongs to.
+// signed presigns a URL. It returns how long the URL lives, as the request says
+// and as the URL itself says, and the session that it belongs to.
 func signed(t *testing.T, s *Store, expiry time.Duration) (life time.Duration, inURL, token string) {
 	t.Helper()
 	r, err := s.PresignGet(t.Context(), "mp3s/u/c/1.mp3", "", "", expiry, blob.Public)
@@ -73,7 +73,7 @@ func TestURLEndsWithSession(t *testing.T) {
 		}{
 			{0, 2 * time.Hour, time.Hour, "3600", "token1"},
 			{0, 15 * time.Minute, 15 * time.Minute, "900", "token1"},
-			// Renewed for the sake of a URL's life, but not at each call.
+			// Renewed because of a URL's life, but not at each call.
 			{renewPause - time.Second, 2 * time.Hour, time.Hour - renewPause + time.Second, "3301", "token1"},
 			{time.Second, 2 * time.Hour, time.Hour, "3600", "token2"},
 			{time.Second / 2, 2 * time.Hour, time.Hour - time.Second, "3599", "token2"},
@@ -134,7 +134,7 @@ func TestRenewalFails(t *testing.T) {
 	})
 }
 
-// One caller's end is not the next one's.
+// If one caller's context ends, the next caller is not affected.
 func TestCanceledLoad(t *testing.T) {
 	s := (&sessions{life: time.Hour}).store(t)
 	ctx, cancel := context.WithCancel(t.Context())

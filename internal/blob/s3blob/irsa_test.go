@@ -35,8 +35,8 @@ type sts struct {
 	give  func() (credentials.Value, error)
 }
 
-// startSTS sets the environment that EKS gives a pod with a role, but for the
-// address of STS.
+// startSTS sets the environment that EKS gives to a pod with a role, except for
+// the address of STS.
 func startSTS(t *testing.T, give func() (credentials.Value, error)) *sts {
 	t.Helper()
 	s := &sts{give: give}
@@ -53,7 +53,7 @@ func startSTS(t *testing.T, give func() (credentials.Value, error)) *sts {
 	return s
 }
 
-// isolate keeps the machine's own settings out, and its metadata service.
+// isolate keeps out the machine's own settings and its metadata service.
 func isolate(t *testing.T) {
 	t.Helper()
 	for _, e := range os.Environ() {
@@ -192,8 +192,8 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
-// A real store's own session, which MinIO's STS gives and MinIO checks; only the
-// way there, from an identity token, is the stand-in's.
+// The session is real: MinIO's STS gives it and MinIO checks it. Only the
+// exchange of the identity token for it is the stand-in's.
 func TestMinIOSession(t *testing.T) {
 	address := os.Getenv("TONEARM_TEST_S3")
 	if address == "" {

@@ -12,8 +12,9 @@ import (
 	"tonearm/internal/blob"
 )
 
-// The memory that one Put takes, and a part's size: 10,000 parts are 156 GiB.
-// For a stream of unknown length minio-go would take 537 MiB.
+// putPartSize is the memory that one Put takes, and the size of a part: 10,000
+// parts are 156 GiB. For a stream of unknown length minio-go would take 537
+// MiB.
 const putPartSize = 16 << 20
 
 // Put stores r in parts, one at a time. Where r fails, nothing is stored.
@@ -25,8 +26,8 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) (blob.Object, 
 	return s.Head(ctx, key)
 }
 
-// source wraps a reader's errors: minio-go takes a bare io.ErrUnexpectedEOF,
-// which a broken-off request body returns, for the regular end.
+// source wraps a reader's errors. minio-go takes a bare io.ErrUnexpectedEOF,
+// which the body of a broken-off request returns, for the regular end.
 type source struct{ r io.Reader }
 
 func (s source) Read(p []byte) (int, error) {
@@ -38,7 +39,7 @@ func (s source) Read(p []byte) (int, error) {
 }
 
 // Get reads a range. An offset at or above the object's end is ErrInvalid,
-// but for all of an empty object.
+// except when all of an empty object is read.
 func (s *Store) Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error) {
 	if length == 0 { // S3 has no empty ranges
 		o, err := s.Head(ctx, key)
@@ -82,7 +83,7 @@ func (s *Store) Head(ctx context.Context, key string) (blob.Object, error) {
 
 // List reads pages of 1,000 keys. The objects have no versions.
 func (s *Store) List(ctx context.Context, prefix, after string, yield func(blob.Object) bool) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the lister where yield does
+	ctx, cancel := context.WithCancel(ctx) // ends the listing if yield does
 	defer cancel()
 	opts := minio.ListObjectsOptions{Prefix: prefix, StartAfter: after, Recursive: true}
 	for info := range s.core.ListObjectsIter(ctx, s.bucket, opts) {
@@ -96,8 +97,8 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(blob.
 	return fail("list", prefix, ctx.Err())
 }
 
-// Delete removes the object, or hides it behind a delete marker where the
-// bucket keeps versions.
+// Delete removes the object. In a bucket that keeps versions it adds a delete
+// marker instead.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	err := fail("delete", key, s.core.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}))
 	if errors.Is(err, blob.ErrNotExist) {

@@ -17,9 +17,9 @@ import (
 const ruleID = "tonearm"
 
 // Prepare makes what is missing and leaves every other rule of the bucket
-// alone. Processes that do so at once write the same. A store without CORS
-// rules of buckets (MinIO, where a variable of the server says who may) is
-// taken as it is.
+// alone. Processes that prepare it at once write the same. A store that has no
+// CORS rules for buckets is accepted as it is (in MinIO the server's
+// environment says who may use it).
 func (s *Store) Prepare(ctx context.Context) error {
 	if err := s.makeBucket(ctx); err != nil {
 		return fmt.Errorf("make bucket %s: %w", s.bucket, translate(err, ""))

@@ -29,8 +29,8 @@ func (s *Store) PresignOverwrite(ctx context.Context, key string, expiry time.Du
 	return s.presign(ctx, http.MethodPut, key, nil, nil, expiry, to)
 }
 
-// PresignGet has the store answer with a Content-Disposition that every browser
-// reads; filename loses only what no file's name may hold.
+// PresignGet makes the store answer with a Content-Disposition that every
+// browser reads. filename loses only characters that no file name may have.
 func (s *Store) PresignGet(ctx context.Context, key, filename, contentType string, expiry time.Duration, to blob.Audience) (blob.Request, error) {
 	query := url.Values{}
 	if filename != "" {
@@ -68,8 +68,9 @@ func (s *Store) presign(ctx context.Context, method, key string, query url.Value
 	return blob.Request{Method: method, URL: u.String(), Header: header, ExpiresAt: expires}, nil
 }
 
-// life is how long a URL can live: as asked, or as long as the credentials where
-// that is less. Should they be renewed before it is signed, the new ones last.
+// life returns how long a URL can live: as long as asked, or as long as the
+// credentials if that is shorter. If they are renewed before the URL is signed,
+// the new ones last longer.
 func (s *Store) life(ctx context.Context, asked time.Duration) (time.Duration, error) {
 	if s.chain == nil {
 		return asked, nil
@@ -87,7 +88,7 @@ func (s *Store) life(ctx context.Context, asked time.Duration) (time.Duration, e
 func attachment(filename string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r): // the latter hide a name's true ending
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r): // bidirectional controls hide the true ending of a name
 			return -1
 		case r == '/', r == '\\':
 			return '_'
@@ -97,7 +98,7 @@ func attachment(filename string) string {
 	var plain, extended strings.Builder
 	for _, r := range name {
 		switch {
-		case r >= 0x80, r == '"', r == '%': // some clients decode a plain name's percents
+		case r >= 0x80, r == '"', r == '%': // some clients decode percent signs in a plain name
 			plain.WriteByte('_')
 		default:
 			plain.WriteRune(r)

@@ -15,14 +15,15 @@ import (
 
 const inbox = "inbox/"
 
-// Errors are logged, and the keys of the inbox hold their owners' e-mail
-// addresses, URLs hold keys and signatures: none of it leaves the package.
+// Errors are logged, but some of their texts must not be: inbox keys hold the
+// e-mail addresses of their owners, and URLs hold keys and signatures. These
+// patterns find such texts, which must not leave the package.
 var (
 	urls      = regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://\S+`)
 	addresses = regexp.MustCompile(`(?i)[^\s/"]+(@|%40)[^\s/"]+`)
 )
 
-// fail is the error of an operation on a key or a prefix, or nil.
+// fail returns the error of an operation on a key or a prefix; nil for nil.
 func fail(operation, key string, err error) error {
 	if err == nil {
 		return nil
@@ -30,8 +31,8 @@ func fail(operation, key string, err error) error {
 	return fmt.Errorf("%s %s: %w", operation, public(key, key), translate(err, key))
 }
 
-// public returns text without what is private in it, and without key where that
-// is of the inbox.
+// public returns text without its private parts, and without key if key is in
+// the inbox.
 func public(text, key string) string {
 	if strings.HasPrefix(key, inbox) {
 		text = strings.ReplaceAll(text, key, inbox+"…")
@@ -39,14 +40,14 @@ func public(text, key string) string {
 	return addresses.ReplaceAllString(urls.ReplaceAllString(text, "…"), "…@…")
 }
 
-// translate returns the store's error without what is private in it, and with the
-// contract's error where there is one.
+// translate returns the store's error without its private parts, and wrapped in
+// an error of the contract if one fits.
 func translate(err error, key string) error {
 	var r minio.ErrorResponse
 	if !errors.As(err, &r) {
 		return hide(err, key)
 	}
-	// What else it has may name the key, its message too.
+	// The other fields may name the key, and so may the message.
 	err = minio.ErrorResponse{Code: r.Code, StatusCode: r.StatusCode, RequestID: r.RequestID}
 	switch r.Code {
 	case minio.NoSuchKey, minio.NoSuchBucket, minio.NoSuchUpload, "NoSuchVersion":
@@ -54,7 +55,7 @@ func translate(err error, key string) error {
 	case minio.PreconditionFailed:
 		return fmt.Errorf("%w: %w", blob.ErrChanged, err)
 	case "RequestTimeout", "IncompleteBody", "ExpiredToken", "AuthorizationHeaderMalformed", "OperationAborted", "ConditionalRequestConflict":
-		return err // 400 or 409 as well, but may pass
+		return err // such answers have status 400 or 409 too, but a retry may work
 	}
 	switch r.StatusCode {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:

@@ -21,7 +21,7 @@ import (
 
 const inboxKey = "inbox/ann+b@example.org/my holiday.mp4"
 
-// operations are all that take a key.
+// operations returns all methods that take a key.
 func operations(s *s3blob.Store) map[string]func(ctx context.Context, key string) error {
 	return map[string]func(ctx context.Context, key string) error{
 		"create upload": func(ctx context.Context, key string) error { _, err := s.CreateUpload(ctx, key); return err },
@@ -103,7 +103,7 @@ func TestErrorsArePrivate(t *testing.T) {
 			return errors.As(err, &op) && errors.Is(err, syscall.ECONNREFUSED)
 		}},
 		{"deadline", fake(t, func(_ http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body) // else the server does not see the client go
+			io.Copy(io.Discard, r.Body) // otherwise the server does not notice that the client has gone
 			<-r.Context().Done()
 		}), func(err error) bool {
 			return errors.Is(err, context.DeadlineExceeded)
@@ -123,7 +123,7 @@ func TestErrorsArePrivate(t *testing.T) {
 			if tt.name == "deadline" {
 				timeout = 50 * time.Millisecond
 			}
-			var group sync.WaitGroup // for the client waits between its attempts
+			var group sync.WaitGroup // in parallel, because the client pauses between its attempts
 			defer group.Wait()
 			for name, operation := range operations(tt.store) {
 				for key, shown := range map[string]string{inboxKey: "inbox/…", "uploads/u/c/source": "uploads/u/c/source"} {

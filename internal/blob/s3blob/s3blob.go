@@ -1,17 +1,18 @@
 // Package s3blob is the object store over the S3 protocol: MinIO and its
 // successors, the embedded gateway, AWS.
 //
-// Options without keys take the credentials that the AWS SDK finds, when they
-// are first needed, and renew them before they end. A URL ends with them.
+// With Options without keys the store uses the credentials that the AWS SDK
+// finds. They are looked for at the first use and renewed before they end. A
+// presigned URL ends with its credentials.
 //
-// The credentials need, on the bucket: s3:CreateBucket (only where it does not
-// exist), s3:ListBucket, s3:GetBucketCORS, s3:PutBucketCORS,
+// On the bucket the credentials need s3:CreateBucket (only if the bucket does
+// not exist), s3:ListBucket, s3:GetBucketCORS, s3:PutBucketCORS,
 // s3:GetBucketNotification and s3:PutBucketNotification (the last two only with
-// Options.NotifyARN); on its objects: s3:GetObject, s3:PutObject,
+// Options.NotifyARN). On its objects they need s3:GetObject, s3:PutObject,
 // s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts.
 //
-// Where the store is down, calls fail after a few retries within the context's
-// time; nothing is kept in memory, so they may be made again.
+// While the store is down, calls fail after a few retries within the context's
+// time. They may be repeated, because nothing is kept in memory.
 package s3blob
 
 import (
@@ -32,8 +33,8 @@ import (
 )
 
 const (
-	// minio-go retries ten times unless told otherwise: for minutes where the
-	// store is down, and its callers have retries of their own.
+	// minio-go retries ten times by default, for minutes if the store is down.
+	// The callers of this package retry themselves.
 	maxRetries = 3
 	// Joining the parts of a large upload may copy all of it before the store
 	// answers; minio-go's transport gives up after a minute.
@@ -48,9 +49,9 @@ type Options struct {
 	Bucket         string
 	AccessKey      string // '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance
 	SecretKey      string
-	PathStyle      bool         // on AWS, the bucket in the path instead of the host name; other stores always have it so
-	NotifyARN      string       // where the store sends notifications to; '' where somebody else sees to that
-	CORSOrigins    []string     // origins whose pages may use presigned URLs; default DefaultCORSOrigin, for a URL is its own credential
+	PathStyle      bool         // on AWS, the bucket in the path instead of the host name; on other stores it always is
+	NotifyARN      string       // where the store sends notifications to; '' if somebody else configures that
+	CORSOrigins    []string     // pages of these origins may use presigned URLs; default DefaultCORSOrigin, since a URL needs no login
 	Log            *slog.Logger // default discards
 }
 
@@ -96,11 +97,11 @@ type Store struct {
 	bucket  string
 	region  string
 	origins []string
-	arn     *notification.Arn // nil: notifications are not ours to configure
+	arn     *notification.Arn // nil: this store does not configure notifications
 	log     *slog.Logger
 	creds   *credentials.Credentials
-	chain   *chain        // that creds come from; nil where they are given
-	core    *minio.Core   // speaks with Endpoint, and signs for it
+	chain   *chain        // source of creds; nil if Options has the keys
+	core    *minio.Core   // sends requests to Endpoint, and signs for it
 	public  *minio.Client // signs for PublicEndpoint, and never connects
 }
 
@@ -158,7 +159,7 @@ func (s *Store) client(o Options, endpoint string) (*minio.Client, error) {
 		Creds:        s.creds,
 		Secure:       u.Scheme == "https",
 		Transport:    transport,
-		Region:       o.Region, // else the client asks the store for it, by an address it may not reach
+		Region:       o.Region, // otherwise the client asks the store for it, at an address that it may not reach
 		BucketLookup: lookup,
 		MaxRetries:   maxRetries,
 	})

@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 
 func TestEmbedded(t *testing.T) { testEmbedded(t, t.TempDir()) }
 
-// As where the file system has no extended attributes.
+// TestEmbeddedSidecar keeps metadata in files, as on a file system without
+// extended attributes.
 func TestEmbeddedSidecar(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil {
@@ -70,7 +71,7 @@ func TestMinIO(t *testing.T) {
 
 func bucketName() string { return "test-" + strings.ToLower(rand.Text()) }
 
-// open makes a store, with the same server's other name as the public address.
+// open makes a store. Its public address is another name of the same server.
 func open(t *testing.T, receivers *blobtest.Receivers, o s3blob.Options) blobtest.Harness {
 	t.Helper()
 	if o.Bucket == "" {

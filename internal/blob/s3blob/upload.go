@@ -36,8 +36,8 @@ func (s *Store) Parts(ctx context.Context, key, uploadID string) ([]blob.Part, e
 	}
 }
 
-// CompleteUpload joins the parts. For an upload that has been joined before, a
-// store answers with the object or with ErrNotExist.
+// CompleteUpload joins the parts. If the upload was joined before, a store
+// answers with the object or with ErrNotExist.
 func (s *Store) CompleteUpload(ctx context.Context, key, uploadID string, parts []blob.Part) (blob.Object, error) {
 	complete := make([]minio.CompletePart, len(parts))
 	for i, p := range parts {

@@ -9,8 +9,8 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// Credentials come from STS in the middle of a call to SQS: its answer may
-// repeat the token that was sent.
+// The SDK fetches credentials from STS in the middle of a call to SQS. The
+// answer of STS may repeat the token that was sent.
 func TestPlain(t *testing.T) {
 	t.Parallel()
 	sts := &smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRoleWithWebIdentity",

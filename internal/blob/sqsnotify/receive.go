@@ -16,20 +16,20 @@ import (
 
 // Times of one Receive.
 const (
-	batch      = 10               // messages, SQS's most
-	longPoll   = 20 * time.Second // SQS's longest
-	answerTime = 40 * time.Second // for the answer to a long poll: a connection may be dead without a word
-	hidden     = time.Minute      // from others, while a message is worked on
-	takeTime   = 45 * time.Second // for take: what it did is settled before the message is seen again
-	settleTime = 5 * time.Second  // for that, also while the process stops
+	batch      = 10               // messages; SQS allows no more
+	longPoll   = 20 * time.Second // the longest that SQS allows
+	answerTime = 40 * time.Second // for the answer to a long poll: a connection may have died silently
+	hidden     = time.Minute      // while a message is worked on, others do not see it for this long
+	takeTime   = 45 * time.Second // for take; it leaves time to settle the message before others see it again
+	settleTime = 5 * time.Second  // to settle a message, also while the process stops
 )
 
-// pauses are those before a message that failed comes again.
+// pauses are the times until a failed message comes again.
 var pauses = retry.Policy{Initial: 5 * time.Second, Max: 15 * time.Minute}
 
-// Consume waits up to 20 s for messages and gives up to ten of them to take, all
-// at once, each for at most 45 s. When ctx ends while it waits it returns at
-// once; messages that take was busy with go back to the queue.
+// Consume waits up to 20 s for messages and gives up to ten of them to take,
+// all at once, each for at most 45 s. When ctx ends it returns at once;
+// messages that take is working on go back to the queue.
 func (q *Queue) Consume(ctx context.Context, take func(ctx context.Context, body []byte) error) error {
 	messages, err := q.poll(ctx)
 	if err != nil {
@@ -41,7 +41,7 @@ func (q *Queue) Consume(ctx context.Context, take func(ctx context.Context, body
 		wg.Go(func() { failed[i] = q.handle(ctx, m, take) })
 	}
 	wg.Wait()
-	for _, err := range failed { // they are all of one queue: the first says enough
+	for _, err := range failed { // all are errors of one queue: the first says enough
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (q *Queue) handle(ctx context.Context, m types.Message, take func(context.C
 	}
 	after := pause(m)
 	if ctx.Err() != nil {
-		after = 0 // another process may have it
+		after = 0 // so that another process can take it
 	}
 	_, err := q.client.ChangeMessageVisibility(settling, &sqs.ChangeMessageVisibilityInput{
 		QueueUrl: &q.url, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: seconds(after),
@@ -92,11 +92,11 @@ func (q *Queue) handle(ctx context.Context, m types.Message, take func(context.C
 	return nil
 }
 
-// pause is how long a message that failed waits: longer each time it came.
+// pause returns how long a failed message waits; longer each time it came.
 func pause(m types.Message) time.Duration {
 	count, err := strconv.Atoi(m.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
 	if err != nil {
-		count = 1 // SQS did not say; it comes again soon
+		count = 1 // SQS did not say, so it comes again soon
 	}
 	return pauses.Pause(count)
 }

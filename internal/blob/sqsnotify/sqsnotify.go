@@ -19,7 +19,7 @@ import (
 
 // Options of a queue.
 type Options struct {
-	QueueURL  string // as SQS shows it; its host is where the queue is reached, a VPC endpoint's too
+	QueueURL  string // as SQS shows it; requests go to its host, which may be a VPC endpoint
 	Region    string // where neither the URL nor the AWS SDK's settings name one; default us-east-1
 	AccessKey string // '' takes the credentials that the AWS SDK finds: environment, files, web identity (IRSA), container, instance
 	SecretKey string
@@ -56,7 +56,7 @@ func New(ctx context.Context, o Options) (*Queue, error) {
 		return nil, fmt.Errorf("notification queue: settings of the AWS SDK: %w", err)
 	}
 	client := sqs.NewFromConfig(c, func(so *sqs.Options) {
-		if so.BaseEndpoint == nil { // AWS_ENDPOINT_URL_SQS goes before
+		if so.BaseEndpoint == nil { // AWS_ENDPOINT_URL_SQS takes precedence
 			so.BaseEndpoint = aws.String(u.Scheme + "://" + u.Host)
 		}
 	})
@@ -71,7 +71,8 @@ func given(accessKey, secretKey string) aws.CredentialsProvider {
 
 var region = regexp.MustCompile(`(?:^|\.)sqs(?:-fips)?\.([a-z]{2,}(?:-[a-z]+)+-\d+)\.|^([a-z]{2,}(?:-[a-z]+)+-\d+)\.queue\.`)
 
-// regionOf returns the region that a host of SQS names, ” where it names none.
+// regionOf returns the region in the host name of an SQS endpoint, empty if it
+// has none.
 func regionOf(host string) string {
 	m := region.FindStringSubmatch(host)
 	if m == nil {
@@ -80,9 +81,9 @@ func regionOf(host string) string {
 	return m[1] + m[2]
 }
 
-// plain returns what may be logged of an SDK's error: of a service's answer the
-// code, for its text may repeat what was sent, and which service it was, as STS
-// answers here, too.
+// plain returns an SDK's error without what must not be logged. Of an error
+// from a service only the code is kept, since its text may repeat what was
+// sent, and the name of the service, since STS may answer here too.
 func plain(err error) error {
 	var answer smithy.APIError
 	if !errors.As(err, &answer) {

@@ -68,7 +68,8 @@ func TestReceive(t *testing.T) {
 	}
 }
 
-// All of a batch are taken at once: each waits until the last one is there.
+// All messages of a batch are taken at once: each take waits until the last
+// begins.
 func TestReceiveAtOnce(t *testing.T) {
 	t.Parallel()
 	q := sqstest.Start(t)
@@ -118,8 +119,8 @@ func TestReceiveWhatComesLater(t *testing.T) {
 	}
 }
 
-// What fails comes again, later each time, and holds up nothing; the redrive
-// policy moves it away in the end.
+// A failed message comes again, later each time, and holds up no other. In the
+// end the redrive policy moves it away.
 func TestFailedComesAgain(t *testing.T) {
 	t.Parallel()
 	q := sqstest.Start(t)
@@ -154,7 +155,8 @@ func TestFailedComesAgain(t *testing.T) {
 	}
 }
 
-// While it is worked on nobody else gets it, and the work ends before they may.
+// Nobody else gets a message while it is worked on, and the work ends before
+// others may see the message again.
 func TestHiddenWhileTaken(t *testing.T) {
 	t.Parallel()
 	q := sqstest.Start(t)
@@ -185,8 +187,8 @@ func TestStopWhileWaiting(t *testing.T) {
 	}
 }
 
-// What is done is deleted although the process stops; what is not goes back at
-// once, for another one.
+// A message that was handled is deleted even though the process stops. Others
+// go back at once, so that another process gets them.
 func TestStopWhileTaking(t *testing.T) {
 	t.Parallel()
 	q := sqstest.Start(t)
@@ -207,8 +209,8 @@ func TestStopWhileTaking(t *testing.T) {
 	}
 }
 
-// Errors are the queue's, with its code and without its text, which may repeat
-// what was sent.
+// Errors are those of the queue. They have its code, and not its text, which
+// may repeat what was sent.
 func TestQueueRefuses(t *testing.T) {
 	t.Parallel()
 	q := sqstest.Start(t)
@@ -232,7 +234,7 @@ func TestQueueRefuses(t *testing.T) {
 	}
 }
 
-// Without keys the SDK's credentials and region are taken.
+// Without keys the SDK's credentials and region are used.
 func TestSettingsOfTheSDK(t *testing.T) {
 	q := sqstest.Start(t)
 	none := t.TempDir() + "/none"

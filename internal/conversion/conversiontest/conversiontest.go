@@ -15,8 +15,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// Raw reaches the records of a store from beside it, as another version of
-// Tonearm does. A path names a field as JSON does, such as "options.tags".
+// Raw reads and writes the records of a store directly, as another version of
+// Tonearm would. A path names a field as JSON does, such as "options.tags".
 type Raw struct {
 	// Set writes one field.
 	Set func(ctx context.Context, id, path string, value any) error
@@ -24,8 +24,8 @@ type Raw struct {
 	Text func(ctx context.Context, id, path string) (string, error)
 }
 
-// Run runs the suite. open returns an empty store, ready for use, and sees to
-// its end by t.Cleanup.
+// Run runs the suite. open returns an empty store that is ready for use, and
+// closes it with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) (conversion.Store, Raw)) {
 	for _, tt := range []struct {
 		name string
@@ -97,7 +97,7 @@ func (s *suite) add(owner string, change func(*conversion.Conversion)) conversio
 	return c
 }
 
-// stored holds that the store has exactly want.
+// stored checks that the store has exactly want.
 func (s *suite) stored(want conversion.Conversion) {
 	s.Helper()
 	got, err := s.store.ByID(s.Context(), want.ID)
@@ -147,7 +147,7 @@ func (s *suite) everyField() {
 		s.same(got, c)
 	}
 
-	// The same by Update, over a document that had nothing.
+	// The same with Update, on a document with empty fields.
 	c := s.add("u2", nil)
 	other := conversion.Conversion{}
 	n := 1000
@@ -388,7 +388,7 @@ func (s *suite) settle() {
 	s.ids(s.dueIDs(epoch.Add(1000*time.Hour), 10))
 }
 
-// ids holds that the conversions are those, in this order.
+// ids checks that got has exactly the ids want, in this order.
 func (s *suite) ids(got []conversion.Conversion, want ...string) {
 	s.Helper()
 	ids := []string{}

@@ -14,7 +14,7 @@ import (
 // future is a field that Conversion does not have, in any of its objects.
 const future = "of_a_later_version"
 
-// step is one transition of a conversion, called as its method is.
+// step is one transition of a conversion, with the name of its method.
 type step struct {
 	method string
 	do     func(*conversion.Conversion) error
@@ -22,9 +22,9 @@ type step struct {
 
 const nonce = "nonce"
 
-// unknownFields walks conversions through every transition. What another version
-// wrote beside the known fields is there after each of them, for as long as the
-// object that holds it.
+// unknownFields walks conversions through every transition. After each of them
+// the fields that another version added must still be there, unless the object
+// that held them is gone.
 func (s *suite) unknownFields() {
 	now, policy := epoch, conversion.DefaultPolicy
 	type c = *conversion.Conversion
@@ -133,7 +133,8 @@ func (s *suite) plant(c conversion.Conversion, planted map[string]bool) {
 	}
 }
 
-// kept holds that every planted field is there, and gone with its object.
+// kept checks that every planted field is there, or gone together with its
+// object.
 func (s *suite) kept(after string, c conversion.Conversion, planted map[string]bool) {
 	s.Helper()
 	there := objects(reflect.ValueOf(c), "")
@@ -150,8 +151,8 @@ func (s *suite) kept(after string, c conversion.Conversion, planted map[string]b
 	}
 }
 
-// objects returns the paths of all objects in a record, each with a dot at its
-// end: ” is the record itself.
+// objects returns the paths of all objects in a record. Each path ends with a
+// dot; the empty path is the record itself.
 func objects(v reflect.Value, path string) map[string]bool {
 	all := map[string]bool{path: true}
 	for i := range v.NumField() {
@@ -181,7 +182,7 @@ func transitions() map[string]bool {
 }
 
 // settledMeanwhile: Settle does not raise the revision, so it may come between
-// an update's reading and its writing. What the update says holds then.
+// the reading and the writing of an update. The update's values win.
 func (s *suite) settledMeanwhile() {
 	c := s.add("u1", func(c *conversion.Conversion) {
 		c.Outbox = []conversion.Message{{Kind: conversion.Stop, Attempt: 1}}
@@ -196,7 +197,8 @@ func (s *suite) settledMeanwhile() {
 	s.stored(c)
 }
 
-// newerFormat: a record of a newer format is read and listed, and nothing else.
+// newerFormat: a record of a newer format can be read and listed, and nothing
+// else.
 func (s *suite) newerFormat() {
 	ctx := s.Context()
 	add := func(format int) conversion.Conversion {
@@ -238,7 +240,7 @@ func (s *suite) newerFormat() {
 	s.stored(gone)
 }
 
-// pages: what owes work and what owes a notice is one list, in pages.
+// owingPages: one list holds what owes work and what owes a notice, in pages.
 func (s *suite) owingPages() {
 	var want []string
 	for i := range 9 {

@@ -20,8 +20,9 @@ func (d document) Decode() (conversion.Conversion, error) {
 	return c, nil
 }
 
-// updateOf returns the update operators that turn stored, which says before,
-// into a document that says after. They name no field that Conversion lacks.
+// updateOf returns the update operators that turn stored into a new document.
+// The fields that Conversion knows change from before to after. The operators
+// name no other field.
 func updateOf(stored document, before, after conversion.Conversion) (bson.D, error) {
 	was, err := bson.Marshal(before)
 	if err != nil {
@@ -37,8 +38,8 @@ func updateOf(stored document, before, after conversion.Conversion) (bson.D, err
 	}
 	set, unset := bson.D{}, bson.D{}
 	for _, e := range elements {
-		// Settle writes these two without raising the revision: what was read
-		// of them may not be there any more.
+		// Settle writes these two without raising the revision, so the stored
+		// ones may differ from those that were read.
 		settled := e.Key() == "outbox" || e.Key() == "wake_at"
 		had := bson.Raw(was).Lookup(e.Key())
 		if had.Equal(e.Value()) && !settled {
@@ -65,8 +66,9 @@ func updateOf(stored document, before, after conversion.Conversion) (bson.D, err
 	return update, nil
 }
 
-// merge returns after. If it is a document, it also has the fields of stored
-// that neither before nor after has: these are not ours.
+// merge returns after. If after is a document, it also gets the fields of
+// stored that are neither in before nor in after: they belong to another
+// version.
 func merge(stored, before, after bson.RawValue) (bson.RawValue, error) {
 	old, wasDocument := stored.DocumentOK()
 	next, isDocument := after.DocumentOK()

@@ -15,16 +15,16 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// index is one index of the collection. An index whose keys change gets another
-// name, and its old one goes to replaced: an older version that starts beside
-// this one makes its own indexes, under its own names. For the same reason no
-// two versions have an index with the same keys and another filter, which the
-// server may refuse; that is why some keys here descend.
+// index is one index of the collection. If the keys of an index change, it gets
+// another name, and its old name goes to replaced: an older version that starts
+// beside this one makes its own indexes, under its own names. For the same
+// reason no two versions may have indexes with the same keys and different
+// filters, which the server may refuse. That is why some keys here descend.
 type index struct {
 	name   string
 	unique bool
 	keys   bson.D
-	filter bson.D // of a partial index; every query that is to use it implies this
+	filter bson.D // of a partial index; only a query that implies it can use the index
 }
 
 // indexes are those that the queries of this package need. Unique ones begin
@@ -48,8 +48,8 @@ var indexes = []index{
 		filter: bson.D{{Key: "state", Value: conversion.Queued}},
 	},
 	{
-		// Servers before 6.0 have no $in here. Between the two there is only
-		// "refused", which is rare.
+		// A range, because servers before 6.0 do not allow $in here. Besides
+		// the two states it holds only "refused", which is rare.
 		name: "owed_notice", keys: bson.D{{Key: "notice.state", Value: -1}, {Key: "_id", Value: 1}},
 		filter: bson.D{{Key: "notice.state", Value: bson.D{
 			{Key: "$gte", Value: conversion.NoticeOwed}, {Key: "$lte", Value: conversion.NoticeSending},
@@ -63,9 +63,9 @@ var replaced = []string{"object", "mp3_id", "wake_at", "state", "notice"}
 
 const (
 	listTimeout = 10 * time.Second
-	// buildTimeout is far: without a deadline the client's own one would hold.
+	// buildTimeout is long. Without it the client's default would apply.
 	buildTimeout = 20 * 24 * time.Hour
-	buildReport  = 10 * time.Second // between two lines in the log about a build
+	buildReport  = 10 * time.Second // between two log lines about a build
 )
 
 // Prepare builds the indexes that are missing, however long that takes, and then
@@ -86,8 +86,9 @@ func (s *Store) Prepare(ctx context.Context) error {
 	exists := func(name string) bool {
 		return slices.ContainsFunc(there, func(i mongo.IndexSpecification) bool { return i.Name == name })
 	}
-	// One by one: FerretDB fails on a list of existing ones. Those that exist
-	// are asked for too, because they may still be in the making.
+	// One by one, because FerretDB fails on a list with indexes that exist.
+	// Existing indexes are in the list too, because they may still be under
+	// construction.
 	for _, i := range indexes {
 		ask := func(ctx context.Context) error { return create(ctx, conversions, i) }
 		count := func(ctx context.Context) (int64, error) { return conversions.EstimatedDocumentCount(ctx) }

@@ -1,12 +1,12 @@
 // Package mongoconversion keeps conversions in MongoDB, one document each in
 // the collection "conversions".
 //
-// The user of the URI needs find, insert, update and remove on that
-// collection, and for [Store.Prepare] listIndexes, createIndex and
-// dropIndex too; the role readWrite on
-// the database has all of them. The store relies only on what MongoDB promises
-// for single documents: a conditional update and unique indexes. Writes are
-// acknowledged by a majority, and what is read was.
+// The user of the URI needs find, insert, update and remove on that collection,
+// and for [Store.Prepare] also listIndexes, createIndex and dropIndex; the role
+// readWrite on the database has all of them. The store relies only on what
+// MongoDB promises for single documents: a conditional update and unique
+// indexes. Writes are acknowledged by a majority, and only what a majority
+// acknowledged is read.
 package mongoconversion
 
 import (
@@ -57,11 +57,11 @@ type connection struct {
 
 var _ conversion.Store = (*Store)(nil)
 
-// Open returns a store in the database, which it does not contact yet: a
-// server that is down makes later calls fail, within 20 s. uri is a MongoDB
-// connection string; its read preference, read and write concern and time-outs
-// are overridden. The name in a mongodb+srv one is looked up by the first call
-// that needs it, and again by later ones until that works.
+// Open returns a store in the database, which it does not contact yet: while
+// the server is down, later calls fail within 20 s. uri is a MongoDB connection
+// string; its read preference, read and write concern and time-outs are
+// overridden. The name in a mongodb+srv URI is looked up by the first call that
+// needs it, and again by later calls until that works.
 func Open(uri, database string, log *slog.Logger) (*Store, error) {
 	s := &Store{uri: uri, database: database, log: log}
 	if !strings.HasPrefix(uri, "mongodb+srv://") {
@@ -79,7 +79,7 @@ func (s *Store) collection(ctx context.Context) (*mongo.Collection, error) {
 	if c == nil || c.failed() {
 		c = &connection{done: make(chan struct{})}
 		s.connection = c
-		go func() { // looking a name up heeds no context
+		go func() { // a name lookup does not end with the context
 			defer close(c.done)
 			c.client, c.err = connect(s.uri)
 		}()
@@ -106,7 +106,7 @@ func (c *connection) failed() bool {
 	}
 }
 
-// connect makes a client. Of the network it uses DNS at most.
+// connect makes a client. It uses the network for DNS at most.
 func connect(uri string) (*mongo.Client, error) {
 	return mongo.Connect(options.Client().ApplyURI(uri).
 		SetAppName("tonearm").
@@ -173,8 +173,9 @@ func contractError(err error) error {
 	return err
 }
 
-// duplicateOnFerretDB: FerretDB v1 has the code of duplicate keys for inserts
-// only; an update fails with the text of the SQLite beneath it.
+// duplicateOnFerretDB recognizes a duplicate key on FerretDB v1. Only its
+// inserts fail with the code for that; an update fails with the text of the
+// SQLite beneath it.
 func duplicateOnFerretDB(err error) bool {
 	var answer mongo.ServerError
 	return errors.As(err, &answer) && answer.HasErrorMessage("UNIQUE constraint failed")

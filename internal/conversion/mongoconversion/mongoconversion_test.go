@@ -73,7 +73,8 @@ func open(t *testing.T, uri, database string) *mongoconversion.Store {
 	return s
 }
 
-// emptyDatabase is one of its own for a test, reached without the store.
+// emptyDatabase returns an empty database for one test, without using the
+// store.
 func emptyDatabase(t *testing.T, uri string) *mongo.Database {
 	t.Helper()
 	client, err := mongo.Connect(options.Client().ApplyURI(uri))
@@ -106,8 +107,8 @@ func raw(conversions *mongo.Collection) conversiontest.Raw {
 	}
 }
 
-// before are the indexes of the version that had no format number, as its
-// Prepare makes them.
+// before is the indexes that Prepare made in the version without a format
+// number.
 var before = []mongo.IndexModel{
 	{Keys: bson.D{{Key: "owner_id", Value: 1}, {Key: "idempotency_key", Value: 1}}, Options: options.Index().SetName("idempotency_key").SetUnique(true)},
 	{Keys: bson.D{{Key: "object.key", Value: 1}, {Key: "object.version", Value: 1}}, Options: options.Index().SetName("object").SetUnique(true)},
@@ -118,8 +119,8 @@ var before = []mongo.IndexModel{
 	{Keys: bson.D{{Key: "notice.state", Value: 1}, {Key: "_id", Value: 1}}, Options: options.Index().SetName("notice")},
 }
 
-// testUpgrade prepares a database of the version before, lets that version
-// start once more, and prepares it again.
+// testUpgrade prepares a database of the previous version, starts that version
+// once more, and prepares the database again.
 func testUpgrade(t *testing.T, uri string) {
 	database := emptyDatabase(t, uri)
 	conversions := database.Collection("conversions")
@@ -174,7 +175,7 @@ func indexNames(t *testing.T, conversions *mongo.Collection) []string {
 	return names
 }
 
-// testPrepareAtOnce starts ten replicas on a database of the version before.
+// testPrepareAtOnce starts ten replicas on a database of the previous version.
 func testPrepareAtOnce(t *testing.T, uri string) {
 	database := emptyDatabase(t, uri)
 	conversions := database.Collection("conversions")

@@ -15,8 +15,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// TestPlans holds that MongoDB finds the documents of every query by the index
-// that is meant for it, in the order that is wanted.
+// TestPlans checks that MongoDB finds the documents of every query through the
+// index that is meant for it, in the right order.
 func TestPlans(t *testing.T) {
 	uri := os.Getenv("TONEARM_TEST_MONGO_URI")
 	if uri == "" {

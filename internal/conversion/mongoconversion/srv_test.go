@@ -14,8 +14,8 @@ import (
 	"tonearm/internal/conversion/mongoconversion"
 )
 
-// The name in a mongodb+srv URI is not looked up when the store is opened, and
-// looked up again after that failed.
+// The name in a mongodb+srv URI is not looked up when the store is opened.
+// After a lookup has failed, the next call tries again.
 func TestNameServerDown(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,8 +65,8 @@ func TestNameServerDown(t *testing.T) {
 	}
 }
 
-// answerNames says that the one server of any service is node.tonearm.test at
-// this port, and that every name is that of this machine.
+// answerNames answers DNS queries: the one server of any service is
+// node.tonearm.test at this port, and every name has this machine's address.
 func answerNames(names net.PacketConn, port uint16) {
 	const typeA, typeSRV = 1, 33
 	buffer := make([]byte, 512)

@@ -20,8 +20,8 @@ func (d document) Decode() (conversion.Conversion, error) {
 	return c, nil
 }
 
-// rewritten returns a document that says after, in place of stored, which says
-// before. It keeps every field that Conversion lacks.
+// rewritten returns the document that replaces stored. The fields that
+// Conversion knows change from before to after; all others are kept.
 func rewritten(stored document, before, after conversion.Conversion) (document, error) {
 	was, err := json.Marshal(before)
 	if err != nil {
@@ -35,8 +35,8 @@ func rewritten(stored document, before, after conversion.Conversion) (document, 
 	return document(merged), err
 }
 
-// merge returns after. If it is an object, it also has the fields of stored that
-// neither before nor after has: these are not ours.
+// merge returns after. If after is an object, it also gets the fields of stored
+// that are neither in before nor in after: they belong to another version.
 func merge(stored, before, after json.RawMessage) (json.RawMessage, error) {
 	if !isObject(stored) || !isObject(after) {
 		return after, nil

@@ -52,8 +52,8 @@ func (n noting) ExecContext(ctx context.Context, query string, args []driver.Nam
 	return n.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 }
 
-// TestPlans holds that every query finds its rows by an index, in the order that
-// it wants them in.
+// TestPlans checks that every query finds its rows by an index, in the order
+// that it asks for.
 func TestPlans(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "records.db")
@@ -150,8 +150,8 @@ func explain(t *testing.T, db *sql.DB, query string, args []driver.NamedValue) (
 	return steps
 }
 
-// TestUpgrade prepares a file of the version before, and leaves it as one that
-// this version can open.
+// TestUpgrade prepares a file of the previous version, and checks that the
+// previous version can still open it.
 func TestUpgrade(t *testing.T) {
 	ctx := t.Context()
 	s, err := Open(filepath.Join(t.TempDir(), "records.db"))

@@ -14,12 +14,12 @@ import (
 )
 
 // migrations lead from an empty file to the present schema; the table
-// conversion_schema says how many were applied. Released ones are never
-// changed. Other packages keep their tables in the same file, so PRAGMA
-// user_version is not ours alone.
+// conversion_schema says how many were applied. A released migration is never
+// changed. PRAGMA user_version is not used, because other packages keep their
+// tables in the same file.
 //
-// The document is the truth. The other columns repeat what is looked for, and
-// are written with it.
+// The document is the truth. The other columns repeat what queries look for,
+// and are written together with it.
 var migrations = []string{`
 CREATE TABLE conversion (
 	id              TEXT    PRIMARY KEY,
@@ -42,9 +42,10 @@ CREATE INDEX        conversion_wake_at         ON conversion (wake_at) WHERE wak
 CREATE INDEX        conversion_owing           ON conversion (id) WHERE owing = 1;
 `}
 
-// indexes are not in a migration. A program refuses a file whose version it does
-// not know, so a higher one would bar the way back to an earlier release. An
-// index that one of these replaces is dropped after it.
+// indexes are not in a migration: a program refuses a file whose version it
+// does not know, so a new migration would block the way back to an earlier
+// release. After one of these indexes is made, the index that it replaces is
+// dropped.
 const indexes = `
 CREATE INDEX IF NOT EXISTS conversion_owner_state ON conversion (owner_id, state, id);
 `
@@ -69,8 +70,8 @@ func (s *Store) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// writeAheadLog switches the file to WAL, for good. SQLite's own waiting does
-// not cover this step: it fails at once while another process writes.
+// writeAheadLog switches the file to WAL for good. The busy timeout of SQLite
+// does not cover this step, which fails at once while another process writes.
 func (s *Store) writeAheadLog(ctx context.Context) error {
 	const pause = 20 * time.Millisecond
 	return retry.Do(ctx, retry.Policy{Initial: pause, Max: pause, Patience: busyTimeout}, func(ctx context.Context) error {

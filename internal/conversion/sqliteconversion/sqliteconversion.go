@@ -1,6 +1,6 @@
-// Package sqliteconversion keeps conversions in a SQLite file, for a Tonearm
-// on one machine. What it acknowledged is on the disk and survives a power
-// cut. It needs a local file system and leave to write in the file's folder.
+// Package sqliteconversion keeps conversions in a SQLite file, for a Tonearm on
+// one machine. What it acknowledged is on the disk and survives a power cut. It
+// needs a local file system and permission to write in the file's folder.
 package sqliteconversion
 
 import (
@@ -25,7 +25,7 @@ import (
 type Store struct {
 	path  string
 	read  *sql.DB
-	write *sql.DB       // one connection: writers of this process do not meet in the file
+	write *sql.DB       // one connection, so that writers of this process do not collide in the file
 	turn  chan struct{} // holds one while somebody writes
 }
 
@@ -35,10 +35,10 @@ const busyTimeout = 5 * time.Second
 
 var _ conversion.Store = (*Store)(nil)
 
-// Open returns a store in the file at path, made if missing in a folder that
-// exists. It does not touch the file yet, so it does not fail where another
-// process keeps that busy; call Prepare before anything else. Methods wait up
-// to 5 s for writers in other processes.
+// Open returns a store in the file at path. The file is made if it is missing;
+// its folder must exist. Open does not touch the file yet, so it does not fail
+// while another process keeps the file busy. Call Prepare before anything else.
+// Methods wait up to 5 s for writers in other processes.
 func Open(path string) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -71,7 +71,8 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close ends the use of the file.
 func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
 
-// The parameters of both are those of row, and the revision to replace.
+// The parameters of both are the columns that row returns; replace also takes
+// the revision to replace.
 const (
 	insert = `INSERT INTO conversion (id, revision, owner_id, idempotency_key, object_key, object_version,
 			mp3_id, state, owing, wake_at, document)
@@ -81,13 +82,14 @@ const (
 		WHERE id = ?1 AND revision = ?12`
 )
 
-// row returns the columns of c, which d says.
+// row returns the columns for c, whose document is d.
 func row(c conversion.Conversion, d document) []any {
 	return []any{c.ID, c.Revision, c.OwnerID, c.IdempotencyKey, c.Object.Key, c.Object.Version,
 		c.MP3.ID, c.State, len(c.Owed()) > 0, milliseconds(c.WakeAt), string(d)}
 }
 
-// knownFormat holds for what this version may change; a missing format is 1.
+// knownFormat is true for records that this version may change; a missing
+// format means 1.
 var knownFormat = fmt.Sprintf(`coalesce(document ->> '$.format', 1) <= %d`, conversion.Format)
 
 // milliseconds is the column of a time, NULL for the zero time.
@@ -110,8 +112,9 @@ func (s *Store) Create(ctx context.Context, c conversion.Conversion) error {
 	return nil
 }
 
-// exec writes. Who came first goes first: of those that wait for a connection
-// database/sql would take anyone, and some would wait long.
+// exec writes. Writers are served in the order in which they come: among those
+// that wait for a connection database/sql would choose any, and some would wait
+// long.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -235,8 +238,9 @@ func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conv
 	return found, nil
 }
 
-// listStates takes a page of each state from the index, and of these the newest:
-// however many conversions are in other states, they are not looked at.
+// listStates reads a page of each state from the index and returns the newest
+// of these. Conversions in other states are not looked at, however many there
+// are.
 func (s *Store) listStates(ctx context.Context, q conversion.Query) ([]conversion.Conversion, error) {
 	const page = `SELECT id FROM (SELECT id FROM conversion WHERE owner_id = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?)`
 	states := q.Listed()
@@ -276,8 +280,8 @@ func (s *Store) Owing(ctx context.Context, after string, limit int) ([]conversio
 	return found, nil
 }
 
-// many returns up to limit conversions where condition, which ends in an order,
-// holds. condition is one of this file's and holds no values.
+// many returns up to limit conversions for which condition is true. condition
+// also holds the order. It is always a text from this file, without values.
 func (s *Store) many(ctx context.Context, condition string, args []any, limit int) ([]conversion.Conversion, error) {
 	query := `SELECT document FROM conversion WHERE ` + condition + ` LIMIT ?` //nolint:gosec // no values in it
 	rows, err := s.read.QueryContext(ctx, query, append(args, limit)...)

@@ -65,7 +65,7 @@ func raw(t *testing.T, path string) conversiontest.Raw {
 	}
 }
 
-// newConversion returns one that awaits its upload.
+// newConversion returns a conversion that awaits its upload.
 func newConversion(t *testing.T) conversion.Conversion {
 	t.Helper()
 	c, err := conversion.New(conversion.Params{OwnerID: "u1", OwnerEmail: "a@example.org", Filename: "f.mp4"}, time.Now())
@@ -94,7 +94,7 @@ func TestKeptAndPreparedAgain(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce has several handles make and use one file from its first
+// TestManyAtOnce lets several handles make and use one file from its first
 // moment on.
 func TestManyAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.db")

@@ -25,12 +25,12 @@ type child struct {
 	grace    time.Duration
 	log      *slog.Logger
 	cmd      *exec.Cmd
-	lifeline *os.File // its standard input; held open as long as it may live
+	lifeline *os.File // write end of its standard input, held open as long as it may live
 	output   *os.File
 
 	stopOnce sync.Once
 	stopping chan struct{} // closed by stop
-	gone     chan struct{} // closed once no process of it lives; by the launcher
+	gone     chan struct{} // closed by the launcher once no process of it lives
 }
 
 // start makes the directory and starts the process.
@@ -48,7 +48,7 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// The child holds the lock through its own descriptor from then on.
+	// From then on the child holds the lock through its own descriptor.
 	defer lock.Close()
 	defer func() {
 		if err != nil {
@@ -88,8 +88,8 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 		output.Close()
 		return nil, err
 	}
-	// A launcher that dies right here leaves a child without a recorded group;
-	// the end of its standard input still ends it.
+	// If the launcher dies right here, it leaves a child whose group is not
+	// recorded. The end of its standard input still ends it.
 	if err := recordGroup(c.dir, c.cmd.Process.Pid); err != nil {
 		c.kill(syscall.SIGKILL)
 		_ = c.cmd.Wait()
@@ -100,14 +100,14 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 	return c, nil
 }
 
-// stop asks follow to end the child.
+// stop makes follow end the child.
 func (c *child) stop() { c.stopOnce.Do(func() { close(c.stopping) }) }
 
 // kill signals the whole group.
 func (c *child) kill(sig syscall.Signal) { _ = syscall.Kill(-c.cmd.Process.Pid, sig) }
 
-// follow waits for the end of the child or brings it about, and returns once
-// no process of the group lives and its directory is gone.
+// follow waits until the child has ended, or ends it after stop. It returns
+// once no process of the group lives and the directory is gone.
 func (c *child) follow() launch.End {
 	logged := make(chan struct{})
 	go func() {
@@ -117,7 +117,7 @@ func (c *child) follow() launch.End {
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)
-		_ = c.cmd.Wait() // its ProcessState tells more
+		_ = c.cmd.Wait() // its ProcessState says more
 	}()
 
 	var deadline <-chan time.Time
@@ -141,21 +141,22 @@ func (c *child) follow() launch.End {
 		c.terminate(waited)
 	}
 	end.Detail = c.cmd.ProcessState.String()
-	c.kill(syscall.SIGKILL) // what the child left behind
+	c.kill(syscall.SIGKILL) // processes that the child left behind
 
 	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
 	defer cancel()
 	if err := remove(ctx, c.dir); err != nil {
 		c.log.Error("could not clean up after an attempt", "error", err)
 	}
-	_ = c.output.SetReadDeadline(time.Now().Add(time.Second)) // its writers are dead: no line is lost
+	_ = c.output.SetReadDeadline(time.Now().Add(time.Second)) // its writers are dead, so no line is lost
 	<-logged
 	c.output.Close()
 	c.lifeline.Close()
 	return end
 }
 
-// terminate sends SIGTERM, then SIGKILL, and returns when the child was reaped.
+// terminate sends SIGTERM, then SIGKILL, and returns when the child has been
+// reaped.
 func (c *child) terminate(waited <-chan struct{}) {
 	c.kill(syscall.SIGTERM)
 	t := time.NewTimer(c.grace)

@@ -18,10 +18,10 @@ import (
 const (
 	lockName  = "lock"  // locked as long as a process of the attempt lives
 	groupName = "group" // number of the process group
-	workName  = "work"  // the child's own
+	workName  = "work"  // the child's own files
 )
 
-// makeDir makes an attempt's directory with its lock taken.
+// makeDir makes an attempt's directory and locks it.
 func makeDir(dir string) (lock *os.File, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func killRecorded(dir string) {
 }
 
 // remove ends the processes that still hold the lock of an attempt's directory,
-// waits until none does, and removes the directory. One that is gone already
+// waits until nobody holds it, and removes the directory. A missing directory
 // is no error.
 func remove(ctx context.Context, dir string) error {
 	lock, err := os.Open(filepath.Join(dir, lockName))
@@ -78,7 +78,8 @@ func remove(ctx context.Context, dir string) error {
 	for {
 		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			// The lock goes last: as long as it is there, a next life goes on here.
+			// The lock goes last: while it exists, the next life of the
+			// launcher can go on with the removal.
 			if err := os.RemoveAll(filepath.Join(dir, workName)); err != nil {
 				return err
 			}
@@ -88,7 +89,7 @@ func remove(ctx context.Context, dir string) error {
 			return fmt.Errorf("lock %s: %w", lock.Name(), err)
 		}
 		// The lock is held, so a process of the group lives, and its number
-		// cannot have become another group's.
+		// cannot belong to another group by now.
 		killRecorded(dir)
 		select {
 		case <-ctx.Done():
@@ -100,8 +101,8 @@ func remove(ctx context.Context, dir string) error {
 
 var attemptDir = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*-[1-9][0-9]*$`)
 
-// recoverDir clears every attempt's directory below root, which it makes if
-// missing. Whatever else lies there is left alone.
+// recoverDir clears every attempt's directory below root, and makes root if it
+// is missing. Anything else below root is left alone.
 func recoverDir(root string) error {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
@@ -118,7 +119,8 @@ func recoverDir(root string) error {
 		}
 		dir := filepath.Join(root, e.Name())
 		if _, err := os.Stat(filepath.Join(dir, lockName)); errors.Is(err, fs.ErrNotExist) {
-			// Killed while making or removing it; or not ours, and then not empty.
+			// The launcher was killed while it made or removed this directory.
+			// Or the directory is not ours; then it is not empty and stays.
 			_ = os.Remove(filepath.Join(dir, groupName))
 			_ = os.Remove(dir)
 			continue

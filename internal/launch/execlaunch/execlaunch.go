@@ -1,6 +1,6 @@
 // Package execlaunch runs attempts as child processes on this machine.
 //
-// # What a child is given
+// # What a child gets
 //
 // Each attempt runs in a process group and a private working directory of its
 // own. Its environment holds [Options.Env] and
@@ -9,19 +9,19 @@
 //	TONEARM_CONVERSION_ID
 //	TONEARM_ATTEMPT_TOKEN
 //	TONEARM_WORK_DIR         empty, mode 0700, removed when the attempt ends; also the working directory
-//	TONEARM_LOCK_FD=3        a descriptor to leave open and hand on to every process it starts
+//	TONEARM_LOCK_FD=3        a descriptor to keep open and to pass on to every process it starts
 //	TONEARM_LIFELINE=1       standard input is a pipe; its end means that the launcher is gone
 //
-// A child has to end when its standard input does, and must keep its own
-// children in its process group.
+// A child must end when its standard input does, and must keep its own children
+// in its process group.
 //
 // # How nothing is left behind
 //
-// Descriptor 3 holds an flock on a file in the attempt's directory: it is free
-// exactly when no process of the attempt lives any more. That is what Stop
-// waits for, and how New finds what an earlier life of the launcher left
-// running: whatever still holds a lock is killed by the process group recorded
-// beside it, and then its directory is removed.
+// Descriptor 3 holds an flock on a file in the attempt's directory. The lock is
+// free exactly when no process of the attempt lives any more. Stop waits for
+// that. New uses it to find what an earlier life of the launcher left running:
+// if a lock is still held, New kills the process group that is recorded beside
+// it, and then removes the directory.
 package execlaunch
 
 import (
@@ -46,23 +46,23 @@ type Options struct {
 	// Command is the argument vector of the transcoder. Required.
 	Command []string
 	// Env is the environment that a child gets besides its assignment, as
-	// KEY=value. nil hands on PATH and HOME.
+	// KEY=value. nil passes on PATH and HOME.
 	Env []string
-	// Dir holds a directory for each attempt. It belongs to one launcher at a
-	// time: New ends every attempt it finds there. Required; made if missing.
+	// Dir holds a directory for each attempt. Only one launcher at a time may
+	// use it: New ends every attempt it finds there. Required; made if missing.
 	Dir string
-	// DispatcherURL is told to the children. Required.
+	// DispatcherURL is passed to the children. Required.
 	DispatcherURL string
-	// MaxRunning is the number of attempts beyond which Start returns ErrBusy;
-	// 0 for no bound.
+	// MaxRunning is the most attempts that run at once; beyond it Start returns
+	// ErrBusy. 0 means no limit.
 	MaxRunning int
 	// Grace is how long a child has between SIGTERM and SIGKILL; default 3 s.
 	Grace time.Duration
-	// Log gets what the children print, a record for each line. Required.
+	// Log gets the lines that the children print, one record each. Required.
 	Log *slog.Logger
 }
 
-// defaultGrace is between SIGTERM and SIGKILL.
+// defaultGrace is the time between SIGTERM and SIGKILL.
 const defaultGrace = 3 * time.Second
 
 func (o Options) withDefaults() Options {
@@ -120,7 +120,7 @@ func New(o Options) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("execlaunch: find the transcoder: %w", err)
 	}
-	if path, err = filepath.Abs(path); err != nil { // children start elsewhere
+	if path, err = filepath.Abs(path); err != nil { // children start in another directory
 		return nil, fmt.Errorf("execlaunch: find the transcoder: %w", err)
 	}
 	o.Command = append([]string{path}, o.Command[1:]...)
@@ -140,8 +140,8 @@ func New(o Options) (*Launcher, error) {
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 
-// Start runs the attempt. One that runs, or has ended and was not stopped yet,
-// is left alone.
+// Start runs the attempt. An attempt that runs, or that has ended and was not
+// stopped yet, is left alone.
 func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	if !validID.MatchString(s.ConversionID) || s.Attempt < 1 {
 		return fmt.Errorf("execlaunch: start %q: not a name for an attempt", s.AttemptRef)
@@ -220,8 +220,9 @@ func (l *Launcher) Running(context.Context) ([]launch.Attempt, error) {
 	return running, nil
 }
 
-// Watch calls ended once for every attempt that ended since New and that no
-// other Watch took. It is meant for one caller at a time.
+// Watch calls ended once for every attempt that has ended since New, unless
+// another Watch was called with it before. It is meant for one caller at a
+// time.
 func (l *Launcher) Watch(ctx context.Context, ended func(launch.End)) error {
 	for {
 		l.mu.Lock()

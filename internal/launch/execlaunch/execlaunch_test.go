@@ -21,9 +21,9 @@ import (
 	"tonearm/internal/waittest"
 )
 
-// hostArg makes the test binary host a launcher: the earlier life in the tests
-// of recovery. Its further arguments are the directory, the dispatcher's URL
-// and the conversion to start.
+// hostArg makes the test binary run a launcher. In the tests of recovery it is
+// the earlier life. The arguments after it are the directory, the dispatcher's
+// URL and the conversion to start.
 const hostArg = "host-launcher"
 
 func TestMain(m *testing.M) {
@@ -153,7 +153,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestEndsAreKept ends an attempt before anybody watches.
+// TestEndsAreKept ends an attempt while nobody watches.
 func TestEndsAreKept(t *testing.T) {
 	c := launchtest.NewConsole(t, "127.0.0.1:0")
 	dir := t.TempDir()
@@ -173,7 +173,7 @@ func TestEndsAreKept(t *testing.T) {
 	if err := l.Watch(t.Context(), func(e launch.End) { got = append(got, e) }); err == nil || t.Context().Err() != nil {
 		t.Errorf("Watch of a closed launcher: got %v", err)
 	}
-	// Close may have found it still exiting.
+	// Close may have found the process still exiting.
 	if len(got) != 1 || got[0].AttemptRef != r || got[0].Reason != launch.Exited && got[0].Reason != launch.Stopped {
 		t.Errorf("ends: got %+v, want the one of %s", got, r)
 	}
@@ -281,7 +281,8 @@ func TestRecoveryOfAnOrphan(t *testing.T) {
 	wantEmpty(t, dir)
 }
 
-// TestLifeline has the attempt end by itself when the launcher is killed.
+// TestLifeline checks that an attempt ends by itself when the launcher is
+// killed.
 func TestLifeline(t *testing.T) {
 	c := launchtest.NewConsole(t, "127.0.0.1:0")
 	h, r := startHost(t, c, t.TempDir())
@@ -307,7 +308,7 @@ func startHost(t *testing.T, c *launchtest.Console, dir string) (*exec.Cmd, conv
 	if err := h.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // of a test that failed half-way
+	t.Cleanup(func() { // if the test failed half-way
 		if h.ProcessState == nil {
 			_ = h.Process.Kill()
 			_ = h.Wait()

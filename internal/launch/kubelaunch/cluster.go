@@ -19,7 +19,7 @@ import (
 
 const byJob = "job"
 
-// cluster is a copy of the attempts' Jobs and pods that follows the cluster.
+// cluster is a local copy of the attempts' Jobs and pods, kept up to date.
 type cluster struct {
 	log    *slog.Logger
 	look   func(job string)
@@ -34,8 +34,8 @@ type source[List runtime.Object] interface {
 	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-// newCluster returns a copy that calls look for each Job that changed, or whose
-// pods did.
+// newCluster returns a copy that calls look for each Job that changed or whose
+// pods changed.
 func newCluster(jobs source[*batchv1.JobList], pods source[*corev1.PodList], log *slog.Logger, look func(job string)) (*cluster, error) {
 	c := &cluster{log: log, look: look, synced: make(chan struct{})}
 	var err error
@@ -59,7 +59,7 @@ func listWatch[L runtime.Object](s source[L]) *cache.ListWatch {
 	}
 }
 
-// jobOf names the Job that an object is or belongs to.
+// jobOf returns the name of the Job that an object is or belongs to.
 func jobOf(o metav1.Object) string {
 	if _, ok := o.(*corev1.Pod); ok {
 		return o.GetLabels()[batchv1.JobNameLabel]
@@ -85,14 +85,14 @@ func (c *cluster) informer(lw cache.ListerWatcher, kind runtime.Object) (cache.S
 		DeleteFunc: changed,
 	})
 	return i, errors.Join(err,
-		i.SetTransform(func(o any) (any, error) { // which nobody reads here
+		i.SetTransform(func(o any) (any, error) { // nobody reads them here
 			if object, ok := o.(metav1.Object); ok {
 				object.SetManagedFields(nil)
 			}
 			return o, nil
 		}),
 		i.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-			if !errors.Is(err, io.EOF) && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) { // else ordinary ends of a watch
+			if !errors.Is(err, io.EOF) && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) { // these are ordinary ends of a watch
 				c.log.Warn("could not follow the Jobs, trying again", "error", err)
 			}
 		}))
@@ -104,7 +104,7 @@ func (c *cluster) run(ctx context.Context) {
 	wg.Go(func() { c.jobs.RunWithContext(ctx) })
 	wg.Go(func() { c.pods.RunWithContext(ctx) })
 	if cache.WaitForCacheSync(ctx.Done(), c.complete) {
-		for name := range c.names() { // of which look was called too early
+		for name := range c.names() { // look was called too early for these
 			c.look(name)
 		}
 		close(c.synced)
@@ -112,13 +112,13 @@ func (c *cluster) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// complete says whether both kinds were read: half a picture shows Jobs without
-// their pods.
+// complete says whether both kinds were read. Before that, Jobs may seem to
+// have no pods.
 func (c *cluster) complete() bool { return c.jobs.HasSynced() && c.pods.HasSynced() }
 
-// get returns a Job, nil if there is none, and its pods.
+// get returns a Job, or nil if there is none, and its pods.
 func (c *cluster) get(name string) (job *batchv1.Job, pods []*corev1.Pod) {
-	// The index is there, so that ByIndex cannot fail.
+	// ByIndex cannot fail, because the index exists.
 	jobs, _ := c.jobs.GetIndexer().ByIndex(byJob, name)
 	if len(jobs) > 0 {
 		job = jobs[0].(*batchv1.Job)
@@ -141,7 +141,8 @@ func (c *cluster) alive(name string, now time.Time) bool {
 	return false
 }
 
-// names lists all Jobs there are, and those whose pods are left.
+// names lists the names of all Jobs, and of Jobs that are gone but whose pods
+// are left.
 func (c *cluster) names() map[string]bool {
 	names := map[string]bool{}
 	for _, i := range []cache.SharedIndexInformer{c.jobs, c.pods} {

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 
 const image = "localhost/tonearm-launchtest:test"
 
-// cluster is the real one that test/node runs.
+// cluster is the real cluster that test/node runs.
 type cluster struct {
 	config *rest.Config
 	*kubernetes.Clientset
@@ -81,7 +81,7 @@ var giveImage = sync.OnceValue(func() error {
 	return nil
 })
 
-// onCluster needs a node as test/node runs it for a command.
+// onCluster needs a node that test/node has started.
 func onCluster(t *testing.T) *cluster {
 	t.Helper()
 	path := os.Getenv("TONEARM_TEST_KUBECONFIG")
@@ -103,8 +103,9 @@ func onCluster(t *testing.T) *cluster {
 	return c
 }
 
-// namespace makes one that holds Pod Security "restricted", with a kubeconfig
-// that has the permissions that the package's documentation tells, no more.
+// namespace makes a namespace that enforces Pod Security "restricted", and a
+// kubeconfig with exactly the permissions that the package's documentation
+// lists.
 func (c *cluster) namespace(t *testing.T) (name, kubeconfig string) {
 	t.Helper()
 	ctx := t.Context()
@@ -152,7 +153,7 @@ func (c *cluster) namespace(t *testing.T) (name, kubeconfig string) {
 	return name, kubeconfig
 }
 
-// options are how a launcher in a namespace of its own is made.
+// options returns the options of a launcher in a namespace of its own.
 func (c *cluster) options(t *testing.T, url string) kubelaunch.Options {
 	t.Helper()
 	class := kubelaunch.Class{Image: image, ImagePullPolicy: corev1.PullNever, Resources: corev1.ResourceRequirements{
@@ -183,7 +184,7 @@ func TestLauncher(t *testing.T) {
 	})
 }
 
-// trial is a launcher with somebody who watches.
+// trial is a launcher and a test that watches it.
 type trial struct {
 	*testing.T
 	*cluster
@@ -310,7 +311,7 @@ func TestOutOfMemory(t *testing.T) {
 
 func TestTooMuchDisk(t *testing.T) {
 	tr := try(t, func(o *kubelaunch.Options) { o.MaxMP3Bytes = 1 })
-	r := tr.start(nil) // has 1 MiB of source and 256 MiB of slack
+	r := tr.start(nil) // it gets 1 MiB for the source and 256 MiB of slack
 	tr.leader(r).Do(t, launchtest.Command{Do: launchtest.Write, Text: "mp3", Size: 300 << 20})
 	tr.want(r, launch.Killed, "exceeds the limit")
 	tr.stop(r)
@@ -423,11 +424,11 @@ func TestRestart(t *testing.T) {
 		jobs, err := tr.BatchV1().Jobs(tr.o.Namespace).List(t.Context(), metav1.ListOptions{})
 		return err == nil && len(jobs.Items) == 3 && jobs.Items[0].Status.Failed+jobs.Items[1].Status.Failed+jobs.Items[2].Status.Failed == 2
 	})
-	// As after the loss of its node.
+	// As after the loss of the pod's node.
 	if err := tr.CoreV1().Pods(pod.Namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // a life of the launcher each, since nobody stopped them
+	for range 2 { // two lives of the launcher see the ends, since nobody stopped the attempts
 		tr.open()
 		got := map[conversion.AttemptRef]launch.End{}
 		timeout := time.After(time.Minute)
@@ -459,8 +460,8 @@ func TestRestart(t *testing.T) {
 	p.WaitGone(t)
 }
 
-// A program that does not heed SIGTERM is gone after the grace, without its owner
-// asking again.
+// A program that ignores SIGTERM is gone after the grace, and its owner need
+// not ask again.
 func TestStopIsQuick(t *testing.T) {
 	tr := try(t, nil)
 	r := tr.start(nil)
@@ -473,8 +474,8 @@ func TestStopIsQuick(t *testing.T) {
 	tr.stop(r)
 }
 
-// The pod that runs is the one that was asked for: nothing in the API changed it
-// in a way that matters.
+// The pod that runs is as requested: the API server changed nothing that
+// matters.
 func TestPod(t *testing.T) {
 	tr := try(t, nil)
 	r := tr.start(func(s *launch.Spec) { s.Deadline = 90 * time.Second })
@@ -506,8 +507,8 @@ func TestPod(t *testing.T) {
 	}
 }
 
-// The Job of an attempt that has ended by itself does not wait for its pod to go,
-// which costs the cluster less.
+// If an attempt has ended by itself, deleting its Job does not wait for the pod
+// to go. That costs the cluster less.
 func TestStopAfterTheEnd(t *testing.T) {
 	tr := try(t, nil)
 	r := tr.start(nil)
@@ -522,7 +523,7 @@ func TestStopAfterTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	finalizers("finalizers") // it stays
+	finalizers("finalizers") // it stays while the test's finalizer is there
 	defer finalizers("$deleteFromPrimitiveList/finalizers")
 	if err := tr.l.Stop(t.Context(), r); err != nil {
 		t.Fatal(err)
@@ -532,8 +533,8 @@ func TestStopAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestGPU sees that a Job of class gpu goes to a node that advertises GPUs, and
-// that a second one waits for the first. The node's GPU is advertised alone;
+// TestGPU checks that a Job of class gpu goes to a node that advertises GPUs,
+// and that a second one waits for the first. The node only advertises a GPU;
 // nothing here uses one.
 func TestGPU(t *testing.T) {
 	tr := try(t, func(o *kubelaunch.Options) {

@@ -1,12 +1,14 @@
-// Package kubelaunch runs attempts as Kubernetes Jobs, one for each.
+// Package kubelaunch runs attempts as Kubernetes Jobs, one Job for each
+// attempt.
 //
 // # A Job
 //
-// [Job] says all there is to know about one. Its pod passes Pod Security
-// "restricted", has no service account token, a read-only root and a private
-// directory on the node's disk, sized from the source. There is one pod and no
-// second try, because attempts are counted by whoever launches them. The
-// deadline is the pod's: a Job's own one would run while the pod waits for a node.
+// [Job] holds all that a Job is made of. The pod passes Pod Security
+// "restricted". It has no service account token, a read-only root file system
+// and a private directory on the node's disk, sized from the source. A Job has
+// one pod and no second try, because whoever launches attempts counts them. The
+// deadline is set on the pod: a Job's own deadline would also run while the pod
+// waits for a node.
 //
 // The container gets
 //
@@ -18,17 +20,20 @@
 //
 // # Where the token is
 //
-// In the pod template's environment, so that whoever may read Jobs or pods in
-// the namespace can read it. A Secret would keep it from them, at the price of
-// the right to write Secrets, and of a second object that cannot appear
-// together with the Job: made before, a crash leaves it behind without an
-// owner; made after, as the owner's UID demands, the pod may find it missing
-// and waits for the kubelet's next look. The token is worth little: it is good
-// for one attempt, while that is the current one, and once its pod has claimed
-// it, which it does first of all, a second claim is refused and no other call
-// is taken without the claimant's nonce. So the namespace has no Secrets at
-// all. Let nobody but the dispatcher and administrators read Jobs and pods
-// there, not even by the built-in role "view".
+// The token is in the environment of the pod template, so whoever may read Jobs
+// or pods in the namespace can read it. A Secret would hide it from them. But
+// then the launcher would need the right to write Secrets, and the Secret
+// cannot appear together with the Job. If it is made before the Job, a crash
+// leaves it behind without an owner. If it is made after the Job, as the
+// owner's UID demands, the pod may find it missing, and waits for the kubelet's
+// next look.
+//
+// The token is worth little. It is good for one attempt, and only while that
+// attempt is the current one. The pod claims the attempt first of all. From
+// then on a second claim is refused, and no other call is accepted without the
+// nonce of the claim. So the namespace has no Secrets at all. Let nobody but
+// the dispatcher and administrators read Jobs and pods there, not even by the
+// built-in role "view".
 //
 // # Permissions
 //
@@ -39,23 +44,23 @@
 //
 // # How an attempt ends
 //
-// What runs and what has ended is read from two informers, never counted. An
+// Two informers show what runs and what has ended; nothing is counted. An
 // attempt has ended when its pod has, about a second before its Job says so. An
-// End is repeated every half minute until Stop has deleted the Job;
-// ttlSecondsAfterFinished stands behind that.
+// End is repeated every half minute until Stop has deleted the Job. If that
+// never happens, ttlSecondsAfterFinished deletes it.
 //
-//   - Exited: the container ended by itself. Killed: by a signal, or because it
-//     used more disk than its volume may hold.
+//   - Exited: the container ended by itself.
+//   - Killed: a signal ended it, or it used more disk than its volume may hold.
 //   - OutOfMemory, Deadline: the kubelet says so.
-//   - Disrupted: evicted, preempted, drained, its node lost or restarted, its
-//     pod or Job deleted by somebody else. A pod whose node does not answer is
-//     given up half a minute after its deletion was due.
+//   - Disrupted: the pod was evicted, preempted or drained, its node was lost
+//     or restarted, or somebody else deleted the pod or the Job. If a node does
+//     not answer, its pod is given up half a minute after its deletion was due.
 //   - NotStarted: no container ran within StartTimeout. The detail is the
 //     scheduler's or the kubelet's message.
 //
 // # When the API server cannot be reached
 //
-// Attempts go on. Running tells what was known last, Watch tells of ends once
-// the server is back, Start and Stop fail. New does not need it; Running, Stop
-// and Watch wait until everything was read once.
+// Attempts go on. Running shows what was known last, Watch reports ends once
+// the server is back, Start and Stop fail. New does not need the server;
+// Running, Stop and Watch wait until everything was read once.
 package kubelaunch

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// overdue is how long after its grace a pod may take to be gone before its
-	// node counts as lost.
+	// overdue is how long after its grace period a pod may still exist before
+	// its node counts as lost.
 	overdue = 30 * time.Second
-	// podsLag is how long the pod of a finished Job may take to be seen.
+	// podsLag is how long the pod of a finished Job may take to become visible.
 	podsLag = 10 * time.Second
 )
 
-// endOf says whether and how an attempt has ended, from its Job, nil where that
-// is gone, and its pods, of which there is at most one but for a mistake of the
-// cluster's. The End has no Ref.
+// endOf says whether and how an attempt has ended. job is nil if it is gone.
+// pods has at most one element, unless the cluster made a mistake. The End has
+// no Ref.
 func endOf(job *batchv1.Job, pods []*corev1.Pod, now time.Time, startTimeout time.Duration) (launch.End, bool) {
 	var last *corev1.Pod
 	for _, p := range pods {
@@ -62,7 +62,7 @@ func alive(p *corev1.Pod, now time.Time) bool {
 	return p.DeletionTimestamp == nil || now.Before(p.DeletionTimestamp.Add(overdue))
 }
 
-// reasonOfPod says how a pod ended that is not alive.
+// reasonOfPod says how a pod that is not alive ended.
 func reasonOfPod(p *corev1.Pod) launch.End {
 	s := p.Status
 	var ended *corev1.ContainerStateTerminated
@@ -81,7 +81,7 @@ func reasonOfPod(p *corev1.Pod) launch.End {
 		return launch.End{Reason: launch.Deadline, Detail: s.Message}
 	case disruption != nil && disruption.Status == corev1.ConditionTrue:
 		return launch.End{Reason: launch.Disrupted, Detail: join(disruption.Reason, disruption.Message)}
-	case s.Reason == "Evicted": // not for the node's sake: it used more disk than it may
+	case s.Reason == "Evicted": // not because of the node: it used more disk than it may
 		return launch.End{Reason: launch.Killed, Detail: s.Message}
 	case p.DeletionTimestamp != nil:
 		return launch.End{Reason: launch.Disrupted, Detail: "the pod was deleted by somebody else"}
@@ -91,7 +91,7 @@ func reasonOfPod(p *corev1.Pod) launch.End {
 		return launch.End{Reason: launch.Disrupted, Detail: join(ended.Reason, ended.Message)}
 	case ended.Reason == "OOMKilled":
 		return launch.End{Reason: launch.OutOfMemory, Detail: join(ended.Reason, ended.Message)}
-	case ended.Signal > 0 || ended.ExitCode > 128: // the runtime's way of telling a signal
+	case ended.Signal > 0 || ended.ExitCode > 128: // the runtime reports a signal like this
 		return launch.End{Reason: launch.Killed, Detail: "exit code " + strconv.Itoa(int(ended.ExitCode))}
 	}
 	return launch.End{Reason: launch.Exited, ExitCode: int(ended.ExitCode), Detail: ended.Message}
@@ -99,8 +99,8 @@ func reasonOfPod(p *corev1.Pod) launch.End {
 
 var exitCode = regexp.MustCompile(`failed with exit code (\d+)`)
 
-// reasonOfJob says how a Job ended whose pod is gone, as it is after the loss
-// of a node.
+// reasonOfJob says how a Job ended whose pod is gone. A pod goes when its node
+// is lost.
 func reasonOfJob(c batchv1.JobCondition) launch.End {
 	if c.Type == batchv1.JobComplete {
 		return launch.End{Reason: launch.Exited}

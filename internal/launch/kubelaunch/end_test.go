@@ -18,7 +18,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func ago(d time.Duration) metav1.Time { return metav1.NewTime(now.Add(-d)) }
 
-// pod makes a pod of a minute's age.
+// pod makes a pod that is a minute old.
 func pod(phase corev1.PodPhase, change ...func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "p", CreationTimestamp: ago(time.Minute)},
@@ -67,7 +67,7 @@ func because(t corev1.PodConditionType, s corev1.ConditionStatus, reason, messag
 	}
 }
 
-// job makes a Job of a minute's age; t is its terminal condition, if any.
+// job makes a Job that is a minute old; t is its terminal condition, if any.
 func job(t batchv1.JobConditionType, reason, message string) *batchv1.Job {
 	j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: ago(time.Minute)}}
 	if t != "" {
@@ -93,7 +93,7 @@ func TestEndOf(t *testing.T) {
 		pods   []*corev1.Pod
 		reason launch.Reason
 		code   int
-		detail string // part of it
+		detail string // a part of it
 	}{
 		{"no pod yet", active, nil, alive, 0, ""},
 		{"running", active, []*corev1.Pod{pod(corev1.PodRunning, aged(time.Hour))}, alive, 0, ""},
@@ -178,7 +178,7 @@ func TestWaitingFor(t *testing.T) {
 	}
 }
 
-// An end is told of once, and again as long as nobody stops the attempt.
+// An end is reported once, and again as long as nobody stops the attempt.
 func TestTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &tracked{Attempt: launch.Attempt{AttemptRef: conversion.AttemptRef{ConversionID: "a", Attempt: 1}}}

@@ -32,12 +32,12 @@ const Selector = "app.kubernetes.io/name=tonearm,app.kubernetes.io/component=tra
 const (
 	container = "transcoder"
 	workMount = "/work"
-	user      = 65532 // as the images have it
+	user      = 65532 // the same as in the images
 
 	diskSlack = 256 << 20 // bytes beside source and MP3: audio between decoder and encoders
 	mp3Copies = 3         // as encoded, with an information frame, and behind its tag
-	logSpace  = 64 << 20  // what the container prints counts as ephemeral storage, too
-	leastMP3  = 128 << 20 // of a small source, to ask room for
+	logSpace  = 64 << 20  // for what the container prints, which counts as ephemeral storage too
+	leastMP3  = 128 << 20 // space to ask for even if the source is small
 )
 
 var validID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
@@ -55,8 +55,8 @@ func jobName(r conversion.AttemptRef) string {
 	return fmt.Sprintf("tonearm-%s-%d", r.ConversionID, r.Attempt)
 }
 
-// attemptOf reads the labels that [Job] wrote, of the Job or, where that is nil,
-// of its pods.
+// attemptOf reads the labels that [Job] wrote, on the Job or, if job is nil, on
+// its pods.
 func attemptOf(job *batchv1.Job, pods []*corev1.Pod) (a launch.Attempt, ok bool) {
 	var labels map[string]string
 	if job != nil {
@@ -72,7 +72,7 @@ func attemptOf(job *batchv1.Job, pods []*corev1.Pod) (a launch.Attempt, ok bool)
 	return a, true
 }
 
-// Job returns the Job for one attempt of a class that o has.
+// Job returns the Job for one attempt. o must have the attempt's class.
 func Job(o Options, s launch.Spec) *batchv1.Job {
 	o = o.withDefaults()
 	class := o.Classes[s.Class]
@@ -100,7 +100,7 @@ func Job(o Options, s launch.Spec) *batchv1.Job {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels: labels,
-					Annotations: map[string]string{ // an attempt that moves begins anew
+					Annotations: map[string]string{ // an attempt that is moved begins again from the start
 						"cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
 						"karpenter.sh/do-not-disrupt":                    "true",
 					},
@@ -131,7 +131,7 @@ func Job(o Options, s launch.Spec) *batchv1.Job {
 							{Name: "TONEARM_DISPATCHER_URL", Value: o.DispatcherURL},
 							{Name: "TONEARM_CONVERSION_ID", Value: s.ConversionID},
 							{Name: "TONEARM_ATTEMPT_TOKEN", Value: s.Token},
-							// Below the mount, which belongs to root.
+							// Below the mount, because the mount itself belongs to root.
 							{Name: "TONEARM_WORK_DIR", Value: workMount + "/attempt"},
 							{Name: "GOMAXPROCS", Value: cpus(class.Resources)},
 							{Name: "TONEARM_MEMORY_LIMIT_BYTES", Value: strconv.FormatInt(class.Resources.Limits.Memory().Value()-headroom, 10)},
@@ -183,8 +183,8 @@ func failureRules() []batchv1.PodFailurePolicyRule {
 	return rules
 }
 
-// nodeLost bounds how long a pod stays bound to a node that does not answer; a
-// cluster's default is 5 min.
+// nodeLost limits how long a pod stays bound to a node that does not answer;
+// the default of a cluster is 5 min.
 func nodeLost(after time.Duration) []corev1.Toleration {
 	var ts []corev1.Toleration
 	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {

@@ -83,7 +83,7 @@ func TestJob(t *testing.T) {
 	}
 }
 
-// What is shared between Jobs stays as it is.
+// Job does not change what Jobs share.
 func TestJobLeavesOptionsAlone(t *testing.T) {
 	before, _ := json.Marshal(options.Classes)
 	kubelaunch.Job(options, launch.Spec{AttemptRef: conversion.AttemptRef{ConversionID: "a", Attempt: 1}, Class: conversion.GPU, SourceSize: 1 << 40})

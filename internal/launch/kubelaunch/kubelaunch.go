@@ -22,8 +22,8 @@ import (
 
 const (
 	repeatEnd  = 30 * time.Second // between two Ends of an attempt that nobody stops
-	sweepEvery = 5 * time.Second  // for what time alone changes
-	unseen     = time.Minute      // for a Job that was created to turn up in the informer
+	sweepEvery = 5 * time.Second  // for changes that only time makes
+	unseen     = time.Minute      // until a created Job must have turned up in the informer
 )
 
 var errClosed = errors.New("kubelaunch: closed")
@@ -48,16 +48,16 @@ type Launcher struct {
 // tracked is an attempt whose Job or pod exists, or will in a moment.
 type tracked struct {
 	launch.Attempt
-	created  time.Time // by Start, and not seen in the cache yet; else zero
+	created  time.Time // when Start created it, until the cache has it; else zero
 	stopping bool
 	ended    bool
 	end      launch.End
-	told     time.Time // when a watcher was last told of the end
+	told     time.Time // when a watcher last got the end
 }
 
 var _ launch.Launcher = (*Launcher)(nil)
 
-// New returns a launcher, which follows the Jobs in its namespace from now on.
+// New returns a launcher. It follows the Jobs in its namespace from now on.
 func New(o Options) (*Launcher, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -113,8 +113,9 @@ func clientConfig(o Options) (config *rest.Config, err error) {
 	return config, nil
 }
 
-// Start creates the attempt's Job. A Job that exists is that attempt, running
-// or ended. Being refused by a quota or for the server's load is ErrBusy.
+// Start creates the attempt's Job. If the Job exists, it is that attempt,
+// running or ended. A refusal because of a quota or of the server's load is
+// ErrBusy.
 func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	name, err := nameOf(s.AttemptRef)
 	if err != nil {
@@ -128,7 +129,8 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 		l.mu.Unlock()
 		return errClosed
 	}
-	// Counts from before it is created, so that at no time it counts nowhere.
+	// It counts before the Job is created, so that there is no moment at which
+	// it does not count.
 	if l.attempts[name] == nil {
 		l.attempts[name] = &tracked{Attempt: launch.Attempt{AttemptRef: s.AttemptRef, Class: s.Class}, created: time.Now()}
 	}
@@ -150,7 +152,7 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 }
 
 // busy says whether the server refused for now: too many requests, a quota that
-// is used up, or one that many count against at once.
+// is used up, or a quota that too many requests changed at the same time.
 func busy(err error) bool {
 	return apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err) ||
 		apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota")
@@ -173,7 +175,7 @@ func (l *Launcher) stopJob(ctx context.Context, r conversion.AttemptRef) error {
 		return err
 	}
 	l.mark(name, true)
-	propagation := metav1.DeletePropagationForeground // while the Job is there, its pod is
+	propagation := metav1.DeletePropagationForeground // the Job stays until its pod is gone
 	if l.exited(name) {
 		propagation = metav1.DeletePropagationBackground // nothing runs any more, and it is less work for the cluster
 	}
@@ -185,7 +187,7 @@ func (l *Launcher) stopJob(ctx context.Context, r conversion.AttemptRef) error {
 	for {
 		l.mu.Lock()
 		t := l.attempts[name]
-		if t != nil && !t.created.IsZero() && err != nil { // gone before it was seen
+		if t != nil && !t.created.IsZero() && err != nil { // gone before the cache had it
 			l.forget(name, t)
 			t = nil
 		}
@@ -201,7 +203,7 @@ func (l *Launcher) stopJob(ctx context.Context, r conversion.AttemptRef) error {
 	}
 }
 
-// mark says whether an attempt is being stopped.
+// mark notes whether an attempt is being stopped.
 func (l *Launcher) mark(name string, stopping bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,8 +237,8 @@ func (l *Launcher) await(ctx context.Context, c <-chan struct{}) error {
 	}
 }
 
-// Running lists the attempts that have not ended. After Close it goes on
-// telling what was known then.
+// Running lists the attempts that have not ended. After Close it still returns
+// what was known then.
 func (l *Launcher) Running(ctx context.Context) ([]launch.Attempt, error) {
 	if err := l.await(ctx, l.cache.synced); err != nil {
 		return nil, fmt.Errorf("kubelaunch: read the Jobs: %w", err)
@@ -252,8 +254,8 @@ func (l *Launcher) Running(ctx context.Context) ([]launch.Attempt, error) {
 	return running, nil
 }
 
-// Watch calls ended for every attempt that ends, and again for one that nobody
-// stops. It is meant for one caller at a time.
+// Watch calls ended for every attempt that ends, and again later if nobody
+// stops it. It is meant for one caller at a time.
 func (l *Launcher) Watch(ctx context.Context, ended func(launch.End)) error {
 	l.mu.Lock()
 	l.watchers++
@@ -275,7 +277,7 @@ func (l *Launcher) Watch(ctx context.Context, ended func(launch.End)) error {
 		}
 		select {
 		case <-changed:
-		case <-tick.C: // perhaps one has to be repeated
+		case <-tick.C: // an end may be due to be repeated
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.done:
@@ -284,7 +286,8 @@ func (l *Launcher) Watch(ctx context.Context, ended func(launch.End)) error {
 	}
 }
 
-// take returns the ends to tell of now, and what is closed at the next change.
+// take returns the ends to report now, and a channel that is closed at the next
+// change.
 func (l *Launcher) take() ([]launch.End, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -300,7 +303,7 @@ func (l *Launcher) take() ([]launch.End, <-chan struct{}) {
 	return ends, l.changed
 }
 
-// look brings what is known of one attempt up to date with the cache.
+// look updates what is known of one attempt from the cache.
 func (l *Launcher) look(name string) {
 	if !l.cache.complete() {
 		return
@@ -326,7 +329,7 @@ func (l *Launcher) look(name string) {
 	}
 	t.created = time.Time{}
 	end, ok := endOf(job, pods, now, l.o.startTimeout(t.Class))
-	if ok && !t.ended { // what follows, such as its deletion, is not how it ended
+	if ok && !t.ended { // what follows, such as its deletion, does not change how it ended
 		t.finish(end)
 		l.broadcast()
 	} else if t.stopping { // whoever stops it waits for its pods
@@ -334,7 +337,7 @@ func (l *Launcher) look(name string) {
 	}
 }
 
-// forget drops an attempt of which the cluster knows nothing any more.
+// forget drops an attempt that the cluster no longer knows.
 func (l *Launcher) forget(name string, t *tracked) {
 	if !t.ended {
 		t.finish(launch.End{Reason: launch.Disrupted, Detail: "the Job was deleted by somebody else"})
@@ -359,7 +362,7 @@ func (l *Launcher) broadcast() {
 	l.changed = make(chan struct{})
 }
 
-// sweep looks at every attempt now and then: some end by time alone.
+// sweep looks at every attempt now and then, because some end only by time.
 func (l *Launcher) sweep(ctx context.Context) {
 	every := sweepEvery
 	for class := range l.o.Classes {

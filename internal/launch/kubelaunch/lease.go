@@ -25,11 +25,12 @@ type LeaseOptions struct {
 	Log        *slog.Logger
 }
 
-// Lead waits for the Lease and runs run while this replica holds it. It returns
-// what run returned, joined with ErrLeaseLost where run was ended because the
-// Lease went, and nil where ctx was done before. The Lease is given up once run
-// has returned, so that another replica need not wait for its 15 s to pass. It
-// needs the right to get, create and update leases in coordination.k8s.io.
+// Lead waits for the Lease and calls run while this replica holds it. It
+// returns what run returned. If run was ended because the Lease was lost, the
+// error is joined with ErrLeaseLost. If ctx ended before, Lead returns nil.
+// Once run has returned, Lead gives up the Lease, so that another replica need
+// not wait until its 15 s have passed. Lead needs the right to get, create and
+// update leases in coordination.k8s.io.
 func Lead(ctx context.Context, o LeaseOptions, run func(context.Context) error) error {
 	config, err := clientConfig(Options{Kubeconfig: o.Kubeconfig}.withDefaults())
 	if err != nil {

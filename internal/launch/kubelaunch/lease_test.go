@@ -66,7 +66,7 @@ func TestLead(t *testing.T) {
 	first := newReplica(t, o, "first")
 	first.awaitLead(t)
 	second, third := newReplica(t, o, "second"), newReplica(t, o, "third")
-	third.stop() // while it waits
+	third.stop() // it is still waiting
 	if err := third.awaitEnd(t); err != nil {
 		t.Errorf("a replica that never led: %v", err)
 	}
@@ -79,7 +79,7 @@ func TestLead(t *testing.T) {
 	if err := first.awaitEnd(t); err != nil {
 		t.Errorf("an orderly end: %v", err)
 	}
-	second.awaitLead(t) // without waiting for the Lease to run out: it was given up
+	second.awaitLead(t) // it need not wait for the Lease to run out, which was given up
 
 	// Somebody else holds it now, as after a pause of this process.
 	lease, err := leases.Get(t.Context(), o.Name, metav1.GetOptions{})

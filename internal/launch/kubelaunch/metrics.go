@@ -20,14 +20,14 @@ var (
 	unstartableDesc   = gauge("unstartable", "Pending Jobs whose container cannot be made: image missing, or the like.")
 )
 
-// Describe is a prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{runningDesc, pendingDesc, unschedulableDesc, unstartableDesc} {
 		ch <- d
 	}
 }
 
-// Collect is a prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	counts := map[*prometheus.Desc]map[conversion.Class]float64{runningDesc: {}, pendingDesc: {}, unschedulableDesc: {}, unstartableDesc: {}}
 	c.l.mu.Lock()

@@ -25,26 +25,26 @@ type Options struct {
 	Kubeconfig string
 	// Namespace of the Jobs.
 	Namespace string
-	// DispatcherURL is told to the attempts.
+	// DispatcherURL is passed to the attempts.
 	DispatcherURL string
 	// Classes that may be started.
 	Classes map[conversion.Class]Class
 	// MaxMP3Bytes is the largest MP3 that an attempt may make; default attempt.DefaultMaxMP3Bytes.
 	MaxMP3Bytes int64
-	// ServiceAccount of the pods, for its pull secrets; default that of the
-	// namespace. They get no token.
+	// ServiceAccount of the pods, because of its pull secrets; default is that
+	// of the namespace. The pods get no token.
 	ServiceAccount string
 	// Grace is how long a container has between SIGTERM and SIGKILL; whole
 	// seconds, default 3 s.
 	Grace time.Duration
-	// StartTimeout is after which an attempt whose container does not run has
-	// ended as NotStarted. It has to be longer than a new node takes to come.
-	// Default launch.DefaultStartTimeout.
+	// StartTimeout is how long an attempt's container may take to run; after
+	// that the attempt has ended as NotStarted. It must be longer than a new
+	// node takes to come. Default launch.DefaultStartTimeout.
 	StartTimeout time.Duration
-	// NodeTimeout is after which a pod whose node does not answer is given up;
-	// whole seconds, default 1 min.
+	// NodeTimeout is how long a node may give no answer before its pod is given
+	// up; whole seconds, default 1 min.
 	NodeTimeout time.Duration
-	// KeepFinished is after which a finished Job goes that nobody stopped;
+	// KeepFinished is how long a finished Job is kept that nobody stopped;
 	// whole seconds, default 1 h.
 	KeepFinished time.Duration
 	// QPS and Burst bound the calls to the API server; default 50 and 100.
@@ -80,7 +80,7 @@ const (
 )
 
 const (
-	headroom  = 128 << 20 // bytes of a memory limit that are not ffmpeg's
+	headroom  = 128 << 20 // bytes of the memory limit that ffmpeg must not use
 	minMemory = 256 << 20
 )
 
@@ -125,7 +125,7 @@ func (o Options) validate() error {
 	return nil
 }
 
-// startTimeout of a class.
+// startTimeout returns the StartTimeout of a class.
 func (o Options) startTimeout(class conversion.Class) time.Duration {
 	if d := o.Classes[class].StartTimeout.Duration; d > 0 {
 		return d

@@ -24,8 +24,8 @@ import (
 	"tonearm/internal/launch/launchtest"
 )
 
-// against returns a launcher whose API server is h: for answers that a real one
-// cannot be brought to give.
+// against returns a launcher whose API server is h. It is for answers that a
+// real server cannot be made to give.
 func against(t *testing.T, h http.HandlerFunc) *kubelaunch.Launcher {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -50,7 +50,7 @@ func against(t *testing.T, h http.HandlerFunc) *kubelaunch.Launcher {
 	return l
 }
 
-// refuse answers every POST with a status, and nothing else with anything useful.
+// refuse answers every POST with a status. Its other answers are of no use.
 func refuse(code int, reason metav1.StatusReason, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
@@ -156,7 +156,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// Of several bad classes the error always names the same one.
+// If several classes are bad, the error always names the same one.
 func TestNewNamesFirstClass(t *testing.T) {
 	o := options
 	o.Log, o.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
@@ -168,7 +168,7 @@ func TestNewNamesFirstClass(t *testing.T) {
 	}
 }
 
-// What an operator writes is a class.
+// A Class can be read from what an operator writes.
 func TestClassFromJSON(t *testing.T) {
 	var c kubelaunch.Class
 	err := json.Unmarshal([]byte(`{"image": "i", "resources": {"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}},

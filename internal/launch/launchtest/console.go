@@ -36,7 +36,8 @@ type Process struct {
 // until the test ends.
 func NewConsole(t *testing.T, addr string) *Console {
 	t.Helper()
-	// A pod's network may go before the last segment of its process got through.
+	// A pod's network may go away before the last segment of its process has
+	// arrived.
 	probe := net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 3}
 	l, err := (&net.ListenConfig{KeepAliveConfig: probe}).Listen(t.Context(), "tcp", addr)
 	if err != nil {
@@ -123,8 +124,8 @@ func (c *Console) Arrival(t *testing.T, r conversion.AttemptRef, role Role, nth 
 	}
 }
 
-// Do has the process do c, and returns once it did; it does not wait for the
-// effect of Exit, Die and Eat.
+// Do makes the process carry out c, and returns once it has. It does not wait
+// for the effect of Exit, Die and Eat.
 func (p *Process) Do(t *testing.T, c Command) {
 	t.Helper()
 	if err := p.out.Encode(c); err != nil {

@@ -23,12 +23,12 @@ type Harness struct {
 	// ListenAddr is where the suite listens for its attempts, which must be
 	// able to reach it; 127.0.0.1:0 where empty.
 	ListenAddr string
-	// Open returns a new launcher that shares nothing with another one, runs
+	// Open returns a new launcher that shares nothing with another one. It runs
 	// [Program] as the attempt's program, with ProgramArg as first argument,
-	// and gives it dispatcherURL. The suite closes it.
+	// and gives it dispatcherURL. The suite closes the launcher.
 	Open func(t *testing.T, dispatcherURL string) launch.Launcher
 	// Capacity is how many attempts the launcher takes at once, at least 3; 0
-	// for a launcher that has no bound of its own.
+	// if the launcher has no limit of its own.
 	Capacity int
 }
 
@@ -105,7 +105,7 @@ func NewRef() conversion.AttemptRef {
 	return conversion.AttemptRef{ConversionID: uuid.NewString(), Attempt: 1}
 }
 
-// NewSpec is how an attempt is started where a test does not care.
+// NewSpec returns a Spec for tests that do not care about its details.
 func NewSpec(r conversion.AttemptRef) launch.Spec {
 	return launch.Spec{AttemptRef: r, Class: conversion.CPU, Token: "1.secret-of-" + r.ConversionID, SourceSize: 1 << 20, Deadline: time.Hour}
 }
@@ -197,7 +197,7 @@ func testDeadline(t *testing.T, s *suite) {
 		t.Fatalf("Start: %v", err)
 	}
 	s.wantEnd(t, spec.AttemptRef, launch.Deadline, 0)
-	for _, p := range s.console.Arrivals(spec.AttemptRef, Leader) { // a slow start may not have come so far
+	for _, p := range s.console.Arrivals(spec.AttemptRef, Leader) { // if it started slowly, it may not have come so far
 		p.WaitGone(t)
 	}
 	s.wantRunning(t)
@@ -259,7 +259,7 @@ func testStopRunning(t *testing.T, s *suite) {
 }
 
 func testStopGone(t *testing.T, s *suite) {
-	s.stop(t, NewRef()) // never was
+	s.stop(t, NewRef()) // it never existed
 	r, p := s.start(t)
 	p.Do(t, Command{Do: Exit, Code: 10})
 	s.wantEnd(t, r, launch.Exited, 10)
@@ -345,7 +345,7 @@ func testClasses(t *testing.T, s *suite) {
 
 func testBusy(t *testing.T, s *suite) {
 	if s.capacity == 0 {
-		return // this launcher leaves the bound to whatever runs its attempts
+		return // the limit is set elsewhere, by what runs this launcher's attempts
 	}
 	var last conversion.AttemptRef
 	for range s.capacity {
@@ -378,7 +378,7 @@ func testNextAttempt(t *testing.T, s *suite) {
 	s.wantRunning(t, second)
 }
 
-// testWatchEnds has several attempts end at once.
+// testWatchEnds lets several attempts end at once.
 func testWatchEnds(t *testing.T, s *suite) {
 	var refs []conversion.AttemptRef
 	var procs []*Process

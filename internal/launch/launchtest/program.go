@@ -29,7 +29,7 @@ type Report struct {
 	PID          int      `json:"pid"`
 	WorkDir      string   `json:"work_dir"`
 	WorkMode     uint32   `json:"work_mode"`  // permission bits of the work directory
-	WorkFiles    []string `json:"work_files"` // what it held
+	WorkFiles    []string `json:"work_files"` // what the directory held
 }
 
 // Role tells the processes of an attempt apart.
@@ -41,7 +41,7 @@ const (
 	Grandchild Role = "grandchild" // started by the leader, as ffmpeg is by a transcoder
 )
 
-// Command is one thing that a process of an attempt is told to do.
+// Command is one thing that a process of an attempt has to do.
 type Command struct {
 	Do   Action `json:"do"`
 	Code int    `json:"code"` // of Exit
@@ -55,7 +55,7 @@ type Action string
 // The actions. Exit, Die and Eat get no answer.
 const (
 	Exit       Action = "exit"        // with Code
-	Die        Action = "die"         // as by a signal that nobody of ours sent
+	Die        Action = "die"         // as by a signal from outside
 	IgnoreTerm Action = "ignore_term" // ignore SIGTERM from now on
 	Spawn      Action = "spawn"       // start a Grandchild, which arrives by itself
 	Write      Action = "write"       // a file named Text into the work directory
@@ -64,18 +64,18 @@ const (
 	Lifeline   Action = "lifeline"    // exit when standard input ends
 )
 
-// exitLost is the program's exit code when nobody tells it anything any more.
+// exitLost is the program's exit code when no more commands can come.
 const exitLost = 99
 
 // Program is the attempt's program: it reports to the [Console] that serves
-// TONEARM_DISPATCHER_URL and does what it is told. A test's main function runs
-// it when its first argument is ProgramArg. It does not return.
+// TONEARM_DISPATCHER_URL and carries out its commands. A test's main function
+// runs it when its first argument is ProgramArg. It does not return.
 func Program() {
 	fmt.Fprintln(os.Stderr, "launchtest:", program())
 	os.Exit(exitLost)
 }
 
-// program returns why it cannot go on.
+// program returns the reason why it cannot go on.
 func program() error {
 	u, err := url.Parse(os.Getenv("TONEARM_DISPATCHER_URL"))
 	if err != nil {
@@ -136,7 +136,7 @@ func obey(c Command, work string) error {
 	case Exit:
 		os.Exit(c.Code)
 	case Die:
-		if os.Getpid() == 1 { // cannot kill itself; a container's runtime reports a kill like this
+		if os.Getpid() == 1 { // process 1 cannot kill itself; a container's runtime reports a kill with this code
 			os.Exit(128 + int(syscall.SIGKILL))
 		}
 		return syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -16,8 +16,8 @@ import (
 )
 
 // New returns m as a mail from an address such as "Tonearm
-// <tonearm@example.org>", with a Message-ID of its own where m has none. An
-// error is a *mail.Error and permanent: m can be sent to nobody.
+// <tonearm@example.org>". If m has no Message-ID, it gets a new one. An error
+// is a permanent *mail.Error: m can be sent to nobody.
 func New(from *netmail.Address, m mail.Message) (*gomail.Msg, error) {
 	if err := check(m); err != nil {
 		return nil, &mail.Error{Permanent: true, Err: fmt.Errorf("compose mail: %w", err)}
@@ -31,9 +31,9 @@ func New(from *netmail.Address, m mail.Message) (*gomail.Msg, error) {
 	out.Subject(m.Subject)
 	out.SetMessageIDWithValue(m.ID)
 	if !m.Date.IsZero() {
-		out.SetDateWithValue(m.Date) // else the moment it is written
+		out.SetDateWithValue(m.Date) // if not set, the time of writing is used
 	}
-	out.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no answer by a machine
+	out.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: machines must not answer
 	out.SetBodyString(gomail.TypeTextPlain, m.Text)
 	if m.HTML != "" {
 		out.AddAlternativeString(gomail.TypeTextHTML, m.HTML)

@@ -25,7 +25,7 @@ var _ mail.Sender = (*Sender)(nil)
 
 var from = &netmail.Address{Name: "Tonearm", Address: "tonearm@localhost"}
 
-// New makes the folder dir, readable by its owner alone, where it is missing.
+// New makes the folder dir if it is missing, readable only by its owner.
 func New(dir string) (*Sender, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("mail folder: %w", err)
@@ -33,8 +33,8 @@ func New(dir string) (*Sender, error) {
 	return &Sender{dir: dir}, nil
 }
 
-// Send writes one file named for the Message-ID, whole or not at all; a mail
-// sent twice is one file.
+// Send writes one file, whole or not at all. Its name follows from the
+// Message-ID, so a mail that is sent twice is one file.
 func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	msg, err := eml.New(from, m)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	if err := context.Cause(ctx); err != nil {
 		return &mail.Error{Err: err}
 	}
-	f, err := os.CreateTemp(s.dir, ".mail-*") // mode 0600: there is a link with a token in it
+	f, err := os.CreateTemp(s.dir, ".mail-*") // mode 0600, because the mail holds a link with a token
 	if err != nil {
 		return &mail.Error{Err: fmt.Errorf("write mail: %w", err)}
 	}
@@ -58,8 +58,9 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	return nil
 }
 
-// fileName is the name of the file for a Message-ID: the id itself where every
-// file system keeps it apart from others, else with its hash.
+// fileName returns the name of the file for a Message-ID. It is the id itself
+// if that is a safe and unique name on every file system, else a part of the id
+// and its hash.
 func fileName(id string) string {
 	safe := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune(".-_@+", r) {

@@ -19,13 +19,14 @@ import (
 	"tonearm/internal/mail"
 )
 
-// Box is a sender and what it delivered so far, as written, in any order.
+// Box is a sender and the mails that it delivered so far, as written, in any
+// order.
 type Box struct {
 	Sender    mail.Sender
 	Delivered func() [][]byte
 }
 
-// Run runs the suite. open returns an empty box of the test's own.
+// Run runs the suite. open returns an empty box for one test.
 func Run(t *testing.T, open func(t *testing.T) Box) {
 	for _, c := range []struct {
 		name string
@@ -193,7 +194,7 @@ func injection(t *testing.T, box Box) {
 	if got := box.Delivered(); len(got) != 0 {
 		t.Errorf("%d mails went out", len(got))
 	}
-	// A body is no header: what looks like one is text.
+	// A line of the body that looks like a header is only text.
 	m := Sample()
 	m.Text = "first\r\n.\r\nMAIL FROM:<eve@example.org>\r\n\r\nBcc: eve@example.org\n"
 	if err := box.Sender.Send(t.Context(), m); err != nil {

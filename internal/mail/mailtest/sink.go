@@ -22,8 +22,8 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// Sink is an SMTP server that keeps what it is sent. It listens on loopback
-// with a certificate of its own making, until the test ends.
+// Sink is an SMTP server that keeps the mails it gets. It listens on loopback
+// with a certificate that it made itself, until the test ends.
 type Sink struct {
 	Host    string
 	Port    int
@@ -44,7 +44,7 @@ type Sink struct {
 type SinkOptions struct {
 	Implicit           bool   // TLS from the first byte
 	Plain              bool   // no TLS at all
-	Username, Password string // a login is wanted where set, and is offered without TLS too
+	Username, Password string // if set, a login is required; it is offered without TLS too
 	SMTPUTF8           bool
 }
 
@@ -58,8 +58,8 @@ type Received struct {
 var (
 	Later   = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "come again"}
 	Refused = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
-	// ErrDrop ends the connection without a reply; returned by OnData, the mail
-	// was taken and the client cannot know it.
+	// ErrDrop ends the connection without a reply. If OnData returns it, the
+	// mail was accepted and the client cannot know that.
 	ErrDrop = errors.New("connection dropped")
 )
 
@@ -98,7 +98,7 @@ func NewSink(t testing.TB, o SinkOptions) *Sink {
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()
-		_ = listener.Close() // which the server does not know before it serves
+		_ = listener.Close() // the server does not close it before it serves
 		<-done
 	})
 	return s
@@ -107,8 +107,8 @@ func NewSink(t testing.TB, o SinkOptions) *Sink {
 // OnRcpt decides about recipients from now on.
 func (s *Sink) OnRcpt(f func(to string) error) { s.mu.Lock(); defer s.mu.Unlock(); s.rcpt = f }
 
-// OnData decides about mails from now on. One that it returns ErrDrop for counts
-// as received.
+// OnData decides about mails from now on. A mail for which it returns ErrDrop
+// counts as received.
 func (s *Sink) OnData(f func(Received) error) { s.mu.Lock(); defer s.mu.Unlock(); s.data = f }
 
 // Mails returns what was received so far.
@@ -124,7 +124,7 @@ func (s *Sink) Tries() int { s.mu.Lock(); defer s.mu.Unlock(); return s.tries }
 // Logins counts the passwords that were offered, wrong ones included.
 func (s *Sink) Logins() int { s.mu.Lock(); defer s.mu.Unlock(); return s.logins }
 
-// Wait returns what was received once that are n mails.
+// Wait returns what was received, as soon as that is n mails.
 func (s *Sink) Wait(t testing.TB, n int) []Received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

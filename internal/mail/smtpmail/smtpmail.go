@@ -1,12 +1,12 @@
 // Package smtpmail hands mails to an SMTP server.
 //
-// The connection is encrypted unless TLS is None, by STARTTLS (which must be
-// offered) or from its first byte; a password is never sent over a connection
-// that is not. Each mail travels over a connection of its own.
+// The connection is encrypted unless TLS is None: by STARTTLS, which the server
+// must offer, or from the first byte. A password is never sent over a
+// connection that is not encrypted. Each mail has a connection of its own.
 //
-// What the server refuses with 5xx about the recipient or the mail is
-// permanent. What it says about us (the connection, the login, our own address)
-// is not: an operator can mend that, and the mails wait for it.
+// If the server refuses the recipient or the mail with 5xx, the error is
+// permanent. If it refuses the connection, the login or our own address, the
+// error is not permanent: an operator can fix that, and the mails wait for it.
 package smtpmail
 
 import (
@@ -60,7 +60,7 @@ const (
 	DefaultTimeout = 30 * time.Second // for one mail
 )
 
-// ports are the default ones.
+// ports are the default ports.
 var ports = map[TLS]int{STARTTLS: 587, Implicit: 465, None: 25}
 
 func (o Options) withDefaults() Options {
@@ -104,7 +104,7 @@ func (o Options) GoString() string { return o.String() }
 type Sender struct {
 	options  Options
 	from     *netmail.Address
-	hostname string // with which we greet
+	hostname string // the name in our EHLO
 }
 
 var _ mail.Sender = (*Sender)(nil)
@@ -136,7 +136,7 @@ func (s *Sender) Ping(ctx context.Context) error {
 	return s.session(ctx, func(*smtp.Client) error { return nil })
 }
 
-// Send hands one mail over; an error is a *mail.Error that does not tell the
+// Send hands one mail over. An error is a *mail.Error that does not contain the
 // recipient's address.
 func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	msg, err := eml.New(s.from, m)
@@ -164,7 +164,7 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 			return fmt.Errorf("mail refused: %w", err)
 		}
 		if _, err := msg.WriteTo(w); err != nil {
-			return fmt.Errorf("send mail: %w", err) // without its last line the server takes nothing
+			return fmt.Errorf("send mail: %w", err) // the server accepts nothing without the last line
 		}
 		if err := w.Close(); err != nil {
 			var reply *textproto.Error
@@ -224,12 +224,12 @@ func (s *Sender) session(ctx context.Context, do func(*smtp.Client) error) (err 
 	if err := do(c); err != nil {
 		return err
 	}
-	_ = c.Quit() // what was taken is taken
+	_ = c.Quit() // what the server accepted stays accepted
 	return nil
 }
 
-// login uses the first mechanism that the server offers of those that keep to
-// the password over TLS.
+// login uses the first mechanism that the server offers and that the client
+// knows. None of them sends the password over a connection without TLS.
 func (s *Sender) login(c *smtp.Client) error {
 	_, offered := c.Extension("AUTH")
 	user, password := s.options.Username, s.options.Password
@@ -263,7 +263,7 @@ func permanent(err error) bool {
 
 var address = regexp.MustCompile(`[^\s<>"',;:()\[\]]+@[^\s<>"',;:()\[\]]+`)
 
-// redact takes addresses out of what a server said: reasons are logged.
+// redact removes addresses from what a server said, because reasons are logged.
 func redact(s, to string) string {
 	return address.ReplaceAllString(strings.ReplaceAll(s, to, "[address]"), "[address]")
 }

@@ -125,7 +125,7 @@ func TestNoPasswordWithoutEncryption(t *testing.T) {
 	}
 }
 
-// What the operator can mend is not held against the mail.
+// A failure that the operator can fix does not count against the mail.
 func TestOurOwnFaults(t *testing.T) {
 	sink := mailtest.NewSink(t, login)
 	temporary(t, "wrong password", open(t, sink, func(o *Options) { o.Password = "another" }).Send(t.Context(), mailtest.Sample()))

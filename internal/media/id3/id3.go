@@ -1,5 +1,5 @@
 // Package id3 writes ID3v2.4 tags: texts in UTF-8, one picture, chapters. It
-// writes nothing that it was not given, and the same bytes each time.
+// writes only what it is given, and the same bytes each time.
 //
 // Formats: id3.org's "ID3 tag version 2.4.0 - Main Structure" and "- Native
 // Frames", and "ID3v2 Chapter Frame Addendum 1.0".
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Tag is what a tag can say. What is empty is left out.
+// Tag is what a tag can say. Empty fields are left out.
 type Tag struct {
 	Title, Artist, Album string
 	Date                 string // 2026, 2026-11 or 2026-11-23
@@ -47,8 +47,7 @@ const maxEntries = 255
 
 const utf8 = 3 // the encoding's number
 
-// Bytes returns the whole tag, header included. It is nil for a tag that says
-// nothing.
+// Bytes returns the whole tag with its header. It is nil for an empty tag.
 func (t Tag) Bytes() ([]byte, error) {
 	var frames []byte
 	for _, f := range []struct{ id, text string }{
@@ -105,8 +104,8 @@ func appendChapters(b []byte, chapters []Chapter) ([]byte, error) {
 	return b, nil
 }
 
-// appendContents adds the table at the top. One that lists more elements than
-// a table may have lists further tables instead.
+// appendContents adds the table at the top. If there are more elements than a
+// table may have, the top table lists further tables.
 func appendContents(b []byte, ids []string) ([]byte, error) {
 	const ordered, top = 1, 2
 	switch {
@@ -149,8 +148,8 @@ func plain(text string) []byte {
 	return []byte(strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", " "))
 }
 
-// appendFrame adds a frame without flags. A size beyond maxSize shows in that
-// of the whole tag.
+// appendFrame adds a frame without flags. If a size is beyond maxSize, so is
+// the size of the whole tag, which is checked later.
 func appendFrame(b []byte, id string, parts ...[]byte) []byte {
 	size := 0
 	for _, p := range parts {

@@ -6,17 +6,18 @@ import (
 	"math"
 )
 
-// Difference is how another encoding of the same PCM differs from a plain one, when
-// both are decoded.
+// Difference is how another encoding of the same PCM differs from a plain one
+// after both are decoded.
 type Difference struct {
 	Frames  int     // that differ
 	Largest float64 // difference between samples; full scale is 1
 	Noise   float64 // what the encoding added to the audio, against the plain one: energy, 1 is the same
-	Click   float64 // the same of the worst frame that differs, against the worst of the plain ones within a second
+	Click   float64 // the same for the worst frame that differs, against the worst plain frame within a second
 }
 
-// Compare compares what a decoder plays of two encodings of one PCM, all of
-// the same length: 32-bit floats as Music has them. A frame is so many bytes.
+// Compare compares what a decoder plays of two encodings of one PCM. All three
+// have the same length and hold 32-bit floats, as Music does. frame is the
+// number of bytes in a frame.
 func Compare(pcm, plain, other []byte, frame int) Difference {
 	d := Difference{Noise: 1}
 	var added, addedPlain []float64
@@ -44,7 +45,7 @@ func Compare(pcm, plain, other []byte, frame int) Difference {
 	return d
 }
 
-// energy is that of the difference.
+// energy returns the energy of the difference.
 func energy(a, b []byte) float64 {
 	var sum float64
 	for i := 0; i < len(a); i += 4 {

@@ -73,7 +73,7 @@ const (
 	mpeg4 = "-c:v mpeg4 "
 )
 
-// good makes what has to be converted, container by container.
+// good makes files that must be converted, container by container.
 func (b *builder) good() {
 	b.av("moov last.mp4", h264+"-c:a aac")
 	b.av("moov first.mp4", h264+"-c:a aac -movflags +faststart")
@@ -131,7 +131,7 @@ func (b *builder) odd() {
 	b.av("located.mp4", h264+"-c:a aac -metadata location=+52.5200+013.4050/ -metadata copyright=private -metadata title=A=B;#c")
 }
 
-// bad makes what can never become an MP3.
+// bad makes files that can never become an MP3.
 func (b *builder) bad() {
 	fails := func(name string, code conversion.Code) Sample { return Sample{Name: name, WantCode: code} }
 	b.make(fails("no audio.mp4", conversion.CodeNoAudio), pictures(2), h264)
@@ -175,8 +175,7 @@ func (b *builder) bad() {
 	b.write(fails("damaged.mp4", conversion.CodeDamaged), holes)
 }
 
-// hostile makes files that would have ffmpeg open something else, or that are
-// bombs.
+// hostile makes files that try to make ffmpeg open something else, and bombs.
 func (b *builder) hostile(elsewhere string) {
 	not := func(name, content string) {
 		b.write(Sample{Name: name, WantCode: conversion.CodeNotMedia}, []byte(content))

@@ -106,8 +106,8 @@ func (l *listener) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// frequency counts the crossings of zero, between levels that noise does not
-// reach; 0 for silence.
+// frequency counts the crossings of zero, ignoring levels that noise can reach;
+// 0 for silence.
 func frequency(samples []float64, rate int) float64 {
 	var peak float64
 	for _, s := range samples {

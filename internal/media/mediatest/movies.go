@@ -16,8 +16,9 @@ type Movie struct {
 	Whole       string // why its audio cannot be read by itself, a reason of package mp4; '' if it can
 }
 
-// Movies makes MP4 and MOV files of every build, each of some seconds, in a new
-// folder: codecs, layouts, time lines, tracks beside the audio.
+// Movies makes MP4 and MOV files of every kind, each of some seconds, in a new
+// folder. They differ in codecs, layouts, time lines and in the tracks beside
+// the audio.
 func Movies(t testing.TB, seconds float64) []Movie {
 	t.Helper()
 	m := movies{t: t, dir: t.TempDir(), seconds: seconds}
@@ -144,7 +145,7 @@ func (m *movies) layouts() {
 	m.remux("alac.mov", "descriptions.mov", Layout{ChunkSeconds: 0.5, Descriptions: true})
 }
 
-// unfit are files that have to be read as a whole.
+// unfit makes files that must be read as a whole.
 func (m *movies) unfit() {
 	why := func(reason string) { m.list[len(m.list)-1].Whole = reason }
 	m.make("fragmented.mp4", 1, "-c:v mpeg4 -c:a aac -movflags frag_keyframe+empty_moov")

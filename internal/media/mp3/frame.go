@@ -16,11 +16,11 @@ type Frame struct {
 	Bytes []byte // all of it, header included
 }
 
-// Frames yields the frames of an MP3 file, an information frame among them; see
-// [Frame.IsInfo]. Bytes are good until the next frame is asked for. The
-// sequence ends with an error that wraps [ErrFormat] at anything that is no
-// frame or tag, at a frame that is cut, and at another sample rate; or with
-// that of r.
+// Frames yields the frames of an MP3 file, including an information frame; see
+// [Frame.IsInfo]. Bytes are valid until the next frame is yielded. The sequence
+// ends with an error that wraps [ErrFormat] at anything that is no frame or
+// tag, at a cut frame, and at a change of the sample rate. It also ends with an
+// error of r.
 func Frames(r io.Reader) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) {
 		br := bufio.NewReaderSize(r, 64<<10)
@@ -50,8 +50,8 @@ func Frames(r io.Reader) iter.Seq2[Frame, error] {
 	}
 }
 
-// nextFrame looks at the frame that comes next. It returns io.EOF at the end
-// of the stream.
+// nextFrame looks at the next frame without consuming it. It returns io.EOF at
+// the end of the stream.
 func nextFrame(br *bufio.Reader) (Frame, error) {
 	head, err := br.Peek(4)
 	switch {

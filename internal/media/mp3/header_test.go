@@ -7,8 +7,8 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// The bit rates that options may ask for are those of the frame headers. At the
-// rates of MPEG-2.5 an encoder goes no further than 64 kbit/s.
+// The bit rates that options may ask for are the same as those of the frame
+// headers. At the rates of MPEG-2.5 an encoder uses at most 64 kbit/s.
 func TestBitrateFits(t *testing.T) {
 	for _, rate := range conversion.SampleRates {
 		has := kbpsMPEG1[1:15]

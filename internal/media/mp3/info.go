@@ -5,19 +5,19 @@ import (
 	"fmt"
 )
 
-// Info is what an information frame says of a stream besides what its frames
+// Info is what an information frame says of a stream that its frames do not
 // show.
 type Info struct {
 	Quality int   // of the encoder, 0 to 100, 100 is best; players only show it
 	Delay   int   // samples per channel that a decoder leaves out at the beginning
-	Samples int64 // per channel that it plays after them; -1 for all there are, with no word on either end
+	Samples int64 // per channel that it then plays; -1 for all, without information about either end
 }
 
 // EncoderDelay is Info.Delay of what LAME encodes. Decoders add their own 529.
 const EncoderDelay = 576
 
-// encoderName is the one whose tag it is: players take delay and padding of
-// those they know only.
+// encoderName is the encoder in the tag: players respect delay and padding only
+// from encoders that they know.
 const encoderName = "LAME3.100"
 
 // Layout of an information frame behind its side information, in bytes.
@@ -66,9 +66,10 @@ func parseInfo(f Frame) *infoTag {
 	return t
 }
 
-// infoHeader is the header of the information frame before a stream whose first
-// frame has header first: the stream's constant bit rate, or one that is usual
-// where it varies, if the information fits into it, else the next.
+// infoHeader returns the header of the information frame of a stream whose
+// first frame has the header first. Its bit rate is the stream's constant one,
+// or a common one if it varies; if the information does not fit, the next
+// higher one.
 func infoHeader(first Header, kbps int) Header {
 	if kbps == 0 {
 		kbps = 64
@@ -86,8 +87,9 @@ func infoHeader(first Header, kbps int) Header {
 	return h
 }
 
-// infoFrame makes the information frame with header h before the frames that
-// the tally has seen, of a constant bit rate or 0. What is not known of the encoder's settings stays 0.
+// infoFrame makes the information frame with header h, for the frames that the
+// tally has seen. kbps is their constant bit rate, or 0. Settings of the
+// encoder that are not known stay 0.
 func infoFrame(h Header, t *tally, kbps int, info Info) ([]byte, error) {
 	padding := t.frames*int64(h.Samples) - int64(info.Delay) - info.Samples
 	if info.Samples == -1 {

@@ -11,21 +11,21 @@ import (
 // always be joined.
 var ErrNoSeam = errors.New("no space for the bit reservoir")
 
-// Lookahead is among how many frames behind the beginning of a run the seam is
-// chosen.
+// Lookahead is the number of frames at the beginning of a run among which the
+// seam is chosen.
 const Lookahead = 8
 
 // Joiner writes runs of frames, which an encoder made of overlapping stretches
 // of one signal, as one stream.
 //
 // The main data of a frame may begin in the payloads of earlier frames: the bit
-// reservoir. Where a run takes over, its reservoir moves into the space that the
-// last frames before it left free. The seam is where that costs least. Where
-// there is no free space at all, these frames get a higher bit rate.
+// reservoir. At a seam, the reservoir of the new run is moved into the space
+// that the last frames before it left free. The seam is placed where that costs
+// least. If there is no free space at all, these frames get a higher bit rate.
 type Joiner struct {
 	w    *Writer
 	run  []Frame // the newest, not yet written
-	own  int     // of its frames, before the next run's
+	own  int     // how many of these frames are the run's own, before those of the next run
 	cost Cost
 }
 
@@ -58,10 +58,11 @@ func Run(b []byte) ([]Frame, error) {
 	return run, nil
 }
 
-// Append joins a run. Its first lead frames repeat what the runs before it
-// have; then come the own frames, and frames of the next run's beginning, of
-// which [Lookahead] are of use. After an error that wraps [ErrNoSeam], another
-// run of the same frames may be tried. The run's bytes are the joiner's then.
+// Append joins a run. Its first lead frames repeat frames of the runs before
+// it. Then come the own frames, and after them frames of the next run's
+// beginning; up to [Lookahead] of these are used. After an error that wraps
+// [ErrNoSeam], another run of the same frames may be tried. Otherwise the run's
+// bytes now belong to the joiner.
 func (j *Joiner) Append(run []Frame, lead, own int) error {
 	if lead < 0 || own < 0 || lead+own > len(run) {
 		return fmt.Errorf("%w: run of %d frames, want %d", ErrFormat, len(run), lead+own)
@@ -99,7 +100,8 @@ func (j *Joiner) flush() error {
 	return nil
 }
 
-// join chooses the seam and frees the space. It returns where the run takes over.
+// join chooses the seam and frees the space. It returns the frame at which the
+// run takes over.
 func (j *Joiner) join(run []Frame, lead int) (at int, err error) {
 	best, chosen, found := 0, reservoirPlan{}, false
 	for ahead := 0; ahead <= Lookahead && j.own+ahead <= len(j.run) && lead+ahead < len(run); ahead++ {

@@ -24,8 +24,8 @@ func (c coding) frame() int { return FrameSamples(c.rate) * c.channels * 4 }
 type cut struct{ length, lead int }
 
 var (
-	long  = cut{length: 196, lead: 147} // an encoder has found its way when its frames begin to count
-	short = cut{length: 98, lead: 49}   // it has not always: seams need free space
+	long  = cut{length: 196, lead: 147} // an encoder has settled when its frames begin to count
+	short = cut{length: 98, lead: 49}   // it has not always settled: seams need free space
 )
 
 // inChunks encodes PCM chunk by chunk.
@@ -133,9 +133,10 @@ func everyCoding() []coding {
 	return all
 }
 
-// TestSeams: with chunks that begin too near to their predecessors' end, so that
-// encoders disagree about the bit reservoir, joined frames are still a valid
-// stream: of the same length, and no noisier than that of a single encoder.
+// TestSeams: chunks begin so near to the end of their predecessors that
+// encoders disagree about the bit reservoir. Joined frames must still be a
+// valid stream of the same length, and no noisier than that of a single
+// encoder.
 func TestSeams(t *testing.T) {
 	raised := 0
 	for _, c := range everyCoding() {
@@ -175,7 +176,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestSpoiledSeam spoils a seam in every way there is, and has to be told.
+// TestSpoiledSeam spoils a seam in every possible way, which must be noticed.
 func TestSpoiledSeam(t *testing.T) {
 	c := coding{44100, 2, 128}
 	pcm := c.pcm(500)
@@ -224,8 +225,8 @@ func splitInfo(t *testing.T, file []byte) (info, music []byte, h Header) {
 	return file[:h.Size], file[h.Size:], h
 }
 
-// together writes frames behind an information frame that is right about all
-// but what was done to them.
+// together writes frames behind an information frame. It is right about
+// everything except what the test did to the frames.
 func together(t *testing.T, c coding, pcm []byte, frames []Frame) []byte {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "x.mp3"))

@@ -2,22 +2,22 @@ package mp3
 
 import "math"
 
-// reservoirPlan is how to free space for the next run's bit reservoir in the last
-// of some frames.
+// reservoirPlan is a way to free space for the next run's bit reservoir in the
+// last frames of a run.
 type reservoirPlan struct {
 	raised []int // indices of bit rates: of the last frame, of the one before it, …
 	bytes  int   // that this adds
 }
 
 // planReservoir frees space for need bytes. The last frames get a higher bit
-// rate, from the last one on. This moves the main data of a frame further away
-// from its payload, which has a limit.
+// rate, beginning with the very last. This moves the main data of a frame
+// further away from its payload, for which there is a limit.
 func planReservoir(line []Frame, need int) (reservoirPlan, bool) {
 	var p reservoirPlan
 	last := len(line) - 1
 	limit := line[last].maxMainDataBegin()
 	missing := need - line[last].spare()
-	most := math.MaxInt // that a frame may grow: none is behind the last
+	most := math.MaxInt // bytes that a frame may grow; no limit for the last one
 	for i := last; missing > 0; i-- {
 		if i < 0 || most <= 0 {
 			return reservoirPlan{}, false
@@ -32,8 +32,8 @@ func planReservoir(line []Frame, need int) (reservoirPlan, bool) {
 	return p, true
 }
 
-// raise returns the header at the lowest bit rate that gives want more bytes;
-// where none does, at the highest that gives at most the given number.
+// raise returns the header with the lowest bit rate that gives want more bytes.
+// If there is none, it returns the highest that gives no more than most.
 func raise(h Header, want, most int) Header {
 	best := h
 	for i := h.index + 1; i <= topIndex && best.Size-h.Size < want; i++ {

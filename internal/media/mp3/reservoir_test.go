@@ -120,8 +120,8 @@ func total(frames []Frame) int {
 	return n
 }
 
-// TestCheapestSeam: of the frames behind the beginning of a run the one is chosen
-// where taking over costs nothing.
+// TestCheapestSeam: among the frames at the beginning of a run, the seam is put
+// where it costs nothing.
 func TestCheapestSeam(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	full := makeFrame(rng, 5, 0, 0)
@@ -143,8 +143,8 @@ func TestCheapestSeam(t *testing.T) {
 	}
 }
 
-// TestNoSeam: where no bit rate is high enough the run is refused, and another
-// one that needs nothing is taken in its place.
+// TestNoSeam: if no bit rate is high enough, the run is refused, and another
+// run that needs nothing is accepted in its place.
 func TestNoSeam(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 3))
 	top := makeFrame(rng, topIndex, 0, 0)

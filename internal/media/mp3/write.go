@@ -8,7 +8,8 @@ import (
 )
 
 // Writer writes frames behind an information frame that counts them. The
-// information frame comes last, when all is known: its place is kept free.
+// information frame is written last, when everything is known; until then its
+// place is kept free.
 type Writer struct {
 	dst   io.WriteSeeker
 	buf   *bufio.Writer
@@ -59,9 +60,10 @@ func (w *Writer) Frames() int64 { return w.tally.frames }
 // Size is the file's size so far, in bytes.
 func (w *Writer) Size() int64 { return int64(w.info.Size) + w.tally.bytes }
 
-// Close writes the information frame. It fails where delay and padding, which
-// is what the frames hold beyond Delay and Samples, do not fit: 4095 samples
-// each. A stream without frames stays empty. dst is not closed.
+// Close writes the information frame. Delay and padding, which are what the
+// frames hold beyond Samples, may have at most 4095 samples each; if they do
+// not fit, Close fails. A stream without frames stays empty. Close does not
+// close dst.
 func (w *Writer) Close(info Info) error {
 	if w.tally.frames == 0 {
 		return nil

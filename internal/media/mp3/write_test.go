@@ -59,7 +59,7 @@ func decode(t testing.TB, b []byte) []byte {
 // tryDecode fails where ffmpeg complains of anything.
 func tryDecode(t testing.TB, b []byte) ([]byte, error) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "x.mp3") // out of a pipe ffmpeg leaves the padding in
+	path := filepath.Join(t.TempDir(), "x.mp3") // from a pipe, ffmpeg would leave the padding in
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +76,9 @@ func tryDecode(t testing.TB, b []byte) ([]byte, error) {
 	return pcm, nil
 }
 
-// TestWrite: ffmpeg plays the same of the frames behind our information frame
-// as behind its own, with every version of MPEG, bit rate and mode.
+// TestWrite: ffmpeg plays the same frames in the same way behind our
+// information frame as behind its own, with every version of MPEG, bit rate and
+// mode.
 func TestWrite(t *testing.T) {
 	tests := []struct {
 		rate, channels int

@@ -5,9 +5,10 @@ import (
 	"math"
 )
 
-// appendAnchor appends a track that does nothing but begin at a moment: one
-// sample of one byte that no decoder knows, presented then. The last four bytes
-// are where that lies, 0 as yet.
+// appendAnchor appends a track whose only purpose is to begin at a certain
+// moment. It has one sample of one byte that no decoder knows, presented at
+// that moment. The last four bytes of the track are the offset of that byte, 0
+// for now.
 func appendAnchor(b []byte, id uint32, at moment) []byte {
 	fields := func(values ...uint32) []byte {
 		var f []byte

@@ -15,8 +15,8 @@ type audioFormat struct {
 	samples, bytes int64
 }
 
-// parseSoundFormat reads a sample description from its size on. Fields that it
-// does not have are 0.
+// parseAudioFormat reads a sample description, beginning with its size. Fields
+// that it does not have are 0.
 func parseAudioFormat(d []byte) audioFormat {
 	var f audioFormat
 	if len(d) < 36 {
@@ -37,7 +37,7 @@ func parseAudioFormat(d []byte) audioFormat {
 		f.channels, f.bits = int64(binary.BigEndian.Uint32(d[48:])), int64(binary.BigEndian.Uint32(d[56:]))
 		f.bytes, f.samples = int64(binary.BigEndian.Uint32(d[64:])), int64(binary.BigEndian.Uint32(d[68:]))
 	}
-	switch string(d[4:8]) { // known since before descriptions said it
+	switch string(d[4:8]) { // these were in use before descriptions had the numbers
 	case "ima4":
 		f.samples, f.bytes = 64, 34*f.channels
 	case "agsm":
@@ -74,8 +74,8 @@ func pcmBits(codec string, described int64) int64 {
 	return 0
 }
 
-// frames reports whether the track's table counts PCM frames in place of
-// packets: QuickTime's way for PCM and for codecs of constant size. A demuxer
+// frames reports whether the track's table counts PCM frames instead of
+// packets. QuickTime does so for PCM and for codecs of constant size. A demuxer
 // then takes the size from the description, whatever the table says.
 func (t *Track) frames() bool {
 	return t.Handler == "soun" && t.stts.entries == 1 && t.stts.delta == 1
@@ -84,8 +84,8 @@ func (t *Track) frames() bool {
 // maxFrame bounds what a description may say, in bytes.
 const maxFrame = 1 << 16
 
-// frameBytes is how many bytes a number of PCM frames takes. listed is the size
-// of each in the table, 0 where that lists them one by one.
+// frameBytes returns how many bytes a number of PCM frames takes. listed is the
+// size of each frame in the table, 0 if the table lists each size.
 func (t *Track) frameBytes(frames, listed int64) (int64, error) {
 	f := t.format
 	if f.samples > 1 {

@@ -33,7 +33,7 @@ func boxes(r io.ReaderAt, size int64) iter.Seq2[Box, error] {
 }
 
 // ReadBox reads the header of the box at an offset, 16 bytes at most. limit is
-// where the box around it ends; only a box at the top may be longer. The error
+// the end of the box around it; only a top-level box may be longer. The error
 // is Malformed or one of r's.
 func ReadBox(r io.ReaderAt, at, limit int64) (Box, error) {
 	var h [16]byte

@@ -19,10 +19,10 @@ type Chapter struct {
 	Title string
 }
 
-// Chapters reads the titles of chapters that the source holds in a track of
-// their own, between the pictures: title tells each one's bytes. There are none
-// where the index itself lists them, which Plan keeps. The error is a Reason or
-// one of the readers'.
+// Chapters reads the titles of chapters that the source holds in a track of its
+// own, between the pictures. title returns the bytes of one title. If the index
+// itself lists chapters, Chapters returns none, because Plan keeps that list.
+// The error is a Reason or one of the readers'.
 func (m *Movie) Chapters(title func(Extent) ([]byte, error)) ([]Chapter, error) {
 	t := m.Track(m.chapters)
 	if m.chapters == 0 || t == nil || t.Handler != "text" || t.Timescale == 0 || m.listsChapters() {

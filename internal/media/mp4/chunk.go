@@ -18,7 +18,7 @@ type sizes struct {
 	left    int64 // samples
 	list    *table
 	bits    int // of an entry
-	nibble  int // what is kept of an entry of two 4-bit sizes, -1 for nothing
+	nibble  int // the rest of an entry of two 4-bit sizes, -1 for none
 }
 
 func (t *Track) openSizes(r io.ReaderAt) (*sizes, error) {
@@ -119,7 +119,8 @@ func (s *runs) read() error {
 	return nil
 }
 
-// at is how many samples the chunk with a number has. Numbers ascend by one.
+// at returns how many samples the chunk with this number has. The numbers of
+// successive calls must go up by one.
 func (s *runs) at(number uint32) (int64, error) {
 	if number == s.nextFirst {
 		s.first, s.samples = s.nextFirst, s.nextSamples
@@ -179,9 +180,9 @@ func (t *Track) eachChunk(r io.ReaderAt, f func(chunk) error) error {
 	}
 }
 
-// chunkBytes is how many bytes the next samples take. Where the last run
-// promises more samples than there are, only those are counted, as a demuxer
-// does; a table of PCM frames is believed.
+// chunkBytes returns how many bytes the next samples take. If the last run
+// promises more samples than there are, only existing ones count, as in a
+// demuxer. A table of PCM frames is trusted.
 func (t *Track) chunkBytes(s *sizes, samples *int64) (int64, error) {
 	if t.frames() {
 		return t.frameBytes(*samples, s.uniform)

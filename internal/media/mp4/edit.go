@@ -43,8 +43,9 @@ type shown struct {
 	found              bool // an edit that is not empty
 }
 
-// add applies an edit. Durations are in ticks of the movie's clock: what falls
-// short of the track's end by less than one was rounded.
+// add applies an edit. Durations are in ticks of the movie's clock, and
+// rounded: an edit that ends less than one tick before the track's end reaches
+// that end.
 func (s *shown) add(e Edit, t *Track, tick float64) {
 	duration, start := float64(e.Duration)*tick, float64(e.Start)/float64(t.Timescale)
 	if e.Start < 0 {
@@ -74,7 +75,7 @@ func parseEdit(e []byte) Edit {
 }
 
 // pieces reports whether the edit list presents more than one piece of the
-// track. ffmpeg goes back to the first sample for each.
+// track. For each piece ffmpeg goes back to the first sample.
 func (t *Track) pieces() bool {
 	shown, paused := 0, false
 	for _, e := range t.Edits {
@@ -107,9 +108,9 @@ type moment struct {
 
 func (a moment) seconds() float64 { return float64(a.units) / float64(a.timescale) }
 
-// start is when a demuxer has the track begin: behind the empty edits that lead
-// its list, or without a list with its first sample. ok is false for a track
-// that holds nothing.
+// start returns when the track begins for a demuxer: after the empty edits at
+// the beginning of its list, or with its first sample if there is no list. ok
+// is false for an empty track.
 func (m *Movie) start(t *Track) (s moment, ok bool) {
 	s.timescale = t.Timescale
 	if t.Timescale == 0 || t.Duration == 0 {
@@ -129,8 +130,9 @@ func (m *Movie) start(t *Track) (s moment, ok bool) {
 	return s, true
 }
 
-// firstOffset is by how much the first sample is presented after it is
-// decoded, with all samples moved so far that none is presented before.
+// firstOffset returns how long after its decoding the first sample is
+// presented. All samples are moved so far that none is presented before it is
+// decoded.
 func (m *Movie) firstOffset(t *Track) int64 {
 	b, ok := t.stbl["ctts"]
 	if !ok {
@@ -154,9 +156,9 @@ func (m *Movie) firstOffset(t *Track) int64 {
 	return max(0, first+shift)
 }
 
-// earliest is when the movie begins for a demuxer: with the first of its
-// video and audio tracks, or with another track if that is less than a second
-// earlier.
+// earliest returns when the movie begins for a demuxer: with the first of its
+// video and audio tracks. If another track begins less than a second earlier,
+// the movie begins with that one.
 func (m *Movie) earliest(t *Track) moment {
 	first, _ := m.start(t)
 	other, found := moment{}, false
@@ -178,8 +180,8 @@ func (m *Movie) earliest(t *Track) moment {
 	return first
 }
 
-// Start is how many seconds after the movie itself a demuxer has the track
-// begin.
+// Start returns how many seconds after the movie the track begins for a
+// demuxer.
 func (m *Movie) Start(t *Track) float64 {
 	s, ok := m.start(t)
 	if !ok {

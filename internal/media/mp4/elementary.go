@@ -12,12 +12,13 @@ const (
 	specificTag = 5
 )
 
-// maxDescription is the longest sample description in bytes whose boxes are
-// looked at.
+// maxDescription is the size in bytes of the longest sample description whose
+// boxes are read.
 const maxDescription = 4096
 
-// readElementary takes what the descriptor in a sample description of "mp4a"
-// says, whose boxes lie between two offsets. What makes no sense is passed over.
+// readElementary reads the descriptor in a sample description of "mp4a"; from
+// and to are the offsets of the description's boxes. What makes no sense is
+// ignored.
 func (t *Track) readElementary(r io.ReaderAt, from, to int64) {
 	if to-from > maxDescription {
 		return
@@ -60,8 +61,8 @@ func childBox(b []byte, kind string) []byte {
 	return nil
 }
 
-// descriptor is what is in the descriptor at the beginning, nil where that is
-// not the one with a tag.
+// descriptor returns the content of the descriptor at the beginning of b; nil
+// if it does not have this tag.
 func descriptor(b []byte, tag byte) []byte {
 	if len(b) == 0 || b[0] != tag {
 		return nil
@@ -86,8 +87,9 @@ var (
 	aacChannels = [...]int{0, 1, 2, 3, 4, 5, 6, 8}
 )
 
-// readAudioSpecific takes rate and channels of AAC: those that come out where
-// it says that the upper half of the spectrum or the second channel is made up.
+// readAudioSpecific reads rate and channels of AAC. They are those of the
+// decoder's output, even if the upper half of the spectrum or the second
+// channel is only reconstructed.
 func (t *Track) readAudioSpecific(b []byte) {
 	const spectralBand, parametric = 5, 29
 	var first [4]byte

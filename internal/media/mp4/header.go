@@ -88,7 +88,7 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 // dataStart is where the source's bytes begin behind the header.
 func (h *header) dataStart() int64 { return int64(len(h.bytes)) }
 
-// finish returns the header of a file with that many of the source's bytes.
+// finish returns the header of a file with this many bytes of the source.
 func (h *header) finish(bytes int64) []byte {
 	mdat := len(h.bytes) - mdatHeader
 	if h.anchor != nil {
@@ -99,8 +99,8 @@ func (h *header) finish(bytes int64) []byte {
 	return h.bytes
 }
 
-// startsLate returns the moment at which the movie begins, and by how many
-// seconds the track begins later.
+// startsLate returns the moment when the movie begins, and how many seconds
+// later the track begins.
 func (m *Movie) startsLate(t *Track) (first moment, seconds float64) {
 	own, ok := m.start(t)
 	if !ok {

@@ -11,7 +11,7 @@ import (
 // hours at 60 pictures a second has 40 MiB.
 const MaxIndex = 96 << 20
 
-// maxTracks bounds what a hostile file can make us remember.
+// maxTracks limits how much memory a hostile file can use.
 const maxTracks = 1000
 
 // Movie is the index of a file.
@@ -31,8 +31,9 @@ type Movie struct {
 }
 
 // Read walks the top-level boxes of size bytes and reads the tracks' tables.
-// Memory does not grow with the file. A malformed index is left to whoever
-// plays the file: the movie then has no tracks. An error is one of r's.
+// Memory does not grow with the file. A malformed index is no error: the movie
+// then has no tracks, and whoever plays the file has to deal with it. An error
+// is one of r's.
 func Read(r io.ReaderAt, size int64) (*Movie, error) {
 	m := &Movie{Size: size, file: r}
 	var moof bool
@@ -66,9 +67,9 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 	return m, nil
 }
 
-// Parse reads the index whose two boxes were found before; the zero Box stands
-// for a missing ftyp. r is asked for bytes of these boxes alone, now and later.
-// The error is a Reason or one of r's.
+// Parse reads the index from its two boxes, which were found before; the zero
+// Box means that there is no ftyp. Only bytes of these boxes are read from r,
+// now and later. The error is a Reason or one of r's.
 func Parse(r io.ReaderAt, size int64, ftyp, moov Box) (*Movie, error) {
 	m := &Movie{Size: size, Found: true, End: size, file: r, ftyp: ftyp, moov: moov}
 	if moov.End > size {

@@ -85,8 +85,8 @@ func sum(b []byte) string {
 	return fmt.Sprintf("%d bytes, %s", len(b), hex.EncodeToString(s[:]))
 }
 
-// TestSameAudio hears every audio track of every file in three ways: in the
-// file, in its own file, and in its own file through a pipe.
+// TestSameAudio decodes every audio track of every file in three ways: from the
+// file, from its own file, and from its own file through a pipe.
 func TestSameAudio(t *testing.T) {
 	var combinations atomic.Int32
 	t.Cleanup(func() {

@@ -21,14 +21,14 @@ type Plan struct {
 	Header  []byte
 	Extents []Extent // ascending and apart from each other
 	Bytes   int64    // sum of the extents
-	// Seek: whoever plays the file has to go back in it, so that it cannot be
-	// streamed but has to be handed over as a file.
+	// Seek means that a player must go back in the file, so that it cannot be
+	// streamed but must be a complete file first.
 	Seek bool
 }
 
-// Plan makes the plan of an audio track. chapters take the place of those that
-// the source holds in a track of their own; see Chapters. The error is a Reason
-// where the source has to be read as a whole, or one of the reader's.
+// Plan makes the plan of an audio track. chapters replace those that the source
+// holds in a track of its own; see Chapters. The error is a Reason if the
+// source must be read as a whole, or one of the reader's.
 func (m *Movie) Plan(t *Track, chapters []Chapter) (Plan, error) {
 	p, err := m.plan(t, chapters)
 	if err != nil {
@@ -63,7 +63,8 @@ func (m *Movie) plan(t *Track, chapters []Chapter) (Plan, error) {
 	return p, nil
 }
 
-// check finds what makes the track no candidate, but for its chunks.
+// check returns a Reason if the track cannot be read alone. It does not look at
+// the chunks.
 func (m *Movie) check(t *Track) error {
 	switch {
 	case !m.Found:

@@ -4,7 +4,7 @@ package mp4
 // themselves. It is an error.
 type Reason string
 
-// Reasons. The source may be a good file nevertheless.
+// Reasons. With any of them the source may still be a good file.
 const (
 	NotMP4      Reason = "not_mp4"
 	NoIndex     Reason = "no_index"        // no whole moov box
@@ -15,14 +15,14 @@ const (
 	Encrypted   Reason = "encrypted"
 	External    Reason = "external_data" // the samples are in another file
 	NoSamples   Reason = "no_samples"
-	SampleSizes Reason = "sample_sizes" // the bytes of a sample cannot be told
+	SampleSizes Reason = "sample_sizes" // the size of a sample is unknown
 	Unordered   Reason = "unordered"    // chunks overlap or go back in the file
 	Truncated   Reason = "truncated"    // chunks lie beyond the end of the file
 	Chapters    Reason = "chapters"     // too many or too long ones, in a track of their own
 	Edited      Reason = "edit_list"    // the pictures are shown in pieces
-	SyncSamples Reason = "sync_samples" // those of the pictures cannot be told
-	Silent      Reason = "silent_codec" // a decoder of the pictures would not complain of a hole
-	Dense       Reason = "dense_part"   // what is wanted is most of the file
+	SyncSamples Reason = "sync_samples" // the sync samples of the pictures are unknown
+	Silent      Reason = "silent_codec" // a decoder of the pictures would not report a hole
+	Dense       Reason = "dense_part"   // the wanted part is most of the file
 )
 
 // Error is the word.

@@ -8,36 +8,37 @@ import (
 	"slices"
 )
 
-// Window is what of a video track is to be decoded.
+// Window is the part of a video track that has to be decoded.
 type Window struct {
 	From, To float64 // seconds on the clock of a demuxer
-	// Keys is how many sync samples from From on are enough, without any others;
-	// 0 for all samples until To.
+	// Keys is how many sync samples from From on are enough, without other
+	// samples; 0 means all samples until To.
 	Keys int
 }
 
-// What a demuxer reads beyond a window. It seeks to the sync sample before, by
-// times of decoding, which may be a few pictures off; and it reads on until the
-// decoder, which holds pictures back to put them in order, gives one that lies
-// behind. Seen of ffmpeg: up to two sync samples, or ten of all. A codec may
-// hold back 16; more sync samples than needed are dear, and what is missing after
-// all is seen.
+// What a demuxer reads beyond a window. It seeks to the sync sample before the
+// window by times of decoding, which may be a few pictures off. It reads on
+// until the decoder, which holds pictures back to put them in order, returns
+// one that lies behind the window. With ffmpeg that took up to two sync
+// samples, or up to ten samples of any kind. A codec may hold back 16. Reading
+// too many sync samples is expensive; too few are noticed.
 const (
 	slack     = 1.0 // seconds on each side
 	moreKeys  = 4   // sync samples behind the last that is wanted
 	moreShown = 20  // of all samples
 )
 
-// What a demuxer reads of each track while it looks at the streams: a second
-// (see media.lookShortly), in the order of times or, within a second, of the
-// file; or 30 samples where no rate is known.
+// What a demuxer reads of each track while it looks at the streams. That is one
+// second (see media.lookShortly), in the order of times or, within a second, of
+// the file. If no rate is known, it is 30 samples.
 const (
 	headSeconds = 2
 	headSamples = 32
 	maxHead     = 1 << 16 // samples
 )
 
-// maxSamples bounds what is looked at: three days at 60 pictures a second.
+// maxSamples limits how many samples are looked at: three days at 60 pictures a
+// second.
 const maxSamples = 1 << 24
 
 // Heads is what a demuxer reads of the tracks while it looks at the streams: the
@@ -47,7 +48,7 @@ func (m *Movie) Heads() ([]Extent, error) {
 	var all []Extent
 	for _, t := range m.Tracks {
 		if t.Duration == 0 || t.External {
-			continue // nothing, or nothing here
+			continue // the track is empty, or its samples are in another file
 		}
 		if err := m.check(t); err != nil {
 			return nil, err
@@ -82,7 +83,7 @@ func (m *Movie) Shown(t *Track, w Window) ([]Extent, error) {
 	if t.partialSync {
 		return nil, SyncSamples
 	}
-	var before, since []Extent // the last sync sample but one that is early enough, and the last
+	var before, since []Extent // the last but one sync sample that is early enough, and the last one
 	begin := t.Delay - t.Skip + float64(m.firstOffset(t))/float64(t.Timescale)
 	wanted, more := w.Keys, moreShown
 	if w.Keys > 0 {
@@ -130,8 +131,8 @@ func (m *Movie) collect(all *[]Extent, e Extent) error {
 	return nil
 }
 
-// few puts extents in the order of the file, apart from each other. More than
-// half of the file is Dense.
+// few sorts extents by offset and joins those that touch. If they are more than
+// half of the file, it returns Dense.
 func (m *Movie) few(all []Extent) ([]Extent, error) {
 	slices.SortFunc(all, func(a, b Extent) int { return cmp.Compare(a.Offset, b.Offset) })
 	var apart []Extent
@@ -152,8 +153,8 @@ func (m *Movie) few(all []Extent) ([]Extent, error) {
 	return apart, nil
 }
 
-// sample is one of a track's, or where the track counts PCM frames a chunk of
-// them.
+// sample is one sample of a track. If the track counts PCM frames, it is a
+// chunk of them.
 type sample struct {
 	Extent
 	at  int64 // when it is decoded, units of the track's timescale
@@ -242,8 +243,8 @@ func (s *times) next(n int64) (int64, error) {
 	return at, nil
 }
 
-// keys tells which samples are sync samples: those that are listed, or without a
-// list all.
+// keys says which samples are sync samples: those in the list, or all if there
+// is no list.
 type keys struct {
 	list   *table
 	number uint32 // of the next sample, from 0
@@ -260,7 +261,7 @@ func (t *Track) openKeys(r io.ReaderAt) (*keys, error) {
 		return nil, err
 	}
 	k := &keys{list: list}
-	if list.left == 0 { // a demuxer then guesses
+	if list.left == 0 { // a demuxer has to guess then
 		return nil, SyncSamples
 	}
 	return k, k.read()

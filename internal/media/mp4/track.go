@@ -18,12 +18,12 @@ type Track struct {
 	External       bool   // its samples are in another file
 	Timescale      uint32 // units per second
 	Duration       uint64 // of all samples, in units of Timescale
-	SampleRate     int    // Hz that its first sample description says of audio, which a decoder may know better; 0 for none
-	Channels       int    // the same
+	SampleRate     int    // Hz, from its first sample description; a decoder may know better; 0 if there is none
+	Channels       int    // likewise
 	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
 
-	// What the edit list shows of the samples, without one all of them.
+	// What the edit list shows of the samples; without a list, all of them.
 	Seconds float64 // of the samples that are shown
 	Delay   float64 // seconds before the first of them
 	Skip    float64 // seconds of samples before the first of them; -1 where they are shown in pieces
@@ -140,8 +140,8 @@ func (t *Track) readTkhd(r io.ReaderAt, b Box) (err error) {
 	return nil
 }
 
-// readMdhd takes timescale and language. The duration there is not to be
-// trusted; the samples tell it.
+// readMdhd reads timescale and language. The duration there cannot be trusted;
+// it follows from the samples.
 func (t *Track) readMdhd(r io.ReaderAt, b Box) (err error) {
 	if t.Timescale, err = readAfterTimes(r, b); err != nil {
 		return err
@@ -202,7 +202,7 @@ func sttsDelta(e []byte) uint32 {
 	return delta
 }
 
-// readSTSD takes what is needed of the sample descriptions. Their kinds need
+// readSTSD reads what is needed from the sample descriptions. Their kinds need
 // not be letters.
 func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 	for at := stsd.Body + 8; at+8 <= stsd.End; {

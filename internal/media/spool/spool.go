@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// File is such a file. One goroutine writes.
+// File is a file that one goroutine writes while others read it.
 type File struct {
 	*os.File
 
@@ -19,7 +19,7 @@ type File struct {
 	changed chan struct{} // closed with each change, and replaced
 }
 
-// New takes a file, which is written over from its beginning, and is to be closed
+// New returns a File in f, which is overwritten from its beginning. Close it
 // when nobody reads any more.
 func New(f *os.File) *File { return &File{File: f, changed: make(chan struct{})} }
 
@@ -30,8 +30,8 @@ func (s *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// End says that no more comes, and why, where that is not the end: whoever reads
-// on gets the error.
+// End says that nothing more comes. err is nil for a regular end, otherwise the
+// error that readers get.
 func (s *File) End(err error) {
 	if err == nil {
 		err = s.Truncate(s.written)
@@ -47,15 +47,16 @@ func (s *File) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
-// Ended reports whether nothing more comes.
+// Ended reports whether End was called.
 func (s *File) Ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.done
 }
 
-// Await waits until the file has n bytes, and returns how many it has. Where it
-// gets no more the error is that of End, or io.EOF; where closed is closed, os.ErrClosed.
+// Await waits until the file has n bytes, and returns how many it has. If it
+// will not get that many, the error is that of End, or io.EOF. If closed is
+// closed, the error is os.ErrClosed.
 func (s *File) Await(n int64, closed <-chan struct{}) (int64, error) {
 	for {
 		s.mu.Lock()

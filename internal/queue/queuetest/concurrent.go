@@ -32,14 +32,15 @@ func testCanceled(t *testing.T, h Harness) {
 	if got := receive(t, "the canceled Take", taken); !errors.Is(got.err, context.Canceled) {
 		t.Fatalf("took %+v, %v, want context.Canceled", got.Delivery, got.err)
 	}
-	publish(t, h.Queue, message("a", 1), now) // nobody takes it by mistake
+	publish(t, h.Queue, message("a", 1), now) // put there so that nobody takes it by mistake
 	wantTaken(t, take(t, h.Queue, long), message("a", 1), 1)
 }
 
 // A wake-up that is lost delays a message and no more.
 func testLostWakeUp(t *testing.T, h Harness) {
 	taken := taking(t.Context(), h.Queue, patience)
-	// Meanwhile the taker falls asleep; one that did not proves less, and passes.
+	// Meanwhile the taker falls asleep. If it did not, the test passes and
+	// proves less.
 	if _, err := h.Queue.Take(t.Context(), queue.GPU, long, 2*short); !errors.Is(err, queue.ErrEmpty) {
 		t.Fatal(err)
 	}
@@ -51,8 +52,8 @@ func testLostWakeUp(t *testing.T, h Harness) {
 	wantTaken(t, got.Delivery, message("a", 1), 1)
 }
 
-// Two who answer each other need wake-ups: by looking every few seconds they
-// would take minutes.
+// Two takers that answer each other need wake-ups: looking only every few
+// seconds, they would take minutes.
 func testPrompt(t *testing.T, h Harness) {
 	const rounds = 50
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -125,8 +126,7 @@ func testTakers(t *testing.T, h Harness) {
 	running.Wait()
 }
 
-// The depth is right after any mixture of calls.
-// testWaiting: Depth tells how much waits and since when, wherever it came from.
+// Depth tells how much waits and since when, wherever it came from.
 func testWaiting(t *testing.T, h Harness) {
 	q := h.Queue
 	sized := func(owner string, n int, size int64, since time.Time) queue.Message {
@@ -167,6 +167,7 @@ func testWaiting(t *testing.T, h Harness) {
 	wantDepth(t, q, queue.Depth{})
 }
 
+// The depth is right after any mixture of calls.
 func testDepth(t *testing.T, h Harness) {
 	const owners, each = 6, 50
 	ctx := t.Context()
@@ -207,7 +208,7 @@ func testDepth(t *testing.T, h Harness) {
 	const takers, calls = 4, 40
 	concurrently(takers+1, func(i int) error {
 		for n := range calls {
-			if i == takers { // one looks on
+			if i == takers { // the last one only looks at the depth
 				d, err := h.Queue.Depth(ctx, queue.CPU)
 				if err != nil {
 					return err
@@ -240,7 +241,7 @@ func testDepth(t *testing.T, h Harness) {
 }
 
 // Takers work while the queue is wiped again and again. Whoever sees another
-// generation publishes what the records say is owed: every message is handled.
+// generation publishes what the records say is owed. Every message is handled.
 func testWipedInUse(t *testing.T, h Harness) {
 	const takers, owners, each, wipeAfter = 4, 5, 60, 50
 	ctx, cancel := context.WithCancel(t.Context())

@@ -7,7 +7,7 @@ import (
 	"tonearm/internal/queue"
 )
 
-// A taker that dies before it acknowledges loses the message to another.
+// If a taker dies before it acknowledges, another one gets the message.
 func testReclaim(t *testing.T, h Harness) {
 	q := h.Queue
 	m := message("a", 1)
@@ -77,7 +77,7 @@ func testFence(t *testing.T, h Harness) {
 	wantDepth(t, q, queue.Depth{})
 }
 
-// A message that kills its takers can be told by its count.
+// A message that kills its takers can be recognized by its count.
 func testPoison(t *testing.T, h Harness) {
 	q := h.Queue
 	m := message("a", 1)
@@ -140,7 +140,7 @@ func testReturnWithPause(t *testing.T, h Harness) {
 	}
 	wantTaken(t, take(t, q, long), message("a", 1), 1)
 	got := take(t, q, long)
-	// A millisecond for the fractions that leases and pauses have not.
+	// A millisecond, because leases and pauses are cut to whole ones.
 	if passed := time.Since(before); passed < pause-time.Millisecond {
 		t.Errorf("delivered after %v, want not before %v", passed, pause)
 	}

@@ -12,7 +12,7 @@ import (
 	"tonearm/internal/waittest"
 )
 
-const limit = 100 // bytes of a source that takeNext takes
+const limit = 100 // bytes of the largest source that takeNext takes
 
 func takeNext(t *testing.T, q queue.Queue, owner string) (queue.Delivery, bool) {
 	t.Helper()
@@ -40,8 +40,8 @@ func wantNoNext(t *testing.T, q queue.Queue, owner, why string) {
 	}
 }
 
-// What TakeNext takes is an ordinary delivery, and what it does not take stays
-// where it stands.
+// A message that TakeNext takes is an ordinary delivery. A message that it does
+// not take stays where it stands.
 func testNext(t *testing.T, h Harness) {
 	q := h.Queue
 	wantNoNext(t, q, "a", "there is nothing")
@@ -76,7 +76,7 @@ func testNext(t *testing.T, h Harness) {
 	wantTaken(t, take(t, q, long), again, 1)
 	wantNoNext(t, q, "a", "all are taken")
 
-	// A lease that TakeNext gave ends like any other.
+	// A lease from TakeNext ends like any other.
 	lost := sized(6, 1)
 	publish(t, q, lost, now)
 	if d, err := q.TakeNext(t.Context(), queue.CPU, "a", limit, short); err != nil {
@@ -89,7 +89,7 @@ func testNext(t *testing.T, h Harness) {
 	wantNoNext(t, q, "a", "all is lost")
 }
 
-// Nobody is passed over, whatever it was that their message waited for.
+// No owner is passed over, whatever their message waited for.
 func testNextOwners(t *testing.T, h Harness) {
 	q := h.Queue
 	for n := range 3 {
@@ -108,7 +108,7 @@ func testNextOwners(t *testing.T, h Harness) {
 	})
 	wantNoNext(t, q, "a", "b waits again")
 	b := take(t, q, long)
-	if b.Owner == "a" { // reclaimed messages stand behind who waited
+	if b.Owner == "a" { // reclaimed messages stand behind those that waited
 		b = take(t, q, long)
 	} else {
 		wantNext(t, q, message("a", 2), 1)
@@ -134,7 +134,7 @@ func testNextOwners(t *testing.T, h Harness) {
 	wantNext(t, q, message("a", 5), 1) // b waits in another class
 }
 
-// Takers of both kinds get each message once.
+// Each message goes to one taker, by Take or by TakeNext.
 func testNextTakers(t *testing.T, h Harness) {
 	const takers, each = 6, 100
 	for n := range each {

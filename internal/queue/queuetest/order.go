@@ -37,7 +37,7 @@ func testMessage(t *testing.T, h Harness) {
 	}
 }
 
-// A thousand messages of one owner do not stand before another's single one.
+// A thousand messages of one owner do not go before the single one of another.
 func testTurns(t *testing.T, h Harness) {
 	for n := range 1000 {
 		publish(t, h.Queue, message("many", n), now)
@@ -75,8 +75,8 @@ func testFIFO(t *testing.T, h Harness) {
 	wantEmpty(t, h.Queue)
 }
 
-// Messages whose takers died stand before what has not been taken yet, in their
-// old order.
+// Messages whose takers died stand before messages that were never taken, in
+// their old order.
 func testReclaimedFirst(t *testing.T, h Harness) {
 	q := h.Queue
 	for n := range 5 {
@@ -218,7 +218,7 @@ func testAnnounce(t *testing.T, h Harness) {
 	a1, a2, b := subscribe("a"), subscribe("a"), subscribe("b")
 	defer a2.cancel()
 	defer b.cancel()
-	for range 2 { // the first announcements may be lost, and the first wake-up be for another reason
+	for range 2 { // the first announcements may be lost, and the first wake-up may have another reason
 		waittest.Until(t, patience, "an announcement", func() bool {
 			announce("a")
 			select {
@@ -229,7 +229,7 @@ func testAnnounce(t *testing.T, h Harness) {
 			}
 		})
 	}
-	// Announcements are told in order: those above before this one.
+	// Announcements arrive in order: those above come before this one.
 	last := subscribe("last")
 	defer last.cancel()
 	announce("last")

@@ -12,19 +12,19 @@ import (
 	"tonearm/internal/queue"
 )
 
-// Harness is a queue of one test's own.
+// Harness is a queue for one test alone.
 type Harness struct {
 	Queue queue.Queue
-	// Mute is the same queue, but what it publishes wakes nobody and what it
-	// announces nobody hears.
+	// Mute is the same queue, but its Publish wakes nobody and its Announce
+	// reaches nobody.
 	Mute queue.Queue
 	// Wipe removes all that the queue holds at one stroke, as a restart without
 	// persistence does.
 	Wipe func(t *testing.T)
 }
 
-// Run holds the queues that open returns to the contract. open is called once
-// for each part of the suite, and cleans up by t.
+// Run checks queues against the contract. open is called once for each part of
+// the suite, and cleans up by t.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	tests := []struct {
 		name string
@@ -68,7 +68,7 @@ const (
 	short    = 50 * time.Millisecond
 )
 
-var now = time.Time{} // not before: at once
+var now = time.Time{} // no time to wait for: at once
 
 // message returns the nth message of owner.
 func message(owner string, n int) queue.Message {
@@ -122,7 +122,7 @@ func wantTaken(t *testing.T, d queue.Delivery, m queue.Message, count int) {
 	}
 }
 
-// wantLost tries all that a lease allows.
+// wantLost tries everything that needs a lease.
 func wantLost(t *testing.T, q queue.Queue, d queue.Delivery) {
 	t.Helper()
 	ctx := t.Context()
@@ -150,7 +150,7 @@ func receive[T any](t *testing.T, what string, c <-chan T) T {
 	}
 }
 
-// taking starts a Take that waits, and returns what it comes to.
+// taking starts a Take that waits, and returns its result.
 func taking(ctx context.Context, q queue.Queue, wait time.Duration) <-chan result {
 	c := make(chan result, 1)
 	go func() {

@@ -2,7 +2,7 @@
 --   KEYS[1] messages    HASH  id -> JSON {owner, conversion_id, attempt, kind, size, since}: every message there is
 --   KEYS[2] deliveries  HASH  id -> how often it was delivered
 --   KEYS[3] leases      ZSET  id by the end of its lease, ms since 1970
---   KEYS[4] delays      ZSET  id by the end of its delay, ms since 1970
+--  KEYS[5] ring        LIST  owners with waiting messages, the next one first
 --   KEYS[5] ring        LIST  owners with waiting messages, whose turn it is first
 --   KEYS[6] line:       prefix of one LIST per owner: ids that wait, longest first
 --   KEYS[7] waiting     ZSET  ids in lines by since, ms since 1970
@@ -23,8 +23,8 @@ local function now()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- wake makes waiting takers look at once if something becomes ready within
--- pause; what is further away they see by themselves.
+-- wake makes waiting takers look at once, if something becomes ready within
+-- pause. What is further away they find by themselves.
 local function wake(pause)
   if pause < ROUND then
     redis.call('PUBLISH', ARGV[1], ARGV[2])

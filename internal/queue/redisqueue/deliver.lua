@@ -9,7 +9,7 @@ local function ripen(time)
     stand('RPUSH', id)
   end
   local lost = redis.call('ZRANGEBYSCORE', leases, '-inf', time, 'LIMIT', 0, BATCH)
-  for i = #lost, 1, -1 do -- the one taken first comes out first
+  for i = #lost, 1, -1 do -- so that the one taken first comes out first
     redis.call('ZREM', leases, lost[i])
     stand('LPUSH', lost[i])
   end

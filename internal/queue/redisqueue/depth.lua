@@ -1,7 +1,7 @@
--- Counts messages by what they wait for. A delay or lease that has ended counts
--- as waiting, though no Take has looked since.
--- Returns {waiting, delayed, leased, size, since}: the sum of size over those in
--- lines, and the since of the one that waits longest, 0 where there is none.
+-- Counts messages by what they wait for. A message whose delay or lease has
+-- ended counts as waiting, even before the next Take. Returns {waiting,
+-- delayed, leased, size, since}: size is the sum of size over the ids in lines,
+-- since is the earliest one among them, 0 if there is none.
 local after = '(' .. now()
 local delayed = redis.call('ZCOUNT', delays, after, '+inf')
 local leased = redis.call('ZCOUNT', leases, after, '+inf')

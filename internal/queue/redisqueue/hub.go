@@ -7,10 +7,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// hub shares one pub/sub connection among all who wait for a topic. A message
-// on the channel is a topic. The connection is made when the first of them
-// comes and made again when it breaks; each time everybody is woken, since
-// something may have been said meanwhile.
+// hub shares one pub/sub connection among all subscribers. Each message on the
+// channel names a topic. The connection is made when the first subscriber
+// comes, and made again when it breaks. Each time everybody is woken, since a
+// message may have been missed.
 type hub struct {
 	client    redis.UniversalClient
 	channel   string
@@ -26,8 +26,8 @@ func newHub(client redis.UniversalClient, channel string) *hub {
 	return &hub{client: client, channel: channel, topics: map[string]map[chan struct{}]struct{}{}}
 }
 
-// subscribe returns a channel that receives after each message of topic, those
-// that come together once. A closed hub wakes nobody.
+// subscribe returns a channel that receives after each message of topic;
+// messages that come together count as one. A closed hub wakes nobody.
 func (h *hub) subscribe(topic string) (<-chan struct{}, func()) {
 	woken := make(chan struct{}, 1)
 	h.mu.Lock()
@@ -37,7 +37,8 @@ func (h *hub) subscribe(topic string) (<-chan struct{}, func()) {
 	}
 	h.topics[topic][woken] = struct{}{}
 	if h.stop == nil && !h.closed {
-		// Who subscribes may leave before the others, so its context is not used.
+		// The first subscriber may leave before the others, so its context is
+		// not used.
 		var ctx context.Context
 		ctx, h.stop = context.WithCancel(context.Background())
 		h.listening.Go(func() { h.listen(ctx) })
@@ -92,7 +93,7 @@ func signal(waiting map[chan struct{}]struct{}) {
 	for woken := range waiting {
 		select {
 		case woken <- struct{}{}:
-		default: // has not looked since the last time
+		default: // the subscriber has not looked since the last time
 		}
 	}
 }

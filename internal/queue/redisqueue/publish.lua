@@ -1,5 +1,5 @@
--- Adds a message unless it is there. One that is delayed beyond not before is
--- delayed until then only.
+-- Adds a message, unless it is there. If it is there and delayed beyond
+-- ARGV[5], its delay now ends at ARGV[5].
 --   ARGV[3] id
 --   ARGV[4] message     as in messages
 --   ARGV[5] not before  ms since 1970

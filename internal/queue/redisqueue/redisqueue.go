@@ -27,7 +27,7 @@ import (
 	"tonearm/internal/queue"
 )
 
-// DefaultPrefix starts the name of every key where no other is given.
+// DefaultPrefix begins the name of every key if no other prefix is given.
 const DefaultPrefix = "tonearm"
 
 var (
@@ -62,11 +62,11 @@ var (
 	generationScript = redis.NewScript(generationLua)
 )
 
-// Queue is a queue.Queue on Redis, for use by any number of goroutines. However
-// many of them wait, one connection listens for all.
+// Queue is a queue.Queue on Redis, for use by any number of goroutines. One
+// connection listens for all that wait.
 type Queue struct {
 	client  redis.UniversalClient
-	close   func() error // of client; nil where it is somebody else's
+	close   func() error // of client; nil if the client belongs to somebody else
 	prefix  string
 	channel string // pub/sub: announcements and wake-ups
 	hub     *hub
@@ -75,16 +75,17 @@ type Queue struct {
 var _ queue.Queue = (*Queue)(nil)
 
 // Open returns the queue at a redis:// or rediss:// URL, with prefix before the
-// names of its keys (DefaultPrefix where empty). It does not contact the server;
+// names of its keys (DefaultPrefix if empty). It does not contact the server;
 // an error means that the URL is wrong. It turns off the log of the Redis
-// client, which would repeat unstructured what the methods return.
+// client, which would only repeat the errors that the methods return,
+// unstructured.
 func Open(url, prefix string) (*Queue, error) {
 	o, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("redis URL: %w", err)
 	}
 	o.ContextTimeoutEnabled = true
-	o.DialerRetries = 1 // commands are tried again as it is
+	o.DialerRetries = 1 // the queue tries commands again itself
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	logging.Disable()
 	client := redis.NewClient(o)
@@ -93,7 +94,7 @@ func Open(url, prefix string) (*Queue, error) {
 	return q, nil
 }
 
-// New returns the queue on a client, which Close leaves open.
+// New returns the queue on a client. Close does not close that client.
 func New(client redis.UniversalClient, prefix string) *Queue {
 	prefix = cmp.Or(prefix, DefaultPrefix)
 	channel := prefix + ":events"
@@ -109,7 +110,7 @@ func (q *Queue) Close() error {
 	return q.close()
 }
 
-// body is a message as it is kept. Its class is the key's.
+// body is a message as it is stored. The class is in the key.
 type body struct {
 	Owner        string          `json:"owner"`
 	ConversionID string          `json:"conversion_id"`
@@ -125,7 +126,7 @@ func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Tim
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
-	ms := milliseconds(notBefore.Add(time.Millisecond - 1)) // not a fraction of one too early
+	ms := milliseconds(notBefore.Add(time.Millisecond - 1)) // round up, so that it never comes too early
 	if err := q.run(ctx, publishScript, m.Class, m.ID(), b, ms).Err(); err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
@@ -157,7 +158,7 @@ func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Du
 			var cancel func()
 			woken, cancel = q.hub.subscribe(classTopic(class))
 			defer cancel()
-			continue // what was published before woke nobody
+			continue // nobody was woken for what was published before
 		}
 		timer := time.NewTimer(min(pause, left))
 		select {
@@ -170,7 +171,8 @@ func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Du
 	}
 }
 
-// look takes a message if one is ready; else ErrEmpty, and when to look again.
+// look takes a message if one is ready; else it returns ErrEmpty and when to
+// look again.
 func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration) (queue.Delivery, time.Duration, error) {
 	var none queue.Delivery
 	got, err := q.run(ctx, takeScript, class, lease.Milliseconds()).Result()
@@ -203,7 +205,7 @@ func (q *Queue) TakeNext(ctx context.Context, class queue.Class, owner string, s
 	return d, nil
 }
 
-// delivery reads what a script took.
+// delivery reads the answer of a script that took a message.
 func delivery(class queue.Class, got []any) (queue.Delivery, error) {
 	if len(got) != 2 {
 		return queue.Delivery{}, fmt.Errorf("unexpected answer %v", got)

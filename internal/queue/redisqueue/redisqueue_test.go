@@ -38,7 +38,7 @@ func harness(t *testing.T, addr string) queuetest.Harness {
 	q, mute := open(t, addr, prefix), open(t, addr, prefix)
 	mute.channel = prefix + ":nobody"
 	wipe := func(t *testing.T) {
-		// In one step, so that nothing is seen half wiped.
+		// In one step, so that nobody sees the queue half wiped.
 		const script = `for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end`
 		if err := q.client.Eval(context.WithoutCancel(t.Context()), script, nil, prefix+":*").Err(); err != nil && !errors.Is(err, redis.Nil) {
 			t.Fatal(err)
@@ -73,7 +73,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Ten thousand who wait share one connection.
+// Ten thousand subscribers share one connection.
 func TestOneConnection(t *testing.T) {
 	server := miniredis.RunT(t)
 	q := open(t, server.Addr(), "")
@@ -92,8 +92,8 @@ func TestOneConnection(t *testing.T) {
 	}
 }
 
-// After the connection broke, everybody looks: something may have been missed.
-// The server that comes back knows neither scripts nor keys.
+// When the connection breaks, everybody is woken: something may have been
+// missed. The server that comes back has neither scripts nor keys.
 func TestReconnect(t *testing.T) {
 	server := miniredis.RunT(t)
 	q := open(t, server.Addr(), "")
@@ -144,7 +144,8 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// New's client is its owner's: Close ends what the queue started and no more.
+// The client given to New belongs to the caller: Close ends only what the queue
+// started.
 func TestNewLeavesClientOpen(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -171,7 +172,7 @@ func heard(t *testing.T, q *Queue, id string, changed <-chan struct{}) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for range 2 { // the first time may be the connection
+	for range 2 { // the first wake-up may come from the connection
 		for received := false; !received; {
 			if err := q.Announce(t.Context(), id); err != nil {
 				t.Fatal(err)

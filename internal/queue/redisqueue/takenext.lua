@@ -1,8 +1,8 @@
--- Leases an owner's next message, if nobody else has one that waits, and if it
+-- Leases an owner's next message, if no other owner has one waiting, and if it
 -- asks for a first attempt at a source that is small enough.
 --   ARGV[3] lease  ms
 --   ARGV[4] owner
---   ARGV[5] size   of the source at most, bytes
+--  ARGV[5] size   of the largest source to take, bytes
 -- Returns {message, how often it was delivered}, or nothing.
 local time = now()
 ripen(time)

@@ -1,4 +1,4 @@
-// Package envtest holds the list of known flags to those of a command.
+// Package envtest checks the list of known flags against those of a command.
 package envtest
 
 import (

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// request has the members of all four calls.
+// request has the fields of all four calls.
 type request struct {
 	QueueUrl                    string //nolint:revive // SQS's name
 	MaxNumberOfMessages         *int
@@ -89,7 +89,7 @@ func (q *Queue) receive(w http.ResponseWriter, r *http.Request, in request) {
 		q.wait(r)
 		switch {
 		case r.Context().Err() != nil:
-			return // nobody would get them
+			return // nobody is left to get them
 		case q.refusal != "":
 			q.refuse(w)
 			return
@@ -109,8 +109,8 @@ func (q *Queue) receive(w http.ResponseWriter, r *http.Request, in request) {
 	answer(w, out)
 }
 
-// delete removes the message; by an old handle it does nothing, and says that
-// all is well.
+// delete removes the message. With an old handle it does nothing, and still
+// reports success, as SQS does.
 func (q *Queue) delete(w http.ResponseWriter, in request) {
 	if m := q.inFlight(in.ReceiptHandle); m != nil {
 		q.messages = slices.DeleteFunc(q.messages, func(other *Message) bool { return other == m })
@@ -136,7 +136,7 @@ func (q *Queue) hide(w http.ResponseWriter, in request) {
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
-// answer writes what a call returned; nothing for calls that return nothing.
+// answer writes what a call returned; nothing for calls without a result.
 func answer(w http.ResponseWriter, out any) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	if out != nil {
@@ -144,13 +144,13 @@ func answer(w http.ResponseWriter, out any) {
 	}
 }
 
-// refuse answers as Refuse asked for.
+// refuse answers with the error that Refuse set.
 func (q *Queue) refuse(w http.ResponseWriter) {
 	q.refused++
 	refuse(w, q.refusal)
 }
 
-// refuse answers with an error, with a text that no log may repeat.
+// refuse answers with an error whose text must not be logged.
 func refuse(w http.ResponseWriter, code string) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	w.WriteHeader(http.StatusBadRequest)

@@ -1,8 +1,9 @@
 // Package sqstest is a stand-in for one Amazon SQS queue, for tests: the four
 // calls that sqsnotify makes, in AWS's JSON 1.0 protocol over HTTP, with long
 // polls, visibility timeouts, receive counts and a redrive policy. Its clock
-// stands still until a test moves it on. It was written after AWS's documentation of the protocol;
-// signatures are not verified, only whose key they name, for which region.
+// stands still until a test moves it on. It was written from AWS's
+// documentation of the protocol. It does not verify signatures, only the key
+// and the region that they name.
 package sqstest
 
 import (
@@ -34,7 +35,7 @@ type Queue struct {
 	sent     int
 	messages []*Message
 	dead     []string
-	redrive  int    // times a message may be received; 0 for any
+	redrive  int    // how often a message may be received; 0 for any number
 	refusal  string // code
 	refused  int
 	waits    int
@@ -56,7 +57,7 @@ func Start(t testing.TB) *Queue {
 	q := &Queue{changed: make(chan struct{})}
 	server := httptest.NewServer(q)
 	t.Cleanup(func() {
-		server.CloseClientConnections() // long polls would be waited for
+		server.CloseClientConnections() // otherwise Close would wait for long polls
 		server.Close()
 	})
 	q.URL = server.URL + "/111122223333/tonearm"
@@ -74,7 +75,8 @@ func (q *Queue) Send(body string) string {
 	return m.ID
 }
 
-// Messages returns what was sent and not deleted, dead letters left out.
+// Messages returns the messages that were sent and not deleted, without dead
+// letters.
 func (q *Queue) Messages() []Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -93,15 +95,16 @@ func (q *Queue) Dead() []string {
 	return append([]string(nil), q.dead...)
 }
 
-// Redrive moves a message away that was received so many times, when it would
-// be received again.
+// Redrive sets a redrive policy: a message that was received maxReceiveCount
+// times is moved away when it would be received again.
 func (q *Queue) Redrive(maxReceiveCount int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.redrive = maxReceiveCount
 }
 
-// Refuse has each call answered with an error of that code, ” with none again.
+// Refuse makes each call fail with an error of that code; an empty code ends
+// that.
 func (q *Queue) Refuse(code string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -109,7 +112,7 @@ func (q *Queue) Refuse(code string) {
 	q.change()
 }
 
-// Refused counts the calls that Refuse had refused.
+// Refused counts the calls that were refused.
 func (q *Queue) Refused() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -170,8 +173,8 @@ func (q *Queue) wait(r *http.Request) {
 	q.mu.Lock()
 }
 
-// inFlight returns the message of a receipt handle while that is the current
-// one, else nil.
+// inFlight returns the message with this receipt handle, or nil if the handle
+// is not the current one.
 func (q *Queue) inFlight(handle string) *Message {
 	for _, m := range q.messages {
 		if m.handle == handle && m.visible > q.clock {
