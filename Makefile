@@ -33,7 +33,7 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 	cd dashboards && go test -count=1 . ./grafana
 
 docs-test: build ## run every command of README and docs, in bash and zsh, with curl, mc, rclone, aws and s3cmd (3 minutes)
-	@scripts/setup ffmpeg curl jq zsh rclone aws s3cmd dash busybox
+	@scripts/setup ffmpeg curl jq zsh rclone aws s3cmd dash busybox sqlite3 redis-server
 	TONEARM_TEST_DOCS=1 go run ./test/servers -only minio -- go test -count=1 -v -timeout 15m ./test/docs
 
 upgrade-test: build ## old programs, built from the history, and new ones on the same data and servers, there and back (3 minutes, 2 more the first time); TONEARM_UPGRADE_FROM=COMMIT

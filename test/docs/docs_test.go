@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -75,10 +76,11 @@ func TestBlocks(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				s := &shell{name: name, paste: way == "paste", dir: w.dir, env: w.env, network: w.network, limit: 5 * time.Minute}
-				if err := s.run(t, read(t, w.dir, "")); err != nil {
+				blocks := read(t, w.dir, "")
+				if err := s.run(t, blocks); err != nil {
 					t.Fatal(err)
 				}
-				w.check(t)
+				w.check(t, blocks)
 			})
 		}
 	}
@@ -146,11 +148,34 @@ func (w *world) up(t *testing.T) {
 	})
 }
 
+// dropped finds the videos that blocks upload into the inbox.
+var dropped = regexp.MustCompile(`inbox/you@example\.org/(\w+\.mp4)`)
+
 // check looks at what the reader has left behind.
-func (w *world) check(t *testing.T) {
+func (w *world) check(t *testing.T, blocks []Block) {
 	t.Helper()
+	var code strings.Builder
+	for _, b := range blocks {
+		code.WriteString(b.Code)
+	}
+	drops := dropped.FindAllStringSubmatch(code.String(), -1)
+	if len(drops) < 4 {
+		t.Errorf("%d videos are uploaded into the inbox, want those of mc, aws, rclone and s3cmd", len(drops))
+	}
+	for _, m := range drops {
+		waittest.Until(t, time.Minute, "a mail says that "+m[1]+" is ready", func() bool {
+			mails, err := filepath.Glob(filepath.Join(w.dir, ".tonearm", "outbox", "*.eml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(mails, func(path string) bool {
+				mail, err := os.ReadFile(path)
+				return err == nil && bytes.Contains(mail, []byte("Subject: Your MP3 is ready: "+m[1]))
+			})
+		})
+	}
 	if log := w.log.String(); strings.Contains(log, "level=ERROR") {
-		t.Errorf("an error in the log")
+		t.Error("there is an error in the log")
 	}
 }
 
@@ -279,7 +304,7 @@ func TestGuards(t *testing.T) {
 		{name: "a comment in zsh", shell: "zsh", paste: true, code: "true # it's done\n", want: "README.md:1"},
 		{name: "a command reads the lines that follow", shell: "bash", paste: true, want: "no end after",
 			code: "ffmpeg -y -v error -f lavfi -i sine=duration=10000 -f null -\ntrue\n"},
-		{name: "rclone without quotes", shell: "bash", want: "README.md:1: exit status", code: ". .tonearm/inbox.env\n" +
+		{name: "rclone without quotes", shell: "bash", want: "README.md:1: ", code: ". .tonearm/inbox.env\n" +
 			"ffmpeg -nostdin -y -v error -f lavfi -i sine=duration=1 a.mp4\n" +
 			"rclone copy a.mp4 :s3,provider=Other,endpoint=$AWS_ENDPOINT_URL,access_key_id=$AWS_ACCESS_KEY_ID,secret_access_key=$AWS_SECRET_ACCESS_KEY:tonearm/inbox/you@example.org/\n"},
 	} {

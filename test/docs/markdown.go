@@ -139,4 +139,4 @@ func appendBlock(blocks []Block, b Block, language, before string) ([]Block, err
 
 // ClusterDocuments are the documents whose blocks with the mark Cluster the
 // cluster test runs.
-var ClusterDocuments = []string{"kustomize/overlays/edge/README.md"}
+var ClusterDocuments = []string{"kustomize/overlays/edge/README.md", "kustomize/overlays/test/README.md"}

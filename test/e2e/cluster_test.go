@@ -26,6 +26,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch/kubelaunch"
 	"tonearm/internal/waittest"
+	"tonearm/test/docs"
 	"tonearm/test/world"
 )
 
@@ -93,6 +94,31 @@ func connect(t *testing.T) *cluster {
 		server: "http://" + os.Getenv("TONEARM_TEST_NODE_ADDR") + ":30080"}
 }
 
+// follow runs the blocks of an overlay's README that are for a cluster, in a
+// folder that looks like the repository.
+func follow(t *testing.T, dir, overlay string, env ...string) {
+	t.Helper()
+	blocks, err := docs.Blocks(dir, filepath.Join(dir, "kustomize", "overlays", overlay, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, b := range blocks {
+		if b.Mark != docs.Cluster {
+			continue
+		}
+		ran++
+		cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-o", "pipefail", "-c", b.Code)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", b, err, out)
+		}
+	}
+	if ran == 0 {
+		t.Fatalf("the README of the overlay %s has no block for a cluster", overlay)
+	}
+}
+
 // logOnFailure shows the cluster's state, and the logs of these deployments,
 // after a failure.
 func logOnFailure(t *testing.T, deployments ...string) {
@@ -118,11 +144,8 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	kubectl(t, "apply", "--server-side", "-k", "../../kustomize/overlays/test")
 	logOnFailure(t, "gateway", "dispatcher", "notifier")
-	for _, d := range []string{"gateway", "dispatcher", "notifier"} {
-		kubectl(t, "-n", services, "rollout", "status", "deploy/"+d, "--timeout=3m")
-	}
+	follow(t, "../..", "test")
 	for _, url := range []string{k.server + "/openapi.json", strings.Replace(k.server, ":30080", ":30081", 1)} {
 		waittest.Until(t, time.Minute, "the node port of "+url+" answers", func() bool {
 			resp, err := http.Get(url)

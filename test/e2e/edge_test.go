@@ -1,8 +1,8 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,29 +21,30 @@ func TestClusterEdge(t *testing.T) {
 	k := connect(t)
 	addr := os.Getenv("TONEARM_TEST_NODE_ADDR")
 	kubectl(t, "delete", "--ignore-not-found", "--timeout=3m", "-k", "../../kustomize/overlays/test")
-	overlay := edgeFor(t, addr)
+	dir := edgeFor(t, addr)
+	overlay := filepath.Join(dir, "kustomize", "overlays", "edge")
+	video, _ := makeVideo(t, "clip.mp4", 7, 440)
+	if err := os.Symlink(video, filepath.Join(dir, "video.mp4")); err != nil {
+		t.Fatal(err)
+	}
 	makeVolume(t)
-	began := time.Now()
-	kubectl(t, "apply", "--server-side", "-k", overlay)
 	logOnFailure(t, "tonearm")
-	kubectl(t, "-n", services, "rollout", "status", "deploy/tonearm", "--timeout=3m")
 	k.watchPods(t)
-
+	began := time.Now()
+	follow(t, dir, "edge", "HOME="+t.TempDir())
+	fmt.Printf("edge: installed, and the first file converted, in %s\n", time.Since(began).Round(100*time.Millisecond))
+	if _, err := os.Stat(filepath.Join(dir, "mp3s", "video.mp3")); err != nil {
+		t.Error(err)
+	}
+	u := &world.User{T: t, Server: k.server, Email: "edge@example.org"}
 	add := exec.CommandContext(t.Context(), "kubectl", "-n", services, "exec", "-i", "deploy/tonearm", "--",
-		"tonearm", "user", "add", "edge@example.org", "--users", "/data/tonearm.db", "--password-stdin")
+		"tonearm", "user", "add", u.Email, "--users", "/data/tonearm.db", "--password-stdin")
 	add.Stdin = strings.NewReader(world.Password)
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("user add: %v\n%s", err, out)
 	}
-	u := &world.User{T: t, Server: k.server, Email: "edge@example.org"}
-	waittest.Until(t, time.Minute, "the node port answers", func() bool {
-		status, _ := u.Do("GET", "/openapi.json", nil, nil)
-		return status == http.StatusOK
-	})
-	fmt.Printf("edge: applied and ready in %s\n", time.Since(began).Round(100*time.Millisecond))
 	u.Login()
 
-	video, _ := makeVideo(t, "clip.mp4", 7, 440)
 	long := makeLong(t)
 	c := send(t, u, long)
 	k.running(t, u, c.ID, 1)
@@ -67,20 +68,24 @@ func TestClusterEdge(t *testing.T) {
 	kubectl(t, "delete", "--ignore-not-found", "--timeout=3m", "-k", overlay)
 }
 
-// edgeFor returns a copy of the overlay for the machine at addr, with the
-// images that the test has built.
+// edgeFor returns a folder like the repository, with the overlay for the machine
+// at addr and the images that the test has built.
 func edgeFor(t *testing.T, addr string) string {
 	t.Helper()
-	root := filepath.Join(t.TempDir(), "kustomize")
-	if err := os.CopyFS(root, os.DirFS("../../kustomize")); err != nil {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "kustomize"), os.DirFS("../../kustomize")); err != nil {
 		t.Fatal(err)
 	}
-	overlay := filepath.Join(root, "overlays", "edge")
+	bin, err := filepath.Abs("../../bin")
+	if err := errors.Join(err, os.Symlink(bin, filepath.Join(dir, "bin"))); err != nil {
+		t.Fatal(err)
+	}
 	for name, change := range map[string]*strings.Replacer{
 		"settings.env":       strings.NewReplacer("edge.local", addr),
+		"README.md":          strings.NewReplacer("edge.local", addr),
 		"kustomization.yaml": strings.NewReplacer("newTag: v0.1.0", "newTag: dev"),
 	} {
-		path := filepath.Join(overlay, name)
+		path := filepath.Join(dir, "kustomize", "overlays", "edge", name)
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +94,7 @@ func edgeFor(t *testing.T, addr string) string {
 			t.Fatal(err)
 		}
 	}
-	return overlay
+	return dir
 }
 
 // edgeVolume is a folder of the node; it is removed with the node.
