@@ -157,7 +157,7 @@ func (w *worker) checkDiskSpace(size int64) error {
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < uint64(size)+diskSlack {
 		return retryable(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
-			"The converter's disk has no space for %d bytes of the video.", size)
+			"The converter's disk has no space for the video (%d bytes).", size)
 	}
 	return nil
 }
