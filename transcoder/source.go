@@ -140,7 +140,7 @@ func (s failing) Read(p []byte) (int, error) {
 func sourceError(err error) error {
 	switch {
 	case errors.Is(err, source.ErrMissing):
-		return final(conversion.CodeSourceMissing, "The uploaded video is gone.")
+		return &failure{Failure: conversion.SourceMissing, final: true}
 	case errors.Is(err, source.ErrChanged):
 		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file after the upload.")
 	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrNoRanges):

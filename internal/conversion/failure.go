@@ -4,8 +4,9 @@ import "fmt"
 
 // Failures that more than one package finds.
 var (
-	EmptySource = Failure{CodeEmpty, "The file is empty."}
-	TookTooLong = Failure{CodeDeadlineExceeded, "The conversion took too long and was stopped."}
+	EmptySource   = Failure{CodeEmpty, "The file is empty."}
+	SourceMissing = Failure{CodeSourceMissing, "The uploaded video is gone."}
+	TookTooLong   = Failure{CodeDeadlineExceeded, "The conversion took too long and was stopped."}
 )
 
 // TooLarge returns the failure of a source with more bytes than allowed.
