@@ -209,11 +209,15 @@ func findUsers(users string) error {
 	if users == "" || isDSN(users) {
 		return nil
 	}
+	name := users
+	if strings.Contains(users, "@") { // perhaps a DSN with a mistake, and with its password
+		name = "the path of --users"
+	}
 	st, err := os.Stat(users)
 	switch {
 	case err != nil:
 		return fmt.Errorf("there is no database at %s: %w. \"tonearm up\" makes one, the file tonearm.db in the folder of its --data; "+
-			"a MySQL DSN looks like user:password@tcp(host:3306)/tonearm", users, errors.Unwrap(err))
+			"a MySQL DSN looks like user:password@tcp(host:3306)/tonearm", name, errors.Unwrap(err))
 	case st.IsDir():
 		return fmt.Errorf("%s is a folder; name the database in it: --users %s", users, filepath.Join(users, "tonearm.db"))
 	}
