@@ -261,8 +261,8 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	uploaded := c.Object.ETag != ""
 	missing := !there || uploaded && (c.SourceGone || object.ETag != c.Object.ETag)
 	if missing && (uploaded || c.Object.Size == 0) { // a size that is not known cannot be uploaded by a URL
-		return nil, refuse(http.StatusConflict, "source_missing",
-			"The uploaded video is gone. Upload it again as a new conversion.")
+		return nil, refuse(http.StatusConflict, string(conversion.SourceMissing.Code),
+			conversion.SourceMissing.Message+" Upload it again as a new conversion.")
 	}
 	good := there && object.Size > 0 && (c.Object.Size == 0 || object.Size == c.Object.Size)
 	if !uploaded && there && !good {

@@ -112,7 +112,7 @@ func emptySource() error {
 }
 
 func tooLarge(limit int64) error {
-	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("The video is too large. The limit is %d bytes.", limit))
+	return refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("The video is too large. The limit is %d bytes (%s).", limit, conversion.Size(limit)))
 }
 
 // requestHash tells one request from another, however its JSON was written. What

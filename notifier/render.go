@@ -42,7 +42,7 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 		name = "done"
 		m.Subject = "Your MP3 is ready: " + short(video)
 		data = struct{ Video, MP3Name, MP3ID, Length, Size, Link, Until string }{
-			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, length(c.MP3.Duration), size(c.MP3.Size),
+			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, length(c.MP3.Duration), conversion.Size(c.MP3.Size),
 			n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode(),
 			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"),
 		}
@@ -94,15 +94,4 @@ func length(seconds float64) string {
 		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 	}
 	return fmt.Sprintf("%d:%02d", s/60, s%60)
-}
-
-// size is a number of bytes as people read it: 4.2 MB.
-func size(bytes int64) string {
-	switch b := float64(bytes); {
-	case bytes >= 1e9:
-		return fmt.Sprintf("%.1f GB", b/1e9)
-	case bytes >= 1e6:
-		return fmt.Sprintf("%.1f MB", b/1e6)
-	}
-	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
 }

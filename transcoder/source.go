@@ -140,7 +140,7 @@ func (s failing) Read(p []byte) (int, error) {
 func sourceError(err error) error {
 	switch {
 	case errors.Is(err, source.ErrMissing):
-		return final(conversion.CodeSourceMissing, "The uploaded video is gone.")
+		return &failure{Failure: conversion.SourceMissing, final: true}
 	case errors.Is(err, source.ErrChanged):
 		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file after the upload.")
 	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrNoRanges):
@@ -157,7 +157,7 @@ func (w *worker) checkDiskSpace(size int64) error {
 	}
 	if free := st.Bavail * uint64(st.Bsize); free < uint64(size)+diskSlack {
 		return retryable(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
-			"The converter's disk has no space for %d bytes of the video.", size)
+			"The converter's disk has no space for the video (%d bytes).", size)
 	}
 	return nil
 }

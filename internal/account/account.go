@@ -93,7 +93,7 @@ func unseen(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 func CheckPassword(s string) error {
 	switch {
 	case len(s) < MinPasswordLength:
-		return invalid("the password is too short; use at least 8 bytes")
+		return invalid("the password is too short; use at least 8 characters")
 	case len(s) > MaxPasswordLength:
 		return invalid("the password is too long; use at most 1024 bytes")
 	}

@@ -4,13 +4,25 @@ import "fmt"
 
 // Failures that more than one package finds.
 var (
-	EmptySource = Failure{CodeEmpty, "The file is empty."}
-	TookTooLong = Failure{CodeDeadlineExceeded, "The conversion took too long and was stopped."}
+	EmptySource   = Failure{CodeEmpty, "The file is empty."}
+	SourceMissing = Failure{CodeSourceMissing, "The uploaded video is gone."}
+	TookTooLong   = Failure{CodeDeadlineExceeded, "The conversion took too long and was stopped."}
 )
 
 // TooLarge returns the failure of a source with more bytes than allowed.
 func TooLarge(size, limit int64) Failure {
-	return Failure{CodeLimitExceeded, fmt.Sprintf("The file is too large: it has %d bytes, and the limit is %d bytes.", size, limit)}
+	return Failure{CodeLimitExceeded, fmt.Sprintf("The file is too large. It has %d bytes, but the limit is %d bytes (%s).", size, limit, Size(limit))}
+}
+
+// Size writes a number of bytes as people read it: 4.2 MB.
+func Size(bytes int64) string {
+	switch b := float64(bytes); {
+	case bytes >= 1e9:
+		return fmt.Sprintf("%.1f GB", b/1e9)
+	case bytes >= 1e6:
+		return fmt.Sprintf("%.1f MB", b/1e6)
+	}
+	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
 }
 
 // Advice says what the owner can do about a failed conversion, in sentences.

@@ -29,3 +29,11 @@ func TestAdvice(t *testing.T) {
 		t.Errorf("without an error: got %q, want %q in it", got, want)
 	}
 }
+
+func TestSize(t *testing.T) {
+	for bytes, want := range map[int64]string{0: "0.0 kB", 1234: "1.2 kB", 4_200_000: "4.2 MB", 1_500_000_000: "1.5 GB"} {
+		if got := Size(bytes); got != want {
+			t.Errorf("%d bytes: %s, want %s", bytes, got, want)
+		}
+	}
+}

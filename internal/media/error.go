@@ -25,7 +25,7 @@ func undecodable(codec string) *Error {
 }
 
 func tooLarge(maxBytes int64) *Error {
-	return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit of %d bytes.", maxBytes)
+	return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit of %d bytes (%s).", maxBytes, conversion.Size(maxBytes))
 }
 
 // because adds what ffmpeg said.

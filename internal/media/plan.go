@@ -165,7 +165,7 @@ func ChooseTrack(tracks []Track, want string) (int, error) {
 	}
 	if n, err := strconv.Atoi(want); err == nil {
 		if n >= len(tracks) {
-			return 0, refuse(conversion.CodeTrackNotFound, "There is no sound track %d. The number of sound tracks is %d, and the first one is 0.", n, len(tracks))
+			return 0, refuse(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
 		}
 		return n, nil
 	}
