@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -190,7 +192,7 @@ operator makes accounts in the server's database instead, with --users.`,
 			return nil
 		}),
 	}
-	bindServer(cmd.Flags())
+	cmd.Flags().String("server", "", "`URL` of the gateway")
 	cmd.Flags().StringVar(&users, "users", "", "`DATABASE` of the accounts: the file tonearm.db of \"tonearm up\", or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
 	files.Bind(cmd.Flags())
 	cmd.Flags().Int64Var(&maxUpload, "max-upload", 0, "largest video of the account in `BYTES`; 0 for the server's own limit")
@@ -207,9 +209,17 @@ func findUsers(users string) error {
 	if users == "" || isDSN(users) {
 		return nil
 	}
-	if _, err := os.Stat(users); err != nil {
+	name := users
+	if strings.Contains(users, "@") { // perhaps a DSN with a mistake, and with its password
+		name = "the path of --users"
+	}
+	st, err := os.Stat(users)
+	switch {
+	case err != nil:
 		return fmt.Errorf("there is no database at %s: %w. \"tonearm up\" makes one, the file tonearm.db in the folder of its --data; "+
-			"a MySQL DSN looks like user:password@tcp(host:3306)/tonearm", users, errors.Unwrap(err))
+			"a MySQL DSN looks like user:password@tcp(host:3306)/tonearm", name, errors.Unwrap(err))
+	case st.IsDir():
+		return fmt.Errorf("%s is a folder; name the database in it: --users %s", users, filepath.Join(users, "tonearm.db"))
 	}
 	return nil
 }
@@ -231,7 +241,11 @@ func addUser(ctx context.Context, users string, files config.UsersTLS, email, pa
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := store.Prepare(ctx); err != nil {
+	err = store.Prepare(ctx)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("cannot reach the database of --users: is it running? (%w)", err)
+	}
+	if err != nil {
 		return err
 	}
 	_, err = store.Create(ctx, email, password, maxUpload)

@@ -33,7 +33,8 @@ func (a accounts) GetUserAccount(access string) (auth.Account, error) {
 }
 
 // inboxPolicy is the statement of a bucket's policy that lets the inbox account
-// upload below inbox/, in one piece or in parts, and nothing else.
+// upload below inbox/, in one piece or in parts, and nothing else. The gateway
+// checks a POST form without its key, so a form needs the root account.
 func (n notifying) inboxPolicy(bucket string) (json.RawMessage, error) {
 	return json.Marshal(map[string]any{
 		"Effect": "Allow", "Principal": n.inboxKey,

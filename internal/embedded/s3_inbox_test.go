@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,8 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"tonearm/internal/blob"
+	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/embedded"
 )
 
@@ -31,22 +36,31 @@ func inboxClient(t *testing.T, server *embedded.S3) *minio.Core {
 	return c
 }
 
-// The inbox account uploads below inbox/, and can do nothing else.
-func TestInboxKeys(t *testing.T) {
+// inboxWorld is a store with objects, and a client with the inbox keys.
+func inboxWorld(t *testing.T) (root *minio.Client, c *minio.Core, store *s3blob.Store) {
+	t.Helper()
 	server, _ := start(t, embedded.S3Options{Dir: t.TempDir()})
-	root, store := client(t, server), open(t, server)
+	root, store = client(t, server), open(t, server)
 	put(t, store, "uploads/secret")
-	put(t, store, "inbox/a@example.org/secret")
-	c := inboxClient(t, server)
-	ctx := t.Context()
-	small, large := []byte("content"), bytes.Repeat([]byte("x"), 11<<20)
-	upload := func(key string, content []byte) error {
-		_, err := c.Client.PutObject(ctx, "test", key, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{PartSize: 5 << 20})
-		return err
-	}
+	put(t, store, own)
+	return root, inboxClient(t, server), store
+}
 
+// own is an object of the inbox.
+const own = "inbox/a@example.org/own"
+
+func upload(ctx context.Context, c *minio.Core, key string, content []byte) error {
+	_, err := c.Client.PutObject(ctx, "test", key, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{PartSize: 5 << 20})
+	return err
+}
+
+var small, large = []byte("content"), bytes.Repeat([]byte("x"), 11<<20)
+
+func TestInboxKeysUpload(t *testing.T) {
+	_, c, store := inboxWorld(t)
+	ctx := t.Context()
 	for key, content := range map[string][]byte{"inbox/a@example.org/small": small, "inbox/a@example.org/large": large} {
-		if err := upload(key, content); err != nil {
+		if err := upload(ctx, c, key, content); err != nil {
 			t.Errorf("upload %s: %v", key, err)
 			continue
 		}
@@ -62,47 +76,73 @@ func TestInboxKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("a presigned upload: %+v, %v", resp, err)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("a presigned upload: %s", resp.Status)
 	}
 	broken, err := c.NewMultipartUpload(ctx, "test", "inbox/a@example.org/broken", minio.PutObjectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.ListObjectParts(ctx, "test", "inbox/a@example.org/broken", broken, 0, 10); err != nil {
+		t.Errorf("list the parts of an upload: %v", err)
+	}
 	if err := c.AbortMultipartUpload(ctx, "test", "inbox/a@example.org/broken", broken); err != nil {
 		t.Errorf("abort an upload: %v", err)
 	}
+}
 
+// The inbox account can do nothing but upload below inbox/.
+func TestInboxKeysAreRefused(t *testing.T) {
+	root, c, store := inboxWorld(t)
+	ctx := t.Context()
 	foreign, err := (&minio.Core{Client: root}).NewMultipartUpload(ctx, "test", "uploads/parts", minio.PutObjectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const own = "inbox/a@example.org/small"
-	for name, try := range map[string]func(context.Context) error{
-		"upload elsewhere":             func(context.Context) error { return upload("uploads/x", small) },
-		"upload in parts elsewhere":    func(context.Context) error { return upload("uploads/x", large) },
-		"upload beside the inbox":      func(context.Context) error { return upload("inbox", small) },
-		"upload to a like name":        func(context.Context) error { return upload("inbox2/x", small) },
-		"upload by a dotted path":      func(context.Context) error { return upload("inbox/../uploads/x", small) },
-		"upload by a dotted long path": func(context.Context) error { return upload("inbox/a/../../mp3s/x", small) },
+	attempts := refusedCalls(c, foreign)
+	for _, key := range []string{"uploads/x", "mp3s/x", "inbox", "inbox2/x", "inbox/../uploads/x", "inbox/a/../../mp3s/x", "inbox/./../x"} {
+		attempts["upload "+key] = func(ctx context.Context) error { return upload(ctx, c, key, small) }
+		attempts["upload in parts "+key] = func(ctx context.Context) error { return upload(ctx, c, key, large) }
+	}
+	for _, key := range []string{"uploads/secret", own} {
+		attempts["read "+key] = func(ctx context.Context) error { return read(ctx, c, key) }
+		attempts["head of "+key] = func(ctx context.Context) error {
+			_, err := c.StatObject(ctx, "test", key, minio.StatObjectOptions{})
+			return err
+		}
+		attempts["remove "+key] = func(ctx context.Context) error { return c.RemoveObject(ctx, "test", key, minio.RemoveObjectOptions{}) }
+	}
+	for name, try := range attempts {
+		if code := minio.ToErrorResponse(try(ctx)).Code; code != "AccessDenied" {
+			t.Errorf("%s: got %q, want AccessDenied", name, code)
+		}
+	}
+	if buckets, err := c.ListBuckets(ctx); err != nil || len(buckets) > 0 {
+		t.Errorf("list buckets: %v, %v; want none", buckets, err)
+	}
+	var keys []string
+	err = store.List(ctx, "", "", func(o blob.Object) bool { keys = append(keys, o.Key); return true })
+	if err != nil || !slices.Equal(keys, []string{own, "uploads/secret"}) {
+		t.Errorf("afterwards there are %v, %v", keys, err)
+	}
+}
+
+// refusedCalls are calls on a whole bucket, on others' objects and uploads.
+func refusedCalls(c *minio.Core, foreign string) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
 		"add a part to another upload": func(ctx context.Context) error {
 			_, err := c.PutObjectPart(ctx, "test", "uploads/parts", foreign, 1, bytes.NewReader(small), int64(len(small)), minio.PutObjectPartOptions{})
-			return err
-		},
-		"read elsewhere": func(ctx context.Context) error { return read(ctx, c, "uploads/secret") },
-		"read its own":   func(ctx context.Context) error { return read(ctx, c, own) },
-		"read the head of its own": func(ctx context.Context) error {
-			_, err := c.StatObject(ctx, "test", own, minio.StatObjectOptions{})
 			return err
 		},
 		"copy into the inbox": func(ctx context.Context) error {
 			_, err := c.Client.CopyObject(ctx, minio.CopyDestOptions{Bucket: "test", Object: "inbox/a@example.org/copy"}, minio.CopySrcOptions{Bucket: "test", Object: "uploads/secret"})
 			return err
 		},
-		"remove elsewhere": func(ctx context.Context) error {
-			return c.RemoveObject(ctx, "test", "uploads/secret", minio.RemoveObjectOptions{})
-		},
-		"remove its own": func(ctx context.Context) error { return c.RemoveObject(ctx, "test", own, minio.RemoveObjectOptions{}) },
 		"remove several": func(ctx context.Context) error {
 			objects := make(chan minio.ObjectInfo, 1)
 			objects <- minio.ObjectInfo{Key: "uploads/secret"}
@@ -124,21 +164,39 @@ func TestInboxKeys(t *testing.T) {
 		"set the policy": func(ctx context.Context) error {
 			return c.SetBucketPolicy(ctx, "test", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::test/*","arn:aws:s3:::test"]}]}`)
 		},
-	} {
-		if code := minio.ToErrorResponse(try(ctx)).Code; code != "AccessDenied" {
-			t.Errorf("%s: got %q, want AccessDenied", name, code)
+	}
+}
+
+// A form is refused even below inbox/: the gateway checks it without its key.
+func TestInboxKeysForm(t *testing.T) {
+	_, c, _ := inboxWorld(t)
+	for _, key := range []string{"inbox/a@example.org/form", "uploads/form"} {
+		policy := minio.NewPostPolicy()
+		if err := errors.Join(policy.SetBucket("test"), policy.SetKey(key), policy.SetExpires(time.Now().Add(time.Minute))); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if buckets, err := c.ListBuckets(ctx); err != nil || len(buckets) > 0 {
-		t.Errorf("list buckets: %v, %v; want none", buckets, err)
-	}
-	for key, want := range map[string]string{"uploads/secret": "content", own: "content"} {
-		body, err := root.GetObject(ctx, "test", key, minio.GetObjectOptions{})
+		u, fields, err := c.PresignedPostPolicy(t.Context(), policy)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(body); err != nil || string(got) != want {
-			t.Errorf("%s is %q, %v afterwards", key, got, err)
+		var form bytes.Buffer
+		w := multipart.NewWriter(&form)
+		for name, value := range fields {
+			w.WriteField(name, value)
+		}
+		file, err := w.CreateFormFile("file", "film.mp4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Write(small)
+		w.Close()
+		resp, err := http.Post(u.String(), w.FormDataContentType(), &form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s, want 403", key, resp.Status)
 		}
 	}
 }

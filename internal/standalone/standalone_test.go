@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
 	"tonearm/dispatcher"
 	"tonearm/gateway"
 	"tonearm/internal/api"
@@ -166,14 +169,14 @@ func TestInboxKey(t *testing.T) {
 	if env["AWS_ENDPOINT_URL"] != a.S3.Endpoint || env["AWS_REGION"] != "us-east-1" || env["AWS_ACCESS_KEY_ID"] == a.S3.AccessKey {
 		t.Errorf("got %s, %s, and the root key: %t", env["AWS_ENDPOINT_URL"], env["AWS_REGION"], env["AWS_ACCESS_KEY_ID"] == a.S3.AccessKey)
 	}
-	inbox := a.S3
-	inbox.AccessKey, inbox.SecretKey = env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
-	store, err := s3blob.New(inbox)
+	store, err := minio.New(strings.TrimPrefix(env["AWS_ENDPOINT_URL"], "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], ""), Region: env["AWS_REGION"],
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]bool{"inbox/a@example.org/x.mp4": true, "uploads/x": false} {
-		if _, err := store.Put(t.Context(), key, strings.NewReader("x")); (err == nil) != want {
+		if _, err := store.PutObject(t.Context(), a.S3.Bucket, key, strings.NewReader("x"), 1, minio.PutObjectOptions{}); (err == nil) != want {
 			t.Errorf("upload %s: %v, want success: %t", key, err, want)
 		}
 	}

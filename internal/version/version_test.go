@@ -80,7 +80,7 @@ func TestStamp(t *testing.T) {
 	for program, args := range map[string][]string{ // that make it serve metrics, with no store to be reached
 		"tonearm":     {"up", "--listen=127.0.0.1:0", "--data=" + data},
 		"gateway":     {records, users, queue, s3, "--signing-keys=" + keys},
-		"dispatcher":  {records, users, queue, s3, "--dispatcher-url=http://127.0.0.1:1", "--event-token=t", "--attempt-key=" + strings.Repeat("ab", 32)},
+		"dispatcher":  {records, users, queue, s3, "--dispatcher-url=http://127.0.0.1:1", "--event-token=" + strings.Repeat("t", 16), "--attempt-key=" + strings.Repeat("ab", 32)},
 		"notifier":    {records, queue, "--signing-keys=" + keys, "--smtp-host=127.0.0.1"},
 		"transcoder":  nil,
 		"makesecrets": nil,

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -44,7 +45,8 @@ func TestMain(m *testing.M) {
 // up is a running `tonearm up`.
 type up struct {
 	*world.Program
-	dir, server, s3, accessKey, secretKey string
+	dir, server, s3 string
+	inbox, root     s3Key
 }
 
 // startUp runs `tonearm up` on dir and waits until it serves.
@@ -65,23 +67,36 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 			case len(f) == 2 && f[0] == "store":
 				u.s3 = f[1]
 			case len(f) == 2 && f[0] == "inbox-key":
-				u.accessKey, u.secretKey = inboxKey(t, f[1])
+				u.inbox = inboxKey(t, f[1])
 			}
 		}
-		return u.server != "" && u.secretKey != ""
+		return u.server != "" && u.inbox.Secret != ""
 	})
+	b, err := os.ReadFile(filepath.Join(dir, "s3", "s3.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &u.root)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return u
 }
 
-// inboxKey reads the file with the key that may upload below inbox/ alone.
-func inboxKey(t *testing.T, path string) (access, secret string) {
+// s3Key is a key of the embedded object store.
+type s3Key struct {
+	Access string `json:"access_key"`
+	Secret string `json:"secret_key"`
+}
+
+// inboxKey reads the file with the key that may only upload below inbox/.
+func inboxKey(t *testing.T, path string) (key s3Key) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$1" && echo "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY"`, "sh", path).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	access, secret, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
-	return access, secret
+	key.Access, key.Secret, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
+	return key
 }
 
 // download fetches url without credentials, following redirects.

@@ -49,9 +49,9 @@ func (m *mc) run(args ...string) string {
 
 var shareLine = regexp.MustCompile(`(?m)^(?:Share: )?curl (.*)$`)
 
-// dropAll drops files with mc, one of them by the form that mc share prints,
-// and waits until each owner has an MP3.
-func dropAll(t *testing.T, m *mc, bucket string, users []*world.User) {
+// dropAll drops files with mc, one of them by the form that mc share prints (with
+// the keys of root), and waits until each owner has an MP3.
+func dropAll(t *testing.T, m, root *mc, bucket string, users []*world.User) {
 	t.Helper()
 	video, _ := makeVideo(t, "clip.mp4", 3, 440)
 	names := []string{"plain.mp4", "two words.mp4", "nr #7.mp4"}
@@ -61,7 +61,7 @@ func dropAll(t *testing.T, m *mc, bucket string, users []*world.User) {
 		}
 	}
 	shared := users[0]
-	out := m.run("share", "upload", fmt.Sprintf("tonearm/%s/inbox/%s/shared.mp4", bucket, shared.Email))
+	out := root.run("share", "upload", fmt.Sprintf("tonearm/%s/inbox/%s/shared.mp4", bucket, shared.Email))
 	line := shareLine.FindString(out)
 	if line == "" {
 		t.Fatalf("mc share upload printed no curl line:\n%s", out)
@@ -115,7 +115,7 @@ func TestInboxEmbedded(t *testing.T) {
 	for _, email := range dropUsers {
 		users = append(users, world.NewUser(t, u.server, email))
 	}
-	dropAll(t, newMC(t, u.s3, u.accessKey, u.secretKey), "tonearm", users)
+	dropAll(t, newMC(t, u.s3, u.inbox.Access, u.inbox.Secret), newMC(t, u.s3, u.root.Access, u.root.Secret), "tonearm", users)
 	if n := len(world.Outbox(t, u.dir)); n > 7 {
 		t.Errorf("%d mails for 7 drops", n)
 	}
@@ -129,5 +129,6 @@ func TestInboxMinIO(t *testing.T) {
 	for _, email := range dropUsers {
 		users = append(users, d.addUser(t, email))
 	}
-	dropAll(t, newMC(t, d.S3, "tonearm", "tonearm-secret"), d.Name, users)
+	m := newMC(t, d.S3, "tonearm", "tonearm-secret")
+	dropAll(t, m, m, d.Name, users)
 }
