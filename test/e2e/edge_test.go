@@ -12,6 +12,7 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/waittest"
+	"tonearm/test/docs"
 	"tonearm/test/world"
 )
 
@@ -95,6 +96,31 @@ func edgeFor(t *testing.T, addr string) string {
 		}
 	}
 	return dir
+}
+
+// follow runs the blocks of an overlay's README that are for a cluster, in a
+// folder that looks like the repository.
+func follow(t *testing.T, dir, overlay string, env ...string) {
+	t.Helper()
+	blocks, err := docs.Blocks(dir, filepath.Join(dir, "kustomize", "overlays", overlay, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, b := range blocks {
+		if b.Mark != docs.Cluster {
+			continue
+		}
+		ran++
+		cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-o", "pipefail", "-c", b.Code)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", b, err, out)
+		}
+	}
+	if ran == 0 {
+		t.Fatalf("the README of the overlay %s has no block for a cluster", overlay)
+	}
 }
 
 // edgeVolume is a folder of the node; it is removed with the node.
