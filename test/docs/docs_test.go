@@ -68,6 +68,39 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestVersion: the overlays name the images of the version that the changelog
+// has at its top.
+func TestVersion(t *testing.T) {
+	changelog, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := regexp.MustCompile(`(?m)^## (\d+\.\d+\.\d+)`).FindSubmatch(changelog)
+	if newest == nil {
+		t.Fatal("the changelog has no version")
+	}
+	paths, err := filepath.Glob("../../kustomize/overlays/*/kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := 0
+	for _, path := range append(paths, "../../kustomize/base/kustomization.yaml") {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`newTag: (\S+?)\}`).FindAllSubmatch(content, -1) {
+			tags++
+			if got, want := string(m[1]), "v"+string(newest[1]); got != want && got != "dev" {
+				t.Errorf("%s has the tag %s, want %s", path, got, want)
+			}
+		}
+	}
+	if tags < 10 {
+		t.Errorf("%d tags found", tags)
+	}
+}
+
 // TestBlocks runs all blocks in each of the ways in which somebody may.
 func TestBlocks(t *testing.T) {
 	for _, name := range []string{"bash", "zsh"} {

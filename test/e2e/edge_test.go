@@ -84,7 +84,7 @@ func edgeFor(t *testing.T, addr string) string {
 	for name, change := range map[string]*strings.Replacer{
 		"settings.env":       strings.NewReplacer("edge.local", addr),
 		"README.md":          strings.NewReplacer("edge.local", addr),
-		"kustomization.yaml": strings.NewReplacer("newTag: v0.1.0", "newTag: dev"),
+		"kustomization.yaml": strings.NewReplacer("newTag: v0.2.0", "newTag: dev"),
 	} {
 		path := filepath.Join(dir, "kustomize", "overlays", "edge", name)
 		b, err := os.ReadFile(path)
