@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -77,6 +78,9 @@ func TestUp(t *testing.T) {
 			left := m.leave(bin.before, r.gate, how.away, m.places)
 			r.end(how.end)
 			r = m.start(bin.after, m.smtp...)
+			if info, err := os.Stat(filepath.Join(m.data, "inbox.env")); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the data directory has no private key for the inbox: %v, %v", info, err)
+			}
 			m.finish(bin.after, left)
 
 			m.settle(bin.after)
