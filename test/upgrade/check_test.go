@@ -47,8 +47,13 @@ func (s *site) end(f *file) {
 }
 
 // settled removes from a conversion what still changes after its end, when its
-// mail is sent.
+// mail is sent. Of a failure's message it keeps the sentence in the record; some
+// versions add advice.
 func settled(shown map[string]any) map[string]any {
+	if failure, ok := shown["error"].(map[string]any); ok {
+		failure["message"], _, _ = strings.Cut(fmt.Sprint(failure["message"]), ". ")
+		failure["message"] = strings.TrimSuffix(fmt.Sprint(failure["message"]), ".")
+	}
 	for _, moving := range []string{"revision", "updated_at"} {
 		delete(shown, moving)
 	}
