@@ -5,7 +5,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm test docs-test upgrade-test large-test cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build tonearm ffmpeg test docs-test upgrade-test large-test cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ build: tonearm ## the five commands in bin/
 tonearm: # what up needs
 	@scripts/setup
 	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/tonearm
+
+ffmpeg: ## a static ffmpeg with what Tonearm uses and nothing else, from Debian's sources, in bin/ (Debian, root; 5 minutes, once)
+	@mkdir -p bin && program=$$(scripts/ffmpeg) && cp "$$program" bin/ffmpeg && ls -l bin/ffmpeg
+	TONEARM_TEST_OWN_FFMPEG=$(CURDIR)/bin/ffmpeg go test -count=1 -run TestComponents ./internal/media
 
 test: build ## every test that needs no cluster, on real servers that it starts itself
 	@scripts/setup ffmpeg redis-server mariadbd curl
