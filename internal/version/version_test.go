@@ -2,12 +2,7 @@ package version
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,11 +11,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"tonearm/internal/waittest"
+	"tonearm/test/world"
 )
 
 func TestOfCommit(t *testing.T) {
@@ -76,7 +71,7 @@ func TestStamp(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	records, queue := "--records=mongodb://127.0.0.1:1", "--queue=redis://127.0.0.1:1"
 	users, s3 := "--users=u:p@tcp(127.0.0.1:1)/tonearm", "--s3-endpoint=http://127.0.0.1:1"
-	keys := signingKeys(t)
+	keys := world.SigningKey(t)
 	for program, args := range map[string][]string{ // that make it serve metrics, with no store to be reached
 		"tonearm":     {"up", "--listen=127.0.0.1:0", "--data=" + data},
 		"gateway":     {records, users, queue, s3, "--signing-keys=" + keys},
@@ -114,32 +109,17 @@ var listening = regexp.MustCompile(`listening"?,? ?"?address"?[=:]"?([0-9.]+:\d+
 // wantMetric runs a service and reads the version from its metrics.
 func wantMetric(t *testing.T, path string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), path, append(args, "--admin-listen=127.0.0.1:0")...)
-	cmd.Env = append(os.Environ(), "TONEARM_FFMPEG=true")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var said bytes.Buffer
-	lines := bufio.NewScanner(io.TeeReader(log, &said))
+	p := world.Start(t, []string{"TONEARM_FFMPEG=true"}, path, append(args, "--admin-listen=127.0.0.1:0")...)
 	var metrics string
-	for metrics == "" && lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+	waittest.Until(t, 10*time.Second, "it listens", func() bool {
+		if p.Ended() {
+			t.Fatalf("it ended: %v\n%s", p.Err, p.Out.String())
+		}
+		if m := listening.FindStringSubmatch(p.Out.String()); m != nil {
 			metrics = "http://" + m[1] + "/metrics"
 		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, log) }()
-	defer func() {
-		_ = cmd.Cancel()
-		_ = cmd.Wait()
-	}()
-	if metrics == "" {
-		t.Fatalf("it does not listen: %s", &said)
-	}
+		return metrics != ""
+	})
 	want := fmt.Sprintf("tonearm_build_info{goversion=%q,version=%q} 1", runtime.Version(), stamp)
 	var got []string
 	waittest.Until(t, 10*time.Second, "metrics", func() bool {
@@ -166,21 +146,4 @@ func exposed(t *testing.T, url string) (found []string) {
 		}
 	}
 	return found
-}
-
-func signingKeys(t *testing.T) string {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "keys.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
