@@ -22,8 +22,9 @@ type Options struct {
 	// with mode 0700, and emptied at the start and at the end.
 	Dir string
 
-	FFmpeg      string        // path or name; default "ffmpeg"
-	MemoryLimit int64         // bytes of address space for ffmpeg; default 1 GiB
+	FFmpeg      string        // path or name; if empty, see media.FFmpeg.Find
+	GPUFFmpeg   string        // one that decodes pictures on a GPU; default FFmpeg
+	MemoryLimit int64         // bytes of memory for ffmpeg; default 1 GiB
 	ReportEvery time.Duration // longest pause between reports; 0 means as the dispatcher says
 	Patience    time.Duration // how long the object store may move no byte; default source.DefaultPatience
 	ExtraFiles  []*os.File    // ffmpeg inherits them, so that a launcher can tell whether it lives

@@ -101,7 +101,7 @@ func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	return &worker{
 		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
 		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
-		ffmpeg:  media.FFmpeg{Path: o.FFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
+		ffmpeg:  media.FFmpeg{Path: o.FFmpeg, GPUPath: o.GPUFFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
 		reports: newReporter(client, nonce, every, a),
 	}
 }

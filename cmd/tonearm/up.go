@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -27,6 +26,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/mail/smtpmail"
+	"tonearm/internal/media"
 	"tonearm/internal/service"
 	"tonearm/internal/standalone"
 	"tonearm/notifier"
@@ -161,7 +161,7 @@ func (fl *upFlags) setLauncher(o *standalone.Options) error {
 		}
 		return nil
 	}
-	if _, err := exec.LookPath(cmp.Or(os.Getenv("TONEARM_FFMPEG"), "ffmpeg")); err != nil {
+	if _, err := (media.FFmpeg{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err != nil {
 		return errors.New("ffmpeg is not installed. Run: apt-get install ffmpeg, or brew install ffmpeg")
 	}
 	self, err := os.Executable()

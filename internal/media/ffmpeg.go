@@ -11,19 +11,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/limit"
 )
 
-// FFmpeg runs ffmpeg. The zero value finds it in $PATH and uses the default
-// limits; it may be used by several goroutines.
+// FFmpeg runs ffmpeg. The zero value finds it and uses the default limits; it
+// may be used by several goroutines.
 type FFmpeg struct {
-	Path        string     // path or name; "ffmpeg" where empty
-	MemoryLimit int64      // bytes of address space; 1 GiB where 0; not enforced on macOS
+	Path        string     // path or name; if empty, see Find
+	GPUPath     string     // of the one that decodes pictures on a GPU; Path where empty
+	MemoryLimit int64      // bytes; 1 GiB where 0; not enforced on macOS
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
 	Source      Growing    // the source of Probe and Encode while its file grows; nil if it is complete
 }
@@ -35,10 +36,19 @@ const (
 	stderrTail    = 16 << 10
 )
 
-// limited runs its arguments within limits: file blocks of 512 bytes, CPU
-// seconds, KiB of address space. If the system does not have one of these
-// limits, it goes on without it.
-const limited = `ulimit -c 0; ulimit -f "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; ulimit -v "$3" 2>/dev/null; shift 3; exec "$@"`
+// Find returns the path of the program to run: Path, or the ffmpeg that lies
+// beside this program, or else the one in $PATH.
+func (ff FFmpeg) Find() (string, error) {
+	path := ff.Path
+	if self, err := os.Executable(); path == "" && err == nil {
+		path, _ = exec.LookPath(filepath.Join(filepath.Dir(self), "ffmpeg"))
+	}
+	path, err := exec.LookPath(cmp.Or(path, "ffmpeg"))
+	if err != nil {
+		return "", fmt.Errorf("find ffmpeg: %w", err)
+	}
+	return filepath.Abs(path)
+}
 
 // command is one run of ffmpeg.
 type command struct {
@@ -49,7 +59,7 @@ type command struct {
 	args     []string // between the source and the end
 	formats  string   // that may be tried; those of formats.go where ''
 	decoders string   // that may be opened; those of audio where ''
-	gpu      bool     // no limit on address space, because CUDA maps far more than it uses
+	gpu      bool     // no limit on memory, because CUDA maps far more than it uses
 	stdout   io.Writer
 	timeout  time.Duration // of wall clock and of CPU time
 	maxBytes int64         // of a file that it writes
@@ -97,27 +107,21 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("source path: %w", err)
 	}
-	ffmpeg, err := exec.LookPath(cmp.Or(ff.Path, "ffmpeg"))
-	if err != nil {
-		return outcome{}, fmt.Errorf("find ffmpeg: %w", err)
-	}
-	memory := cmp.Or(max(0, ff.MemoryLimit), defaultMemory)
-	addresses := strconv.FormatInt(memory>>10, 10)
+	limits := limit.Limits{Memory: cmp.Or(max(0, ff.MemoryLimit), defaultMemory), CPU: c.timeout + time.Second, File: c.maxBytes}
 	if c.gpu {
-		addresses = "unlimited"
+		limits.Memory = 0
+		ff.Path = cmp.Or(ff.GPUPath, ff.Path)
+	}
+	ffmpeg, err := ff.Find()
+	if err != nil {
+		return outcome{}, err
 	}
 	source, protocol := "file:"+path, "file"
 	if c.stdin != nil {
 		source, protocol = "pipe:0", "pipe"
 	}
 	whitelist := cmp.Or(c.decoders, decoderWhitelist())
-	args := []string{
-		"-c", limited, "sh",
-		strconv.FormatInt(c.maxBytes/512+1, 10),
-		strconv.Itoa(int(c.timeout.Seconds()) + 1),
-		addresses,
-		ffmpeg, "-nostdin", "-nostats", "-v", "info",
-	}
+	args := []string{"-nostdin", "-nostats", "-v", "info"}
 	args = append(args, sameInstructions()...)
 	args = append(args,
 		"-threads", "1",
@@ -128,7 +132,7 @@ func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
 	args = append(args, c.input...)
 	args = append(args, "-i", source)
 	var stderr headTail
-	cmd := exec.CommandContext(ctx, "/bin/sh", append(args, c.args...)...)
+	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.args...)...)
 	cmd.Dir = filepath.Dir(path)
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = c.stdout, &stderr
@@ -167,6 +171,9 @@ func sameInstructions() []string {
 	return nil
 }
 
+// stoppedByCPU is what ffmpeg says when it has used up its CPU time.
+var stoppedByCPU = fmt.Sprintf("received signal %d.", syscall.SIGXCPU)
+
 // failure says what a failure of ffmpeg means if that does not depend on its
 // task: a limit, or something that may pass. It returns nil if only the caller
 // can tell.
@@ -177,13 +184,13 @@ func (o outcome) failure() error {
 	status, _ := o.err.Sys().(syscall.WaitStatus)
 	said := func(s string) bool { return strings.Contains(o.stderr, s) }
 	switch {
-	case status.Signaled() && status.Signal() == syscall.SIGXCPU:
+	case status.Signaled() && status.Signal() == syscall.SIGXCPU, said(stoppedByCPU):
 		return refuse(conversion.CodeLimitExceeded, "The file needs more computing time than it may use.").because(o.tail())
 	case status.Signaled() && status.Signal() == syscall.SIGXFSZ, said("File too large"):
 		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit.").because(o.tail())
 	case status.Signaled():
 		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.tail())
-	case status.ExitStatus() == 126, status.ExitStatus() == 127, said("No space left on device"): // not executable, not loadable
+	case status.ExitStatus() == limit.CannotRun, status.ExitStatus() == limit.NotFound, said("No space left on device"): // not executable, not loadable
 		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.tail())
 	case said("Cannot allocate memory"), said("pthread_create() failed"):
 		return refuse(conversion.CodeLimitExceeded, "The file needs more memory than it may use.").because(o.tail())

@@ -31,8 +31,11 @@ The dispatcher says in the environment what to do:
   TONEARM_CONVERSION_ID
   TONEARM_ATTEMPT_TOKEN
   TONEARM_WORK_DIR            a directory for this attempt alone
-  TONEARM_FFMPEG              program, default ffmpeg; ffprobe is not needed
-  TONEARM_MEMORY_LIMIT_BYTES  of ffmpeg's address space; default 1 GiB
+  TONEARM_FFMPEG              program; default: the ffmpeg in the folder of this
+                              program, else that of PATH; ffprobe is not needed
+  TONEARM_GPU_FFMPEG          program that decodes pictures on a GPU; default
+                              TONEARM_FFMPEG
+  TONEARM_MEMORY_LIMIT_BYTES  of each ffmpeg; default 1 GiB
   TONEARM_LOCK_FD             a descriptor that ffmpeg inherits
   TONEARM_LIFELINE            if set, the end of standard input ends the attempt`,
 		Args: command.NoArgs, SilenceUsage: true,
@@ -53,6 +56,7 @@ func Run() int {
 		Token:         os.Getenv("TONEARM_ATTEMPT_TOKEN"),
 		Dir:           os.Getenv("TONEARM_WORK_DIR"),
 		FFmpeg:        os.Getenv("TONEARM_FFMPEG"),
+		GPUFFmpeg:     os.Getenv("TONEARM_GPU_FFMPEG"),
 		Log:           log,
 	}
 	if limit := os.Getenv("TONEARM_MEMORY_LIMIT_BYTES"); limit != "" {

@@ -79,7 +79,7 @@ func Notifier(f *pflag.FlagSet, o *notifier.Options) {
 // child processes share with their launcher.
 func TranscoderEnv() []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}

@@ -1,0 +1,103 @@
+// Package limit starts programs within limits on memory, CPU time and output.
+//
+// A process can only limit itself, so something must run between the start and
+// the program. Here that is this program once more, under another name: the
+// package's init sees the name, sets the limits and runs the program in its own
+// place. Any program that imports the package can do so; no shell is needed.
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Limits of one program. Those that a system does not have are left out: macOS
+// has none on memory.
+type Limits struct {
+	Memory int64         // bytes of memory that it may write to; 0 for no limit
+	CPU    time.Duration // whole seconds; a second later it is killed
+	File   int64         // bytes of each file that it writes
+}
+
+// Exit statuses of a program that could not be started, as a shell has them.
+const (
+	CannotRun = 126
+	NotFound  = 127
+)
+
+// name is that of this program when it only sets limits.
+const name = "tonearm-limit"
+
+func init() {
+	if len(os.Args) > 4 && os.Args[0] == name {
+		err := become(os.Args[1:])
+		fmt.Fprintln(os.Stderr, name+":", err)
+		if errors.Is(err, os.ErrNotExist) {
+			os.Exit(NotFound)
+		}
+		os.Exit(CannotRun)
+	}
+}
+
+// Command returns the program with its arguments, to be started within limits.
+// The path must have a slash.
+func Command(ctx context.Context, l Limits, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, self())
+	cmd.Args = append([]string{
+		name, strconv.FormatInt(l.Memory, 10), strconv.FormatInt(int64(l.CPU/time.Second), 10), strconv.FormatInt(l.File, 10), path,
+	}, args...)
+	return cmd
+}
+
+// self is this program, also after its file has been replaced where the system
+// can tell.
+func self() string {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe"
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}
+
+// become sets the limits and runs the program in this process. It returns only
+// if that fails. The limit on memory is not one on address space (RLIMIT_AS): Go
+// itself has more of that, and would die of the limit before the program runs.
+func become(args []string) error {
+	var n [3]uint64
+	for i := range n {
+		var err error
+		if n[i], err = strconv.ParseUint(args[i], 10, 63); err != nil {
+			return err
+		}
+	}
+	path := args[3]
+	set(syscall.RLIMIT_CORE, 0, 0)
+	set(syscall.RLIMIT_FSIZE, n[2], n[2])
+	set(syscall.RLIMIT_CPU, n[1], n[1]+1) // at the first it is told, at the second killed
+	if n[0] > 0 {
+		set(syscall.RLIMIT_DATA, n[0], n[0]) // Linux counts all private memory that can be written to
+	}
+	return &os.PathError{Op: "run", Path: path, Err: syscall.Exec(path, args[3:], os.Environ())}
+}
+
+// set lowers a limit as far as the system allows: not above one that is there
+// already.
+func set(what int, soft, hard uint64) {
+	var now syscall.Rlimit
+	if syscall.Getrlimit(what, &now) != nil {
+		return
+	}
+	now.Max = min(now.Max, hard)
+	now.Cur = min(now.Max, soft)
+	_ = syscall.Setrlimit(what, &now)
+}

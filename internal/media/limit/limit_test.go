@@ -1,0 +1,103 @@
+package limit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tonearm/internal/media/limit"
+)
+
+var plenty = limit.Limits{CPU: time.Hour, File: 1 << 40}
+
+// run runs a shell command within limits and returns its output and how it ended.
+func run(t *testing.T, l limit.Limits, script string) (string, error) {
+	t.Helper()
+	cmd := limit.Command(t.Context(), l, "/bin/sh", "-c", script)
+	cmd.Dir = t.TempDir()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return strings.TrimSpace(out.String()), err
+}
+
+// TestSeen: the program finds just the limits that were asked for, however often
+// it is started.
+func TestSeen(t *testing.T) {
+	l := limit.Limits{Memory: 32 << 20, CPU: 77 * time.Second, File: 8 << 20}
+	for range 200 {
+		got, err := run(t, l, "ulimit -c; ulimit -t; ulimit -f; ulimit -d")
+		if want := "0\n77\n16384\n32768"; err != nil || got != want {
+			t.Fatalf("limits %q, error %v; want %q", got, err, want)
+		}
+	}
+	if got, err := run(t, plenty, "ulimit -d"); err != nil || got != "unlimited" {
+		t.Errorf("without one, the limit on memory is %q, error %v", got, err)
+	}
+}
+
+// TestMemory: more memory is not to be had.
+func TestMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux limits memory")
+	}
+	l := plenty
+	l.Memory = 64 << 20
+	if out, err := run(t, l, "exec dd if=/dev/zero of=/dev/null bs=32M count=1"); err != nil {
+		t.Errorf("32 of 64 MiB: %v, %s", err, out)
+	}
+	if out, err := run(t, l, "exec dd if=/dev/zero of=/dev/null bs=80M count=1"); err == nil || !strings.Contains(out, "memory exhausted") {
+		t.Errorf("80 of 64 MiB: %v, %s", err, out)
+	}
+}
+
+// TestEnforced: what goes beyond a limit is ended by the signal of the limit.
+func TestEnforced(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits limit.Limits
+		script string
+		want   syscall.Signal
+	}{
+		"CPU":             {limit.Limits{CPU: time.Second, File: 1 << 20}, "while :; do :; done", syscall.SIGXCPU},
+		"CPU, held off":   {limit.Limits{CPU: time.Second, File: 1 << 20}, "trap '' XCPU; while :; do :; done", syscall.SIGKILL},
+		"size of a file":  {limit.Limits{CPU: time.Hour, File: 1 << 20}, "exec dd if=/dev/zero of=large bs=65536 count=17", syscall.SIGXFSZ},
+		"within the size": {limit.Limits{CPU: time.Hour, File: 1 << 20}, "exec dd if=/dev/zero of=large bs=65536 count=16", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := run(t, c.limits, c.script)
+			var exit *exec.ExitError
+			var got syscall.Signal
+			if errors.As(err, &exit) {
+				got = exit.Sys().(syscall.WaitStatus).Signal()
+			}
+			if (c.want == 0) != (err == nil) || err != nil && got != c.want {
+				t.Errorf("ended with %v (%s), want %v", err, out, c.want)
+			}
+		})
+	}
+}
+
+// TestCannotStart: a program that is not there, or is none, is told apart from
+// one that fails.
+func TestCannotStart(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	if err := os.WriteFile(none, []byte("no program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{none: limit.CannotRun, none + "-at-all": limit.NotFound} {
+		var exit *exec.ExitError
+		out, err := limit.Command(context.Background(), plenty, path).CombinedOutput()
+		if !errors.As(err, &exit) || exit.ExitCode() != want || !strings.Contains(string(out), path) {
+			t.Errorf("%s: %v, %s; want exit status %d", path, err, out, want)
+		}
+	}
+}
