@@ -360,20 +360,27 @@ func TestChangesMidway(t *testing.T) {
 	}
 }
 
-// elsewhere is ffmpeg as on the plainest machine of the architecture, unless it
-// is told which instructions to use.
-func elsewhere(t *testing.T) string {
+// elsewhere are ffmpegs as on the plainest machine of the architecture: one that
+// uses no special instructions unless it is told to, and one on an emulated
+// processor that has none, if $TONEARM_TEST_QEMU is the command that emulates it.
+func elsewhere(t *testing.T) []string {
 	t.Helper()
 	ffmpeg := mediatest.FFmpeg(t)
-	if runtime.GOARCH != "amd64" {
-		return ffmpeg
+	var all []string
+	add := func(script string) {
+		path := filepath.Join(t.TempDir(), "ffmpeg")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, path)
 	}
-	path := filepath.Join(t.TempDir(), "ffmpeg")
-	script := "#!/bin/sh\ncase \" $* \" in *\" -cpuflags \"*) exec '" + ffmpeg + "' \"$@\";; esac\nexec '" + ffmpeg + "' -cpuflags 0 \"$@\"\n"
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
+	if runtime.GOARCH == "amd64" {
+		add("case \" $* \" in *\" -cpuflags \"*) exec '" + ffmpeg + "' \"$@\";; esac\nexec '" + ffmpeg + "' -cpuflags 0 \"$@\"")
 	}
-	return path
+	if qemu := os.Getenv("TONEARM_TEST_QEMU"); qemu != "" {
+		add("exec " + qemu + " '" + ffmpeg + "' \"$@\"")
+	}
+	return all
 }
 
 // TestSameBytes: the same source and options give the same MP3, wherever it
@@ -387,7 +394,7 @@ func TestSameBytes(t *testing.T) {
 		"channels": {Channels: 1},
 	} {
 		var first []byte
-		for _, ffmpeg := range []string{mediatest.FFmpeg(t), elsewhere(t)} {
+		for _, ffmpeg := range append(elsewhere(t), mediatest.FFmpeg(t)) {
 			copied := filepath.Join(t.TempDir(), "elsewhere")
 			b, err := os.ReadFile(source)
 			if err != nil {

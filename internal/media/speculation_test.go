@@ -20,19 +20,19 @@ func counted(t *testing.T) (media.FFmpeg, func() int) {
 	t.Helper()
 	dir := t.TempDir()
 	runs, program := filepath.Join(dir, "runs"), filepath.Join(dir, "ffmpeg")
-	script := fmt.Sprintf("#!/bin/sh\necho >> '%s'\nexec '%s' \"$@\"\n", runs, mediatest.FFmpeg(t))
+	script := fmt.Sprintf("#!/bin/sh\nmkdir -p '%s'/$$\nexec '%s' \"$@\"\n", runs, mediatest.FFmpeg(t))
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return media.FFmpeg{Path: program}, func() int {
-		b, err := os.ReadFile(runs)
+		entries, err := os.ReadDir(runs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(runs); err != nil {
+		if err := os.RemoveAll(runs); err != nil {
 			t.Fatal(err)
 		}
-		return len(b)
+		return len(entries)
 	}
 }
 
