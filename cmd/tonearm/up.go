@@ -86,7 +86,7 @@ stops it.`,
 	bindNotifier(f, &fl.o.Notifier)
 	for name, value := range map[string]string{
 		"admin-listen": standalone.DefaultAdminListen, "open-registration": "true",
-		"max-jobs": strconv.Itoa(runtime.NumCPU()), "public-url": "",
+		"max-jobs": strconv.Itoa(runtime.NumCPU()), "max-files-per-job": "20", "public-url": "",
 	} {
 		setDefault(f.Lookup(name), value)
 	}
