@@ -12,7 +12,7 @@ help: ## this list
 
 demo: ## convert one video on this machine, from upload to mail to MP3 in out/
 	@scripts/setup ffmpeg curl jq
-	go build -tags nokubernetes -o bin/demo/ ./cmd/tonearm
+	go build -tags nokubernetes -o bin/demo/ ./cmd/tonearm ./cmd/transcoder
 	@scripts/demo
 
 up: tonearm ## run everything on http://localhost:8080, data in .tonearm/
@@ -23,7 +23,7 @@ build: tonearm ## the five commands in bin/
 
 tonearm: # what up needs
 	@scripts/setup
-	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/tonearm
+	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/tonearm ./cmd/transcoder
 
 ffmpeg: ## a static ffmpeg with what Tonearm uses and nothing else, from Debian's sources, in bin/ (Debian, root; 5 minutes, once)
 	@mkdir -p bin && program=$$(scripts/ffmpeg) && cp "$$program" bin/ffmpeg && ls -l bin/ffmpeg

@@ -14,6 +14,11 @@ import (
 // wants.
 var errStopped = errors.New("stopped by the dispatcher")
 
+// phasePause is the least time between two reports that only say that a new
+// phase has begun, and before the first. Each report costs a transaction, and an
+// answer to everybody who waits for news. A short clip is done without one.
+const phasePause = 500 * time.Millisecond
+
 // reporter reports to the dispatcher how far the work is, and keeps the URLs of
 // the latest answer.
 type reporter struct {
@@ -21,6 +26,7 @@ type reporter struct {
 	nonce  string
 	every  time.Duration
 	wake   chan struct{} // asks for a report now
+	phase  chan struct{} // asks for a report once phasePause is over
 
 	mu       sync.Mutex
 	progress conversion.Progress
@@ -31,7 +37,7 @@ type reporter struct {
 
 func newReporter(c *attempt.Client, nonce string, every time.Duration, a attempt.Assignment) *reporter {
 	return &reporter{
-		client: c, nonce: nonce, every: every, wake: make(chan struct{}, 1),
+		client: c, nonce: nonce, every: every, wake: make(chan struct{}, 1), phase: make(chan struct{}, 1),
 		source: a.Source, target: a.Target, answered: make(chan struct{}),
 	}
 }
@@ -41,12 +47,13 @@ func newReporter(c *attempt.Client, nonce string, every time.Duration, a attempt
 func (r *reporter) run(ctx context.Context) error {
 	ticker := time.NewTicker(r.every)
 	defer ticker.Stop()
-	for {
+	pause := time.NewTimer(phasePause)
+	defer pause.Stop()
+	for r.asked(ctx, ticker.C, pause.C) {
+		pause.Reset(phasePause)
 		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		case <-r.wake:
+		case <-r.phase: // this report says it
+		default:
 		}
 		r.mu.Lock()
 		p := attempt.Progress{Nonce: r.nonce, Progress: r.progress}
@@ -64,9 +71,30 @@ func (r *reporter) run(ctx context.Context) error {
 		r.answered = make(chan struct{})
 		r.mu.Unlock()
 	}
+	return nil
 }
 
-// update changes what is reported next; a new phase is reported at once.
+// asked waits for the time of the next report. It returns false once ctx is
+// done.
+func (r *reporter) asked(ctx context.Context, every, paused <-chan time.Time) bool {
+	var phase <-chan struct{} // nil until the pause is over
+	for {
+		select {
+		case <-every:
+			return true
+		case <-r.wake:
+			return true
+		case <-phase:
+			return true
+		case <-paused:
+			phase = r.phase
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// update changes what is reported next. A new phase is reported soon.
 func (r *reporter) update(change func(*conversion.Progress)) {
 	r.mu.Lock()
 	before := r.progress.Phase
@@ -74,14 +102,14 @@ func (r *reporter) update(change func(*conversion.Progress)) {
 	changed := r.progress.Phase != before
 	r.mu.Unlock()
 	if changed {
-		r.reportNow()
+		ask(r.phase)
 	}
 }
 
-func (r *reporter) reportNow() {
+func ask(c chan<- struct{}) {
 	select {
-	case r.wake <- struct{}{}:
-	default:
+	case c <- struct{}{}:
+	default: // asked already
 	}
 }
 
@@ -97,7 +125,7 @@ func (r *reporter) refresh(ctx context.Context) error {
 	r.mu.Lock()
 	answered := r.answered
 	r.mu.Unlock()
-	r.reportNow()
+	ask(r.wake)
 	select {
 	case <-answered:
 		return nil

@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"tonearm/cmd/internal/attemptenv"
 	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/config"
 	"tonearm/cmd/internal/env"
@@ -87,25 +86,18 @@ stops it.`,
 	bindNotifier(f, &fl.o.Notifier)
 	for name, value := range map[string]string{
 		"admin-listen": standalone.DefaultAdminListen, "open-registration": "true",
-		"max-jobs": strconv.Itoa(runtime.NumCPU()), "public-url": "",
+		"max-jobs": strconv.Itoa(runtime.NumCPU()), "max-files-per-job": "20", "public-url": "",
 	} {
 		setDefault(f.Lookup(name), value)
 	}
 	for name, usage := range map[string]string{
 		"public-url":     "`URL` at which people reach the gateway (default: that of --listen, on this machine)",
-		"transcoder":     "transcoder `PROGRAM` (default: this program)",
+		"transcoder":     "transcoder `PROGRAM` (default: the one beside this program if it is of the same version, else this program)",
 		"work-dir":       "`FOLDER` for the files of attempts that run as processes (default: attempts below --data)",
 		"dispatcher-url": "`URL` at which transcoders reach the dispatcher (default: that of --events-listen)",
 	} {
 		f.Lookup(name).Usage = usage
 	}
-	return cmd
-}
-
-// newTranscoderCommand is what `tonearm up` starts for each attempt.
-func newTranscoderCommand() *cobra.Command {
-	cmd := attemptenv.NewCommand()
-	cmd.Hidden = true
 	return cmd
 }
 
@@ -136,7 +128,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	o.S3 = fl.stores.S3
 	o.Dispatcher = fl.dispatcher.Options(fl.stores.S3.Bucket)
 	o.Started = func(a standalone.Addresses) { fl.banner(out, isTerminal(out), a) }
-	if err := fl.setLauncher(&o); err != nil {
+	if err := fl.setLauncher(ctx, &o); err != nil {
 		return err
 	}
 	closeStores, err := fl.setStores(&o)
@@ -153,7 +145,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 
 // setLauncher says where attempts run: in children of this process, unless the
 // flags say otherwise.
-func (fl *upFlags) setLauncher(o *standalone.Options) error {
+func (fl *upFlags) setLauncher(ctx context.Context, o *standalone.Options) error {
 	if fl.launcher.Kind != launcher.Process {
 		o.Launcher = func(dispatcherURL string, do dispatcher.Options, r prometheus.Registerer) (launch.Launcher, standalone.Leading, error) {
 			fl.launcher.URL = cmp.Or(fl.launcher.URL, dispatcherURL)
@@ -164,13 +156,13 @@ func (fl *upFlags) setLauncher(o *standalone.Options) error {
 	if _, err := (media.FFmpeg{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err != nil {
 		return errors.New("ffmpeg is not installed. Run: apt-get install ffmpeg, or brew install ffmpeg")
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	o.Transcoder, o.TranscoderEnv = []string{self, "transcoder"}, config.TranscoderEnv()
-	if fl.launcher.Transcoder != "" {
-		o.Transcoder = []string{fl.launcher.Transcoder}
+	o.Transcoder, o.TranscoderEnv = []string{fl.launcher.Transcoder}, config.TranscoderEnv()
+	if fl.launcher.Transcoder == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		o.Transcoder = transcoderFor(ctx, self, o.Log)
 	}
 	o.WorkDir, o.DispatcherURL = fl.launcher.WorkDir, fl.launcher.URL
 	return nil

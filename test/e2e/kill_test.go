@@ -81,7 +81,7 @@ type phase struct {
 var phases = []phase{
 	{"upload", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'awaiting_upload'`},
 	{"queued", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'queued'`},
-	{"running", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'running' AND json_extract(document, '$.progress.phase') IN ('reading', 'converting')`},
+	{"running", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'running' AND json_extract(document, '$.progress.phase') NOT IN ('storing', 'reporting')`},
 	{"storing", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.state') = 'running' AND json_extract(document, '$.progress.phase') = 'storing'`},
 	{"mailing", `SELECT count(*) FROM conversion WHERE json_extract(document, '$.notice.state') = 'sending'`},
 }
@@ -111,8 +111,8 @@ func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from
 	u := startUp(t, dir, args...)
 	owner := world.NewUser(t, u.server, "owner@example.org")
 
-	// Two lengths: one file is long, so that its storing takes long enough to
-	// be caught.
+	// Two lengths: one file is long, so that its storing is reported and takes
+	// long enough to be caught.
 	short, _ := makeVideo(t, "short.mp4", 20, 440)
 	long, _ := makeVideo(t, "long.mp4", 120, 440)
 

@@ -69,7 +69,7 @@ func (u *up) transcoders() []process {
 	var found []process
 	for _, p := range family(u.Cmd.Process.Pid) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
-		if args := bytes.Split(line, []byte{0}); len(args) > 1 && string(args[1]) == "transcoder" {
+		if program, _, _ := bytes.Cut(line, []byte{0}); filepath.Base(string(program)) == "transcoder" {
 			found = append(found, p)
 		}
 	}

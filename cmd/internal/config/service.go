@@ -48,7 +48,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	d := &Dispatcher{policy: Policy(f)}
 	f.IntVar(&d.cpu, "max-jobs", defaultMaxJobs, "`NUMBER` of attempts of class cpu at a time")
 	f.IntVar(&d.gpu, "max-gpu-jobs", 0, "`NUMBER` of attempts of class gpu at a time; 0 if there is no GPU")
-	f.IntVar(&d.files, "max-files-per-job", dispatcher.DefaultMaxFilesPerJob, "`NUMBER` of files of one owner that a Job converts one after the other, while nobody else waits and they fit it")
+	f.IntVar(&d.files, "max-files-per-job", dispatcher.DefaultMaxFilesPerJob, "`NUMBER` of files of one owner that a Job or child process converts one after the other, while nobody else waits and they fit it")
 	f.DurationVar(&d.gpuWait, "gpu-wait", dispatcher.DefaultGPUWait, "a conversion that waits for a GPU longer than this, or cannot be started there, runs without one")
 	f.DurationVar(&d.target, "target", target, "finish everything that waits within this time, with as few attempts as that takes; 0 starts as many as may run")
 	f.Int64Var(&d.maxUpload, "max-inbox-bytes", account.DefaultMaxUploadBytes, "largest video in the inbox in `BYTES`, for accounts without a limit of their own")

@@ -3,6 +3,7 @@ package sqliteconversion_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -96,6 +97,54 @@ func TestKeptAndPreparedAgain(t *testing.T) {
 
 // TestManyAtOnce lets several handles make and use one file from its first
 // moment on.
+// A record in which nothing belongs to another version is written as it is. That
+// is several times as fast as merging, so every write must leave it like that.
+func TestWrittenAsItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.db")
+	s, now := prepared(t, path), time.Now().UTC()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c := newConversion(t)
+	want := func(after string) {
+		t.Helper()
+		c, err := s.ByID(t.Context(), c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if err := db.QueryRowContext(t.Context(), "SELECT document FROM conversion WHERE id = ?", c.ID).Scan(&got); err != nil || got != string(want) {
+			t.Errorf("after %s: got %s, %v; want %s", after, got, err, want)
+		}
+	}
+	update := func(change func(*conversion.Conversion) error) {
+		t.Helper()
+		if c, err = s.Update(t.Context(), c.ID, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	want("Create")
+	update(func(c *conversion.Conversion) error {
+		return c.Uploaded(conversion.Object{Key: c.Object.Key, Version: "<v&1>", ETag: "e", Size: 10}, now)
+	})
+	want("Update")
+	if err := s.Settle(t.Context(), c.ID, c.Revision, now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	want("Settle")
+	update(func(c *conversion.Conversion) error { return c.Cancel(now) })
+	want("the next Update")
+}
+
 func TestManyAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.db")
 	shared := newConversion(t)
