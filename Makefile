@@ -25,8 +25,10 @@ tonearm: # what up needs
 	@scripts/setup
 	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/tonearm ./cmd/transcoder
 
-ffmpeg: ## a static ffmpeg with what Tonearm uses and nothing else, from Debian's sources, in bin/ (Debian, root; 5 minutes, once)
-	@mkdir -p bin && program=$$(scripts/ffmpeg) && cp "$$program" bin/ffmpeg && ls -l bin/ffmpeg
+ffmpeg: ## a static ffmpeg with what Tonearm uses and nothing else, from Debian's sources, in bin/ (Linux; Debian and root, or Docker; 5 minutes, once)
+	@[ "$$(uname)" = Linux ] || { echo 'make ffmpeg: the program runs only on Linux' >&2; exit 1; }
+	@mkdir -p bin && program=$$(scripts/ffmpeg) && rm -rf bin/ffmpeg.licenses && cp "$$program" bin/ffmpeg && \
+		cp -R "$${program%/*}/licenses" bin/ffmpeg.licenses && ls -l bin/ffmpeg
 	TONEARM_TEST_OWN_FFMPEG=$(CURDIR)/bin/ffmpeg go test -count=1 -run TestComponents ./internal/media
 
 test: build ## every test that needs no cluster, on real servers that it starts itself

@@ -1,17 +1,11 @@
-# Images that run ffmpeg: --target transcoder, transcoder-gpu, or tonearm, which
-# is everything in one process. BASE is Debian 13. Of its ffmpeg the images hold
-# only the files that it loads; see rootfs.sh.
-ARG BASE=debian:trixie-slim
-FROM ${BASE} AS debian
-RUN apt-get update -qq && \
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates ffmpeg && \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
-COPY rootfs.sh /
-RUN sh /rootfs.sh /rootfs
-
+# Images with Tonearm's own static ffmpeg: --target transcoder, or tonearm, which
+# is everything in one process. There is no distribution below them: scripts/images
+# puts all that they hold into the build context, by architecture.
 FROM scratch AS ffmpeg
-LABEL org.opencontainers.image.vendor="Tonearm"
-COPY --from=debian /rootfs /
+ARG TARGETARCH
+LABEL org.opencontainers.image.vendor="Tonearm" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LGPL-2.1-or-later AND LGPL-2.0-or-later AND BSD-2-Clause AND Zlib"
+COPY ${TARGETARCH}/root /
 ENV PATH=/usr/bin HOME=/tmp
 USER 65532:65532
 
@@ -21,12 +15,6 @@ LABEL org.opencontainers.image.title="Tonearm transcoder" \
       org.opencontainers.image.description="Converts one file"
 COPY ${TARGETARCH}/transcoder /usr/bin/transcoder
 ENTRYPOINT ["/usr/bin/transcoder"]
-
-# The NVIDIA container runtime reads these two variables and adds the driver's
-# libraries. Debian's ffmpeg loads them when it has to use the GPU.
-FROM transcoder AS transcoder-gpu
-LABEL org.opencontainers.image.title="Tonearm transcoder for NVIDIA GPUs"
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,video,utility
 
 FROM ffmpeg AS tonearm
 ARG TARGETARCH

@@ -1,7 +1,7 @@
 #!/bin/sh
-# rootfs.sh DIR: copies ffmpeg, the shell that limits it, everything that both
-# load, and certificates into DIR, from the Debian that it runs in. There is no
-# package manager and no other program. The list of the files' packages and
+# rootfs.sh DIR: copies Debian's ffmpeg as usr/bin/ffmpeg-gpu, and everything that
+# it loads, into DIR, from the Debian that it runs in. There is no package
+# manager, no shell and no other program. The list of the files' packages and
 # their licences is where scanners look for it.
 set -eu
 root=$1
@@ -10,8 +10,7 @@ root=$1
 version=$(dpkg-query -f '${Version}' -W ffmpeg)
 dpkg --compare-versions "$version" ge 7:7.1.5 || { echo "ffmpeg $version is older than 7.1.5" >&2; exit 1; }
 
-mkdir -p "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/sbin" "$root/etc/ssl/certs" "$root/var/lib/dpkg/status.d"
-mkdir -m 1777 "$root/tmp"
+mkdir -p "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/sbin" "$root/etc" "$root/var/lib/dpkg/status.d"
 for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
 
 # put FILE: copies it under the requested name, into the real place of its
@@ -26,20 +25,16 @@ put() {
 }
 loaded() { ldd "$@" | grep -oE '/[^ :]+\.so[^ :]*' | sort -u; }
 {
-  for file in /usr/bin/ffmpeg /bin/sh /sbin/ldconfig; do put "$file"; done # the NVIDIA runtime may want ldconfig
-  for file in $(loaded /usr/bin/ffmpeg /bin/sh); do put "$file"; done
+  for file in /usr/bin/ffmpeg /sbin/ldconfig; do put "$file"; done # the NVIDIA runtime may want ldconfig
+  for file in $(loaded /usr/bin/ffmpeg); do put "$file"; done
 } >/packages
-for package in $(cut -d: -f1 /packages | sort -u) ca-certificates base-files; do
+mv "$root/usr/bin/ffmpeg" "$root/usr/bin/ffmpeg-gpu"
+for package in $(cut -d: -f1 /packages | sort -u) base-files; do
   dpkg-query -s "$package" >"$root/var/lib/dpkg/status.d/$package"
   mkdir -p "$root/usr/share/doc/$package"
   cp -L "/usr/share/doc/$package/copyright" "$root/usr/share/doc/$package/"
 done
-
-cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 cp -L /etc/os-release /etc/debian_version "$root/etc/"
 cp -r /etc/ld.so.conf /etc/ld.so.conf.d "$root/etc/"
-echo 'tonearm:x:65532:65532:Tonearm:/tmp:/usr/sbin/nologin' >"$root/etc/passwd"
-echo 'tonearm:x:65532:' >"$root/etc/group"
 
-chroot "$root" /usr/bin/ffmpeg -v error -f lavfi -i sine=d=1 -f mp3 -y /tmp/try.mp3 # check that nothing is missing
-rm "$root/tmp/try.mp3"
+chroot "$root" /usr/bin/ffmpeg-gpu -v error -f lavfi -i testsrc2=d=1 -f null - # check that nothing is missing
