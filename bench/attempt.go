@@ -24,6 +24,7 @@ const transcoder = "bin/transcoder"
 type source struct {
 	url, etag string
 	size      int64
+	path      string // of the same bytes on this machine
 }
 
 // transcode runs one attempt with the real program in a network. It returns the
@@ -50,7 +51,7 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + scratch, "TMPDIR=" + scratch,
 		"TONEARM_DISPATCHER_URL=" + base, "TONEARM_CONVERSION_ID=bench", "TONEARM_ATTEMPT_TOKEN=1.bench",
-		"TONEARM_WORK_DIR=" + filepath.Join(scratch, "attempt"),
+		"TONEARM_WORK_DIR=" + filepath.Join(scratch, "attempt"), ffmpegVariable + "=" + os.Getenv(ffmpegVariable),
 	}, env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

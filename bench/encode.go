@@ -7,8 +7,8 @@ import (
 	"tonearm/bench/results"
 )
 
-// oneHour compares an hour of audio on two workers with the same on one.
-// Reading the source takes almost no time.
+// oneHour compares an hour of audio on two workers with the same on one, and
+// with the ffmpeg that is installed. Reading the source takes almost no time.
 func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
 	const hour = 3600
 	where, s, err := l.stored(ctx, "loopback", video{"one hour", hour,
@@ -26,9 +26,28 @@ func oneHour(ctx context.Context, l *lab) (results.Figure, error) {
 			return seconds, whole(ctx, mp3, float64(l.seconds(hour)))
 		}}
 	}
-	taken, err := alternate(ctx, min(l.rounds, 2), workers("2"), workers("1"))
+	taken, err := alternate(ctx, min(l.rounds, 2), workers("2"), workers("1"),
+		contender{name: results.Stock, run: func(ctx context.Context) (float64, error) {
+			seconds, err := ffmpeg(ctx, where.client, s.path, mp3)
+			if err != nil {
+				return 0, err
+			}
+			return seconds, whole(ctx, mp3, float64(l.seconds(hour)))
+		}})
 	if err != nil {
 		return results.Figure{}, err
 	}
-	return compare(taken, "2", "1", "s"), nil
+	f := compare(taken, "2", "1", "s")
+	part, err := l.inputs.Audio(ctx, l.seconds(encodedSeconds))
+	if err != nil {
+		return results.Figure{}, err
+	}
+	cpu, err := l.encoder(ctx, part)
+	if err != nil {
+		return results.Figure{}, err
+	}
+	f.Floor = results.Plain(cpu*float64(l.seconds(hour))/float64(l.seconds(encodedSeconds))/2, "s").Ours
+	f.More = map[string]float64{results.Stock: results.Plain(taken[results.Stock].median(), "s").Ours}
+	f.Spread[results.Stock] = taken[results.Stock].spread()
+	return f, nil
 }

@@ -16,20 +16,28 @@ import (
 
 // timed runs a program in a network and returns the seconds that it took.
 func timed(ctx context.Context, in *link.Namespace, name string, args ...string) (float64, error) {
+	wall, _, err := spent(ctx, in, name, args...)
+	return wall, err
+}
+
+// spent runs a program in a network. It returns the seconds that it took, and
+// those that processors worked for it.
+func spent(ctx context.Context, in *link.Namespace, name string, args ...string) (wall, cpu float64, err error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	began := time.Now()
 	if err := in.Start(cmd); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := cmd.Wait(); err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
+		return 0, 0, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
 	}
-	return time.Since(began).Seconds(), nil
+	return time.Since(began).Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), nil
 }
 
-// ffmpeg makes the MP3 with ffmpeg's usual command; from is a file or a URL.
+// ffmpeg makes the MP3 with the usual command of the ffmpeg that is installed;
+// from is a file or a URL.
 func ffmpeg(ctx context.Context, in *link.Namespace, from, mp3 string) (float64, error) {
 	return timed(ctx, in, "ffmpeg", "-nostdin", "-v", "error", "-y", "-i", from, "-vn", "-c:a", "libmp3lame", "-q:a", "2", mp3)
 }
