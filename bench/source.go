@@ -117,9 +117,9 @@ func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, e
 		}
 	}
 	var read conversion.Source
-	rounds := l.rounds
+	rounds, downloads := l.rounds, 0
 	if rate := links[name].profile.Rate; rate > 0 && float64(s.size)*8/rate > 10 { // the link decides, and it is steady
-		rounds = min(rounds, 2)
+		rounds, downloads = min(rounds, 2), 1
 	}
 	const tonearm, direct, download = "transcoder", "ffmpeg -i URL", "curl, then ffmpeg"
 	taken, err := alternate(ctx, rounds,
@@ -132,18 +132,14 @@ func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, e
 		contender{name: direct, run: checked(func(ctx context.Context) (float64, error) {
 			return ffmpeg(ctx, where.client, s.url, mp3)
 		})},
-		contender{name: download, run: checked(func(ctx context.Context) (float64, error) {
+		contender{name: download, rounds: downloads, run: checked(func(ctx context.Context) (float64, error) {
 			return curlThenFFmpeg(ctx, where.client, s.url, filepath.Join(l.scratch, "downloaded"), mp3)
 		})},
 	)
 	if err != nil {
 		return results.Figure{}, err
 	}
-	better := direct
-	if taken[download].median() < taken[direct].median() {
-		better = download
-	}
-	f := compare(taken, tonearm, better, "s")
+	f := compare(taken, tonearm, quicker(taken, direct, download), "s")
 	if err := l.floor(ctx, &f, name, s.path); err != nil {
 		return results.Figure{}, err
 	}
