@@ -54,8 +54,9 @@ func fewest(path string) (int64, error) {
 
 // encoder returns the seconds of computing that the encoder alone takes for a
 // video: Tonearm's ffmpeg with PCM as its source and no file as its target, one
-// process for all of it. It is the smaller of two, measured once for each
-// video.
+// process for all of it. What the kernel does meanwhile, such as reading and
+// switching between ffmpeg's threads, is not counted: an encoder need not cause
+// it. It is the smaller of two, measured once for each video.
 func (l *lab) encoder(ctx context.Context, path string) (float64, error) {
 	if seconds, ok := l.encoders[path]; ok {
 		return seconds, nil
@@ -73,12 +74,12 @@ func (l *lab) encoder(ctx context.Context, path string) (float64, error) {
 		"-i", pcm, "-c:a", "libmp3lame", "-q:a", "2", "-f", "mp3", os.DevNull)
 	var least float64
 	for i := range 2 {
-		_, cpu, err := spent(ctx, nil, l.ffmpeg, args...)
+		u, err := spend(ctx, nil, l.ffmpeg, args...)
 		if err != nil {
 			return 0, err
 		}
-		if i == 0 || cpu < least {
-			least = cpu
+		if i == 0 || u.user < least {
+			least = u.user
 		}
 	}
 	l.encoders[path] = least

@@ -16,24 +16,30 @@ import (
 
 // timed runs a program in a network and returns the seconds that it took.
 func timed(ctx context.Context, in *link.Namespace, name string, args ...string) (float64, error) {
-	wall, _, err := spent(ctx, in, name, args...)
-	return wall, err
+	u, err := spend(ctx, in, name, args...)
+	return u.wall, err
 }
 
-// spent runs a program in a network. It returns the seconds that it took, and
-// those that processors worked for it.
-func spent(ctx context.Context, in *link.Namespace, name string, args ...string) (wall, cpu float64, err error) {
+// used is what a run of a program took, in seconds.
+type used struct {
+	wall   float64
+	user   float64 // of processors, in the program itself
+	system float64 // of processors, in the kernel
+}
+
+// spend runs a program in a network.
+func spend(ctx context.Context, in *link.Namespace, name string, args ...string) (used, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	began := time.Now()
 	if err := in.Start(cmd); err != nil {
-		return 0, 0, err
+		return used{}, err
 	}
 	if err := cmd.Wait(); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
+		return used{}, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
 	}
-	return time.Since(began).Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), nil
+	return used{time.Since(began).Seconds(), cmd.ProcessState.UserTime().Seconds(), cmd.ProcessState.SystemTime().Seconds()}, nil
 }
 
 // ffmpeg makes the MP3 with the usual command of the ffmpeg that is installed;

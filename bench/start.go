@@ -13,9 +13,9 @@ func starts(ctx context.Context, l *lab) (results.Figure, error) {
 	computing := map[string]sample{}
 	start := func(name, program string) contender {
 		return contender{name: name, run: func(ctx context.Context) (float64, error) {
-			wall, cpu, err := spent(ctx, nil, program, "-version")
-			computing[name] = append(computing[name], 1000*cpu)
-			return 1000 * wall, err
+			u, err := spend(ctx, nil, program, "-version")
+			computing[name] = append(computing[name], 1000*(u.user+u.system))
+			return 1000 * u.wall, err
 		}}
 	}
 	taken, err := alternate(ctx, rounds, start("ours", l.ffmpeg), start("peer", "ffmpeg"))
