@@ -124,10 +124,10 @@ func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, e
 	const tonearm, direct, download = "transcoder", "ffmpeg -i URL", "curl, then ffmpeg"
 	taken, err := alternate(ctx, rounds,
 		contender{name: tonearm, run: checked(func(ctx context.Context) (float64, error) {
-			var seconds float64
+			var u used
 			var err error
-			seconds, read, err = transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
-			return seconds, err
+			u, read, err = transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
+			return u.wall, err
 		})},
 		contender{name: direct, run: checked(func(ctx context.Context) (float64, error) {
 			return ffmpeg(ctx, where.client, s.url, mp3)

@@ -73,7 +73,7 @@ const (
 )
 
 func render(all map[string]results.Figure) ([]byte, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{"spread": spread, "number": number, "has": has(all), "goal": goal(all)}).Parse(text)
+	t, err := template.New("page").Funcs(template.FuncMap{"spread": spread, "number": number, "has": has(all), "goal": goal(all), "times": func(x, y float64) float64 { return x * y }}).Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
