@@ -50,7 +50,7 @@ large-test: build ## a source of 6 GiB through everything, with the memory each 
 	@scripts/setup
 	TONEARM_TEST_LARGE=1 go test -count=1 -v -run TestLarge -timeout 20m ./test/e2e
 
-bench: build ## Tonearm beside ffmpeg and curl: bench/results.json and docs/performance.md (16 minutes; links need Linux and root); BENCH='NAME…' for some
+bench: build ffmpeg ## Tonearm beside ffmpeg and curl: bench/results.json and docs/performance.md (20 minutes; Debian and root); BENCH='NAME…' for some
 	@scripts/setup ffmpeg curl redis-server mariadbd
 	go run ./bench $(BENCH); status=$$?; go run ./bench -report && exit $$status
 

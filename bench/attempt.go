@@ -24,16 +24,17 @@ const transcoder = "bin/transcoder"
 type source struct {
 	url, etag string
 	size      int64
+	path      string // of the same bytes on this machine
 }
 
 // transcode runs one attempt with the real program in a network. It returns the
-// seconds from the program's start to its result, and how the program read the
-// source. If watch is not nil, it is called with the program's process id once
+// seconds from the program's start to its result, with what it and its ffmpegs
+// computed, and how the program read the source. If watch is not nil, it is called with the program's process id once
 // the program runs, and stop once it has ended.
-func transcode(ctx context.Context, in *link.Namespace, scratch string, s source, mp3 string, env []string, watch func(ctx context.Context, pid int) (stop func())) (float64, conversion.Source, error) {
+func transcode(ctx context.Context, in *link.Namespace, scratch string, s source, mp3 string, env []string, watch func(ctx context.Context, pid int) (stop func())) (used, conversion.Source, error) {
 	listener, err := in.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
-		return 0, conversion.Source{}, err
+		return used{}, conversion.Source{}, err
 	}
 	base := "http://" + listener.Addr().String()
 	d := newStubDispatcher(attempt.Assignment{
@@ -50,13 +51,13 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + scratch, "TMPDIR=" + scratch,
 		"TONEARM_DISPATCHER_URL=" + base, "TONEARM_CONVERSION_ID=bench", "TONEARM_ATTEMPT_TOKEN=1.bench",
-		"TONEARM_WORK_DIR=" + filepath.Join(scratch, "attempt"),
+		"TONEARM_WORK_DIR=" + filepath.Join(scratch, "attempt"), ffmpegVariable + "=" + os.Getenv(ffmpegVariable),
 	}, env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	began := time.Now()
 	if err := in.Start(cmd); err != nil {
-		return 0, conversion.Source{}, fmt.Errorf("%s (make build makes it): %w", transcoder, err)
+		return used{}, conversion.Source{}, fmt.Errorf("%s (make build makes it): %w", transcoder, err)
 	}
 	if watch != nil {
 		defer watch(ctx, cmd.Process.Pid)()
@@ -65,11 +66,11 @@ func transcode(ctx context.Context, in *link.Namespace, scratch string, s source
 	select {
 	case r := <-d.reported:
 		if r.Failure != nil {
-			return 0, conversion.Source{}, fmt.Errorf("the attempt failed: %s: %s", r.Failure.Code, r.Failure.Message)
+			return used{}, conversion.Source{}, fmt.Errorf("the attempt failed: %s: %s", r.Failure.Code, r.Failure.Message)
 		}
-		return r.at.Sub(began).Seconds(), *r.Source, err
+		return used{r.at.Sub(began).Seconds(), cmd.ProcessState.UserTime().Seconds(), cmd.ProcessState.SystemTime().Seconds()}, *r.Source, err
 	default:
-		return 0, conversion.Source{}, errors.Join(fmt.Errorf("no result: %w", err), errors.New(stderr.String()))
+		return used{}, conversion.Source{}, errors.Join(fmt.Errorf("no result: %w", err), errors.New(stderr.String()))
 	}
 }
 

@@ -28,7 +28,7 @@ func TestNames(t *testing.T) {
 	names := strings.Fields(out.String())
 	for _, want := range []string{
 		"source.bytes_over_audio", "source.loopback_2m_cam", "source.1g_20m_default", "source.200m_50m_cam",
-		"encode.one_hour_2_workers", "latency.overhead_p50_ms", "gateway.creates_per_s",
+		"encode.one_hour_2_workers", "short.100_clips", "ffmpeg.start_ms", "latency.overhead_p50_ms", "gateway.creates_per_s",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not measured", want)
@@ -84,6 +84,15 @@ func TestAlternate(t *testing.T) {
 	_, err = alternate(t.Context(), 3, contender{"d", 0, func(context.Context) (float64, error) { return 0, broken }})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestQuicker(t *testing.T) {
+	taken := map[string]sample{"a": {1, 5, 6}, "b": {2, 4, 7}}
+	for _, pair := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		if got := quicker(taken, pair[0], pair[1]); got != "b" {
+			t.Errorf("of %v: %s", pair, got)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *counter) serve(ctx context.Context, in *link.Namespace, host string) (s
 	if err != nil {
 		return source{}, nil, err
 	}
-	return source{"http://" + listener.Addr().String() + "/source", counterETag, info.Size()}, serve(listener, c), nil
+	return source{"http://" + listener.Addr().String() + "/source", counterETag, info.Size(), c.path}, serve(listener, c), nil
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {

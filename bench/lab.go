@@ -24,10 +24,29 @@ type lab struct {
 	options
 	inputs  input.Folder
 	scratch string // a folder that is removed at the end
+	ffmpeg  string // path of Tonearm's own
 
 	opened  *store
 	network *link.Namespace // of the store
 	places  map[string]*place
+
+	encoders map[string]float64 // seconds that the encoder alone takes, by path of the video
+}
+
+// ffmpegVariable names the ffmpeg that Tonearm's programs use.
+const ffmpegVariable = "TONEARM_FFMPEG"
+
+// ownFFmpeg returns the path of the ffmpeg that Tonearm's programs are measured
+// with: that of the images, unless the environment names another one.
+func ownFFmpeg() (string, error) {
+	path, err := filepath.Abs(cmp.Or(os.Getenv(ffmpegVariable), "bin/ffmpeg"))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("no ffmpeg for Tonearm (make ffmpeg makes it): %w", err)
+	}
+	return path, os.Setenv(ffmpegVariable, path)
 }
 
 // place is where clients run, and how they reach the store.
@@ -59,11 +78,15 @@ func openLab(o options) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := ownFFmpeg()
+	if err != nil {
+		return nil, err
+	}
 	scratch, err := os.MkdirTemp("", "tonearm-bench-")
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{options: o, inputs: inputs, scratch: scratch, places: map[string]*place{}}
+	l := &lab{options: o, inputs: inputs, scratch: scratch, ffmpeg: own, places: map[string]*place{}, encoders: map[string]float64{}}
 	if l.network, err = link.NewNamespace(); err != nil && !errors.Is(err, link.ErrUnsupported) {
 		return nil, errors.Join(err, l.close())
 	}
@@ -119,18 +142,21 @@ func (l *lab) place(name string) (*place, error) {
 func (l *lab) seconds(n int) int { return max(n/l.shorten, 10) }
 
 // machine describes the machine.
-func machine(ctx context.Context, _ *lab) (results.Figure, error) {
+func machine(ctx context.Context, l *lab) (results.Figure, error) {
 	first := func(name string, args ...string) string {
 		out, _ := exec.CommandContext(ctx, name, args...).Output()
 		line, _, _ := strings.Cut(string(out), "\n")
 		return line
 	}
-	var ffmpeg string
-	if words := strings.Fields(first("ffmpeg", "-version")); len(words) > 2 {
-		ffmpeg = words[2]
+	version := func(ffmpeg string) string {
+		if words := strings.Fields(first(ffmpeg, "-version")); len(words) > 2 {
+			return words[2]
+		}
+		return ""
 	}
 	f := results.Plain(float64(runtime.NumCPU()), "cores")
-	f.Note = fmt.Sprintf("%s, Linux %s, ffmpeg %s, %s", cmp.Or(processor(), runtime.GOARCH), first("uname", "-r"), ffmpeg, runtime.Version())
+	f.Note = fmt.Sprintf("%s, Linux %s, ffmpeg %s, Tonearm's own %s, %s",
+		cmp.Or(processor(), runtime.GOARCH), first("uname", "-r"), version("ffmpeg"), version(l.ffmpeg), runtime.Version())
 	return f, nil
 }
 

@@ -1,14 +1,15 @@
 // Bench measures Tonearm beside what people would use instead, and writes the
 // figures to bench/results.json:
 //
-//	go run ./bench              everything (make bench; 16 minutes)
+//	go run ./bench              everything (make bench; 20 minutes)
 //	go run ./bench source.200m  only names that begin like this
 //	go run ./bench -report      docs/performance.md from the figures alone
 //	go run ./bench -list        the names
 //
 // It runs bin/transcoder and bin/tonearm as they are, by the protocols that
-// dispatchers and clients speak, on a real MinIO. It alternates with its peers
-// within one run. Links are network namespaces (package link), which need Linux
+// dispatchers and clients speak, on a real MinIO, with bin/ffmpeg (or the one
+// that TONEARM_FFMPEG names). It alternates with its peers within one run; they
+// use the ffmpeg of the PATH. Links are network namespaces (package link), which need Linux
 // and root; without them only loopback is measured. Keep the machine free of
 // other work meanwhile. Run it from the repository's root.
 package main

@@ -27,6 +27,8 @@ func measurements() []measurement {
 		[]measurement{
 			{"source.bytes_over_audio", bytesOverAudio},
 			{"encode.one_hour_2_workers", oneHour},
+			{"ffmpeg.start_ms", starts},
+			{"short.100_clips", clips},
 			{"latency.overhead_p50_ms", latency},
 			{"memory.source_50gb_mb", memory},
 			{"gateway.creates_per_s", creates},
@@ -85,7 +87,11 @@ func measure(ctx context.Context, o options) (err error) {
 			failed = append(failed, m.name)
 			continue
 		}
-		fmt.Printf("%-28s %s  (took %.0f s)\n", m.name, f, time.Since(began).Seconds())
+		var missed string
+		if met, set := f.Goal(m.name); set && !met {
+			missed = "  GOAL MISSED"
+		}
+		fmt.Printf("%-28s %s%s  (took %.0f s)\n", m.name, f, missed, time.Since(began).Seconds())
 		if err := results.Merge(o.out, map[string]results.Figure{m.name: f}); err != nil {
 			return err
 		}

@@ -16,20 +16,34 @@ import (
 
 // timed runs a program in a network and returns the seconds that it took.
 func timed(ctx context.Context, in *link.Namespace, name string, args ...string) (float64, error) {
+	u, err := spend(ctx, in, name, args...)
+	return u.wall, err
+}
+
+// used is what a run of a program took, in seconds.
+type used struct {
+	wall   float64
+	user   float64 // of processors, in the program itself
+	system float64 // of processors, in the kernel
+}
+
+// spend runs a program in a network.
+func spend(ctx context.Context, in *link.Namespace, name string, args ...string) (used, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	began := time.Now()
 	if err := in.Start(cmd); err != nil {
-		return 0, err
+		return used{}, err
 	}
 	if err := cmd.Wait(); err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
+		return used{}, fmt.Errorf("%s: %w: %s", name, err, stderr.String())
 	}
-	return time.Since(began).Seconds(), nil
+	return used{time.Since(began).Seconds(), cmd.ProcessState.UserTime().Seconds(), cmd.ProcessState.SystemTime().Seconds()}, nil
 }
 
-// ffmpeg makes the MP3 with ffmpeg's usual command; from is a file or a URL.
+// ffmpeg makes the MP3 with the usual command of the ffmpeg that is installed;
+// from is a file or a URL.
 func ffmpeg(ctx context.Context, in *link.Namespace, from, mp3 string) (float64, error) {
 	return timed(ctx, in, "ffmpeg", "-nostdin", "-v", "error", "-y", "-i", from, "-vn", "-c:a", "libmp3lame", "-q:a", "2", mp3)
 }

@@ -59,6 +59,14 @@ func (s sample) percentile(p int) float64 {
 
 func (s sample) spread() results.Range { return results.NewRange(slices.Min(s), slices.Max(s)) }
 
+// quicker returns the one of two contenders that takes less time.
+func quicker(taken map[string]sample, one, other string) string {
+	if taken[other].median() < taken[one].median() {
+		return other
+	}
+	return one
+}
+
 // compare makes the figure of two contenders that had more than one round each.
 func compare(taken map[string]sample, ours, peer, unit string) results.Figure {
 	f := results.Against(taken[ours].median(), taken[peer].median(), unit)

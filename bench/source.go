@@ -96,10 +96,11 @@ func (l *lab) stored(ctx context.Context, name string, v video) (*place, source,
 		return nil, source{}, err
 	}
 	url, err := minio.url(ctx, where.host, o)
-	return where, source{url, o.etag, o.size}, err
+	return where, source{url, o.etag, o.size, path}, err
 }
 
-// race measures the way from a presigned URL to an MP3.
+// race measures the way from a presigned URL to an MP3, and compares it with the
+// better one of two ways that need no Tonearm.
 func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, error) {
 	where, s, err := l.stored(ctx, name, v)
 	if err != nil {
@@ -116,29 +117,36 @@ func (l *lab) race(ctx context.Context, name string, v video) (results.Figure, e
 		}
 	}
 	var read conversion.Source
-	rounds := l.rounds
+	rounds, downloads := l.rounds, 0
 	if rate := links[name].profile.Rate; rate > 0 && float64(s.size)*8/rate > 10 { // the link decides, and it is steady
-		rounds = min(rounds, 2)
+		rounds, downloads = min(rounds, 2), 1
 	}
+	const tonearm, direct, download = "transcoder", "ffmpeg -i URL", "curl, then ffmpeg"
 	taken, err := alternate(ctx, rounds,
-		contender{name: "transcoder", run: checked(func(ctx context.Context) (float64, error) {
-			var seconds float64
+		contender{name: tonearm, run: checked(func(ctx context.Context) (float64, error) {
+			var u used
 			var err error
-			seconds, read, err = transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
-			return seconds, err
+			u, read, err = transcode(ctx, where.client, l.scratch, s, mp3, nil, nil)
+			return u.wall, err
 		})},
-		contender{name: "ffmpeg -i URL", run: checked(func(ctx context.Context) (float64, error) {
+		contender{name: direct, run: checked(func(ctx context.Context) (float64, error) {
 			return ffmpeg(ctx, where.client, s.url, mp3)
 		})},
-		contender{name: "curl, then ffmpeg", rounds: 1, run: checked(func(ctx context.Context) (float64, error) {
+		contender{name: download, rounds: downloads, run: checked(func(ctx context.Context) (float64, error) {
 			return curlThenFFmpeg(ctx, where.client, s.url, filepath.Join(l.scratch, "downloaded"), mp3)
 		})},
 	)
 	if err != nil {
 		return results.Figure{}, err
 	}
-	f := compare(taken, "transcoder", "ffmpeg -i URL", "s")
-	f.More = map[string]float64{"curl_then_ffmpeg": results.Plain(taken["curl, then ffmpeg"].median(), "s").Ours}
+	f := compare(taken, tonearm, quicker(taken, direct, download), "s")
+	if err := l.floor(ctx, &f, name, s.path); err != nil {
+		return results.Figure{}, err
+	}
+	for name, who := range map[string]string{"ffmpeg_url": direct, "curl_then_ffmpeg": download} {
+		f.More[name] = results.Plain(taken[who].median(), "s").Ours
+		f.Spread[name] = taken[who].spread()
+	}
 	f.Note = fmt.Sprintf("%s (%s), %d requests, %.1f MB", read.Read, read.ReadReason, read.Requests, float64(read.ReadBytes)/1e6)
 	return f, nil
 }

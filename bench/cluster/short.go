@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 
+	"tonearm/bench/input"
 	"tonearm/bench/results"
 )
 
@@ -16,11 +15,13 @@ import (
 // once with Jobs that go on with further clips.
 func measureShort(ctx context.Context, n *node) (map[string]results.Figure, error) {
 	const many = 50
-	path := filepath.Join(n.scratch, "clip.mp4")
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
-		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "5", "-c:v", "mpeg4", "-c:a", "aac", "-b:a", "128k", path).CombinedOutput()
+	inputs, err := input.Open(n.scratch)
 	if err != nil {
-		return nil, fmt.Errorf("make a clip: %w\n%s", err, out)
+		return nil, err
+	}
+	path, err := inputs.Clip(ctx)
+	if err != nil {
+		return nil, err
 	}
 	clip, err := os.ReadFile(path)
 	if err != nil {

@@ -94,6 +94,14 @@ func (f Folder) Audio(ctx context.Context, seconds int) (string, error) {
 	})
 }
 
+// Clip returns a clip of five seconds: small pictures and a tone.
+func (f Folder) Clip(ctx context.Context) (string, error) {
+	return f.made("clip.mp4", func(path string) error {
+		return ffmpeg(ctx, "-f lavfi -i", "testsrc2=size=320x180:rate=25", "-f lavfi -i", "sine=frequency=440:sample_rate=48000",
+			"-t 5 -c:v mpeg4 -c:a aac -b:a 128k", path)
+	})
+}
+
 // Huge returns an MP4 of about size bytes. Nearly all of them are holes, which
 // take no disk space.
 func (f Folder) Huge(ctx context.Context, seconds int, size int64) (string, error) {

@@ -29,6 +29,18 @@ type Profile struct {
 // DefaultQueue is about as much as a switch holds for one port.
 const DefaultQueue = 1 << 20
 
+// Bytes of a segment, and bytes that a wire carries besides those that the
+// kernel passes on.
+const (
+	mtu        = 1500
+	tcpHeaders = 20 + 32         // IP and TCP with its time stamp; for each segment but the first
+	framing    = 8 + 14 + 4 + 12 // preamble, Ethernet header and checksum, gap; for each segment
+)
+
+// Payload is the part of a link's rate that is left for the content of a
+// connection.
+const Payload = float64(mtu-tcpHeaders) / (mtu + framing)
+
 // transit is the time that bytes take on the wire.
 func (p Profile) transit(bytes int) time.Duration {
 	return time.Duration(float64(bytes) * 8 / p.Rate * float64(time.Second))

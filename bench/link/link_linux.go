@@ -114,12 +114,6 @@ func wait(t time.Time) {
 // that are still missing.
 const headerSize = 10
 
-// Bytes that a wire carries besides those that the kernel passes on.
-const (
-	tcpHeaders = 20 + 32         // IP and TCP with its time stamp; for each segment but the first
-	framing    = 8 + 14 + 4 + 12 // preamble, Ethernet header and checksum, gap; for each segment
-)
-
 // onWire is the size of a packet once it is cut into its segments.
 func onWire(packet []byte) int {
 	size, segments := len(packet)-headerSize, 1
@@ -161,7 +155,7 @@ func setUp(fd int, name string, own, far net.IP) error {
 			s.address(unix.SIOCSIFADDR, own),
 			s.address(unix.SIOCSIFDSTADDR, far),
 			s.number(unix.SIOCSIFTXQLEN, 10000),
-			s.number(unix.SIOCSIFMTU, 1500),
+			s.number(unix.SIOCSIFMTU, mtu),
 			s.up(),
 		)
 	})

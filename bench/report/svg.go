@@ -32,7 +32,7 @@ func draw(races []race) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n",
 		labelWidth+plotWidth+valueWidth, height)
-	fmt.Fprintln(&b, `<title>Times faster than ffmpeg -i URL, by link and video</title>`)
+	fmt.Fprintln(&b, `<title>Times faster than ffmpeg with or without curl, by link and video</title>`)
 	fmt.Fprintln(&b, `<rect width="100%" height="100%" fill="#fff"/>`)
 	for _, tick := range []float64{0.5, 1, 2, 4, 8, 16, 32} {
 		if tick < low || tick > high {

@@ -21,7 +21,8 @@ type Figure struct {
 	Ours   float64            `json:"ours"`
 	Peer   *float64           `json:"peer,omitempty"`
 	Ratio  *float64           `json:"ratio,omitempty"`
-	Unit   string             `json:"unit"` // s, ms, MB, Mbit/s; '' for a plain number
+	Unit   string             `json:"unit"`            // s, ms, MB, Mbit/s; '' for a plain number
+	Floor  float64            `json:"floor,omitempty"` // what nothing can go below, in Unit; 0 if unknown
 	Spread map[string]Range   `json:"spread,omitempty"`
 	More   map[string]float64 `json:"more,omitempty"` // in Unit, unless the name says otherwise
 	Note   string             `json:"note,omitempty"` // what it was measured with
@@ -56,6 +57,9 @@ func (f Figure) String() string {
 	s := fmt.Sprintf("%8.4g %-6s", f.Ours, f.Unit)
 	if f.Peer != nil && f.Ratio != nil {
 		s += fmt.Sprintf(" peer %8.4g  ratio %5.2f", *f.Peer, *f.Ratio)
+	}
+	if f.Floor > 0 {
+		s += fmt.Sprintf("  floor %.4g (%.2f times that)", f.Floor, f.OverFloor())
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.More)) {
 		s += fmt.Sprintf("  %s %.4g", name, f.More[name])

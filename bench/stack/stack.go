@@ -67,21 +67,30 @@ func (u *Up) Stop() {
 	_ = u.cmd.Wait()
 }
 
-// Client returns a client that is logged in to its own account.
-func (u *Up) Client(ctx context.Context, email string) (*client.Client, error) {
+// Account makes an account and returns its token.
+func (u *Up) Account(ctx context.Context, email string) (token string, err error) {
 	c, err := client.New(client.Options{Server: u.Server})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	password := rand.Text()
 	if _, err := c.CreateUser(ctx, api.NewUser{Email: email, Password: password}); err != nil {
-		return nil, fmt.Errorf("make an account: %w", err)
+		return "", fmt.Errorf("make an account: %w", err)
 	}
-	token, err := c.Login(ctx, email, password)
+	login, err := c.Login(ctx, email, password)
 	if err != nil {
-		return nil, fmt.Errorf("log in: %w", err)
+		return "", fmt.Errorf("log in: %w", err)
 	}
-	return client.New(client.Options{Server: u.Server, Token: token.AccessToken})
+	return login.AccessToken, nil
+}
+
+// Client returns a client that is logged in to its own account.
+func (u *Up) Client(ctx context.Context, email string) (*client.Client, error) {
+	token, err := u.Account(ctx, email)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{Server: u.Server, Token: token})
 }
 
 // Upload makes a conversion and uploads its source with one plain PUT. The
