@@ -26,7 +26,7 @@ func Components() map[string][]string {
 		},
 		"filter": {
 			"aformat", "asetpts", "atrim", "aresample", "pan", "volume", "alimiter", "ebur128", "anull",
-			"settb", "setpts", "fps", "scale", "thumbnail", "format", "null", "trim", "hflip", "vflip", "transpose",
+			"settb", "setpts", "fps", "scale", "setsar", "thumbnail", "format", "null", "trim", "hflip", "vflip", "transpose",
 		},
 		"protocol": {"file", "pipe"},
 	}

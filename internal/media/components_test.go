@@ -53,3 +53,27 @@ func TestComponents(t *testing.T) {
 		}
 	}
 }
+
+// TestFiltersListed: every filter that this package uses is among the
+// components. A chain is written with commas between filters.
+func TestFiltersListed(t *testing.T) {
+	trimmed := plan{start: 1, end: 2, rate: 44100, channels: 2, track: Track{SampleRate: 44100, Channels: 1}}
+	surround := plan{rate: 48000, channels: 2, track: Track{SampleRate: 48000, Channels: 6}}
+	held := level{gain: 1, limited: true, ceiling: -1}
+	chains := []string{trimmed.filters(held, truePeaks), surround.filters(level{}, samplePeaks), pixels}
+	for _, s := range append(posters(0, 30, Info{}), posters(0, 300, Info{})...) {
+		chains = append(chains, s.filters)
+	}
+	reSeparator := regexp.MustCompile(`[^\\],`)
+	reQuoted := regexp.MustCompile(`'[^']*'`)
+	listed := Components()["filter"]
+	for _, chain := range chains {
+		plain := reQuoted.ReplaceAllString(strings.ReplaceAll(chain, `\,`, ""), "")
+		for _, filter := range reSeparator.Split(plain+" ", -1) {
+			name, _, _ := strings.Cut(strings.TrimSpace(filter), "=")
+			if !slices.Contains(listed, name) {
+				t.Errorf("%q of %q is not listed", name, chain)
+			}
+		}
+	}
+}

@@ -242,6 +242,9 @@ var fitted = func() string {
 	return "scale=w=" + side(w) + ":h=" + side(h) + ",setsar=1"
 }()
 
+// pixels is the filter that makes them what readPAM reads.
+const pixels = "format=rgba"
+
 // shoot makes ffmpeg decode and scale one picture. It also returns ffmpeg's
 // warnings.
 func (ff FFmpeg) shoot(ctx context.Context, path string, from picture, s shot) (img image.Image, warnings string, err error) {
@@ -254,7 +257,7 @@ func (ff FFmpeg) shoot(ctx context.Context, path string, from picture, s shot) (
 		maxBytes: 1 << 30, // no file is written, but memory shared by CUDA counts as one
 		args: []string{
 			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
-			"-filter_threads", "1", "-vf", s.filters + ",format=rgba",
+			"-filter_threads", "1", "-vf", s.filters + "," + pixels,
 			"-sws_flags", "bicubic+accurate_rnd+full_chroma_int+bitexact", // the same pixels on any machine
 			"-frames:v", "1", "-c:v", "pam", "-f", "image2pipe", "pipe:1",
 		},

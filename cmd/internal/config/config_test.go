@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,20 @@ func TestUsersTLS(t *testing.T) {
 		if err == nil && config != nil && (config.InsecureSkipVerify || (config.RootCAs != nil) != (tt.files.CA != "") ||
 			len(config.Certificates) > 0 != (tt.files.Cert != "")) {
 			t.Errorf("%s: %+v", name, config)
+		}
+	}
+}
+
+// TestTranscoderEnv: a child in another folder finds the same ffmpeg.
+func TestTranscoderEnv(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("TONEARM_FFMPEG", "bin/ffmpeg")
+	t.Setenv("TONEARM_GPU_FFMPEG", "ffmpeg-gpu")
+	env := TranscoderEnv()
+	for _, want := range []string{"TONEARM_FFMPEG=" + filepath.Join(dir, "bin/ffmpeg"), "TONEARM_GPU_FFMPEG=ffmpeg-gpu"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("%q has no %s", env, want)
 		}
 	}
 }

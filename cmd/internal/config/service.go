@@ -2,6 +2,8 @@ package config
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -76,11 +78,15 @@ func Notifier(f *pflag.FlagSet, o *notifier.Options) {
 }
 
 // TranscoderEnv is the part of the environment that transcoders started as
-// child processes share with their launcher.
+// child processes share with their launcher. They run in another folder, so
+// paths to programs become absolute.
 func TranscoderEnv() []string {
 	var env []string
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES"} {
 		if value, ok := os.LookupEnv(name); ok {
+			if path, err := filepath.Abs(value); err == nil && strings.HasSuffix(name, "FFMPEG") && strings.Contains(value, "/") {
+				value = path
+			}
 			env = append(env, name+"="+value)
 		}
 	}
