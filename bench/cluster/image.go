@@ -55,7 +55,7 @@ func measureImage(ctx context.Context, n *node) (map[string]results.Figure, erro
 	f := results.Plain(median(first), "s")
 	f.Spread = map[string]results.Range{"ours": results.NewRange(slices.Min(first), slices.Max(first))}
 	f.More = map[string]float64{"next_pod": median(next)}
-	f.Note = fmt.Sprintf("median of %d: the image is removed and imported, and a pod starts, prints its version and ends; next_pod: the same pod again", len(first))
+	f.Note = fmt.Sprintf("median of %d: the image is removed and imported, and a pod starts, prints its version and ends", len(first))
 	mb := results.Plain(float64(size.Size())/1e6, "MB")
 	mb.Note = "unpacked"
 	return map[string]results.Figure{"image.transcoder_mb": mb, "image.first_pod_s": f}, nil
