@@ -80,6 +80,7 @@ func become(args []string) error {
 			return err
 		}
 	}
+	batch()
 	path := args[3]
 	set(syscall.RLIMIT_CORE, 0, 0)
 	set(syscall.RLIMIT_FSIZE, n[2], n[2])

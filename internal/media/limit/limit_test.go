@@ -101,3 +101,15 @@ func TestCannotStart(t *testing.T) {
 		}
 	}
 }
+
+// TestBatch: the program is run as one that computes.
+func TestBatch(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells")
+	}
+	const policy = 41 // field of stat, see proc_pid_stat(5)
+	out, err := run(t, plenty, "cat /proc/self/stat")
+	if fields := strings.Fields(out); err != nil || len(fields) < policy || fields[policy-1] != "3" {
+		t.Errorf("scheduling policy of %q, error %v; want 3, SCHED_BATCH", out, err)
+	}
+}
