@@ -204,7 +204,7 @@ func attach(t *testing.T, picture []byte) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "in.mp3")
-	if err := assemble(path, tag, frames(t)); err != nil {
+	if _, err := assemble(path, tag, frames(t)); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -106,14 +106,11 @@ func (ff FFmpeg) Encode(ctx context.Context, spec EncodeSpec, progress func(seco
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	if err := assemble(spec.Target, tag.bytes, frames); err != nil {
+	result, err := assemble(spec.Target, tag.bytes, frames)
+	if err != nil {
 		return Encoded{}, fmt.Errorf("encode: %w", err)
 	}
-	result, err := readMP3(spec.Target)
-	if err != nil {
-		return Encoded{}, fmt.Errorf("encode: read the result: %w", err)
-	}
-	if err := spec.allows(result); err != nil {
+	if err := spec.allows(result.Stream); err != nil {
 		return Encoded{}, err
 	}
 	return p.encoded(spec, result, s, tag), nil
@@ -344,11 +341,11 @@ func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o ou
 }
 
 // encoded puts together what is known of the result and its source.
-func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s audio, tag tagged) Encoded {
+func (p plan) encoded(spec EncodeSpec, result assembled, s audio, tag tagged) Encoded {
 	e := Encoded{
 		MP3: conversion.MP3{
-			ETag: hex.EncodeToString(result.MD5[:]), Size: result.Size, Duration: result.Seconds(),
-			SampleRate: result.SampleRate, Channels: result.Channels, SHA256: result.SHA256,
+			ETag: hex.EncodeToString(result.md5), Size: result.Size, Duration: result.Seconds(),
+			SampleRate: result.SampleRate, Channels: result.Channels, SHA256: hex.EncodeToString(result.sha256),
 			LengthChecked: s.length.checked, Encoder: "ffmpeg " + spec.Source.FFmpeg + " libmp3lame",
 			Loudness: s.levels, GainDB: s.gain, Cover: tag.cover, Chapters: tag.chapters,
 			Notes: append(append(p.notes, s.notes...), tag.notes...),
@@ -358,7 +355,7 @@ func (p plan) encoded(spec EncodeSpec, result mp3.Stream, s audio, tag tagged) E
 			SampleRate: p.track.SampleRate, Channels: p.track.Channels, Size: spec.Source.Size,
 			Title: spec.Source.Title, AudioTracks: len(spec.Source.Tracks),
 		},
-		MD5: result.MD5[:],
+		MD5: result.md5,
 	}
 	switch {
 	case s.copied:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/id3"
+	"tonearm/internal/media/mp3"
 )
 
 // tagged is the tag of an MP3 and what is in it.
@@ -126,23 +129,28 @@ func (ff FFmpeg) audioStart(ctx context.Context, info Info, p plan) (float64, er
 	return max(0, d.track().start-p.clock), nil
 }
 
+// assembled is a finished MP3.
+type assembled struct {
+	mp3.Stream
+	md5, sha256 []byte // of the file
+}
+
 // assemble writes the target anew: the tag, then what the file of frames holds.
-func assemble(target string, tag []byte, frames string) error {
+// It reads what it writes as any reader of MP3 does.
+func assemble(target string, tag []byte, frames string) (assembled, error) {
 	in, err := os.Open(frames)
 	if err != nil {
-		return fmt.Errorf("assemble: %w", err)
+		return assembled{}, fmt.Errorf("assemble: %w", err)
 	}
 	defer in.Close()
 	out, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("assemble: %w", err)
+		return assembled{}, fmt.Errorf("assemble: %w", err)
 	}
-	_, err = io.Copy(out, io.MultiReader(bytes.NewReader(tag), in))
-	if closeErr := out.Close(); err == nil {
-		err = closeErr
+	sum, sha := md5.New(), sha256.New()
+	stream, err := mp3.Read(io.TeeReader(io.MultiReader(bytes.NewReader(tag), in), io.MultiWriter(out, sum, sha)))
+	if err := closing(out, err); err != nil {
+		return assembled{}, fmt.Errorf("assemble: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("assemble: %w", err)
-	}
-	return nil
+	return assembled{stream, sum.Sum(nil), sha.Sum(nil)}, nil
 }

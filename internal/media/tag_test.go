@@ -37,7 +37,7 @@ func makeTag(t *testing.T, source string, o conversion.Options) (tagged, string)
 		t.Fatalf("tag %s: %v", filepath.Base(source), err)
 	}
 	target := filepath.Join(t.TempDir(), "out.mp3")
-	if err := assemble(target, made.bytes, frames(t)); err != nil {
+	if _, err := assemble(target, made.bytes, frames(t)); err != nil {
 		t.Fatal(err)
 	}
 	return made, target

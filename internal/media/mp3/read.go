@@ -1,9 +1,6 @@
 package mp3
 
 import (
-	"crypto/md5"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 )
@@ -15,8 +12,6 @@ type Stream struct {
 	SampleRate int   // Hz
 	Channels   int
 	Samples    int64 // per channel that a decoder plays: encoder delay and padding left out
-	SHA256     string
-	MD5        [md5.Size]byte
 }
 
 // Seconds is how long a decoder plays.
@@ -30,15 +25,12 @@ func (s Stream) Seconds() float64 {
 // Read reads a whole MP3 file. It returns an error where [Frames] does, and for
 // an information frame that counts other than the frames there are.
 func Read(r io.Reader) (Stream, error) {
-	sha, md := sha256.New(), md5.New()
 	count := &counter{}
-	s, err := readFrames(io.TeeReader(r, io.MultiWriter(sha, md, count)))
+	s, err := readFrames(io.TeeReader(r, count))
 	if err != nil {
 		return Stream{}, err
 	}
 	s.Size = count.n
-	s.SHA256 = hex.EncodeToString(sha.Sum(nil))
-	copy(s.MD5[:], md.Sum(nil))
 	return s, nil
 }
 
