@@ -11,13 +11,18 @@ import (
 // running ffmpeg.
 var configureNames = map[string]string{"f32le": "pcm_f32le", "mpeg": "mpegps", "msmpeg4": "msmpeg4v3"}
 
+// recognized are demuxers that are never opened. ffmpeg asks them which codec a
+// stream has, where an MPEG program stream does not say so; without them it takes
+// pictures for sound.
+var recognized = []string{"av1", "dvbsub", "dvbtxt", "evc", "h264", "hevc", "loas", "m4v", "mjpeg_2000", "mpegvideo", "vvc"}
+
 // Components returns what this package uses of ffmpeg, by the kinds that
 // ffmpeg's configure has: demuxer, decoder, parser, filter, encoder, muxer and
 // protocol. The names are configure's. A build with these and nothing else does
 // all that the package needs, except with a GPU. Parsers serve the demuxers.
 func Components() map[string][]string {
 	c := map[string][]string{
-		"demuxer": {"ffmetadata", "pcm_f32le"},
+		"demuxer": append([]string{"ffmetadata", "pcm_f32le"}, recognized...),
 		"muxer":   {"mp3", "null", "pcm_f32le", "framecrc", "ffmetadata", "image2pipe"},
 		"encoder": {"libmp3lame", "pcm_f32le", "pcm_s16le", "pam", "wrapped_avframe"}, // pcm_s16le and wrapped_avframe for null
 		"parser": {

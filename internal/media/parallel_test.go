@@ -28,7 +28,7 @@ const testFrames = 196
 func wave(t testing.TB, pcm []byte, rate, channels int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sound.wav")
-	cmd := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), "-v", "error", "-f", "f32le", "-ar", strconv.Itoa(rate),
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "f32le", "-ar", strconv.Itoa(rate),
 		"-ac", strconv.Itoa(channels), "-i", "pipe:0", "-c:a", "pcm_f32le", path)
 	cmd.Stdin = bytes.NewReader(pcm)
 	if out, err := cmd.CombinedOutput(); err != nil {

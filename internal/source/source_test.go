@@ -194,7 +194,7 @@ func TestBytes(t *testing.T) {
 
 func pcm(t *testing.T, input string, stdin []byte) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), "-nostdin", "-v", "error", "-i", input, "-map", "0:a:0", "-f", "md5", "-")
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-v", "error", "-i", input, "-map", "0:a:0", "-f", "md5", "-")
 	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.Output()
 	if err != nil {

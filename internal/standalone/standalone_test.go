@@ -97,7 +97,7 @@ func running(t *testing.T, o standalone.Options) (a standalone.Addresses, stop f
 func TestConvert(t *testing.T) {
 	o := options(t)
 	video := filepath.Join(t.TempDir(), "tone.mp4")
-	out, err := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
+	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
 		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "3", "-c:v", "mpeg4", "-c:a", "aac", video).CombinedOutput()
 	if err != nil {
 		t.Fatalf("make video: %v %s", err, out)

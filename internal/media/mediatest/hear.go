@@ -32,7 +32,7 @@ func Samples(t testing.TB, path string, args ...string) [][]float64 {
 		channels = 2
 	}
 	args = append([]string{"-v", "error"}, args...)
-	cmd := exec.CommandContext(t.Context(), FFmpeg(t), append(args, "-nostdin", "-i", "file:"+path, "-f", "f32le", "-c:a", "pcm_f32le", "-")...)
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", append(args, "-nostdin", "-i", "file:"+path, "-f", "f32le", "-c:a", "pcm_f32le", "-")...)
 	pcm, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("decode %s: %v", path, err)
@@ -71,7 +71,7 @@ func Loudness(t testing.TB, path string) (lufs, truePeak float64) {
 // run returns what ffmpeg says.
 func run(t testing.TB, args ...string) []byte {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), FFmpeg(t), append([]string{"-nostdin"}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "ffmpeg", append([]string{"-nostdin"}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ffmpeg %v: %v: %s", args, err, out)
 	}
@@ -82,7 +82,7 @@ func run(t testing.TB, args ...string) []byte {
 // channel, of any length.
 func Count(t testing.TB, path string) int {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), FFmpeg(t), "-nostdin", "-v", "error", "-i", "file:"+path, "-f", "s16le", "-ac", "1", "-")
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-v", "error", "-i", "file:"+path, "-f", "s16le", "-ac", "1", "-")
 	var pcm listener
 	cmd.Stdout = &pcm
 	if err := cmd.Run(); err != nil {

@@ -71,7 +71,7 @@ func own(t *testing.T, f io.ReaderAt, m *mp4.Movie, track *mp4.Track) (b []byte,
 func ffmpeg(t *testing.T, stdin []byte, input, after string) []byte {
 	t.Helper()
 	args := append([]string{"-nostdin", "-v", "error", "-i", input}, strings.Fields(after)...)
-	cmd := exec.CommandContext(t.Context(), mediatest.FFmpeg(t), append(args, "pipe:1")...)
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", append(args, "pipe:1")...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -229,8 +229,7 @@ func seconds(s string) float64 {
 // probe returns the fields of each section that ffprobe shows.
 func probe(t *testing.T, path string, args ...string) (sections []map[string]string) {
 	t.Helper()
-	ffprobe := filepath.Join(filepath.Dir(mediatest.FFmpeg(t)), "ffprobe")
-	out, err := exec.CommandContext(t.Context(), ffprobe, append([]string{"-v", "error", "-of", "default"}, append(args, path)...)...).Output()
+	out, err := exec.CommandContext(t.Context(), "ffprobe", append([]string{"-v", "error", "-of", "default"}, append(args, path)...)...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
