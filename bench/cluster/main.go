@@ -46,6 +46,7 @@ func measurements() []measurement {
 		{[]string{"dispatch.jobs_per_file_burst"}, measureBurst},
 		{[]string{"scaling.drained_over_target"}, measureScaling},
 		{[]string{"short.files_per_minute"}, measureShort},
+		{[]string{"image.transcoder_mb", "image.first_pod_s"}, measureImage},
 	}
 }
 
