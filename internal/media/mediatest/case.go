@@ -59,6 +59,7 @@ type Want struct {
 	Sound [][]Part
 	Noise float64 // share of the power beside the tone, DefaultNoise where 0
 
+	trimmed   bool // only a part of the source is wanted
 	Unchecked bool // the source promises no length
 	Either    bool // LengthChecked may be true or false
 
@@ -147,6 +148,7 @@ func (c Case) AllTries() []Try {
 func (w Want) Trimmed(start, end float64) Want {
 	from, to := max(0, start-w.At), min(w.Seconds, end-w.At)
 	w.Seconds, w.At, w.Samples = to-from, max(0, w.At-start), 0
+	w.trimmed = true
 	w.Within = math.SmallestNonzeroFloat64 // to the sample, see Judge
 	w.Sound = slices.Clone(w.Sound)
 	for c, parts := range w.Sound {

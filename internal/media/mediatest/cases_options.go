@@ -98,7 +98,11 @@ func starts() (cases []Case) {
 		{"late.mov", "-c:v mpeg4 -c:a pcm_s16le"}, {"late.mkv", "-c:v mpeg4 -c:a pcm_s16le"}, {"late.mp4", "-c:v mpeg4 -c:a aac"}, {"late.avi", "-c:v mpeg4 -c:a pcm_s16le"},
 	} {
 		lossless := strings.Contains(s.args, "pcm") || strings.Contains(s.args, "flac") || s.args == ""
-		want := within(In(Part{2, 440, 0.4}, Part{2, 880, 0.4}), 0.06)
+		level := 0.0 // ffmpeg's encoder of AAC overshoots here and there
+		if lossless {
+			level = 0.4
+		}
+		want := within(In(Part{2, 440, level}, Part{2, 880, level}), 0.06)
 		late := strings.HasPrefix(s.name, "late")
 		if late {
 			want.At = 1
@@ -107,7 +111,7 @@ func starts() (cases []Case) {
 			want.Samples = 4 * 48000
 		}
 		switch s.name {
-		case "in.ts", "in.ac3", "in.mp2", "in.aac", "in.dts":
+		case "in.ts", "in.ac3", "in.mp2", "in.aac", "in.dts", "in.caf", "in.w64":
 			want.Either = true
 		case "late.avi": // AVI cannot say that a track begins later: silence is written, or the time is lost
 			want.At, want.Samples = 0, 0
@@ -138,6 +142,7 @@ func pauses() (cases []Case) {
 	for _, name := range []string{"pause.mkv", "pause.mp4", "pause.mov", "pause.avi", "pause.ts"} {
 		want := within(In(Part{1, 440, 0}, Part{2, 440, 0}), 0.1)
 		filled := within(In(Part{1, 440, 0}, Part{2, 0, 0}, Part{2, 440, 0}), 0.1)
+		want.Notes, filled.Notes = []conversion.NoteCode{noteGap}, []conversion.NoteCode{noteGap}
 		want.Or = &filled
 		if name == "pause.ts" {
 			want.Either, filled.Either = true, true

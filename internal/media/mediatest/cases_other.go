@@ -25,7 +25,7 @@ func matroskas() []Case {
 	subtitle := func(name, args string) Case {
 		return Case{
 			Name: name, About: "the last subtitle is shown until 4 s behind the end of picture and sound",
-			From: []string{rfcMatroska + ", 5.1.2.10: Duration is that of the Segment, not of each track"},
+			From: []string{rfcMatroska + ", 5.1.2.10: Duration is that of the Segment, not of each track", "https://github.com/mbunkus/mkvtoolnix/issues/1495", "https://github.com/yt-dlp/yt-dlp/issues/3100"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				words := text(t, "words.srt", "1\n00:00:01,000 --> 00:00:03,000\nFirst\n\n2\n00:00:05,000 --> 00:00:12,000\nStays\n")
 				encode(t, path, both(show(8), tone(8, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac "+args)
@@ -37,7 +37,7 @@ func matroskas() []Case {
 		subtitle("long-subtitle.mkv", "-c:s srt"), subtitle("long-subtitle.mp4", "-c:s mov_text"),
 		{
 			Name: "tracks-last.mkv", About: "the Tracks stand behind the clusters, where an editor of headers moves them if they grow",
-			From: []string{rfcMatroska + ", 25.1: Tracks may stand anywhere if a SeekHead lists them", "https://mkvtoolnix.download/doc/mkvpropedit.html"},
+			From: []string{rfcMatroska + ", 6.2: Tracks may stand behind the clusters if a SeekHead lists them", "https://github.com/mbunkus/mkvtoolnix/issues/1154", "https://github.com/androidx/media/issues/3377"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				encode(t, path, both(show(5), tone(5, 440, 48000)), "-c:v mpeg4 -c:a ac3")
 				rearrange(t, path, path, idInfo, idCluster, idTracks, idCues)
@@ -75,7 +75,7 @@ func oggs() []Case {
 		want.Or = refusal
 		return Case{
 			Name: name, About: fmt.Sprintf("a chained Ogg, as of a radio: 3 s, then 3 s in a stream of its own (%s, %d Hz)", codec, rate),
-			From: []string{rfcOgg + ", section 4: chained streams are played one after the other"},
+			From: []string{rfcOgg + ", section 4: chained streams are played one after the other", "https://github.com/zaps166/QMPlay2/issues/94"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				first := 44100
 				if codec == "libopus" {
@@ -90,7 +90,7 @@ func oggs() []Case {
 	midstream := func(name, codec string) Case {
 		return Case{
 			Name: name, About: "Ogg captured in the middle of a radio's stream: granules start at 100 h (" + codec + ")",
-			From: []string{rfcOpus + ", section 4.1: the first granule need not be 0", "Vorbis I specification, A.2: a stream may begin at any granule"},
+			From: []string{rfcOpus + ", section 4.5: the first granule need not be 0", "https://github.com/zeroclaw-labs/zeroclaw/pull/10627", "Vorbis I specification, A.2: a stream may begin at any granule"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				pages := oggPages(t, raw(t, "ogg", tone(6, 440, 48000), "-ac 2 -c:a "+codec))
 				for _, p := range pages {
@@ -135,23 +135,23 @@ func streams() []Case {
 		want := within(In(Part{seconds, 440, 0}, Part{seconds, 880, 0}), 0.15)
 		return Case{
 			Name: name, About: fmt.Sprintf("a live stream saved as FLV: AAC goes from %d to %d Hz with a new sequence header", rates[0], rates[1]),
-			From: []string{flvSpec + ".4.2: an AAC sequence header may come at any time", "https://github.com/BililiveRecorder/BililiveRecorder/issues?q=aac+sequence+header"},
+			From: []string{flvSpec + ".4.2: an AAC sequence header may come at any time", "https://github.com/Zibbp/ganymede/issues/608"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				first := raw(t, "flv", both(show(seconds), tone(seconds, 440, rates[0])), "-c:v flv -c:a aac -ac 2")
 				second := raw(t, "flv", both(show(seconds), tone(seconds, 880, rates[1])), "-c:v flv -c:a aac -ac 2")
 				write(t, path, first[:13], flvTags(first, 0), flvTags(second, uint32(seconds*1000)))
 			},
-			Want: either(want), Tries: tries, Also: also,
+			Want: noted(either(want), noteChanged), Tries: tries, Also: also,
 		}
 	}
-	late := either(within(In(Part{19, 440, 0}, Part{10, 880, 0}), 0.0001))
+	late := noted(either(within(In(Part{19, 440, 0}, Part{10, 880, 0}), 0.0001)), noteChanged)
 	return []Case{
 		flv("flv-config-change.flv", [2]int{44100, 48000}, 5, nil, AlsoAll),
 		flv("flv-change-late.flv", [2]int{22050, 44100}, 20, []Try{{conversion.Options{Start: 1, End: 30}, late}}, AlsoLoudness),
 		tsRateTrim("aac"), tsRateTrim("mp2"),
 		{
 			Name: "ts-wrap.ts", About: "the clock of 33 bits wraps 5 s after the beginning",
-			From: []string{mpegTS + ", 2.4.3.7: PTS has 33 bits of a 90 kHz clock"},
+			From: []string{mpegTS + ", 2.4.3.7: PTS has 33 bits of a 90 kHz clock", "https://github.com/xbmc/xbmc/pull/1770"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				encode(t, path, both(show(12), wave("0.4*sin(2*PI*if(lt(t,4),440,if(lt(t,8),880,1320))*t)", 48000, 12, "")),
 					"-c:v mpeg2video -c:a aac -muxdelay 0 -muxpreload 0 -output_ts_offset 95438.7 -f mpegts")
@@ -191,10 +191,11 @@ func tsRateTrim(codec string) Case {
 	}
 	want := within(In(Part{60, 440, 0}, Part{60, 880, 0}), 0.15)
 	want.Unchecked = true
+	want = noted(want, noteChanged)
 	trim := want.Trimmed(30, 64)
 	return Case{
 		Name: "ts-rate-trim-" + codec + ".ts", About: "a recording in which the sound goes from 44100 to 48000 Hz after 60 s: film, then news (" + codec + ")",
-		From: []string{mpegTS + ", 2.4.4.9: a program map may change at any time", "https://trac.ffmpeg.org/ticket/1686"},
+		From: []string{mpegTS + ", 2.4.4.9: a program map may change at any time", "https://github.com/Zibbp/ganymede/issues/492"},
 		Make: func(t testing.TB, path string, _ *Want) {
 			write(t, path, part(t, 440, 44100, ""), part(t, 880, 48000, "-output_ts_offset 60"))
 		},
@@ -215,21 +216,21 @@ func layoutChange() Case {
 			all := text(t, "all.ac3", string(a)+string(b))
 			encode(t, path, []string{"-f", "ac3", "-i", all}, "-c copy -f mpegts")
 		},
-		Want:  Want{Channels: 2, Unchecked: true, Seconds: 20, Within: 0.005},
+		Want:  Want{Channels: 2, Unchecked: true, Seconds: 20, Within: 0.005, Notes: []conversion.NoteCode{noteChanged}},
 		Tries: []Try{{conversion.Options{Preset: "podcast"}, preset}}, Also: AlsoAll,
 	}
 }
 
 func monoStereo() Case {
-	want := Want{Seconds: 20, Within: 0.1, Channels: 2, Either: true,
+	want := Want{Seconds: 20, Within: 0.1, Channels: 2, Either: true, Notes: []conversion.NoteCode{noteChanged},
 		Sound: [][]Part{{{10, 440, 0.125}, {10, 880, 0.3}}, {{10, 440, 0.125}, {10, 1320, 0.3}}}}
 	one := Want{Seconds: 20, Within: 0.1, Channels: 1, Either: true, Noise: 0.6, Sound: [][]Part{{{10, 440, 0.125}, {10, 880, 0.15}}}}
 	return Case{
 		Name: "mono-stereo-change.aac", About: "a broadcast: 10 s mono, then 10 s stereo with another tone in each channel",
 		From: []string{"ISO/IEC 14496-3, 1.A.2.2: channel_configuration stands in every ADTS header", bs775 + ": mono to both at its level, stereo to mono at half of the sum"},
 		Make: func(t testing.TB, path string, w *Want) {
-			a := raw(t, "adts", tone(10, 440, 48000), "-ac 1 -c:a aac")
-			b := raw(t, "adts", wave(sine(0.3, 880)+"|"+sine(0.3, 1320), 48000, 10, ""), "-c:a aac")
+			a := raw(t, "adts", tone(10, 440, 48000), "-ac 1 -c:a aac -b:a 192k")
+			b := raw(t, "adts", wave(sine(0.3, 880)+"|"+sine(0.3, 1320), 48000, 10, ""), "-c:a aac -b:a 320k")
 			for c := range w.Sound {
 				w.Sound[c] = slices.Clone(w.Sound[c])
 				w.Sound[c][0].Seconds, w.Sound[c][1].Seconds = adtsSeconds(a), adtsSeconds(b)
@@ -263,7 +264,7 @@ func rateChanges(name, codec string, pieces int, seconds float64, level string) 
 			w.inPieces(parts...)
 			write(t, path, all)
 		},
-		Want: Want{Seconds: math.Round(float64(pieces) * seconds), Within: 0.005, Either: true}, Also: AlsoLoudness | AlsoTrim,
+		Want: Want{Seconds: math.Round(float64(pieces) * seconds), Within: 0.005, Either: true, Notes: []conversion.NoteCode{noteChanged}}, Also: AlsoLoudness | AlsoTrim,
 	}
 }
 
