@@ -145,6 +145,7 @@ func streams() []Case {
 		}
 	}
 	late := noted(either(within(In(Part{19, 440, 0}, Part{10, 880, 0}), 0.0001)), noteChanged)
+	late.trimmed = true
 	return []Case{
 		flv("flv-config-change.flv", [2]int{44100, 48000}, 5, nil, AlsoAll),
 		flv("flv-change-late.flv", [2]int{22050, 44100}, 20, []Try{{conversion.Options{Start: 1, End: 30}, late}}, AlsoLoudness),

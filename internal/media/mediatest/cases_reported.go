@@ -149,7 +149,7 @@ func reportedOggs() []Case {
 			Make: func(t testing.TB, path string, w *Want) {
 				pages := oggPages(t, raw(t, "ogg", tone(4, 440, 48000), "-c:a libopus"))
 				last := pages[len(pages)-1]
-				setGranule(last, granule(last)-500)
+				setGranule(last, granule(last)-200)
 				seal(last)
 				i := bytes.Index(pages[0], []byte("OpusHead"))
 				w.Samples = int(granule(last)) - int(binary.LittleEndian.Uint16(pages[0][i+10:]))
@@ -260,7 +260,7 @@ func reportedStreams() []Case {
 				}
 				write(t, path, b)
 			},
-			Want: noted(within(In(Part{6, Anything, 0}), 0.15), noteLost),
+			Want: noted(within(In(Part{6, Anything, 0}), 0.25), noteLost),
 		},
 	}
 }
@@ -361,18 +361,16 @@ func reportedMatroskas() []Case {
 			Make: func(t testing.TB, path string, _ *Want) {
 				encode(t, path, both(show(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a ac3")
 				header, elements := segment(t, content(t, path))
-				tracks := elements[idTracks]
-				at := bytes.Index(tracks, []byte("A_AC3"))
-				entry := bytes.LastIndex(tracks[:at], []byte("\xae\x01\x00\x00\x00")) // a TrackEntry with a size of eight bytes
+				tracks := bytes.TrimPrefix(inside(elements[idTracks], 4), []byte("\xbf\x84"))                           // its checksum
+				entry := bytes.LastIndex(tracks[:bytes.Index(tracks, []byte("A_AC3"))], []byte("\xae\x01\x00\x00\x00")) // ffmpeg's sizes have eight bytes
 				if entry < 0 {
 					t.Fatal("no track entry as ffmpeg writes them")
 				}
-				delay := []byte("\x56\xaa\x84\x00\x51\x61\x55") // 5333333 ns
-				grown := slices.Clone(tracks[:entry])
-				old := ebmlElementAt(t, tracks[entry:], 1)
-				grown = append(grown, ebml("\xae", old, delay)...)
-				grown = append(grown, tracks[entry+1+8+len(old):]...)
-				body := slices.Concat(elements[idInfo], ebml(idTracks, ebmlElementAt(t, grown, 4)), elements[idCluster])
+				old := inside(tracks[entry:], 1)
+				const delay = "\x56\xaa\x84\x00\x51\x61\x55" // 5333333 ns
+				grown := ebml("\xae", old, []byte(delay))
+				tracks = slices.Concat(tracks[4:entry], grown, tracks[entry+9+len(old):])
+				body := slices.Concat(elements[idInfo], ebml(idTracks, tracks), elements[idCluster])
 				write(t, path, header, ebml(idSegment, body))
 			},
 			Want: within(Steady(4, 440), 0.06), Also: AlsoTrim,
@@ -389,14 +387,12 @@ func reportedMatroskas() []Case {
 	}
 }
 
-// ebmlElementAt is the content of an element whose id has so many bytes. Its
-// size is taken to be what is left where it is longer.
-func ebmlElementAt(t testing.TB, b []byte, id int) []byte {
-	t.Helper()
+// inside is the content of an element whose id has so many bytes.
+func inside(b []byte, id int) []byte {
 	width := ebmlWidth(b[id:])
 	size := int(b[id] & (0xff >> width))
 	for _, c := range b[id+1 : id+width] {
 		size = size<<8 | int(c)
 	}
-	return b[id+width:][:min(size, len(b)-id-width)]
+	return b[id+width:][:size]
 }
