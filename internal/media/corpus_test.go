@@ -26,6 +26,9 @@ func wholeCorpus() bool { return os.Getenv("TONEARM_TEST_MEDIA") != "" }
 func TestMedia(t *testing.T) {
 	table := &verdicts{}
 	cases := mediatest.Cases()
+	for _, c := range cases {
+		table.unusual = append(table.unusual, c.Name)
+	}
 	if wholeCorpus() {
 		var asked atomic.Int32
 		elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
@@ -36,6 +39,9 @@ func TestMedia(t *testing.T) {
 				t.Errorf("ffmpeg went elsewhere %d times", n)
 			}
 			table.finish(t)
+			if len(table.rows) == len(cases) { // not only some of them, by -run
+				table.document(t)
+			}
 		})
 	}
 	seen := map[string]bool{}
@@ -130,6 +136,7 @@ type row struct {
 	mediatest.Case
 	container, codec string          // as ffprobe names them, '' where it finds none
 	code             conversion.Code // of the refusal
+	unusual          bool
 	faults           []string
 	conversions      int
 }
@@ -146,6 +153,8 @@ func (r row) verdict() string {
 
 // verdicts collects rows.
 type verdicts struct {
+	unusual []string // names of the cases that the documentation lists one by one
+
 	mu   sync.Mutex
 	rows []row
 }
@@ -153,6 +162,7 @@ type verdicts struct {
 func (v *verdicts) add(r row) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	r.unusual = slices.Contains(v.unusual, r.Name)
 	v.rows = append(v.rows, r)
 }
 
