@@ -120,6 +120,7 @@ func (c Case) AllTries() []Try {
 		return tries
 	}
 	w := c.Want
+	w.Notes = slices.DeleteFunc(slices.Clone(w.Notes), func(n conversion.NoteCode) bool { return n == conversion.NoteCopied }) // each needs an encoder
 	if c.Also&AlsoTrim != 0 {
 		milli := func(s float64) float64 { return math.Round(s*1000) / 1000 }
 		start, end := milli(w.At+0.3*w.Seconds), milli(w.At+0.7*w.Seconds)

@@ -11,7 +11,9 @@ import (
 )
 
 // OptionCases are plain recordings that show what an option does.
-func OptionCases() []Case { return slices.Concat(downmixes(), rates(), Plain(), pauses()) }
+func OptionCases() []Case {
+	return slices.Concat(downmixes(), rates(), Plain(), pauses(), gapless(), texted(), copied(), long())
+}
 
 // downmixes are recordings of more channels than an MP3 has. The loudest
 // possible sum of all channels does not clip.
