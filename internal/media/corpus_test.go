@@ -21,6 +21,13 @@ import (
 // wholeCorpus says whether all of it is tried, as make media-test does.
 func wholeCorpus() bool { return os.Getenv("TONEARM_TEST_MEDIA") != "" }
 
+// quick are the cases that plain go test tries, from a file.
+var quick = []string{
+	"fmp4-cut-in-mdat.mp4", "mvhd-unknown.mp4", "encrypted-pictures.mp4", "iphone-spatial.mov", "chapter-track-sbtl.mov", "chpl-version-0.m4b",
+	"long-subtitle.mp4", "tracks-last.mkv", "recorder-killed.mkv", "ogg-midstream.ogg", "ts-latm.ts", "wav-ffffffff.wav", "wav-odd-data.wav", "joined.mp3",
+	"gapless.m4a", "downmix 5.1 [0 1 2 4 5] to 2.wav", "rate 88200.wav", "late.mp4", "copied q.mkv", "texts.mov",
+}
+
 // TestMedia converts every input of the corpus on every way and judges what is
 // heard. Without TONEARM_TEST_MEDIA it tries the quick cases from a file.
 func TestMedia(t *testing.T) {
@@ -29,10 +36,11 @@ func TestMedia(t *testing.T) {
 	for _, c := range cases {
 		table.unusual = append(table.unusual, c.Name)
 	}
+	cases = slices.Concat(cases, mediatest.OptionCases())
 	if wholeCorpus() {
 		var asked atomic.Int32
 		elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
-		cases = slices.Concat(cases, mediatest.OptionCases(), mediatest.SampleCases(t, elsewhere.URL+"/secret.ts"), mediatest.MovieCases(t))
+		cases = slices.Concat(cases, mediatest.SampleCases(t, elsewhere.URL+"/secret.ts"), mediatest.MovieCases(t))
 		t.Cleanup(func() {
 			elsewhere.Close()
 			if n := asked.Load(); n != 0 {
@@ -45,12 +53,19 @@ func TestMedia(t *testing.T) {
 		})
 	}
 	seen := map[string]bool{}
+	defer func() {
+		for _, name := range quick {
+			if !seen[name] {
+				t.Errorf("no case has the name %s", name)
+			}
+		}
+	}()
 	for _, c := range cases {
 		if seen[c.Name] || len(c.From) == 0 || c.About == "" {
 			t.Errorf("%s: the name is taken, or nothing says what it is and why that is right", c.Name)
 		}
 		seen[c.Name] = true
-		if !wholeCorpus() && !c.Quick {
+		if !wholeCorpus() && !slices.Contains(quick, c.Name) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
@@ -101,8 +116,8 @@ func try(t *testing.T, c mediatest.Case, table *verdicts) {
 	table.add(row)
 }
 
-// differs compares two results of one source and the same options: they must be
-// the same byte for byte.
+// differs compares two results of one source and the same options: the MP3s must
+// be the same byte for byte, and the records must say the same.
 func differs(a, b mediatest.Result) []string {
 	switch {
 	case a.Err != nil || b.Err != nil:
@@ -115,12 +130,19 @@ func differs(a, b mediatest.Result) []string {
 	case a.Code != "":
 		return nil
 	}
+	var faults []string
 	x, errA := os.ReadFile(a.Path)
 	y, errB := os.ReadFile(b.Path)
 	if errA != nil || errB != nil || !bytes.Equal(x, y) {
-		return []string{"the MP3 is not that of the file"}
+		faults = append(faults, "the MP3 is not that of the file")
 	}
-	return nil
+	known := func(r mediatest.Result) string {
+		return fmt.Sprintf("length_checked %v, source's duration %.3f s, notes %v", r.MP3.LengthChecked, r.Source.Duration, r.MP3.Notes)
+	}
+	if known(a) != known(b) {
+		faults = append(faults, fmt.Sprintf("the record says %s, that of the file %s", known(b), known(a)))
+	}
+	return faults
 }
 
 func named(o conversion.Options) string {

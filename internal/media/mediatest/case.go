@@ -19,7 +19,6 @@ type Case struct {
 	Want  Want // without options
 	Tries []Try
 	Also  Also
-	Quick bool // it is also tried by plain go test
 }
 
 // Also says with which options a case is tried besides. What is right then
@@ -53,6 +52,7 @@ type Want struct {
 	Seconds  float64 // that a decoder plays; 0 where it is not known
 	Within   float64 // seconds that the length may differ from Seconds; DefaultWithin where 0
 	At       float64 // where the sound begins on a player's clock, seconds
+	Lasts    float64 // the source's duration in the record; Seconds where 0, not judged where negative
 	Rate     int     // Hz; 0 where it does not matter
 	Channels int     // 0 where they do not matter
 	// Sound is what is heard, by channel. One channel stands for all of them.

@@ -35,7 +35,7 @@ func tabled() []Case {
 				})
 				w.Sound[0][0].Seconds = w.Seconds
 			},
-			Want: within(Steady(60, 440), 0.1), Also: AlsoLoudness,
+			Want: lasting(within(Steady(60, 440), 0.1), -1), Also: AlsoLoudness,
 		},
 		{
 			Name: "jitter-gap.mp4", About: "a screen recorder: packets' times jitter around 1024, most often 1100, and it paused for 3 s",
@@ -59,7 +59,7 @@ func tabled() []Case {
 					s.without("edts")
 				})
 			},
-			Want: or(within(Steady(20, 440), 0.1), within(In(Part{10.1, Anything, 0}, Part{2.8, 0, 0}, Part{10.1, Anything, 0}), 0.2)),
+			Want: or(lasting(within(Steady(20, 440), 0.1), -1), lasting(within(In(Part{10.1, Anything, 0}, Part{2.8, 0, 0}, Part{10.1, Anything, 0}), 0.2), -1)),
 		},
 		{
 			Name: "zero-samples.mp4", About: "every tenth sample has the size 0: a screen recorder without input",
@@ -75,7 +75,7 @@ func tabled() []Case {
 					s.scatter(offsets, sizes)
 				})
 			},
-			Want: or(within(In(Part{9, Anything, 0}), 0.15), within(In(Part{10, Anything, 0}), 0.15)),
+			Want: or(lasting(within(In(Part{9, Anything, 0}), 0.15), -1), within(In(Part{10, Anything, 0}), 0.15)),
 		},
 		{
 			Name: "amr-packed.3gp", About: "an old phone: ten frames of AMR in each sample, comfort noise",
@@ -124,6 +124,12 @@ func within(w Want, seconds float64) Want {
 	return w
 }
 
+// lasting says which duration the record gives the source.
+func lasting(w Want, seconds float64) Want {
+	w.Lasts = seconds
+	return w
+}
+
 func or(w, other Want) Want {
 	w.Or = &other
 	return w
@@ -163,7 +169,7 @@ func fragmented() []Case {
 					}
 				})
 			},
-			Want: either(within(Steady(6, 440), 0.08)), Also: AlsoTrim, Quick: true,
+			Want: either(within(Steady(6, 440), 0.08)), Also: AlsoTrim,
 		},
 	}
 }
@@ -233,7 +239,7 @@ func described() []Case {
 				"-metadata", "com.apple.quicktime.title=Summer day", "-metadata", "com.apple.quicktime.artist=Somebody",
 				"-metadata", "com.apple.quicktime.location.ISO6709=+11.1111+022.2222/")
 		},
-		Want: told(Steady(2, 440), conversion.Tags{Title: "Summer day", Artist: "Somebody"}, "+11.1111"), Quick: true,
+		Want: told(Steady(2, 440), conversion.Tags{Title: "Summer day", Artist: "Somebody"}, "+11.1111"),
 	})
 }
 
@@ -278,7 +284,7 @@ func chaptered() []Case {
 					"-map 0 -map 1 -map 2 -map_metadata 3 -c:v:0 mpeg4 -b:v:0 3M -c:v:1 mjpeg -c:a aac -movflags +disable_chpl -f mov")
 				change(t, path, func(m *movie) { f(m, m.traks("text")[0]) })
 			},
-			Want: withChapters(Steady(9, 440), at...), Also: AlsoTrim | AlsoChapters, Quick: name == "sbtl",
+			Want: withChapters(Steady(9, 440), at...), Also: AlsoTrim | AlsoChapters,
 		}
 	}
 	return []Case{
@@ -334,6 +340,7 @@ func gapChapters(name string) Case {
 	dropped := withChapters(In(Part{4, 440, 0}, Part{1, 440, 0}, Part{3, 880, 0}), Chapter{0, "A"}, Chapter{3, "B"}, Chapter{5, "C"})
 	kept := withChapters(In(Part{4, 440, 0}, Part{4, 0, 0}, Part{1, 440, 0}, Part{3, 880, 0}), Chapter{0, "A"}, Chapter{3, "B"}, Chapter{9, "C"})
 	dropped.Within, kept.Within, dropped.Or = 0.1, 0.1, &kept
+	dropped.Lasts, kept.Lasts = -1, -1 // with the pause, or without
 	dropped.Notes, kept.Notes = []conversion.NoteCode{noteGap}, []conversion.NoteCode{noteGap}
 	return Case{
 		Name: name, About: "a pause of 4 s in the sound, chapters behind it",
@@ -343,6 +350,6 @@ func gapChapters(name string) Case {
 			encode(t, path, both(show(12), wave("0.4*sin(2*PI*if(lt(t,9),440,880)*t)", 48000, 12, ""), []string{"-i", sheet}),
 				"-map 0 -map 1 -map_metadata 2 -c:v mpeg4 -c:a aac", "-af", `aselect=not(between(t\,4\,8))`)
 		},
-		Want: dropped, Quick: true,
+		Want: dropped,
 	}
 }

@@ -30,7 +30,7 @@ func matroskas() []Case {
 				words := text(t, "words.srt", "1\n00:00:01,000 --> 00:00:03,000\nFirst\n\n2\n00:00:05,000 --> 00:00:12,000\nStays\n")
 				encode(t, path, both(show(8), tone(8, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac "+args)
 			},
-			Want: Steady(8, 440), Also: AlsoTrim, Quick: true,
+			Want: Steady(8, 440), Also: AlsoTrim,
 		}
 	}
 	return []Case{
@@ -42,7 +42,7 @@ func matroskas() []Case {
 				encode(t, path, both(show(5), tone(5, 440, 48000)), "-c:v mpeg4 -c:a ac3")
 				rearrange(t, path, path, idInfo, idCluster, idTracks, idCues)
 			},
-			Want: within(Steady(5, 440), 0.06), Also: AlsoTrim, Quick: true,
+			Want: within(Steady(5, 440), 0.06), Also: AlsoTrim,
 		},
 		{
 			Name: "long-comment.mkv", About: "a comment of 300 kB, a transcript; of two sound tracks the second is the default",
@@ -57,7 +57,7 @@ func matroskas() []Case {
 				encode(t, path, both(show(5), tone(5, 440, 48000), tone(5, 880, 44100), []string{"-i", chapters(t, b.String(), 0)}),
 					"-map 0 -map 1 -map 2 -map_metadata 3 -c:v mpeg4 -c:a:0 aac -c:a:1 flac -disposition:a:0 0 -disposition:a:1 default")
 			},
-			Want: longComment(), Quick: true,
+			Want: longComment(),
 		},
 	}
 }
@@ -101,7 +101,7 @@ func oggs() []Case {
 				}
 				write(t, path, pages...)
 			},
-			Want: either(within(Steady(6, 440), 0.06)), Also: AlsoTrim, Quick: codec == "libopus",
+			Want: either(within(Steady(6, 440), 0.06)), Also: AlsoTrim,
 		}
 	}
 	return []Case{
@@ -124,7 +124,7 @@ func oggs() []Case {
 				w.inPieces(Part{turn, 440, 0.4}, Part{float64(w.Samples)/48000 - turn, 880, 0.4})
 				write(t, path, pages...)
 			},
-			Also: AlsoTrim, Want: Want{Seconds: 10.6}, Quick: true,
+			Also: AlsoTrim, Want: Want{Seconds: 10.6},
 		},
 	}
 }
@@ -157,7 +157,7 @@ func streams() []Case {
 				encode(t, path, both(show(12), wave("0.4*sin(2*PI*if(lt(t,4),440,if(lt(t,8),880,1320))*t)", 48000, 12, "")),
 					"-c:v mpeg2video -c:a aac -muxdelay 0 -muxpreload 0 -output_ts_offset 95438.7 -f mpegts")
 			},
-			Want: either(within(In(Part{4, 440, 0}, Part{4, 880, 0}, Part{4, 1320, 0}), 0.1)), Also: AlsoAll, Quick: true,
+			Want: either(within(In(Part{4, 440, 0}, Part{4, 880, 0}, Part{4, 1320, 0}), 0.1)), Also: AlsoAll,
 		},
 		layoutChange(), monoStereo(),
 		rateChanges("ts-rate-change.aac", "aac", 10, 2, "0.125"),
@@ -287,7 +287,7 @@ func tagged() []Case {
 	fixed := func(s string, n int) []byte { return append(ansi(s), make([]byte, n-len(ansi(s)))...) }
 	return []Case{
 		{
-			Name: "latin1.wav", About: "INFO texts in Windows-1252, as Windows tools write them", From: from, Want: want, Quick: true,
+			Name: "latin1.wav", About: "INFO texts in Windows-1252, as Windows tools write them", From: from, Want: want,
 			Make: func(t testing.TB, path string, _ *Want) {
 				b := raw(t, "wav", tone(2, 440, 44100), "-bitexact")
 				info := []byte("INFO")

@@ -12,7 +12,7 @@ import (
 func SampleCases(t testing.TB, elsewhere string) (cases []Case) {
 	for _, s := range Corpus(t, elsewhere) {
 		c := Case{
-			Name: s.Name, About: "one of every kind that people upload", From: []string{"made so: length and tone are known"},
+			Name: "sample " + s.Name, About: "one of every kind that people upload", From: []string{"made so: length and tone are known"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				if err := os.Link(s.Path, path); err != nil {
 					t.Fatal(err)

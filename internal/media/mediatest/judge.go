@@ -143,8 +143,9 @@ func (w Want) judgeRecord(r Result) []string {
 	if !w.Either && r.MP3.LengthChecked == w.Unchecked {
 		faults = append(faults, fmt.Sprintf("length_checked is %v", r.MP3.LengthChecked))
 	}
-	if s := r.Source.Duration; r.MP3.LengthChecked && !w.trimmed && w.Seconds != 0 && math.Abs(s-w.Seconds) > max(0.15, w.Within) {
-		faults = append(faults, fmt.Sprintf("the source's duration is recorded as %.3f s, expected %.3f", s, w.Seconds))
+	lasts := cmp.Or(w.Lasts, w.Seconds)
+	if s := r.Source.Duration; r.MP3.LengthChecked && !w.trimmed && lasts > 0 && math.Abs(s-lasts) > max(0.15, w.Within) {
+		faults = append(faults, fmt.Sprintf("the source's duration is recorded as %.3f s, expected %.3f", s, lasts))
 	}
 	has := map[conversion.NoteCode]bool{}
 	for _, n := range r.MP3.Notes {
