@@ -18,7 +18,7 @@ const (
 // reported are inputs of public reports to other programs, made from their
 // descriptions.
 func reported() []Case {
-	return slices.Concat(reportedWaves(), reportedMP3s(), reportedOggs(), reportedStreams(), reportedMatroskas(), reportedMovies())
+	return slices.Concat(reportedWaves(), reportedMP3s(), reportedOggs(), reportedStreams(), reportedMatroskas(), reportedMovies(), reportedDownloads())
 }
 
 // chunk is a RIFF chunk with its padding.
@@ -335,6 +335,68 @@ func reportedMovies() []Case {
 			Want: Steady(4, 440), Also: AlsoTrim,
 		},
 	}
+}
+
+// reportedDownloads are MP4 files as downloaders and joiners leave them.
+func reportedDownloads() []Case {
+	return []Case{
+		{
+			Name: "dash.m4a", About: "a stream of DASH in one file: sidx, then fragments", From: []string{"https://github.com/ytdl-org/youtube-dl/issues/11035", isoFile + ", 8.16.3"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				encode(t, path, tone(6, 440, 44100), "-c:a aac -movflags +dash+global_sidx -frag_duration 2000000 -f mp4")
+			},
+			Want: either(within(Steady(6, 440), 0.08)), Also: AlsoTrim,
+		},
+		{
+			Name: "duplicate-moov.m4a", About: "a live stream saved fragment by fragment, each download with its own ftyp and moov",
+			From: []string{"https://github.com/yt-dlp/yt-dlp/issues/12128", "https://github.com/yt-dlp/yt-dlp/pull/6654"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				b := raw(t, "mp4", tone(6, 440, 44100), "-c:a aac -movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 2000000")
+				boxes := topBoxes(b)
+				var out []byte
+				n := 0
+				for _, x := range boxes {
+					if x.kind == "moof" {
+						if n++; n == 2 {
+							out = append(out, b[:boxes[2].begin]...) // ftyp and moov once more
+						}
+					}
+					out = append(out, b[x.begin:x.end]...)
+				}
+				write(t, path, out)
+			},
+			Want: either(within(Steady(6, 440), 0.08)), Also: AlsoTrim,
+		},
+		{
+			Name: "two-descriptions.m4a", About: "two files joined into one track with two sample descriptions: 44100 Hz mono, then 48000 Hz stereo",
+			From: []string{"https://github.com/mozilla/mp4parse-rust/issues/160", "https://github.com/advplyr/audiobookshelf/issues/5153", isoFile + ", 8.5.2 and 8.7.4: each chunk names its sample description"},
+			Make: twoDescriptions, Want: noted(Want{Seconds: 6, Within: 0.01, Either: true, Lasts: -1}, noteChanged), Also: AlsoLoudness,
+		},
+	}
+}
+
+func twoDescriptions(t testing.TB, path string, w *Want) {
+	other := path + ".other"
+	encode(t, path, tone(3, 440, 44100), "-ac 1 -c:a aac -f mp4")
+	encode(t, other, tone(3, 880, 48000), "-ac 2 -c:a aac -f mp4")
+	a, b := readMovie(t, path), readMovie(t, other)
+	first, second := a.sound(), b.sound()
+	n1, n2 := uint32(first.samples()), uint32(second.samples())
+	samples := func(m *movie) []byte {
+		mdat := lastOf(topBoxes(m.before), "mdat")
+		return m.before[mdat.begin+8 : mdat.end]
+	}
+	head := topBoxes(a.before)[0]
+	one, two := samples(a), samples(b)
+	at := uint32(head.end + 8)
+	first.table("stsd").body = append(append(full(0, 2), first.table("stsd").body[8:]...), second.table("stsd").body[8:]...)
+	first.table("stsz").body = full(0, append(append([]uint32{0, n1 + n2}, first.sizes()...), second.sizes()...)...)
+	first.table("stsc").body = full(0, 2, 1, n1, 1, 2, n2, 2)
+	first.table("stco").body = full(0, 2, at, at+uint32(len(one)))
+	first.times(n1, 1024, n2, 941) // of 1/44100 s
+	first.without("edts")
+	write(t, path, a.before[:head.end], box("mdat", one, two), a.moov.encode())
+	w.inPieces(Part{float64(n1) * 1024 / 44100, 440, 0}, Part{float64(n2) * 1024 / 48000, 880, 0})
 }
 
 func reportedMatroskas() []Case {
