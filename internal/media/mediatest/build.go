@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// make runs ffmpeg: inputs, then the words of args, then the file.
+// encode runs ffmpeg: inputs, then the words of args, then the file.
 func encode(t testing.TB, path string, inputs []string, args string, last ...string) {
 	t.Helper()
 	words := append(append([]string{}, inputs...), strings.Fields(args)...)

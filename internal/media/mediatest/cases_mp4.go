@@ -16,9 +16,6 @@ const (
 	bs775     = "ITU-R BS.775, table 2"
 )
 
-// small pictures beside the sound.
-func show(seconds float64) []string { return pictures(seconds) }
-
 // tabled are MP4 files whose sample tables say something else than what decodes.
 func tabled() []Case {
 	return []Case{
@@ -26,7 +23,7 @@ func tabled() []Case {
 			Name: "retimed-aac.mp4", About: "the time table runs 2 % slow, as after a change of the frame rate or with a phone's own clock; every packet decodes",
 			From: []string{isoFile + ", 8.6.1.2: a sample's duration is its time until the next one", "ISO/IEC 14496-3: an AAC frame has 1024 samples"},
 			Make: func(t testing.TB, path string, w *Want) {
-				encode(t, path, both(show(60), tone(60, 440, 48000)), "-c:v mpeg4 -c:a aac")
+				encode(t, path, both(pictures(60), tone(60, 440, 48000)), "-c:v mpeg4 -c:a aac")
 				change(t, path, func(m *movie) {
 					s := m.sound()
 					s.times(uint32(s.samples()), 1044)
@@ -41,7 +38,7 @@ func tabled() []Case {
 			Name: "jitter-gap.mp4", About: "a screen recorder: packets' times jitter around 1024, most often 1100, and it paused for 3 s",
 			From: []string{isoFile + ", 8.6.1.2"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(20), tone(20, 440, 48000)), "-c:v mpeg4 -c:a aac")
+				encode(t, path, both(pictures(20), tone(20, 440, 48000)), "-c:v mpeg4 -c:a aac")
 				change(t, path, func(m *movie) {
 					s := m.sound()
 					var pairs []uint32
@@ -65,7 +62,7 @@ func tabled() []Case {
 			Name: "zero-samples.mp4", About: "every tenth sample has the size 0: a screen recorder without input",
 			From: []string{isoFile + ", 8.7.3: a sample may have no bytes"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(10), tone(10, 440, 48000)), "-c:v mpeg4 -c:a aac")
+				encode(t, path, both(pictures(10), tone(10, 440, 48000)), "-c:v mpeg4 -c:a aac")
 				change(t, path, func(m *movie) {
 					s := m.sound()
 					offsets, sizes := s.offsets(), slices.Clone(s.sizes())
@@ -142,7 +139,7 @@ func fragmented() []Case {
 			Name: "fmp4-cut-" + name + ".mp4", About: "a fragmented MP4 that ends " + name,
 			From: []string{isoFile + ", 8.8.4: a fragment is a moof and its mdat"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(10), tone(10, 440, 48000)), "-c:v mpeg4 -g 10 -c:a aac -movflags frag_keyframe+empty_moov")
+				encode(t, path, both(pictures(10), tone(10, 440, 48000)), "-c:v mpeg4 -g 10 -c:a aac -movflags frag_keyframe+empty_moov")
 				b := content(t, path)
 				boxes := topBoxes(b)
 				write(t, path, b[:at(b, lastOf(boxes, "moof"), lastOf(boxes, "mdat"))])
@@ -161,7 +158,7 @@ func fragmented() []Case {
 			Name: "fmp4-unknown-duration.mp4", About: "a fragmented MP4 whose mdhd and tkhd have a duration of all ones: unknown",
 			From: []string{isoFile + ", 8.4.2.3 and 8.3.2.3: if the duration cannot be determined it is all ones"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(6), tone(6, 440, 44100)), "-c:v mpeg4 -c:a aac -movflags frag_keyframe+empty_moov")
+				encode(t, path, both(pictures(6), tone(6, 440, 44100)), "-c:v mpeg4 -c:a aac -movflags frag_keyframe+empty_moov")
 				change(t, path, func(m *movie) {
 					for _, k := range append(m.traks("soun"), m.traks("vide")...) {
 						mdhd, tkhd := k.child("mdia", "mdhd"), k.child("tkhd")
@@ -186,7 +183,7 @@ func described() []Case {
 			Name: name, About: "an iPhone 16: stereo AAC and a spatial track (apac) that cannot be decoded",
 			From: []string{"https://trac.ffmpeg.org/ticket/11480", "https://github.com/Nevcairiel/LAVFilters/issues/620", quickTime + ": alternate groups"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(6), tone(6, 440, 48000), tone(6, 880, 48000)), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -ac 2 -f mov")
+				encode(t, path, both(pictures(6), tone(6, 440, 48000), tone(6, 880, 48000)), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -ac 2 -f mov")
 				change(t, path, func(m *movie) {
 					s := m.traks("soun")[apac]
 					s.rename("mp4a", "apac")
@@ -206,7 +203,7 @@ func described() []Case {
 			Name: "unknown-" + codec + ".mp4", About: "the only sound track has a codec that nothing here decodes",
 			From: []string{isoFile + ", 8.5.2: the sample entry's four letters name the codec"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(2), tone(2, 440, 48000)), "-c:v mpeg4 -c:a aac")
+				encode(t, path, both(pictures(2), tone(2, 440, 48000)), "-c:v mpeg4 -c:a aac")
 				change(t, path, func(m *movie) {
 					m.sound().rename("mp4a", codec)
 					m.sound().rename("esds", "free")
@@ -235,7 +232,7 @@ func described() []Case {
 		Name: "mdta-title.mov", About: "iMovie and QuickTime: title and artist under mdta keys, and a place that must not be told",
 		From: []string{quickTime + ": metadata keys com.apple.quicktime.title and .artist"},
 		Make: func(t testing.TB, path string, _ *Want) {
-			encode(t, path, both(show(2), tone(2, 440, 48000)), "-c:v mpeg4 -c:a aac -movflags use_metadata_tags -f mov",
+			encode(t, path, both(pictures(2), tone(2, 440, 48000)), "-c:v mpeg4 -c:a aac -movflags use_metadata_tags -f mov",
 				"-metadata", "com.apple.quicktime.title=Summer day", "-metadata", "com.apple.quicktime.artist=Somebody",
 				"-metadata", "com.apple.quicktime.location.ISO6709=+11.1111+022.2222/")
 		},
@@ -251,7 +248,7 @@ func told(w Want, tags conversion.Tags, silent ...string) Want {
 func channelOrder(t testing.TB, path string, sounding int) {
 	waves := slices.Repeat([]string{"0*t"}, 6)
 	waves[sounding] = sine(0.5, 500)
-	encode(t, path, both(show(3), wave(joined(waves), 48000, 3, "5.1")), "-c:v mpeg4 -c:a pcm_s16le -f mov")
+	encode(t, path, both(pictures(3), wave(joined(waves), 48000, 3, "5.1")), "-c:v mpeg4 -c:a pcm_s16le -f mov")
 	change(t, path, func(m *movie) {
 		stsd := m.sound().table("stsd")
 		i := bytes.Index(stsd.body, []byte("chan"))
@@ -347,7 +344,7 @@ func gapChapters(name string) Case {
 		From: []string{"chapter C begins where the tone turns from 440 to 880 Hz, in the MP3 as in the source"},
 		Make: func(t testing.TB, path string, _ *Want) {
 			sheet := chapters(t, "", 12, Chapter{0, "A"}, Chapter{3, "B"}, Chapter{9, "C"})
-			encode(t, path, both(show(12), wave("0.4*sin(2*PI*if(lt(t,9),440,880)*t)", 48000, 12, ""), []string{"-i", sheet}),
+			encode(t, path, both(pictures(12), wave("0.4*sin(2*PI*if(lt(t,9),440,880)*t)", 48000, 12, ""), []string{"-i", sheet}),
 				"-map 0 -map 1 -map_metadata 2 -c:v mpeg4 -c:a aac", "-af", `aselect=not(between(t\,4\,8))`)
 		},
 		Want: dropped,

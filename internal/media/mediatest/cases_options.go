@@ -137,9 +137,9 @@ func plain(name, args string) Case {
 			in := wave("0.4*sin(2*PI*if(lt(t,2),440,880)*t)", 48000, 4, "")
 			switch {
 			case late:
-				in = both(show(5), []string{"-itsoffset", "1"}, in)
+				in = both(pictures(5), []string{"-itsoffset", "1"}, in)
 			case strings.Contains(args, "-c:v"):
-				in = both(show(4), in)
+				in = both(pictures(4), in)
 			}
 			encode(t, file, in, args)
 		},
@@ -161,7 +161,7 @@ func pauses() (cases []Case) {
 		cases = append(cases, Case{
 			Name: name, About: "the sound stops for two seconds; nothing is damaged", From: []string{"a pause is dropped, or written as silence"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(5), tone(5, 440, 48000)), "-c:v mpeg4 -c:a aac", "-af", `aselect=not(between(t\,1\,3))`)
+				encode(t, path, both(pictures(5), tone(5, 440, 48000)), "-c:v mpeg4 -c:a aac", "-af", `aselect=not(between(t\,1\,3))`)
 			},
 			Want: want,
 		})

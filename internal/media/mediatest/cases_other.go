@@ -28,7 +28,7 @@ func matroskas() []Case {
 			From: []string{rfcMatroska + ", 5.1.2.10: Duration is that of the Segment, not of each track", "https://github.com/mbunkus/mkvtoolnix/issues/1495", "https://github.com/yt-dlp/yt-dlp/issues/3100"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				words := text(t, "words.srt", "1\n00:00:01,000 --> 00:00:03,000\nFirst\n\n2\n00:00:05,000 --> 00:00:12,000\nStays\n")
-				encode(t, path, both(show(8), tone(8, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac "+args)
+				encode(t, path, both(pictures(8), tone(8, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac "+args)
 			},
 			Want: Steady(8, 440), Also: AlsoTrim,
 		}
@@ -39,7 +39,7 @@ func matroskas() []Case {
 			Name: "tracks-last.mkv", About: "the Tracks stand behind the clusters, where an editor of headers moves them if they grow",
 			From: []string{rfcMatroska + ", 6.2: Tracks may stand behind the clusters if a SeekHead lists them", "https://github.com/mbunkus/mkvtoolnix/issues/1154", "https://github.com/androidx/media/issues/3377"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(5), tone(5, 440, 48000)), "-c:v mpeg4 -c:a ac3")
+				encode(t, path, both(pictures(5), tone(5, 440, 48000)), "-c:v mpeg4 -c:a ac3")
 				rearrange(t, path, path, idInfo, idCluster, idTracks, idCues)
 			},
 			Want: within(Steady(5, 440), 0.06), Also: AlsoTrim,
@@ -54,7 +54,7 @@ func matroskas() []Case {
 					fmt.Fprintf(&b, "line %04d of the transcript, with words and words and words and words and words and words and words\\\n", i+1)
 				}
 				b.WriteString("\nartist=Somebody\n")
-				encode(t, path, both(show(5), tone(5, 440, 48000), tone(5, 880, 44100), []string{"-i", chapters(t, b.String(), 0)}),
+				encode(t, path, both(pictures(5), tone(5, 440, 48000), tone(5, 880, 44100), []string{"-i", chapters(t, b.String(), 0)}),
 					"-map 0 -map 1 -map 2 -map_metadata 3 -c:v mpeg4 -c:a:0 aac -c:a:1 flac -disposition:a:0 0 -disposition:a:1 default")
 			},
 			Want: longComment(),
@@ -137,8 +137,8 @@ func streams() []Case {
 			Name: name, About: fmt.Sprintf("a live stream saved as FLV: AAC goes from %d to %d Hz with a new sequence header", rates[0], rates[1]),
 			From: []string{flvSpec + ".4.2: an AAC sequence header may come at any time", "https://github.com/Zibbp/ganymede/issues/608"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				first := raw(t, "flv", both(show(seconds), tone(seconds, 440, rates[0])), "-c:v flv -c:a aac -ac 2")
-				second := raw(t, "flv", both(show(seconds), tone(seconds, 880, rates[1])), "-c:v flv -c:a aac -ac 2")
+				first := raw(t, "flv", both(pictures(seconds), tone(seconds, 440, rates[0])), "-c:v flv -c:a aac -ac 2")
+				second := raw(t, "flv", both(pictures(seconds), tone(seconds, 880, rates[1])), "-c:v flv -c:a aac -ac 2")
 				write(t, path, first[:13], flvTags(first, 0), flvTags(second, uint32(seconds*1000)))
 			},
 			Want: noted(either(want), noteChanged), Tries: tries, Also: also,
@@ -154,7 +154,7 @@ func streams() []Case {
 			Name: "ts-wrap.ts", About: "the clock of 33 bits wraps 5 s after the beginning",
 			From: []string{mpegTS + ", 2.4.3.7: PTS has 33 bits of a 90 kHz clock", "https://github.com/xbmc/xbmc/pull/1770"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(12), wave("0.4*sin(2*PI*if(lt(t,4),440,if(lt(t,8),880,1320))*t)", 48000, 12, "")),
+				encode(t, path, both(pictures(12), wave("0.4*sin(2*PI*if(lt(t,4),440,if(lt(t,8),880,1320))*t)", 48000, 12, "")),
 					"-c:v mpeg2video -c:a aac -muxdelay 0 -muxpreload 0 -output_ts_offset 95438.7 -f mpegts")
 			},
 			Want: either(within(In(Part{4, 440, 0}, Part{4, 880, 0}, Part{4, 1320, 0}), 0.1)), Also: AlsoAll,

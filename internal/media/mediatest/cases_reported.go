@@ -232,7 +232,7 @@ func reportedStreams() []Case {
 		{
 			Name: "ts-latm.ts", About: "AAC in LATM, as DVB sends it", From: []string{"ETSI TS 101 154, annex H", "ISO/IEC 14496-3, 1.7"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(4), tone(4, 440, 48000)), "-c:v mpeg2video -c:a aac -muxdelay 0 -muxpreload 0 -mpegts_flags +latm -f mpegts")
+				encode(t, path, both(pictures(4), tone(4, 440, 48000)), "-c:v mpeg2video -c:a aac -muxdelay 0 -muxpreload 0 -mpegts_flags +latm -f mpegts")
 			},
 			Want: either(within(Steady(4, 440), 0.08)), Also: AlsoTrim,
 		},
@@ -251,7 +251,7 @@ func reportedStreams() []Case {
 		{
 			Name: "packets-lost.mp4", About: "three packets of AC-3 are zeros: clicks, but nearly all of it is there", From: []string{"ETSI TS 102 366, 6.1.6: a frame with a wrong checksum is concealed"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(6), tone(6, 440, 48000)), "-c:v mpeg4 -c:a ac3")
+				encode(t, path, both(pictures(6), tone(6, 440, 48000)), "-c:v mpeg4 -c:a ac3")
 				m := readMovie(t, path)
 				b, s := content(t, path), m.sound()
 				offsets, sizes := s.offsets(), s.sizes()
@@ -267,14 +267,14 @@ func reportedStreams() []Case {
 
 func reportedMovies() []Case {
 	plain := func(t testing.TB, path string, f func(m *movie)) {
-		encode(t, path, both(show(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a aac")
+		encode(t, path, both(pictures(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a aac")
 		change(t, path, f)
 	}
 	return []Case{
 		{
 			Name: "mvhd-unknown.mp4", About: "fragmented; mvhd has a duration of all ones, as cameras of Axis write", From: []string{"https://github.com/AxisCommunications/media-stream-library-js/issues/184", isoFile + ", 8.2.2.3"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a aac -movflags frag_keyframe+empty_moov")
+				encode(t, path, both(pictures(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a aac -movflags frag_keyframe+empty_moov")
 				change(t, path, func(m *movie) {
 					mvhd := m.moov.child("mvhd")
 					mvhd.body = put(mvhd.body, 16, 0xffffffff)
@@ -293,7 +293,7 @@ func reportedMovies() []Case {
 			Name: "unused-labels.mov", About: "four channels of PCM, all of them labelled as unused", From: []string{"https://github.com/mifi/lossless-cut/pull/3038", "CoreAudioTypes: kAudioChannelLabel_Unused = 0"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				four := joined(slices.Repeat([]string{sine(0.2, 440)}, 4))
-				encode(t, path, both(show(3), wave(four, 48000, 3, "quad")), "-c:v mpeg4 -c:a pcm_s16le -f mov")
+				encode(t, path, both(pictures(3), wave(four, 48000, 3, "quad")), "-c:v mpeg4 -c:a pcm_s16le -f mov")
 				change(t, path, func(m *movie) {
 					stsd := m.sound().table("stsd")
 					i := bytes.Index(stsd.body, []byte("chan"))
@@ -406,7 +406,7 @@ func reportedMatroskas() []Case {
 			Name: "subtitle-of-ten-hours.mkv", About: "the last subtitle stands at 10:00:00: the segment's duration is ten hours", From: []string{"https://github.com/mbunkus/mkvtoolnix/issues/1940", "https://github.com/mbunkus/mkvtoolnix/issues/1495"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				words := text(t, "words.srt", "1\n00:00:01,000 --> 00:00:03,000\nFirst\n\n2\n10:00:00,000 --> 10:00:02,000\nEnd\n")
-				encode(t, path, both(show(6), tone(6, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -c:s srt")
+				encode(t, path, both(pictures(6), tone(6, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -c:s srt")
 			},
 			Want: late, Also: AlsoTrim,
 		},
@@ -414,14 +414,14 @@ func reportedMatroskas() []Case {
 			Name: "subtitle-of-two-days.mkv", About: "the first subtitle has a wrong time, 50 hours, beyond any limit", From: []string{"https://github.com/mbunkus/mkvtoolnix/issues/1841"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				words := text(t, "words.srt", "1\n00:00:01,000 --> 00:00:03,000\nFirst\n\n2\n50:00:00,000 --> 50:00:02,000\nEnd\n")
-				encode(t, path, both(show(6), tone(6, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -c:s srt")
+				encode(t, path, both(pictures(6), tone(6, 440, 48000), []string{"-i", words}), "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -c:s srt")
 			},
 			Want: late, Also: AlsoTrim,
 		},
 		{
 			Name: "codec-delay.mkv", About: "AC-3 with a CodecDelay of 256 samples", From: []string{"https://github.com/mbunkus/mkvtoolnix/issues/1849", rfcMatroska + ", 5.1.4.1.25: CodecDelay"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a ac3")
+				encode(t, path, both(pictures(4), tone(4, 440, 48000)), "-c:v mpeg4 -c:a ac3")
 				header, elements := segment(t, content(t, path))
 				tracks := bytes.TrimPrefix(inside(elements[idTracks], 4), []byte("\xbf\x84"))                           // its checksum
 				entry := bytes.LastIndex(tracks[:bytes.Index(tracks, []byte("A_AC3"))], []byte("\xae\x01\x00\x00\x00")) // ffmpeg's sizes have eight bytes
@@ -440,7 +440,7 @@ func reportedMatroskas() []Case {
 		{
 			Name: "recorder-killed.mkv", About: "the recorder was killed: sizes and duration were never written, the last cluster is cut", From: []string{"https://github.com/obsproject/obs-studio/pull/787"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, both(show(6), tone(6, 440, 48000)), "-c:v mpeg4 -c:a aac -live 1 -f matroska")
+				encode(t, path, both(pictures(6), tone(6, 440, 48000)), "-c:v mpeg4 -c:a aac -live 1 -f matroska")
 				b := content(t, path)
 				write(t, path, b[:len(b)*7/10])
 			},
