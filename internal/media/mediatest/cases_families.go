@@ -54,7 +54,7 @@ func gapless() (cases []Case) {
 func texted() (cases []Case) {
 	const leaky = "-map_metadata -1 -metadata location=+48.1+11.5/ -metadata location-eng=+48.1+11.5/ " +
 		"-metadata com.apple.quicktime.location.ISO6709=+48.1+11.5/ -metadata com.apple.quicktime.model=SecretPhone " +
-		"-metadata encoder=SecretEncoder -metadata copyright=SecretOwner -metadata description=SecretText " +
+		"-metadata encoder=SecretEncoder -metadata copyright=SecretOwner " +
 		"-metadata creation_time=2001-01-01T00:00:00Z -metadata:s:a handler_name=SecretHandler "
 	full := []string{"-metadata", "title=Tïtle=1; #2", "-metadata", "artist=Artist", "-metadata", "album=Album", "-metadata", "date=2026-11-23", "-metadata", "genre=Jazz", "-metadata", "comment=A comment"}
 	for name, args := range map[string]string{

@@ -246,8 +246,12 @@ func monoStereo() Case {
 // rateChanges are pieces whose rate goes from 48000 to 44100 Hz and back.
 func rateChanges(name, codec string, pieces int, seconds float64, level string) Case {
 	format, samples := codec, map[string]int{"aac": 1024, "ac3": 1536, "mp2": 1152}[codec]
-	if codec == "aac" {
+	demuxer := codec
+	switch codec {
+	case "aac":
 		format = "adts"
+	case "mp2":
+		demuxer = "mp3" // which reads all layers
 	}
 	return Case{
 		Name: name, About: fmt.Sprintf("%d pieces of %g s, the rate going from 48000 to 44100 Hz and back, as at breaks of a broadcast (%s)", pieces, seconds, codec),
@@ -259,7 +263,7 @@ func rateChanges(name, codec string, pieces int, seconds float64, level string) 
 				rate := []int{48000, 44100}[i%2]
 				hz := float64(400 + 100*i)
 				b := raw(t, format, wave(fmt.Sprintf("%s*sin(2*PI*%g*t)", level, hz), rate, seconds, ""), "-ac 2 -c:a "+codec)
-				parts = append(parts, Part{packetSeconds(t, b, codec, samples, rate), hz, 0})
+				parts = append(parts, Part{packetSeconds(t, b, demuxer, samples, rate), hz, 0})
 				all = append(all, b...)
 			}
 			w.inPieces(parts...)

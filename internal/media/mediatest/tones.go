@@ -51,11 +51,14 @@ func (p Part) judge(samples []float32, rate, at float64, w Want, where string) [
 		}
 		heard = ""
 	}
-	n := int(window * rate)
+	n, end := int(window*rate), len(samples)
+	if w.Seconds == 0 { // it may end anywhere, even with a part of a packet
+		end -= int(3 * margin * rate)
+	}
 	edge := min(margin, p.Seconds/4)
 	for t := at + edge; t+window <= at+p.Seconds-edge && len(faults) < 3; t += window {
 		i := int(t * rate)
-		if i+n > len(samples) {
+		if i+n > end {
 			break // the length is judged elsewhere
 		}
 		wrong := p.wrong(samples[i:i+n], rate, cmp.Or(w.Noise, DefaultNoise))
