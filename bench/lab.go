@@ -43,7 +43,7 @@ func ownFFmpeg() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // of the one who measures
 		return "", fmt.Errorf("no ffmpeg for Tonearm (make ffmpeg makes it): %w", err)
 	}
 	return path, os.Setenv(ffmpegVariable, path)

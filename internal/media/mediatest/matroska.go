@@ -3,46 +3,85 @@ package mediatest
 import (
 	"bytes"
 	"encoding/binary"
-	"os"
 	"slices"
 	"testing"
+)
+
+// Elements of a Matroska segment.
+const (
+	idSegment  = "\x18\x53\x80\x67"
+	idSeekHead = "\x11\x4d\x9b\x74"
+	idInfo     = "\x15\x49\xa9\x66"
+	idTracks   = "\x16\x54\xae\x6b"
+	idCluster  = "\x1f\x43\xb6\x75"
+	idCues     = "\x1c\x53\xbb\x6b"
+	idTags     = "\x12\x54\xc3\x67"
+	idChapters = "\x10\x43\xa7\x70"
 )
 
 // TagsLast writes a Matroska file anew with its tags behind its clusters, as
 // mkvmerge leaves them once they were edited.
 func TagsLast(t testing.TB, from, to string) {
 	t.Helper()
-	b, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const segment, seekHead, info, tracks, cluster, tags = "\x18\x53\x80\x67", "\x11\x4d\x9b\x74", "\x15\x49\xa9\x66", "\x16\x54\xae\x6b", "\x1f\x43\xb6\x75", "\x12\x54\xc3\x67"
-	header := ebmlElement(t, b)
+	rearrange(t, from, to, idInfo, idTracks, idCluster, idTags)
+}
+
+// segment splits a Matroska file into its header and the elements of its
+// segment, by their kinds.
+func segment(t testing.TB, b []byte) (header []byte, elements map[string][]byte) {
+	t.Helper()
+	header = ebmlElement(t, b)
 	body := b[len(header):]
-	if string(body[:4]) != segment {
-		t.Fatalf("%s: no segment behind the header", from)
+	if string(body[:4]) != idSegment {
+		t.Fatal("no segment behind the header")
 	}
 	body = body[4+ebmlWidth(body[4:]):]
-	kept := map[string][]byte{}
+	elements = map[string][]byte{}
 	for len(body) > 0 {
 		e := ebmlElement(t, body)
-		kept[string(e[:4])] = append(kept[string(e[:4])], e...)
+		elements[string(e[:4])] = append(elements[string(e[:4])], e...)
 		body = body[len(e):]
 	}
-	front := slices.Concat(kept[info], kept[tracks], kept[cluster])
-	ebml := func(id string, content []byte) []byte { // with a size of eight bytes
-		return slices.Concat([]byte(id), binary.BigEndian.AppendUint64(nil, 1<<56|uint64(len(content))), content)
+	return header, elements
+}
+
+// ebml is an element, with a size of eight bytes.
+func ebml(id string, content ...[]byte) []byte {
+	all := slices.Concat(content...)
+	return slices.Concat([]byte(id), binary.BigEndian.AppendUint64(nil, 1<<56|uint64(len(all))), all)
+}
+
+// rearrange writes a Matroska file anew with the elements in this order behind a
+// SeekHead that lists them. Cues are out of date then and must not be read from
+// where they point.
+func rearrange(t testing.TB, from, to string, order ...string) {
+	t.Helper()
+	header, elements := segment(t, content(t, from))
+	var list []string
+	for _, id := range order {
+		if len(elements[id]) > 0 {
+			list = append(list, id)
+		}
 	}
-	const headLength = 4 + 8 + 2 + 8 + 2 + 8 + 4 + 2 + 8 + 8
-	seek := slices.Concat(ebml("\x53\xab", []byte(tags)), ebml("\x53\xac", binary.BigEndian.AppendUint64(nil, uint64(headLength+len(front)))))
-	head := ebml(seekHead, ebml("\x4d\xbb", seek))
-	if len(head) != headLength || len(kept[tags]) == 0 || len(kept[cluster]) == 0 {
-		t.Fatalf("%s: %d bytes of tags, %d of clusters", from, len(kept[tags]), len(kept[cluster]))
+	if len(elements[idCluster]) == 0 || len(elements[idTracks]) == 0 {
+		t.Fatalf("%s has no clusters or no tracks", from)
 	}
-	out := slices.Concat(header, ebml(segment, slices.Concat(head, front, kept[tags])))
-	if err := os.WriteFile(to, out, 0o600); err != nil {
-		t.Fatal(err)
+	seek := func(at func(id string) int) []byte {
+		var entries []byte
+		for _, id := range list {
+			entries = append(entries, ebml("\x4d\xbb", ebml("\x53\xab", []byte(id)), ebml("\x53\xac", binary.BigEndian.AppendUint64(nil, uint64(at(id)))))...)
+		}
+		return ebml(idSeekHead, entries)
 	}
+	front := len(seek(func(string) int { return 0 }))
+	var body []byte
+	begins := map[string]int{}
+	for _, id := range list {
+		begins[id] = front + len(body)
+		body = append(body, elements[id]...)
+	}
+	head := seek(func(id string) int { return begins[id] })
+	write(t, to, header, ebml(idSegment, head, body))
 }
 
 // ebmlWidth is how many bytes the number at the beginning takes.

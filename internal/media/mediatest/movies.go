@@ -11,9 +11,10 @@ import (
 // Movie is an MP4 or MOV file of a certain build.
 type Movie struct {
 	Name, Path  string
-	AudioTracks int    // audio tracks
-	Tagged      bool   // has tags, chapters or a picture
-	Whole       string // why its audio cannot be read by itself, a reason of package mp4; '' if it can
+	AudioTracks int     // audio tracks
+	ToneHz      float64 // of the first one
+	Tagged      bool    // has tags, chapters or a picture
+	Whole       string  // why its audio cannot be read by itself, a reason of package mp4; '' if it can
 }
 
 // Movies makes MP4 and MOV files of every kind, each of some seconds, in a new
@@ -44,6 +45,7 @@ func (m *movies) make(name string, audioTracks int, args string) {
 	m.t.Helper()
 	hz := 300 + 20*float64(len(m.list))
 	m.from(name, audioTracks, inputs(m.seconds, m.seconds, hz, 48000), args)
+	m.list[len(m.list)-1].ToneHz = hz
 }
 
 func (m *movies) from(name string, audioTracks int, inputs []string, args string) {
@@ -52,7 +54,7 @@ func (m *movies) from(name string, audioTracks int, inputs []string, args string
 	if err := Make(m.t.Context(), m.dir, append(words, "file:"+m.path(name))...); err != nil {
 		m.t.Fatal(err)
 	}
-	m.list = append(m.list, Movie{Name: name, Path: m.path(name), AudioTracks: audioTracks, Tagged: strings.Contains(args, "-map_metadata")})
+	m.list = append(m.list, Movie{Name: name, Path: m.path(name), AudioTracks: audioTracks, ToneHz: 440, Tagged: strings.Contains(args, "-map_metadata")})
 }
 
 func (m *movies) remux(from, name string, l Layout) {
@@ -60,7 +62,7 @@ func (m *movies) remux(from, name string, l Layout) {
 	Remux(m.t, m.path(from), m.path(name), l)
 	for _, o := range m.list {
 		if o.Name == from {
-			m.list = append(m.list, Movie{Name: name, Path: m.path(name), AudioTracks: o.AudioTracks})
+			m.list = append(m.list, Movie{Name: name, Path: m.path(name), AudioTracks: o.AudioTracks, ToneHz: o.ToneHz})
 			return
 		}
 	}
