@@ -5,7 +5,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm ffmpeg test docs-test upgrade-test media-test large-test cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build tonearm ffmpeg ffmpeg-test test docs-test upgrade-test media-test large-test cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ docs-test: build ## run every command of README and docs, in bash and zsh, with 
 upgrade-test: build ## old programs, built from the history, and new ones on the same data and servers, there and back (3 minutes, 2 more the first time); TONEARM_UPGRADE_FROM=COMMIT
 	@scripts/setup ffmpeg redis-server mariadbd
 	TONEARM_TEST_UPGRADE=1 go run ./test/servers -- go test -count=1 -v -parallel 8 -timeout 15m ./test/upgrade
+
+ffmpeg-test: ffmpeg ## the tests of media and transcoder with bin/ffmpeg, on this processor and on one without special instructions (amd64; 4 minutes)
+	@scripts/setup ffmpeg qemu-x86_64
+	TONEARM_TEST_FFMPEG=$(CURDIR)/bin/ffmpeg TONEARM_TEST_QEMU='qemu-x86_64 -cpu qemu64' go test -count=1 ./internal/media ./transcoder
 
 media-test: ## every kind of input converted on every way and judged by what a decoder hears (10 minutes); TONEARM_FFMPEG=PROGRAM, CASE=REGEXP, RANDOM=N, SEED=N
 	@scripts/setup ffmpeg
