@@ -11,6 +11,7 @@ import (
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 	"tonearm/internal/source"
 )
@@ -97,7 +98,7 @@ func TestSameAsFile(t *testing.T) {
 // refused.
 func encodeFile(t *testing.T, path string, o conversion.Options) ([]byte, *media.Error) {
 	t.Helper()
-	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	target := filepath.Join(t.TempDir(), "file.mp3")
 	info, err := ff.Probe(t.Context(), path)
 	if err == nil {

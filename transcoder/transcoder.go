@@ -14,6 +14,7 @@ import (
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 )
 
 // Names in the working directory. The source has no extension, so that ffmpeg
@@ -101,7 +102,7 @@ func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	return &worker{
 		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
 		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
-		ffmpeg:  media.FFmpeg{Path: o.FFmpeg, GPUPath: o.GPUFFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
+		ffmpeg:  media.FFmpeg{Program: ffmpeg.Program{Path: o.FFmpeg, GPUPath: o.GPUFFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles}},
 		reports: newReporter(client, nonce, every, a),
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/mail/smtpmail"
-	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/service"
 	"tonearm/internal/standalone"
 	"tonearm/notifier"
@@ -153,7 +153,7 @@ func (fl *upFlags) setLauncher(ctx context.Context, o *standalone.Options) error
 		}
 		return nil
 	}
-	if _, err := (media.FFmpeg{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err != nil {
+	if _, err := (ffmpeg.Program{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err != nil {
 		return errors.New("ffmpeg is not installed. Run: apt-get install ffmpeg, or brew install ffmpeg")
 	}
 	o.Transcoder, o.TranscoderEnv = []string{fl.launcher.Transcoder}, config.TranscoderEnv()

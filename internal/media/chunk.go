@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp3"
 	"tonearm/internal/media/spool"
 )
@@ -52,11 +53,12 @@ type chunk struct {
 }
 
 // input is the chunk's PCM for an encoder: by a pipe while it grows.
-func (c *chunk) input() (*feed, error) {
-	if c.pcm.Ended() {
-		return fileFeed(c.pcm.File)
+func (c *chunk) input() (ffmpeg.Input, error) {
+	if !c.pcm.Ended() {
+		return ffmpeg.Stream(c.pcm.Follow()), nil
 	}
-	return newFeed(c.pcm.Follow())
+	_, err := c.pcm.File.Seek(0, io.SeekStart)
+	return ffmpeg.Opened(c.pcm.File), err
 }
 
 // slots limit how many chunks exist at a time. Each slot is a file that can be

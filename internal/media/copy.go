@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp3"
 )
 
@@ -124,24 +125,23 @@ func (ff FFmpeg) extract(ctx context.Context, spec EncodeSpec, p plan, frames st
 // demuxFrames has ffmpeg take the packets out of their container, those before
 // the first edit included.
 func (ff FFmpeg) demuxFrames(ctx context.Context, spec EncodeSpec, p plan, raw string) error {
-	c := command{
-		path: spec.Source.Path,
-		args: []string{
+	c := ffmpeg.Command{
+		Args: []string{
 			"-map", p.streamSpecifier(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
 			"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
 			"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "0", "-f", "mp3", "file:" + raw,
 		},
-		timeout:  spec.timeout(p),
-		maxBytes: spec.MaxBytes + 1<<20,
+		Timeout:  spec.timeout(p),
+		MaxBytes: spec.MaxBytes + 1<<20,
 	}
 	if p.track.Exact {
-		c.input = []string{"-ignore_editlist", "1"}
+		c.Before = []string{"-ignore_editlist", "1"}
 	}
-	o, err := ff.run(ctx, c)
+	o, err := ff.run(ctx, spec.Source.Path, false, c)
 	if err != nil {
 		return err
 	}
-	if o.err != nil {
+	if o.Err != nil {
 		return notCopied("its frames could not be taken out of the file")
 	}
 	return nil

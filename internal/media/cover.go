@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp4"
 )
 
@@ -249,28 +250,27 @@ const pixels = "format=rgba"
 // warnings.
 func (ff FFmpeg) shoot(ctx context.Context, path string, from picture, s shot) (img image.Image, warnings string, err error) {
 	out := head{limit: coverSide*coverSide*4 + 1<<10}
-	o, err := ff.run(ctx, command{
-		path:     path,
-		input:    append([]string{"-v", "warning", "-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
-		decoders: pictureDecoders[from.codec],
-		gpu:      s.gpu,
-		maxBytes: 1 << 30, // no file is written, but memory shared by CUDA counts as one
-		args: []string{
+	o, err := ff.run(ctx, path, false, ffmpeg.Command{
+		Before:   append([]string{"-v", "warning", "-flags:v", "+bitexact", "-max_pixels", strconv.Itoa(coverPixels)}, s.input...),
+		Decoders: pictureDecoders[from.codec],
+		GPU:      s.gpu,
+		MaxBytes: 1 << 30, // no file is written, but memory shared by CUDA counts as one
+		Args: []string{
 			"-map", "0:" + from.stream, "-map_metadata", "-1", "-map_chapters", "-1",
 			"-filter_threads", "1", "-vf", s.filters + "," + pixels,
 			"-sws_flags", "bicubic+accurate_rnd+full_chroma_int+bitexact", // the same pixels on any machine
 			"-frames:v", "1", "-c:v", "pam", "-f", "image2pipe", "pipe:1",
 		},
-		stdout:  &out,
-		timeout: coverTimeout,
+		Stdout:  &out,
+		Timeout: coverTimeout,
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	if img, err = readPAM(out.bytes); err != nil {
-		return nil, "", fmt.Errorf("%w: %s", err, o.tail())
+		return nil, "", fmt.Errorf("%w: %s", err, o.Tail())
 	}
-	return img, o.stderr, nil
+	return img, o.Stderr, nil
 }
 
 var errNoPicture = errors.New("no picture")

@@ -17,6 +17,7 @@ import (
 	reader "github.com/dhowden/tag"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/id3"
 	"tonearm/internal/media/mediatest"
 )
@@ -99,8 +100,8 @@ func TestCoverAtTime(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			source := filepath.Join(dir, tt.name)
-			ffmpeg(t, dir, append(append(append([]string{}, threeColours...), strings.Fields(tt.args)...), source)...)
-			ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+			installed(t, dir, append(append(append([]string{}, threeColours...), strings.Fields(tt.args)...), source)...)
+			ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 			info, err := ff.Probe(t.Context(), source)
 			if err != nil {
 				t.Fatal(err)
@@ -143,7 +144,7 @@ func TestPoster(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(dir, name)
-			ffmpeg(t, dir, append(source, path)...)
+			installed(t, dir, append(source, path)...)
 			made, target := makeTag(t, path, conversion.Options{Cover: conversion.CoverPoster, End: 9999})
 			img, _ := coverOf(t, target)
 			want := "green"
@@ -174,7 +175,7 @@ func TestCoverShape(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			source := filepath.Join(dir, tt.name)
-			ffmpeg(t, dir, "-f", "lavfi", "-i", "testsrc=r=10:d=0.5,"+tt.filter, "-f", "lavfi", "-i", "sine=d=0.5",
+			installed(t, dir, "-f", "lavfi", "-i", "testsrc=r=10:d=0.5,"+tt.filter, "-f", "lavfi", "-i", "sine=d=0.5",
 				"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", source)
 			if tt.rotate { // the display matrix in the first tkhd: by a quarter
 				matrix := func(n ...int32) string {
@@ -239,7 +240,7 @@ func TestAttachedPicture(t *testing.T) {
 		} else {
 			words = append(words, "-c:v", "copy")
 		}
-		ffmpeg(t, dir, append(words, source)...)
+		installed(t, dir, append(words, source)...)
 		for cover, want := range map[conversion.Cover]string{"": "red", conversion.CoverAttached: "red", conversion.CoverNone: ""} {
 			made, target := makeTag(t, source, conversion.Options{Cover: cover})
 			img, data := coverOf(t, target)
@@ -259,8 +260,8 @@ func TestAttachedPicture(t *testing.T) {
 func TestNoPicture(t *testing.T) {
 	dir := t.TempDir()
 	video, audio := filepath.Join(dir, "video.mp4"), filepath.Join(dir, "sound.m4a")
-	ffmpeg(t, dir, append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", video)...)
-	ffmpeg(t, dir, "-f", "lavfi", "-i", "sine=d=1", audio)
+	installed(t, dir, append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", video)...)
+	installed(t, dir, "-f", "lavfi", "-i", "sine=d=1", audio)
 	for _, tt := range []struct {
 		source string
 		cover  conversion.Cover
@@ -351,7 +352,7 @@ func TestCoverFits(t *testing.T) {
 
 func TestSameBytesTwice(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
-	ffmpeg(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-metadata", "artist=A", "-vf", "noise=alls=60:allf=t,scale=1600:900", source)...)
+	installed(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-metadata", "artist=A", "-vf", "noise=alls=60:allf=t,scale=1600:900", source)...)
 	for _, cover := range []conversion.Cover{conversion.CoverPoster, "1.3"} {
 		one, _ := makeTag(t, source, conversion.Options{Cover: cover})
 		two, _ := makeTag(t, source, conversion.Options{Cover: cover})
@@ -365,8 +366,8 @@ func TestSameBytesTwice(t *testing.T) {
 // without it.
 func TestWithoutGPU(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
-	ffmpeg(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", source)...)
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	installed(t, filepath.Dir(source), append(append([]string{}, threeColours...), "-pix_fmt", "yuv420p", source)...)
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,8 @@
 // A source is whatever somebody uploaded. ffmpeg sees it as one local file in a
 // private directory, or as a pipe while that file grows. It may open nothing
 // but local files, or nothing at all. It tries only the formats and decoders
-// listed in formats.go, and runs within limits on time, CPU, memory and output.
+// listed in formats.go, and runs within limits on time, CPU, memory and output
+// (package ffmpeg).
 // No video decoder is opened for audio. That is why ffprobe is not used: it
 // opens a decoder for every stream, and gives up if it may not. [FFmpeg.Probe]
 // uses ffmpeg itself to describe the file instead.

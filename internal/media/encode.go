@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp3"
+	"tonearm/internal/media/unfit"
 )
 
 // EncodeSpec is one conversion.
@@ -191,7 +193,7 @@ func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, f
 		return audio{}, err
 	}
 	made, err := readMP3(raw)
-	if err != nil || made.Frames == 0 || o.err != nil {
+	if err != nil || made.Frames == 0 || o.Err != nil {
 		return audio{}, ff.judgeFailure(ctx, spec, p, o, made, err)
 	}
 	if err := spec.allows(made); err != nil {
@@ -205,7 +207,7 @@ func (ff FFmpeg) encode(ctx context.Context, spec EncodeSpec, p plan, l level, f
 	if err := addInfoFrame(raw, frames, p.kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return audio{}, err
 	}
-	levels, ok := o.levels()
+	levels, ok := levelsOf(o)
 	if s.levels = levels; !ok {
 		s.levels, err = ff.measureFrames(ctx, frames, samplePeaks, spec.timeout(p), nil)
 	}
@@ -218,7 +220,7 @@ func (spec EncodeSpec) allows(made mp3.Stream) error {
 	case made.Size > spec.MaxBytes:
 		return tooLarge(spec.MaxBytes)
 	case made.Seconds() > spec.MaxSeconds:
-		return refuse(conversion.CodeLimitExceeded, "The sound is longer than the limit of %s.", human(spec.MaxSeconds))
+		return unfit.New(conversion.CodeLimitExceeded, "The sound is longer than the limit of %s.", human(spec.MaxSeconds))
 	}
 	return nil
 }
@@ -228,7 +230,7 @@ func (spec EncodeSpec) allows(made mp3.Stream) error {
 func (p plan) withinLimits(spec EncodeSpec) error {
 	seconds := p.promised()
 	if seconds > spec.MaxSeconds {
-		return refuse(conversion.CodeLimitExceeded, "The sound is %s long. The limit is %s.", human(seconds), human(spec.MaxSeconds))
+		return unfit.New(conversion.CodeLimitExceeded, "The sound is %s long. The limit is %s.", human(seconds), human(spec.MaxSeconds))
 	}
 	if seconds*float64(p.kbps)*125 > float64(spec.MaxBytes) {
 		return tooLarge(spec.MaxBytes)
@@ -253,7 +255,7 @@ func (p plan) limits(spec EncodeSpec) []string {
 
 // makeFrames writes an information frame, which holds the number of samples,
 // and the frames behind it.
-func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (outcome, error) {
+func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l level, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
 	if spec.speculation != nil {
 		return spec.speculation.take(raw)
 	}
@@ -262,27 +264,25 @@ func (ff FFmpeg) makeFrames(ctx context.Context, spec EncodeSpec, p plan, l leve
 
 // command decodes the source and applies the filters. Its args end before the
 // encoder.
-func (p plan) command(spec EncodeSpec, l level) command {
-	return command{path: spec.Source.Path, args: p.audioArgs(spec, l), timeout: spec.timeout(p), maxBytes: spec.MaxBytes + 1<<20,
-		mayPipe: spec.Source.mayPipe}
+func (p plan) command(spec EncodeSpec, l level) ffmpeg.Command {
+	return ffmpeg.Command{Args: p.audioArgs(spec, l), Timeout: spec.timeout(p), MaxBytes: spec.MaxBytes + 1<<20}
 }
 
 // runFrames makes the frames from what c decodes. It uses several encoders if
 // the source promises enough audio, otherwise one. That depends on nothing but
 // the source and the options, and so does the MP3.
-func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c command, raw string, progress func(float64)) (outcome, error) {
+func (ff FFmpeg) runFrames(ctx context.Context, spec EncodeSpec, p plan, c ffmpeg.Command, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
 	if frames := chunkFrames(p.promised(), p.rate); frames > 0 {
-		o, _, err := ff.encodeParallel(ctx, parallel{decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
+		o, _, err := ff.encodeParallel(ctx, parallel{source: spec.Source, decode: c, plan: p, target: raw, maxBytes: spec.MaxBytes, frames: frames, progress: progress})
 		return o, err
 	}
-	c.args = append(append(c.args, p.encoderArgs()...),
+	c.Args = append(append(c.Args, p.encoderArgs()...),
 		"-fs", strconv.FormatInt(spec.MaxBytes+1, 10),
 		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1",
-		"-fflags", "+bitexact",
-		"-stats_period", "0.25", "-progress", "pipe:1",
-		"-f", "mp3", "file:"+raw)
-	c.stdout = &progressReader{report: progress}
-	return ff.run(ctx, c)
+		"-fflags", "+bitexact")
+	c.Args = append(append(c.Args, ffmpeg.ProgressArgs...), "-f", "mp3", "file:"+raw)
+	c.Stdout = ffmpeg.Progress(progress)
+	return ff.run(ctx, spec.Source.Path, spec.Source.mayPipe, c)
 }
 
 // audioArgs are ffmpeg's arguments behind the source for the audio to encode.
@@ -321,23 +321,23 @@ func remove(path string) error {
 
 // judgeFailure says why there is no whole MP3. readErr is the error of reading
 // it.
-func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o outcome, made mp3.Stream, readErr error) error {
-	if err := o.failure(); err != nil {
+func (ff FFmpeg) judgeFailure(ctx context.Context, spec EncodeSpec, p plan, o ffmpeg.Outcome, made mp3.Stream, readErr error) error {
+	if err := o.Failure(); err != nil {
 		return err
 	}
 	nothing := errors.Is(readErr, fs.ErrNotExist) || made.Frames == 0 && (readErr == nil || errors.Is(readErr, mp3.ErrFormat))
 	const tooManyErrors = 69 // more than two thirds of the packets
 	switch {
-	case o.err != nil && o.err.ExitCode() == tooManyErrors:
-		return refuse(conversion.CodeDamaged, "Most of the sound track is damaged.").because(o.tail())
+	case o.Err != nil && o.Err.ExitCode() == tooManyErrors:
+		return unfit.New(conversion.CodeDamaged, "Most of the sound track is damaged.").Because(o.Tail())
 	case nothing && (p.start > 0 || p.end > 0):
 		return ff.judgeNothing(ctx, spec.Source, p, o)
 	case nothing:
-		return undecodable(p.track.Codec).because(o.tail())
+		return undecodable(p.track.Codec).Because(o.Tail())
 	case readErr != nil:
 		return fmt.Errorf("read the frames: %w", readErr)
 	}
-	return fmt.Errorf("ffmpeg failed with exit status %d: %s", o.err.ExitCode(), o.tail())
+	return fmt.Errorf("ffmpeg failed with exit status %d: %s", o.Err.ExitCode(), o.Tail())
 }
 
 // encoded puts together what is known of the result and its source.

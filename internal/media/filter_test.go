@@ -14,6 +14,7 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 )
 
@@ -365,7 +366,7 @@ func TestChangesMidway(t *testing.T) {
 // processor that has none, if $TONEARM_TEST_QEMU is the command that emulates it.
 func elsewhere(t *testing.T) []string {
 	t.Helper()
-	ffmpeg := mediatest.FFmpeg(t)
+	program := mediatest.FFmpeg(t)
 	var all []string
 	add := func(script string) {
 		path := filepath.Join(t.TempDir(), "ffmpeg")
@@ -375,10 +376,10 @@ func elsewhere(t *testing.T) []string {
 		all = append(all, path)
 	}
 	if runtime.GOARCH == "amd64" {
-		add("case \" $* \" in *\" -cpuflags \"*) exec '" + ffmpeg + "' \"$@\";; esac\nexec '" + ffmpeg + "' -cpuflags 0 \"$@\"")
+		add("case \" $* \" in *\" -cpuflags \"*) exec '" + program + "' \"$@\";; esac\nexec '" + program + "' -cpuflags 0 \"$@\"")
 	}
 	if qemu := os.Getenv("TONEARM_TEST_QEMU"); qemu != "" {
-		add("exec " + qemu + " '" + ffmpeg + "' \"$@\"")
+		add("exec " + qemu + " '" + program + "' \"$@\"")
 	}
 	return all
 }
@@ -394,7 +395,7 @@ func TestSameBytes(t *testing.T) {
 		"channels": {Channels: 1},
 	} {
 		var first []byte
-		for _, ffmpeg := range append(elsewhere(t), mediatest.FFmpeg(t)) {
+		for _, program := range append(elsewhere(t), mediatest.FFmpeg(t)) {
 			copied := filepath.Join(t.TempDir(), "elsewhere")
 			b, err := os.ReadFile(source)
 			if err != nil {
@@ -403,7 +404,7 @@ func TestSameBytes(t *testing.T) {
 			if err := os.WriteFile(copied, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ff := media.FFmpeg{Path: ffmpeg}
+			ff := media.FFmpeg{Program: ffmpeg.Program{Path: program}}
 			info, err := ff.Probe(t.Context(), copied)
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/unfit"
 )
 
 // Tolerances of the length, in seconds.
@@ -63,11 +65,11 @@ func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 	case !whole && d.audioOnly && info.Container != "flv":
 		return length{}, nil // nobody can tell where the other streams end
 	case !whole:
-		return length{}, refuse(code, "The sound ends after %s, but the file says that it lasts %s. The file was cut off or is damaged.",
+		return length{}, unfit.New(code, "The sound ends after %s, but the file says that it lasts %s. The file was cut off or is damaged.",
 			human(p.start+played), human(promised))
 	}
 	if decodable := track.decodable(); played < decodable-math.Max(concealed, 4*track.usual()) {
-		return length{}, refuse(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", human(played), human(decodable))
+		return length{}, unfit.New(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", human(played), human(decodable))
 	}
 	if !p.track.Exact && p.untrimmed() { // we know the audio's own length only from the packets
 		promised = track.end - track.start
@@ -77,7 +79,7 @@ func (d *demuxed) judge(info Info, p plan, played float64) (length, error) {
 
 // judgeNothing says why there is no audio at all within a trim: the track ends
 // before, or it cannot be decoded.
-func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o outcome) error {
+func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o ffmpeg.Outcome) error {
 	d, err := ff.demux(ctx, info, p)
 	if err != nil {
 		return fmt.Errorf("look for the audio: %w", err)
@@ -87,11 +89,11 @@ func (ff FFmpeg) judgeNothing(ctx context.Context, info Info, p plan, o outcome)
 	}
 	switch track := d.track(); {
 	case track.seconds > concealed:
-		return undecodable(p.track.Codec).because(o.tail())
+		return undecodable(p.track.Codec).Because(o.Tail())
 	case track.last <= p.start+exactly:
 		return p.beyondEnd(track.last)
 	}
-	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s.", exact(p.start), exact(p.end))
+	return unfit.New(conversion.CodeInvalidOptions, "There is no sound between %s and %s.", exact(p.start), exact(p.end))
 }
 
 // packets is a summary of the packets of one stream.
@@ -176,20 +178,19 @@ func (d *demuxed) run(ctx context.Context, t FFmpeg, info Info, streams []string
 		pr.CloseWithError(err) // ends ffmpeg
 		read <- err
 	}()
-	o, err := t.run(ctx, command{
-		path:    info.Path,
-		args:    append(streams, "-c", "copy", "-f", "framecrc", "pipe:1"),
-		stdout:  pw,
-		timeout: 10*time.Minute + time.Duration(info.Size/(10<<20))*time.Second,
+	o, err := t.run(ctx, info.Path, false, ffmpeg.Command{
+		Args:    append(streams, "-c", "copy", "-f", "framecrc", "pipe:1"),
+		Stdout:  pw,
+		Timeout: 10*time.Minute + time.Duration(info.Size/(10<<20))*time.Second,
 	})
 	pw.Close()
 	if readErr := <-read; err == nil {
 		err = readErr
 	}
 	if err == nil {
-		err = o.failure()
+		err = o.Failure()
 	}
-	return o.err == nil, err
+	return o.Err == nil, err
 }
 
 // read reads ffmpeg's framecrc format: "#tb 0: 1/48000", "#media_type 0: audio",

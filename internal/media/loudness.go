@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 )
 
 // meter is ffmpeg's filter that measures what passes, as EBU R128 says.
@@ -28,11 +30,11 @@ const silent = -70.0
 
 var reMeter = regexp.MustCompile(`(?m)^ +(I|LRA|Peak): +(\S+) (?:LUFS|LU|dBFS)$`)
 
-// levels reads what the meter printed at the end of a run. ok is false if there
+// levelsOf reads what the meter printed at the end of a run. ok is false if there
 // is not exactly one summary: ffmpeg begins again if the source changes its
 // sample rate or channels midway. The levels are nil for silence.
-func (o outcome) levels() (l *conversion.Levels, ok bool) {
-	_, summary, ok := strings.Cut(o.stderr, "] Summary:\n")
+func levelsOf(o ffmpeg.Outcome) (l *conversion.Levels, ok bool) {
+	_, summary, ok := strings.Cut(o.Stderr, "] Summary:\n")
 	if !ok || strings.Contains(summary, "] Summary:\n") {
 		return nil, false
 	}
@@ -59,20 +61,19 @@ func (o outcome) levels() (l *conversion.Levels, ok bool) {
 
 // measure decodes an audio track through filters that end in a meter. It returns
 // nil for silence, and where the meter fails.
-func (ff FFmpeg) measure(ctx context.Context, c command, stream, filters string) (*conversion.Levels, error) {
-	c.args = append([]string{"-map", stream, "-filter_threads", "1", "-af", filters}, c.args...)
-	c.args = append(c.args, "-stats_period", "0.25", "-progress", "pipe:1", "-f", "null", "pipe:2")
-	o, err := ff.run(ctx, c)
+func (ff FFmpeg) measure(ctx context.Context, path string, mayPipe bool, c ffmpeg.Command, stream, filters string) (*conversion.Levels, error) {
+	c.Args = slices.Concat([]string{"-map", stream, "-filter_threads", "1", "-af", filters}, c.Args, ffmpeg.ProgressArgs, []string{"-f", "null", "pipe:2"})
+	o, err := ff.run(ctx, path, mayPipe, c)
 	if err != nil {
 		return nil, fmt.Errorf("measure the loudness: %w", err)
 	}
-	l, _ := o.levels()
+	l, _ := levelsOf(o)
 	return l, nil
 }
 
 // measureFrames measures an MP3 that was made here.
 func (ff FFmpeg) measureFrames(ctx context.Context, path string, m meter, timeout time.Duration, progress func(float64)) (*conversion.Levels, error) {
-	return ff.measure(ctx, command{path: path, stdout: &progressReader{report: progress}, timeout: timeout}, "0:a:0", string(m))
+	return ff.measure(ctx, path, false, ffmpeg.Command{Stdout: ffmpeg.Progress(progress), Timeout: timeout}, "0:a:0", string(m))
 }
 
 // How close to a target the result must be. The meter shows tenths; ceilings
@@ -90,8 +91,8 @@ const (
 func (ff FFmpeg) normalise(ctx context.Context, spec EncodeSpec, p plan, frames string, progress func(float64)) (audio, error) {
 	work := steps{report: progress}
 	want := newTarget(*spec.Options.Loudness)
-	source, err := ff.measure(ctx, command{
-		path: spec.Source.Path, args: p.limits(spec), stdout: &progressReader{report: work.next(0.3)}, timeout: spec.timeout(p), mayPipe: spec.Source.mayPipe,
+	source, err := ff.measure(ctx, spec.Source.Path, spec.Source.mayPipe, ffmpeg.Command{
+		Args: p.limits(spec), Stdout: ffmpeg.Progress(work.next(0.3)), Timeout: spec.timeout(p),
 	}, p.streamSpecifier(), p.filters(level{}, truePeaks))
 	if err != nil {
 		return audio{}, err

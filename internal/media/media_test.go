@@ -17,13 +17,14 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 )
 
 // convert probes and encodes one file.
 func convert(t *testing.T, path string, o conversion.Options) (media.Encoded, string, error) {
 	t.Helper()
-	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	target := filepath.Join(t.TempDir(), "out.mp3")
 	info, err := ff.Probe(t.Context(), path)
 	if err != nil {
@@ -243,7 +244,7 @@ func TestCutOgg(t *testing.T) {
 func TestLimits(t *testing.T) {
 	video := filepath.Join(t.TempDir(), "in.ts") // promises no length
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg2video", "-c:a", "aac")
-	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), video)
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +276,7 @@ func TestProgressAndStop(t *testing.T) {
 	if err := mediatest.Make(t.Context(), filepath.Dir(video), "-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=36000", "-c:a", "aac", "-b:a", "8k", "-t", "3600", video); err != nil {
 		t.Fatal(err)
 	}
-	ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), video)
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 )
 
 // TestMain lets the test binary stand in for a transcoder that is killed.
 func TestMain(m *testing.M) {
-	if ffmpeg := os.Getenv("MEDIA_TEST_FFMPEG"); ffmpeg != "" {
-		ff := media.FFmpeg{Path: ffmpeg, ExtraFiles: []*os.File{os.NewFile(3, "inherited")}}
+	if path := os.Getenv("MEDIA_TEST_FFMPEG"); path != "" {
+		ff := media.FFmpeg{Program: ffmpeg.Program{Path: path, ExtraFiles: []*os.File{os.NewFile(3, "inherited")}}}
 		_, err := ff.Probe(context.Background(), os.Args[0])
 		panic(err) // not reached: the fake never ends
 	}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp3"
 )
 
@@ -24,7 +25,8 @@ import (
 // The folder of the target holds the PCM of workers + 2 chunks meanwhile, in
 // files without a name: 36 MB each at most.
 type parallel struct {
-	decode   command               // its args end before the format of what it writes to
+	source   Info
+	decode   ffmpeg.Command        // its args end before the format of what it writes to
 	plan     plan                  // rate, channels, and bit rate or quality of the MP3
 	target   string                // file for the frames and their information frame; overwritten
 	maxBytes int64                 // of them
@@ -36,11 +38,11 @@ type parallel struct {
 // encodeParallel encodes on several cores. The outcome is the decoder's; if the
 // decoder fails, the target has what was there until then. The error is an
 // *Error if the MP3 would become too large.
-func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.Cost, error) {
+func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (ffmpeg.Outcome, mp3.Cost, error) {
 	e.workers = cmp.Or(e.workers, runtime.GOMAXPROCS(0))
 	target, err := os.Create(e.target)
 	if err != nil {
-		return outcome{}, mp3.Cost{}, err
+		return ffmpeg.Outcome{}, mp3.Cost{}, err
 	}
 	o, cost, err := ff.encodeTo(ctx, e, target)
 	if closeErr := target.Close(); err == nil {
@@ -51,19 +53,19 @@ func (ff FFmpeg) encodeParallel(ctx context.Context, e parallel) (outcome, mp3.C
 
 // encodeTo starts the decoder, the splitter and the encoders, and joins what
 // the encoders make. If one of them fails, the others are ended.
-func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (outcome, mp3.Cost, error) {
+func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (ffmpeg.Outcome, mp3.Cost, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	pcm, decoded, err := os.Pipe()
 	if err != nil {
-		return outcome{}, mp3.Cost{}, err
+		return ffmpeg.Outcome{}, mp3.Cost{}, err
 	}
 	var wg sync.WaitGroup
-	var o outcome
+	var o ffmpeg.Outcome
 	wg.Go(func() {
 		defer decoded.Close()
 		var err error
-		if o, err = ff.run(ctx, e.decoder(decoded)); err != nil {
+		if o, err = ff.run(ctx, e.source.Path, e.source.mayPipe, e.decoder(decoded)); err != nil {
 			fail(err)
 		}
 	})
@@ -108,11 +110,11 @@ func (ff FFmpeg) encodeTo(ctx context.Context, e parallel, target *os.File) (out
 }
 
 // decoder is the run of ffmpeg that decodes.
-func (e parallel) decoder(to *os.File) command {
+func (e parallel) decoder(to *os.File) ffmpeg.Command {
 	c := e.decode
-	c.args = append(c.args[:len(c.args):len(c.args)],
+	c.Args = append(c.Args[:len(c.Args):len(c.Args)],
 		"-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
-	c.stdout = to
+	c.Stdout = to
 	return c
 }
 
@@ -132,25 +134,24 @@ func (ff FFmpeg) encodeChunk(ctx context.Context, e parallel, c *chunk, options 
 		return nil, err
 	}
 	var out bytes.Buffer
-	o, err := ff.start(ctx, command{ // however long the source takes
-		path: e.target, stdin: pcm.pipe, formats: "f32le", decoders: "pcm_f32le",
-		input:   []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
-		args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
-		stdout:  &out,
-		timeout: e.decode.timeout,
+	o, err := ff.Program.Run(ctx, ffmpeg.Command{
+		Input: pcm, Dir: filepath.Dir(e.target), Formats: "f32le", Decoders: "pcm_f32le",
+		Before:  []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
+		Args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
+		Stdout:  &out,
+		Timeout: e.decode.Timeout,
 	})
-	failed := pcm.close()
 	if c.none.Load() {
 		return nil, nil
 	}
-	if err := errors.Join(failed, err); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if err := o.failure(); err != nil {
+	if err := o.Failure(); err != nil {
 		return nil, err
 	}
-	if o.err != nil {
-		return nil, fmt.Errorf("the encoder failed with exit status %d: %s", o.err.ExitCode(), o.tail())
+	if o.Err != nil {
+		return nil, fmt.Errorf("the encoder failed with exit status %d: %s", o.Err.ExitCode(), o.Tail())
 	}
 	run, err := mp3.Run(out.Bytes())
 	if err != nil {

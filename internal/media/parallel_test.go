@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 	"tonearm/internal/media/mp3"
 )
@@ -39,7 +40,8 @@ func wave(t testing.TB, pcm []byte, rate, channels int) string {
 
 func toEncode(t testing.TB, source string, p plan) parallel {
 	return parallel{
-		decode:   command{path: source, args: []string{"-map", "0:a:0"}, timeout: 10 * time.Minute},
+		source:   Info{Path: source},
+		decode:   ffmpeg.Command{Args: []string{"-map", "0:a:0"}, Timeout: 10 * time.Minute},
 		plan:     p,
 		target:   filepath.Join(t.TempDir(), "frames.mp3"),
 		maxBytes: 1 << 30,
@@ -50,9 +52,9 @@ func toEncode(t testing.TB, source string, p plan) parallel {
 // encodeAll returns the bytes that e makes, and how many seams are in them.
 func encodeAll(t testing.TB, e parallel) ([]byte, int) {
 	t.Helper()
-	o, cost, err := FFmpeg{Path: mediatest.FFmpeg(t)}.encodeParallel(t.Context(), e)
-	if err != nil || o.err != nil {
-		t.Fatalf("encode: %v, %v: %s", err, o.err, o.tail())
+	o, cost, err := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}.encodeParallel(t.Context(), e)
+	if err != nil || o.Err != nil {
+		t.Fatalf("encode: %v, %v: %s", err, o.Err, o.Tail())
 	}
 	b, err := os.ReadFile(e.target)
 	if err != nil {
@@ -170,9 +172,9 @@ func TestParallelNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := toEncode(t, source, plan{rate: 44100, channels: 2, quality: 2})
-	o, _, err := FFmpeg{Path: mediatest.FFmpeg(t)}.encodeParallel(t.Context(), e)
-	if err != nil || o.err == nil {
-		t.Errorf("got %v, %v", o.err, err)
+	o, _, err := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}.encodeParallel(t.Context(), e)
+	if err != nil || o.Err == nil {
+		t.Errorf("got %v, %v", o.Err, err)
 	}
 	if info, err := os.Stat(e.target); err != nil || info.Size() != 0 {
 		t.Errorf("got %v, %v", info, err)
@@ -181,7 +183,7 @@ func TestParallelNothing(t *testing.T) {
 
 func TestParallelFails(t *testing.T) {
 	source := wave(t, mediatest.Music(16000, 1, 30), 16000, 1)
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	p := plan{rate: 16000, channels: 1, kbps: 64}
 
 	e := toEncode(t, source, p)
@@ -211,7 +213,7 @@ func TestParallelFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	e = toEncode(t, source, p)
-	if _, _, err := (FFmpeg{Path: broken}).encodeParallel(t.Context(), e); err == nil {
+	if _, _, err := (FFmpeg{Program: ffmpeg.Program{Path: broken}}).encodeParallel(t.Context(), e); err == nil {
 		t.Error("nobody missed the encoder")
 	}
 }
@@ -225,7 +227,7 @@ func TestParallelWithoutSeam(t *testing.T) {
 		noise = binary.LittleEndian.AppendUint32(noise, math.Float32bits(rng.Float32()*2-1))
 	}
 	e := toEncode(t, wave(t, noise, 48000, 2), plan{rate: 48000, channels: 2, kbps: 320})
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	var chunks []*chunk
 	s := splitter{dir: t.TempDir(), frame: e.frameBytes(), length: testFrames, slots: newSlots(9), emit: func(c *chunk) { chunks = append(chunks, c) }}
 	if _, err := s.split(t.Context(), bytes.NewReader(noise)); err != nil || len(chunks) != 3 || !chunks[2].none.Load() {
@@ -270,7 +272,7 @@ func TestEncodeLong(t *testing.T) {
 	const rate, samples = 16000, 8000001 // more than six chunks
 	source := filepath.Join(t.TempDir(), "long.wav")
 	mediatest.Audio(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)

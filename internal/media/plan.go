@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/unfit"
 )
 
 // Limits of what is decoded at all. A source beyond them is no recording but a
@@ -47,7 +48,7 @@ func (p plan) streamSpecifier() string {
 // newPlan chooses the track and what MP3 can hold of it.
 func newPlan(info Info, o conversion.Options) (plan, error) {
 	if err := o.Validate(); err != nil {
-		return plan{}, refuse(conversion.CodeInvalidOptions, "The options are not valid: %v.", err)
+		return plan{}, unfit.New(conversion.CodeInvalidOptions, "The options are not valid: %v.", err)
 	}
 	i, err := ChooseTrack(info.Tracks, o.Track)
 	if err != nil {
@@ -82,15 +83,15 @@ func (p *plan) note(code conversion.NoteCode, format string, a ...any) {
 func (t Track) decodable() error {
 	switch {
 	case t.encrypted:
-		return refuse(conversion.CodeUnsupportedCodec, "The sound track is copy-protected (encrypted).")
+		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is copy-protected (encrypted).")
 	case decoders[t.Codec] == "":
-		return refuse(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
+		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
 	case t.SampleRate == 0:
 		return undecodable(t.Codec)
 	case t.SampleRate < minSampleRate || t.SampleRate > maxSampleRate:
-		return refuse(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz. It must be between %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
+		return unfit.New(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz. It must be between %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
 	case t.Channels == 0 || t.Channels > maxChannels:
-		return refuse(conversion.CodeLimitExceeded, "The sound track has more than %d channels, which is the limit.", maxChannels)
+		return unfit.New(conversion.CodeLimitExceeded, "The sound track has more than %d channels, which is the limit.", maxChannels)
 	}
 	return nil
 }
@@ -105,12 +106,12 @@ func (p plan) withinTrack() error {
 	case p.start >= t.Start+t.Seconds:
 		return p.beyondEnd(t.Start + t.Seconds)
 	}
-	return refuse(conversion.CodeInvalidOptions, "There is no sound between %s and %s. The sound begins at %s.", exact(p.start), exact(p.end), exact(t.Start))
+	return unfit.New(conversion.CodeInvalidOptions, "There is no sound between %s and %s. The sound begins at %s.", exact(p.start), exact(p.end), exact(t.Start))
 }
 
 // beyondEnd refuses a start that lies behind the track's end.
 func (p plan) beyondEnd(end float64) error {
-	return refuse(conversion.CodeStartBeyondEnd, "The sound ends after %s. The start that you asked for is later, at %s.", exact(end), exact(p.start))
+	return unfit.New(conversion.CodeStartBeyondEnd, "The sound ends after %s. The start that you asked for is later, at %s.", exact(end), exact(p.start))
 }
 
 // promised is how many seconds of audio the source promises within the trim; 0
@@ -167,13 +168,13 @@ func ChooseTrack(tracks []Track, want string) (int, error) {
 	}
 	if n, err := strconv.Atoi(want); err == nil {
 		if n >= len(tracks) {
-			return 0, refuse(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
+			return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
 		}
 		return n, nil
 	}
 	i := slices.IndexFunc(tracks, func(t Track) bool { return sameLanguage(t.Language, want) })
 	if i < 0 {
-		return 0, refuse(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
+		return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
 	}
 	return i, nil
 }
@@ -236,7 +237,7 @@ func (p *plan) chooseBitrate(askedRate int) error {
 }
 
 func (p plan) noPair() *Error {
-	return refuse(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
+	return unfit.New(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.kbps, p.rate)
 }
 
 // mp3Rate is the rate itself where MP3 has it. Higher ones go down to the

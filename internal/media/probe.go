@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp4"
+	"tonearm/internal/media/unfit"
 )
 
 // maxTracks limits how much memory a hostile file can use.
@@ -124,13 +126,11 @@ func describing(streams, target string, options ...string) []string {
 // chapters come on stdout. After the source, -t would also cut the chapters.
 func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 	meta := head{limit: maxMetadata}
-	o, err := ff.run(ctx, command{
-		path:    l.path,
-		mayPipe: l.mayPipe,
-		input:   []string{"-t", "0"},
-		args:    describing("0:a?", "pipe:1"),
-		stdout:  &meta,
-		timeout: probeTimeout,
+	o, err := ff.run(ctx, l.path, l.mayPipe, ffmpeg.Command{
+		Before:  []string{"-t", "0"},
+		Args:    describing("0:a?", "pipe:1"),
+		Stdout:  &meta,
+		Timeout: probeTimeout,
 	})
 	if err != nil {
 		return Info{}, fmt.Errorf("probe: %w", err)
@@ -144,8 +144,8 @@ func (ff FFmpeg) probe(ctx context.Context, l looked) (Info, error) {
 }
 
 // info is what ffmpeg said of the file, without the tags and chapters.
-func (l looked) info(o outcome) (Info, error) {
-	info := parseDump(o.stderr)
+func (l looked) info(o ffmpeg.Outcome) (Info, error) {
+	info := parseDump(o.Stderr)
 	info.Path, info.Size, info.last, info.mayPipe = l.path, l.bytes, l.last, l.mayPipe
 	info.late = l.mayPipe && l.late
 	info.cut = l.mp4 != nil && l.mp4.End > info.Size
@@ -190,25 +190,25 @@ func (i *Info) readTags(metadata string) {
 }
 
 // judge says why the file can never become an MP3, if that is so.
-func (s structure) judge(info Info, o outcome) error {
-	if err := o.failure(); err != nil {
+func (s structure) judge(info Info, o ffmpeg.Outcome) error {
+	if err := o.Failure(); err != nil {
 		return err
 	}
 	cut := s.size > info.Size || info.cut && !s.mp4.Found
-	recognized := info.Container != "" && !misdetected(o.stderr)
+	recognized := info.Container != "" && !misdetected(o.Stderr)
 	switch {
 	case cut && (recognized || s.known):
-		return refuse(conversion.CodeTruncated, "The file ends too early. The upload or the recording was cut off.").because(o.tail())
+		return unfit.New(conversion.CodeTruncated, "The file ends too early. The upload or the recording was cut off.").Because(o.Tail())
 	case s.mp4 != nil && !s.mp4.Found && !recognized:
-		return refuse(conversion.CodeDamaged, "The file has no index (moov box), so nothing can be found in it. The recording was probably never finished.").because(o.tail())
+		return unfit.New(conversion.CodeDamaged, "The file has no index (moov box), so nothing can be found in it. The recording was probably never finished.").Because(o.Tail())
 	case !recognized && s.known:
-		return refuse(conversion.CodeDamaged, "The beginning of the file is damaged.").because(o.tail())
+		return unfit.New(conversion.CodeDamaged, "The beginning of the file is damaged.").Because(o.Tail())
 	case !recognized:
-		return refuse(conversion.CodeNotMedia, "The file is not a video or sound file in a format that Tonearm can read.").because(o.tail())
+		return unfit.New(conversion.CodeNotMedia, "The file is not a video or sound file in a format that Tonearm can read.").Because(o.Tail())
 	case len(info.Tracks) == 0 && info.streams == 0:
-		return refuse(conversion.CodeDamaged, "Nothing in the file can be played.").because(o.tail())
+		return unfit.New(conversion.CodeDamaged, "Nothing in the file can be played.").Because(o.Tail())
 	case len(info.Tracks) == 0:
-		return refuse(conversion.CodeNoAudio, "The video has no sound.").because(o.tail())
+		return unfit.New(conversion.CodeNoAudio, "The video has no sound.").Because(o.Tail())
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func parseDump(stderr string) Info {
 	var info Info
 	promised := !strings.Contains(stderr, "Estimating duration from bitrate")
 	lines := bufio.NewScanner(strings.NewReader(stderr))
-	lines.Buffer(nil, stderrHead+stderrTail)
+	lines.Buffer(nil, len(stderr)+1)
 	for lines.Scan() {
 		line := lines.Text()
 		if m := reVersion.FindStringSubmatch(line); m != nil && info.FFmpeg == "" {

@@ -1,37 +1,6 @@
 package media
 
-import (
-	"bufio"
-	"bytes"
-	"strconv"
-	"time"
-)
-
-// progressReader reads ffmpeg's -progress output: lines of key=value.
-type progressReader struct {
-	report func(seconds float64) // nil for nobody
-	line   []byte
-}
-
-func (p *progressReader) Write(b []byte) (int, error) {
-	n := len(b)
-	for {
-		i := bytes.IndexByte(b, '\n')
-		if i < 0 {
-			if len(p.line)+len(b) < bufio.MaxScanTokenSize {
-				p.line = append(p.line, b...)
-			}
-			return n, nil
-		}
-		line := append(p.line, b[:i]...)
-		if v, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("out_time_us=")); ok && p.report != nil {
-			if us, err := strconv.ParseInt(string(v), 10, 64); err == nil && us >= 0 {
-				p.report(float64(us) / 1e6)
-			}
-		}
-		p.line, b = p.line[:0], b[i+1:]
-	}
-}
+import "time"
 
 // steps joins the progress of several runs over the same audio. The joined
 // progress only grows, up to the audio's length.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp4"
 )
 
@@ -42,7 +43,7 @@ type speculation struct {
 	frames, tags string // files of the frames, and of the tags and chapters
 	cancel       context.CancelFunc
 	ended        sync.WaitGroup
-	o            outcome
+	o            ffmpeg.Outcome
 	err          error
 }
 
@@ -69,14 +70,14 @@ func (ff FFmpeg) speculate(ctx context.Context, l looked, spec EncodeSpec, progr
 		}
 	}
 	c := p.command(spec, level{})
-	c.args = append(describing(p.streamSpecifier(), "file:"+s.tags, p.limits(spec)...), c.args...)
-	c.described = say
+	c.Args = append(describing(p.streamSpecifier(), "file:"+s.tags, p.limits(spec)...), c.Args...)
+	c.Described = say
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.ended.Go(func() {
 		s.o, s.err = ff.runFrames(ctx, spec, p, c, s.frames, progress)
 		say("")
 	})
-	if s.info, err = l.info(outcome{stderr: <-said}); err == nil && p.fits(s.info, spec) {
+	if s.info, err = l.info(ffmpeg.Outcome{Stderr: <-said}); err == nil && p.fits(s.info, spec) {
 		return s
 	}
 	s.stop()
@@ -94,7 +95,7 @@ func (p plan) fits(info Info, spec EncodeSpec) bool {
 }
 
 // take waits for the frames and moves them to a file.
-func (s *speculation) take(raw string) (outcome, error) {
+func (s *speculation) take(raw string) (ffmpeg.Outcome, error) {
 	s.ended.Wait()
 	if s.err != nil {
 		return s.o, s.err

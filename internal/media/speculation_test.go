@@ -12,6 +12,7 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 )
 
@@ -24,7 +25,7 @@ func counted(t *testing.T) (media.FFmpeg, func() int) {
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return media.FFmpeg{Path: program}, func() int {
+	return media.FFmpeg{Program: ffmpeg.Program{Path: program}}, func() int {
 		entries, err := os.ReadDir(runs)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +129,7 @@ func TestConvertRefuses(t *testing.T) {
 			if !errors.As(err, &want) {
 				t.Fatal(err)
 			}
-			ff := media.FFmpeg{Path: mediatest.FFmpeg(t)}
+			ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 			spec := media.EncodeSpec{Target: filepath.Join(t.TempDir(), "out.mp3"), Filename: filepath.Base(s.Path)}
 			_, err = ff.Convert(t.Context(), s.Path, spec, func(media.Info) {}, nil)
 			var got *media.Error
@@ -145,7 +146,7 @@ func TestConvertLimits(t *testing.T) {
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg4", "-c:a", "aac")
 	for name, spec := range map[string]media.EncodeSpec{"seconds": {MaxSeconds: 2}, "bytes": {MaxBytes: 10000}} {
 		spec.Target = filepath.Join(t.TempDir(), "out.mp3")
-		_, err := media.FFmpeg{Path: mediatest.FFmpeg(t)}.Convert(t.Context(), video, spec, func(media.Info) {}, nil)
+		_, err := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}.Convert(t.Context(), video, spec, func(media.Info) {}, nil)
 		if codeOf(err) != conversion.CodeLimitExceeded || strings.Contains(err.Error(), "ahead") {
 			t.Errorf("%s: got %v, want %s", name, err, conversion.CodeLimitExceeded)
 		}

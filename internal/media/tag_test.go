@@ -17,13 +17,14 @@ import (
 	reader "github.com/dhowden/tag"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 )
 
 // makeTag makes the tag for a source, and an MP3 that begins with it.
 func makeTag(t *testing.T, source string, o conversion.Options) (tagged, string) {
 	t.Helper()
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatalf("probe %s: %v", filepath.Base(source), err)
@@ -55,7 +56,7 @@ func frames(t *testing.T) string {
 	return path
 }
 
-func ffmpeg(t *testing.T, dir string, args ...string) {
+func installed(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	if err := mediatest.Make(t.Context(), dir, args...); err != nil {
 		t.Fatal(err)
@@ -155,7 +156,7 @@ func TestTexts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			source := filepath.Join(dir, tt.name)
-			ffmpeg(t, dir, append(append([]string{"-f", "lavfi", "-i", "sine=d=0.5"}, tt.args...), source)...)
+			installed(t, dir, append(append([]string{"-f", "lavfi", "-i", "sine=d=0.5"}, tt.args...), source)...)
 			made, target := makeTag(t, source, tt.options)
 			content, err := os.ReadFile(target)
 			if err != nil {
@@ -233,7 +234,7 @@ func TestChapters(t *testing.T) {
 				args = append(args, "-f", "lavfi", "-i", "sine=d=4", "-f", "ffmetadata", "-i", "chapters", "-map", "0", "-map_chapters", "1")
 				args = append(args, strings.Fields(tt.args)...)
 			}
-			ffmpeg(t, dir, append(args, source)...)
+			installed(t, dir, append(args, source)...)
 			if tt.name == "list alone.mp4" { // the audio does not refer to the text track any more
 				replace(t, source, "tref", "skip")
 			}
@@ -277,7 +278,7 @@ func TestCut(t *testing.T) {
 func TestTagStops(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "in.mp4")
 	mediatest.Video(t, source, 1, 440, "-c:v", "mpeg4", "-c:a", "aac")
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)
@@ -297,9 +298,9 @@ func TestTagInResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	source, target := filepath.Join(dir, "in.mp4"), filepath.Join(dir, "out.mp3")
-	ffmpeg(t, dir, append(append([]string{}, threeColours...), "-f", "ffmetadata", "-i", "chapters", "-map", "0", "-map", "1",
+	installed(t, dir, append(append([]string{}, threeColours...), "-f", "ffmetadata", "-i", "chapters", "-map", "0", "-map", "1",
 		"-map_chapters", "2", "-pix_fmt", "yuv420p", source)...)
-	ff := FFmpeg{Path: mediatest.FFmpeg(t)}
+	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	info, err := ff.Probe(t.Context(), source)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"tonearm/internal/attempt"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
+	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 	"tonearm/internal/media/spool"
 	"tonearm/transcoder"
@@ -44,7 +45,7 @@ func underTest(t testing.TB) string {
 // fromFile converts a whole local file.
 func fromFile(t testing.TB) mediatest.Convert {
 	return func(ctx context.Context, path, filename string, o conversion.Options) mediatest.Result {
-		ff := media.FFmpeg{Path: underTest(t)}
+		ff := media.FFmpeg{Program: ffmpeg.Program{Path: underTest(t)}}
 		target := filepath.Join(t.TempDir(), "out.mp3")
 		info, err := ff.Probe(ctx, path)
 		if err != nil {
@@ -91,7 +92,7 @@ func fromPipe(t testing.TB) mediatest.Convert {
 		})
 		defer writing.Wait()
 		target := filepath.Join(dir, "out.mp3")
-		e, err := media.FFmpeg{Path: underTest(t), Source: g}.Convert(ctx, g.Path(),
+		e, err := media.FFmpeg{Program: ffmpeg.Program{Path: underTest(t)}, Source: g}.Convert(ctx, g.Path(),
 			media.EncodeSpec{Target: target, Options: o, Filename: filename}, func(media.Info) {}, nil)
 		return outcome(target, e, err)
 	}

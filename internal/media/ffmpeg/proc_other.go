@@ -1,6 +1,6 @@
 //go:build !linux
 
-package media
+package ffmpeg
 
 import "syscall"
 

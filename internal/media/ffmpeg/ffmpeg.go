@@ -1,4 +1,6 @@
-package media
+// Package ffmpeg runs ffmpeg on one source, within limits and with nothing open to
+// it but that source.
+package ffmpeg
 
 import (
 	"cmp"
@@ -16,30 +18,29 @@ import (
 	"time"
 
 	"tonearm/internal/conversion"
-	"tonearm/internal/media/limit"
+	"tonearm/internal/media/ffmpeg/limit"
+	"tonearm/internal/media/unfit"
 )
 
-// FFmpeg runs ffmpeg. The zero value finds it and uses the default limits; it
-// may be used by several goroutines.
-type FFmpeg struct {
+// Program is an ffmpeg and the limits of its runs. The zero value finds it and has
+// the default limits; it may be used by several goroutines.
+type Program struct {
 	Path        string     // path or name; if empty, see Find
 	GPUPath     string     // of the one that decodes pictures on a GPU; Path where empty
 	MemoryLimit int64      // bytes; 1 GiB where 0; not enforced on macOS
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
-	Source      Growing    // the source of Probe and Encode while its file grows; nil if it is complete
 }
 
 const (
 	defaultMemory = 1 << 30
-	probeTimeout  = 2 * time.Minute
 	stderrHead    = 256 << 10
 	stderrTail    = 16 << 10
 )
 
 // Find returns the path of the program to run: Path, or the ffmpeg that lies
 // beside this program, or else the one in $PATH.
-func (ff FFmpeg) Find() (string, error) {
-	path := ff.Path
+func (p Program) Find() (string, error) {
+	path := p.Path
 	if self, err := os.Executable(); path == "" && err == nil {
 		path, _ = exec.LookPath(filepath.Join(filepath.Dir(self), "ffmpeg"))
 	}
@@ -50,109 +51,103 @@ func (ff FFmpeg) Find() (string, error) {
 	return filepath.Abs(path)
 }
 
-// command is one run of ffmpeg.
-type command struct {
-	path     string   // the source; if stdin is set, any file in the working folder
-	stdin    *os.File // the source where not nil
-	mayPipe  bool     // the source may come through a pipe while it grows
-	input    []string // options of the source, such as where to begin
-	args     []string // between the source and the end
-	formats  string   // that may be tried; those of formats.go where ''
-	decoders string   // that may be opened; those of audio where ''
-	gpu      bool     // no limit on memory, because CUDA maps far more than it uses
-	stdout   io.Writer
-	timeout  time.Duration // of wall clock and of CPU time
-	maxBytes int64         // of a file that it writes
-	// described is called with ffmpeg's output once ffmpeg has described the
+// Command is one run of ffmpeg.
+type Command struct {
+	Input    Input
+	Dir      string   // where it runs; that of the input's file where ''
+	Before   []string // options of the input, such as where to begin
+	Args     []string // between the input and the end
+	Formats  string   // that may be tried, with commas between
+	Decoders string   // that may be opened, likewise
+	GPU      bool     // no limit on memory, because CUDA maps far more than it uses
+	Stdout   io.Writer
+	// Timeout is of CPU time, and of wall clock if the input is a file.
+	Timeout  time.Duration
+	MaxBytes int64 // of a file that it writes
+	// Described is called with ffmpeg's output once ffmpeg has described the
 	// source; may be nil. It is not called if ffmpeg does not get that far.
-	described func(stderr string)
+	Described func(stderr string)
 }
 
-// outcome is how a run of ffmpeg ended. err is nil if it ended with success.
-type outcome struct {
-	stderr string // beginning and end of its output
-	err    *exec.ExitError
+// Outcome is how a run of ffmpeg ended. Err is nil if it ended with success.
+type Outcome struct {
+	Stderr string // beginning and end of its output
+	Err    *exec.ExitError
 }
 
-// run runs ffmpeg on one local file or pipe. The error says that ffmpeg could not be
-// run to its end; a failure of ffmpeg itself is in the outcome.
-func (ff FFmpeg) run(ctx context.Context, c command) (outcome, error) {
-	if ff.Source == nil || c.stdin != nil || c.path != ff.Source.Path() {
-		ctx, cancel := context.WithTimeout(ctx, c.timeout)
-		defer cancel()
-		return ff.start(ctx, c)
-	}
-	if !c.mayPipe {
-		if err := ff.Source.Whole(ctx); err != nil {
-			return outcome{}, fmt.Errorf("read the source: %w", err)
+// Run runs ffmpeg. The error says that ffmpeg could not be run to its end, or that
+// the input could not be read; a failure of ffmpeg itself is in the Outcome.
+func (p Program) Run(ctx context.Context, c Command) (Outcome, error) {
+	if c.Input.stream == nil {
+		if c.Input.path != "" {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, c.Timeout)
+			defer cancel()
 		}
-		ff.Source = nil
-		return ff.run(ctx, c)
+		return p.start(ctx, c, c.Input.file)
 	}
-	f, err := newFeed(ff.Source.Follow()) // however long the source takes
+	f, err := newFeed(c.Input.stream) // however long the source takes
 	if err != nil {
-		return outcome{}, err
+		return Outcome{}, err
 	}
-	c.stdin = f.pipe
-	o, err := ff.start(ctx, c)
+	o, err := p.start(ctx, c, f.pipe)
 	if failed := f.close(); failed != nil && ctx.Err() == nil {
 		return o, fmt.Errorf("read the source: %w", failed)
 	}
 	return o, err
 }
 
-// start starts ffmpeg and waits for its end.
-func (ff FFmpeg) start(ctx context.Context, c command) (outcome, error) {
-	path, err := filepath.Abs(c.path)
-	if err != nil {
-		return outcome{}, fmt.Errorf("source path: %w", err)
-	}
-	limits := limit.Limits{Memory: cmp.Or(max(0, ff.MemoryLimit), defaultMemory), CPU: c.timeout + time.Second, File: c.maxBytes}
-	if c.gpu {
+// start starts ffmpeg and waits for its end. stdin is the source if it is not nil.
+func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome, error) {
+	limits := limit.Limits{Memory: cmp.Or(max(0, p.MemoryLimit), defaultMemory), CPU: c.Timeout + time.Second, File: c.MaxBytes}
+	if c.GPU {
 		limits.Memory = 0
-		ff.Path = cmp.Or(ff.GPUPath, ff.Path)
+		p.Path = cmp.Or(p.GPUPath, p.Path)
 	}
-	ffmpeg, err := ff.Find()
+	ffmpeg, err := p.Find()
 	if err != nil {
-		return outcome{}, err
+		return Outcome{}, err
 	}
-	source, protocol := "file:"+path, "file"
-	if c.stdin != nil {
-		source, protocol = "pipe:0", "pipe"
+	source, protocol, dir := "pipe:0", "pipe", c.Dir
+	if stdin == nil {
+		path, err := filepath.Abs(c.Input.path)
+		if err != nil {
+			return Outcome{}, fmt.Errorf("source path: %w", err)
+		}
+		source, protocol, dir = "file:"+path, "file", cmp.Or(dir, filepath.Dir(path))
 	}
-	whitelist := cmp.Or(c.decoders, decoderWhitelist())
 	args := []string{"-nostdin", "-nostats", "-v", "info"}
 	args = append(args, sameInstructions()...)
 	args = append(args,
 		"-threads", "1",
 		"-probesize", "32M", "-analyzeduration", "30M", // audio may start late in a transport stream
 		"-protocol_whitelist", protocol,
-		"-format_whitelist", cmp.Or(c.formats, formatWhitelist()),
-		"-codec_whitelist", whitelist)
-	args = append(args, c.input...)
+		"-format_whitelist", c.Formats,
+		"-codec_whitelist", c.Decoders)
+	args = append(args, c.Before...)
 	args = append(args, "-i", source)
 	var stderr headTail
-	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.args...)...)
-	cmd.Dir = filepath.Dir(path)
+	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.Args...)...)
+	cmd.Dir = dir
 	cmd.Env = environment()
-	cmd.Stdout, cmd.Stderr = c.stdout, &stderr
-	if c.described != nil {
-		cmd.Stderr = &dumpWatch{stderr: &stderr, described: c.described}
+	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
+	if c.Described != nil {
+		cmd.Stderr = &dumpWatch{stderr: &stderr, described: c.Described}
 	}
-	if c.stdin != nil {
-		cmd.Stdin = c.stdin
+	if stdin != nil {
+		cmd.Stdin = stdin
 	}
-	cmd.ExtraFiles = ff.ExtraFiles
+	cmd.ExtraFiles = p.ExtraFiles
 	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = 5 * time.Second
 	runtime.LockOSThread() // the child ends with the thread that started it
 	defer runtime.UnlockOSThread()
 	err = cmd.Run()
-	o := outcome{stderr: strings.ReplaceAll(stderr.String(), " '"+whitelist+"'", "")}
+	o := Outcome{Stderr: strings.ReplaceAll(stderr.String(), " '"+c.Decoders+"'", "")}
 	if ctx.Err() != nil {
 		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
 	}
-	if errors.As(err, &o.err) {
+	if errors.As(err, &o.Err) {
 		return o, nil
 	}
 	if err != nil {
@@ -174,33 +169,33 @@ func sameInstructions() []string {
 // stoppedByCPU is what ffmpeg says when it has used up its CPU time.
 var stoppedByCPU = fmt.Sprintf("received signal %d.", syscall.SIGXCPU)
 
-// failure says what a failure of ffmpeg means if that does not depend on its
-// task: a limit, or something that may pass. It returns nil if only the caller
-// can tell.
-func (o outcome) failure() error {
-	if o.err == nil {
+// Failure says what a failure of ffmpeg means if that does not depend on its
+// task: a limit, which is an *unfit.Error, or something that may pass. It returns
+// nil if only the caller can tell.
+func (o Outcome) Failure() error {
+	if o.Err == nil {
 		return nil
 	}
-	status, _ := o.err.Sys().(syscall.WaitStatus)
-	said := func(s string) bool { return strings.Contains(o.stderr, s) }
+	status, _ := o.Err.Sys().(syscall.WaitStatus)
+	said := func(s string) bool { return strings.Contains(o.Stderr, s) }
 	switch {
 	case status.Signaled() && status.Signal() == syscall.SIGXCPU, said(stoppedByCPU):
-		return refuse(conversion.CodeLimitExceeded, "The file needs more computing time than it may use.").because(o.tail())
+		return unfit.New(conversion.CodeLimitExceeded, "The file needs more computing time than it may use.").Because(o.Tail())
 	case status.Signaled() && status.Signal() == syscall.SIGXFSZ, said("File too large"):
-		return refuse(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit.").because(o.tail())
+		return unfit.New(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit.").Because(o.Tail())
 	case status.Signaled():
-		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.tail())
+		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.Tail())
 	case status.ExitStatus() == limit.CannotRun, status.ExitStatus() == limit.NotFound, said("No space left on device"): // not executable, not loadable
-		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.tail())
+		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.Tail())
 	case said("Cannot allocate memory"), said("pthread_create() failed"):
-		return refuse(conversion.CodeLimitExceeded, "The file needs more memory than it may use.").because(o.tail())
+		return unfit.New(conversion.CodeLimitExceeded, "The file needs more memory than it may use.").Because(o.Tail())
 	}
 	return nil
 }
 
-// tail is the end of what ffmpeg said.
-func (o outcome) tail() string {
-	s := strings.TrimSpace(o.stderr)
+// Tail is the end of what ffmpeg said.
+func (o Outcome) Tail() string {
+	s := strings.TrimSpace(o.Stderr)
 	if len(s) > 2000 {
 		s = s[len(s)-2000:]
 	}

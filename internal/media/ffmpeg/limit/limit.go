@@ -32,6 +32,8 @@ const (
 	NotFound  = 127
 )
 
+const openFiles = 1024
+
 // name is that of this program when it only sets limits.
 const name = "tonearm-limit"
 
@@ -70,8 +72,7 @@ func self() string {
 }
 
 // become sets the limits and runs the program in this process. It returns only
-// if that fails. The limit on memory is not one on address space (RLIMIT_AS): Go
-// itself has more of that, and would die of the limit before the program runs.
+// if that fails.
 func become(args []string) error {
 	var n [3]uint64
 	for i := range n {
@@ -83,23 +84,24 @@ func become(args []string) error {
 	batch()
 	path := args[3]
 	set(syscall.RLIMIT_CORE, 0, 0)
+	set(syscall.RLIMIT_NOFILE, openFiles, openFiles)
 	set(syscall.RLIMIT_FSIZE, n[2], n[2])
 	set(syscall.RLIMIT_CPU, n[1], n[1]+1) // at the first it is told, at the second killed
-	if n[0] > 0 {
-		set(syscall.RLIMIT_DATA, n[0], n[0]) // Linux counts all private memory that can be written to
-	}
-	err := syscall.Exec(path, args[3:], os.Environ()) //nolint:gosec // whoever starts this program could run the other itself
-	return &os.PathError{Op: "run", Path: path, Err: err}
+	return &os.PathError{Op: "run", Path: path, Err: execute(path, args[3:], n[0])}
 }
 
 // set lowers a limit as far as the system allows: not above one that is there
 // already.
 func set(what int, soft, hard uint64) {
-	var now syscall.Rlimit
-	if syscall.Getrlimit(what, &now) != nil {
-		return
+	if l, ok := lowered(what, soft, hard); ok {
+		_ = syscall.Setrlimit(what, &l)
 	}
-	now.Max = min(now.Max, hard)
-	now.Cur = min(now.Max, soft)
-	_ = syscall.Setrlimit(what, &now)
+}
+
+// lowered returns a limit that may be set; ok is false where there is none.
+func lowered(what int, soft, hard uint64) (l syscall.Rlimit, ok bool) {
+	if syscall.Getrlimit(what, &l) != nil {
+		return l, false
+	}
+	return syscall.Rlimit{Cur: min(l.Cur, soft), Max: min(l.Max, hard)}, true
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tonearm/internal/media/limit"
+	"tonearm/internal/media/ffmpeg/limit"
 )
 
 var plenty = limit.Limits{CPU: time.Hour, File: 1 << 40}
@@ -34,8 +34,8 @@ func run(t *testing.T, l limit.Limits, script string) (string, error) {
 func TestSeen(t *testing.T) {
 	l := limit.Limits{Memory: 32 << 20, CPU: 77 * time.Second, File: 8 << 20}
 	for range 200 {
-		got, err := run(t, l, "ulimit -c; ulimit -t; ulimit -f; ulimit -d")
-		if want := "0\n77\n16384\n32768"; err != nil || got != want {
+		got, err := run(t, l, "ulimit -c; ulimit -t; ulimit -f; ulimit -n; ulimit -d")
+		if want := "0\n77\n16384\n1024\n32768"; err != nil || got != want {
 			t.Fatalf("limits %q, error %v; want %q", got, err, want)
 		}
 	}

@@ -1,0 +1,35 @@
+package limit
+
+import (
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// execute limits the memory and runs the program. Go itself may have more memory
+// than the limit and would die of its next allocation, so nothing is allocated and
+// nothing scheduled between the two calls.
+func execute(path string, args []string, memory uint64) error {
+	if err := syscall.Access(path, 1); err != nil { // may it be executed? Later nothing could be said
+		return err
+	}
+	program, err := syscall.BytePtrFromString(path)
+	if err != nil {
+		return err
+	}
+	argv, err := syscall.SlicePtrFromStrings(args)
+	if err != nil {
+		return err
+	}
+	env, err := syscall.SlicePtrFromStrings(os.Environ())
+	if err != nil {
+		return err
+	}
+	// All private memory that can be written to. A limit on address space
+	// (RLIMIT_AS) would also count what is only reserved.
+	if l, ok := lowered(syscall.RLIMIT_DATA, memory, memory); ok && memory > 0 {
+		syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_DATA, uintptr(unsafe.Pointer(&l)), 0, 0, 0)
+	}
+	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])))
+	return errno
+}
