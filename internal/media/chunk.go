@@ -57,7 +57,7 @@ func (c *chunk) input() (ffmpeg.Input, error) {
 	if !c.pcm.Ended() {
 		return ffmpeg.Stream(c.pcm.Follow()), nil
 	}
-	_, err := c.pcm.File.Seek(0, io.SeekStart)
+	_, err := c.pcm.Seek(0, io.SeekStart)
 	return ffmpeg.Opened(c.pcm.File), err
 }
 

@@ -134,7 +134,7 @@ func (ff FFmpeg) encodeChunk(ctx context.Context, e parallel, c *chunk, options 
 		return nil, err
 	}
 	var out bytes.Buffer
-	o, err := ff.Program.Run(ctx, ffmpeg.Command{
+	o, err := ff.Run(ctx, ffmpeg.Command{
 		Input: pcm, Dir: filepath.Dir(e.target), Formats: "f32le", Decoders: "pcm_f32le",
 		Before:  []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.rate), "-ac", strconv.Itoa(e.plan.channels)},
 		Args:    append(e.plan.encoderArgs(), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),

@@ -33,5 +33,5 @@ func (ff FFmpeg) run(ctx context.Context, path string, mayPipe bool, c ffmpeg.Co
 	if c.Decoders == "" {
 		c.Decoders = decoderWhitelist()
 	}
-	return ff.Program.Run(ctx, c)
+	return ff.Run(ctx, c)
 }

@@ -28,7 +28,7 @@ func execute(path string, args []string, memory uint64) error {
 	// All private memory that can be written to. A limit on address space
 	// (RLIMIT_AS) would also count what is only reserved.
 	if l, ok := lowered(syscall.RLIMIT_DATA, memory, memory); ok && memory > 0 {
-		syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_DATA, uintptr(unsafe.Pointer(&l)), 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, syscall.RLIMIT_DATA, uintptr(unsafe.Pointer(&l)), 0, 0, 0)
 	}
 	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])))
 	return errno
