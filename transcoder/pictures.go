@@ -66,7 +66,12 @@ func (p *pictures) Show(ctx context.Context, track uint32, w mp4.Window) error {
 	if err != nil {
 		return err
 	}
-	return p.fetch(ctx, shown)
+	for _, patch := range shown.End {
+		if _, err := p.file.WriteAt(patch.Bytes, patch.Offset); err != nil {
+			return diskError(err)
+		}
+	}
+	return p.fetch(ctx, shown.Extents)
 }
 
 // fetch reads extents of the object to their offsets in the file, if there is

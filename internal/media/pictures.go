@@ -20,7 +20,8 @@ type Pictures interface {
 	// Heads makes a file of the same size in which ffmpeg finds the streams.
 	// Everything else in it is holes.
 	Heads(ctx context.Context) (path string, err error)
-	// Show fills in a window of the track with an id.
+	// Show fills in a window of the track with an id, and makes the track end
+	// behind it. It is called once.
 	Show(ctx context.Context, track uint32, w mp4.Window) error
 	// Whole makes the file without holes.
 	Whole(ctx context.Context) (path string, err error)

@@ -2,6 +2,7 @@ package mp4_test
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,23 @@ func packets(t *testing.T, path string) (list []packet) {
 	return list
 }
 
+// end copies a file and makes its track end behind a part.
+func end(t *testing.T, path string, part mp4.Part) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range part.End {
+		copy(b[p.Offset:], p.Bytes)
+	}
+	to := filepath.Join(t.TempDir(), filepath.Base(path))
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
 // TestShown: what is shown is there from the key frame before on, and little
 // more.
 func TestShown(t *testing.T) {
@@ -55,18 +73,19 @@ func TestShown(t *testing.T) {
 			}
 		}
 		for _, w := range []mp4.Window{{From: 0, To: 0}, {From: 30.3, To: 31.3}, {From: 59.95, To: 59.95}, {From: 70, To: 71}, {From: 15, To: 45, Keys: 4}} {
-			extents, err := m.Shown(video, w)
+			part, err := m.Shown(video, w)
 			if err != nil {
 				t.Fatalf("%s, %+v: %v", name, w, err)
 			}
 			held := func(p packet) bool {
-				for _, e := range extents {
+				for _, e := range part.Extents {
 					if e.Offset <= p.extent.Offset && p.extent.End() <= e.End() {
 						return true
 					}
 				}
 				return false
 			}
+			ended := packets(t, end(t, path, part))
 			begin, keys, more := 0, 0, 0
 			for i, p := range all {
 				if p.key && p.shown <= w.From {
@@ -82,6 +101,14 @@ func TestShown(t *testing.T) {
 				case held(p):
 					more++
 				}
+			}
+			for _, p := range ended[min(begin, len(ended)):] { // a demuxer may read all of them
+				if (p.key || w.Keys == 0) && !held(p) {
+					t.Errorf("%s, %+v: the track goes on to %v s, which is missing", name, w, p.shown)
+				}
+			}
+			if len(ended) > len(all) || len(part.End) == 0 && len(ended) < len(all) {
+				t.Errorf("%s, %+v: %d of %d pictures are left", name, w, len(ended), len(all))
 			}
 			if more > 80 { // ten pictures a second, twenty in a group
 				t.Errorf("%s, %+v: %d pictures more than needed", name, w, more)
