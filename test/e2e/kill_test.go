@@ -111,10 +111,11 @@ func TestKill(t *testing.T) { //nolint:funlen // one run: each kill goes on from
 	u := startUp(t, dir, args...)
 	owner := world.NewUser(t, u.server, "owner@example.org")
 
-	// Two lengths: one file is long, so that its storing is reported and takes
-	// long enough to be caught.
+	// Two lengths: one file is so long that its storing begins more than twice the
+	// pause between reports of phases (0.5 s) after its start. Only then it is
+	// reported at once.
 	short, _ := makeVideo(t, "short.mp4", 20, 440)
-	long, _ := makeVideo(t, "long.mp4", 120, 440)
+	long, _ := makeVideo(t, "long.mp4", 600, 440)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
