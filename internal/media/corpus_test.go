@@ -26,6 +26,7 @@ var quick = []string{
 	"fmp4-cut-in-mdat.mp4", "mvhd-unknown.mp4", "encrypted-pictures.mp4", "iphone-spatial.mov", "chapter-track-sbtl.mov", "chpl-version-0.m4b",
 	"long-subtitle.mp4", "tracks-last.mkv", "recorder-killed.mkv", "ogg-midstream.ogg", "ts-latm.ts", "wav-ffffffff.wav", "wav-odd-data.wav", "joined.mp3",
 	"gapless.m4a", "downmix 5.1 [0 1 2 4 5] to 2.wav", "rate 88200.wav", "late.mp4", "copied q.mkv", "texts.mov",
+	"aax.aax", "unknown-ac-4.mp4", "unknown-apac.mp4", "unknown-iamf.mp4", "unknown-mhm1.mp4",
 }
 
 // TestMedia converts every input of the corpus on every way and judges what is

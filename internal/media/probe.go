@@ -53,7 +53,7 @@ func (i Info) extracted(all []Track, index int) Info {
 
 // Track is one audio track.
 type Track struct {
-	Codec      string  // ffmpeg's name, such as "aac"
+	Codec      string  // ffmpeg's name, such as "aac", or the container's four letters
 	SampleRate int     // Hz, 0 where it could not be told
 	Channels   int     // 0 where it could not be told
 	Language   string  // as the container has it, '' for none
@@ -218,6 +218,7 @@ var (
 	reInput    = regexp.MustCompile(`^Input #0, (\S+), from '`)
 	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
 	reStream   = regexp.MustCompile(`^  Stream #0:(\d+)(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
+	reLetters  = regexp.MustCompile(`^[^,]*\(([\w.-]{4}) / 0x[0-9A-F]{8}\)`)
 	reRate     = regexp.MustCompile(`, (\d+) Hz(?:, ([^,]+))?`)
 	reBitrate  = regexp.MustCompile(`, (\d+) kb/s`)
 	reLowScore = regexp.MustCompile(`detected only with low score of (\d+)`)
@@ -284,13 +285,17 @@ func parseDump(stderr string) Info {
 	return info
 }
 
-// parseTrack reads "aac (LC) (mp4a / 0x6134706D), 48000 Hz, mono, fltp, 69 kb/s (default)".
+// parseTrack takes the container's four letters for a codec that cannot be
+// decoded. It reads "aac (LC) (mp4a / 0x6134706D), 48000 Hz, mono, fltp, 69 kb/s (default)".
 func parseTrack(id, language, desc string) Track {
 	var t Track
 	n, _ := strconv.ParseUint(id, 16, 32)
 	t.id = uint32(n)
 	t.Codec, _, _ = strings.Cut(desc, " ")
 	t.Codec = strings.TrimSuffix(t.Codec, ",")
+	if m := reLetters.FindStringSubmatch(desc); m != nil && decoders[t.Codec] == "" {
+		t.Codec = m[1] // ffmpeg may have no name for it
+	}
 	if language != "und" {
 		t.Language = language
 	}

@@ -225,7 +225,7 @@ func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 				t.readElementary(r, at+t.format.length, at+size)
 			}
 		}
-		t.Encrypted = t.Encrypted || kind == "enca" || kind == "encv" || kind == "drms"
+		t.Encrypted = t.Encrypted || kind == "enca" || kind == "encv" || kind == "drms" || kind == "aavd"
 		t.Descriptions++
 		at += size
 	}
