@@ -11,3 +11,5 @@ import (
 func execute(path string, args []string, _ uint64) error {
 	return syscall.Exec(path, args, os.Environ())
 }
+
+func batch() {}
