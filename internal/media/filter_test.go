@@ -211,50 +211,28 @@ func TestDownmix(t *testing.T) {
 	const hz, rate = 500, 48000
 	dir := t.TempDir()
 	full := fmt.Sprintf("0.999*sin(2*PI*%d*t)", hz)
-	const down, half = 0.70711, 0.5
-	tests := []struct {
-		layout      string
-		channels    int // of the MP3
-		active      []int
-		left, right float64 // gain, before all are lowered
-		sum         float64 // of all gains into one channel
-	}{
-		{"5.1", 2, []int{0}, 1, 0, 1 + 2*down},
-		{"5.1", 2, []int{1}, 0, 1, 1 + 2*down},
-		{"5.1", 2, []int{2}, down, down, 1 + 2*down},
-		{"5.1", 2, []int{3}, 0, 0, 1 + 2*down}, // no LFE
-		{"5.1", 2, []int{4}, down, 0, 1 + 2*down},
-		{"5.1", 2, []int{0, 1, 2, 4, 5}, 1 + 2*down, 1 + 2*down, 1 + 2*down},
-		{"7.1", 2, []int{0, 1, 2, 4, 5, 6, 7}, 1 + 3*down, 1 + 3*down, 1 + 3*down},
-		{"7.1", 2, []int{2}, down, down, 1 + 3*down},
-		{"5.1", 1, []int{0, 1, 2, 4, 5}, 1, 0, 1},
-		{"quad", 2, []int{0, 1, 2, 3}, 1 + down, 1 + down, 1 + down},
-		{"stereo", 1, []int{0, 1}, 1, 0, 1},
-		{"stereo", 1, []int{0}, half, 0, 1},
-		{"mono", 2, []int{0}, 1, 1, 1},
-	}
-	for _, tt := range tests {
-		name := fmt.Sprint(tt.layout, " ", tt.active, " to ", tt.channels)
+	for _, tt := range mediatest.Downmixes {
+		name := fmt.Sprint(tt.Layout, " ", tt.Active, " to ", tt.Channels)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			total := map[string]int{"mono": 1, "stereo": 2, "quad": 4, "5.1": 6, "7.1": 8}[tt.layout]
+			total := map[string]int{"mono": 1, "stereo": 2, "quad": 4, "5.1": 6, "7.1": 8}[tt.Layout]
 			waves := slices.Repeat([]string{"0*t"}, total)
-			for _, c := range tt.active {
+			for _, c := range tt.Active {
 				waves[c] = full
 			}
 			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "")+".wav")
-			mediatest.Audio(t, path, strings.Join(waves, "|")+"':c='"+tt.layout, rate, rate)
-			e, target, err := convert(t, path, conversion.Options{Channels: tt.channels, VBRQuality: new(0)})
+			mediatest.Audio(t, path, strings.Join(waves, "|")+"':c='"+tt.Layout, rate, rate)
+			e, target, err := convert(t, path, conversion.Options{Channels: tt.Channels, VBRQuality: new(0)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := mediatest.Samples(t, target)
-			if len(got) != tt.channels {
+			if len(got) != tt.Channels {
 				t.Fatalf("%d channels", len(got))
 			}
-			for c, gain := range []float64{tt.left, tt.right}[:tt.channels] {
+			for c, gain := range []float64{tt.Left, tt.Right}[:tt.Channels] {
 				level, beside := tone(got[c], rate, hz)
-				if want := 0.999 * gain / tt.sum; math.Abs(level-want) > 0.02 || beside > 0.02 {
+				if want := 0.999 * gain / tt.Sum; math.Abs(level-want) > 0.02 || beside > 0.02 {
 					t.Errorf("channel %d: level %.3f and %.3f of distortion, want %.3f", c, level, beside, want)
 				}
 			}

@@ -15,35 +15,43 @@ func OptionCases() []Case {
 	return slices.Concat(downmixes(), rates(), Plain(), pauses(), gapless(), texted(), copied(), long())
 }
 
+// Downmix is how some channels of a layout sound in an MP3.
+type Downmix struct {
+	Layout      string
+	Channels    int     // of the MP3
+	Active      []int   // channels of the layout that sound
+	Left, Right float64 // gain, before all are lowered
+	Sum         float64 // of all gains into one channel
+}
+
+const down = 0.70711 // 3 dB
+
+// Downmixes are as ITU-R BS.775 has them.
+var Downmixes = []Downmix{
+	{"5.1", 2, []int{0}, 1, 0, 1 + 2*down},
+	{"5.1", 2, []int{1}, 0, 1, 1 + 2*down},
+	{"5.1", 2, []int{2}, down, down, 1 + 2*down},
+	{"5.1", 2, []int{3}, 0, 0, 1 + 2*down}, // no LFE
+	{"5.1", 2, []int{4}, down, 0, 1 + 2*down},
+	{"5.1", 2, []int{0, 1, 2, 4, 5}, 1 + 2*down, 1 + 2*down, 1 + 2*down},
+	{"7.1", 2, []int{0, 1, 2, 4, 5, 6, 7}, 1 + 3*down, 1 + 3*down, 1 + 3*down},
+	{"7.1", 2, []int{2}, down, down, 1 + 3*down},
+	{"5.1", 1, []int{0, 1, 2, 4, 5}, 1, 0, 1},
+	{"quad", 2, []int{0, 1, 2, 3}, 1 + down, 1 + down, 1 + down},
+	{"stereo", 1, []int{0, 1}, 1, 0, 1},
+	{"stereo", 1, []int{0}, 0.5, 0, 1},
+	{"mono", 2, []int{0}, 1, 1, 1},
+}
+
 // downmixes are recordings of more channels than an MP3 has. The loudest
 // possible sum of all channels does not clip.
 func downmixes() (cases []Case) {
-	const down, seconds, level = 0.70711, 1.0, 0.999
-	for _, d := range []struct {
-		layout      string
-		channels    int // of the MP3
-		active      []int
-		left, right float64 // gain
-		sum         float64 // of all gains into one channel
-	}{
-		{"5.1", 2, []int{0}, 1, 0, 1 + 2*down},
-		{"5.1", 2, []int{1}, 0, 1, 1 + 2*down},
-		{"5.1", 2, []int{2}, down, down, 1 + 2*down},
-		{"5.1", 2, []int{3}, 0, 0, 1 + 2*down}, // no LFE
-		{"5.1", 2, []int{4}, down, 0, 1 + 2*down},
-		{"5.1", 2, []int{0, 1, 2, 4, 5}, 1 + 2*down, 1 + 2*down, 1 + 2*down},
-		{"7.1", 2, []int{0, 1, 2, 4, 5, 6, 7}, 1 + 3*down, 1 + 3*down, 1 + 3*down},
-		{"7.1", 2, []int{2}, down, down, 1 + 3*down},
-		{"5.1", 1, []int{0, 1, 2, 4, 5}, 1, 0, 1},
-		{"quad", 2, []int{0, 1, 2, 3}, 1 + down, 1 + down, 1 + down},
-		{"stereo", 1, []int{0, 1}, 1, 0, 1},
-		{"stereo", 1, []int{0}, 0.5, 0, 1},
-		{"mono", 2, []int{0}, 1, 1, 1},
-	} {
-		total := map[string]int{"mono": 1, "stereo": 2, "quad": 4, "5.1": 6, "7.1": 8}[d.layout]
-		want := Want{Samples: 48000, Seconds: seconds, Channels: d.channels}
-		for _, gain := range []float64{d.left, d.right}[:d.channels] {
-			p := Part{seconds, 500, level * gain / d.sum}
+	const seconds, level = 1.0, 0.999
+	for _, d := range Downmixes {
+		total := map[string]int{"mono": 1, "stereo": 2, "quad": 4, "5.1": 6, "7.1": 8}[d.Layout]
+		want := Want{Samples: 48000, Seconds: seconds, Channels: d.Channels}
+		for _, gain := range []float64{d.Left, d.Right}[:d.Channels] {
+			p := Part{seconds, 500, level * gain / d.Sum}
 			if gain == 0 {
 				p.Hz = 0
 			}
@@ -54,16 +62,16 @@ func downmixes() (cases []Case) {
 		}
 		plain := Want{Samples: 48000, Seconds: seconds}
 		cases = append(cases, Case{
-			Name: fmt.Sprintf("downmix %s %v to %d.wav", d.layout, d.active, d.channels), About: "every channel lands where it belongs",
+			Name: fmt.Sprintf("downmix %s %v to %d.wav", d.Layout, d.Active, d.Channels), About: "every channel lands where it belongs",
 			From: []string{bs775},
 			Make: func(t testing.TB, path string, _ *Want) {
 				waves := slices.Repeat([]string{"0*t"}, total)
-				for _, c := range d.active {
+				for _, c := range d.Active {
 					waves[c] = sine(level, 500)
 				}
-				encode(t, path, wave(joined(waves), 48000, seconds, d.layout), "-c:a pcm_s16le")
+				encode(t, path, wave(joined(waves), 48000, seconds, d.Layout), "-c:a pcm_s16le")
 			},
-			Want: plain, Tries: []Try{{conversion.Options{Channels: d.channels, VBRQuality: new(0)}, want}},
+			Want: plain, Tries: []Try{{conversion.Options{Channels: d.Channels, VBRQuality: new(0)}, want}},
 		})
 	}
 	return cases
