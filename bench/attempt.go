@@ -29,8 +29,9 @@ type source struct {
 
 // transcode runs one attempt with the real program in a network. It returns the
 // seconds from the program's start to its result, with what it and its ffmpegs
-// computed, and how the program read the source. If watch is not nil, it is called with the program's process id once
-// the program runs, and stop once it has ended.
+// computed, and how the program read the source. If watch is not nil, it is
+// called with the program's process id once the program runs, and stop once it
+// has ended.
 func transcode(ctx context.Context, in *link.Namespace, scratch string, s source, mp3 string, env []string, watch func(ctx context.Context, pid int) (stop func())) (used, conversion.Source, error) {
 	listener, err := in.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
