@@ -29,7 +29,7 @@ ffmpeg: ## a static ffmpeg with what Tonearm uses and nothing else, from Debian'
 	@[ "$$(uname)" = Linux ] || { echo 'make ffmpeg: the program runs only on Linux' >&2; exit 1; }
 	@mkdir -p bin && program=$$(scripts/ffmpeg) && rm -rf bin/ffmpeg.licenses && cp "$$program" bin/ffmpeg && \
 		cp -R "$${program%/*}/licenses" bin/ffmpeg.licenses && ls -l bin/ffmpeg
-	TONEARM_TEST_OWN_FFMPEG=$(CURDIR)/bin/ffmpeg go test -count=1 -run TestComponents ./internal/media
+	TONEARM_TEST_OWN_FFMPEG=$(CURDIR)/bin/ffmpeg go test -count=1 -run TestComponents ./internal/media/ffmpeg
 
 test: build ## every test that needs no cluster, on real servers that it starts itself
 	@scripts/setup ffmpeg redis-server mariadbd curl
@@ -48,7 +48,7 @@ upgrade-test: build ## old programs, built from the history, and new ones on the
 
 ffmpeg-test: ffmpeg ## the tests of media and transcoder with bin/ffmpeg, on this processor and on one without special instructions (amd64; 4 minutes)
 	@scripts/setup ffmpeg qemu-x86_64
-	TONEARM_TEST_FFMPEG=$(CURDIR)/bin/ffmpeg TONEARM_TEST_QEMU='qemu-x86_64 -cpu qemu64' go test -count=1 ./internal/media ./transcoder
+	TONEARM_TEST_FFMPEG=$(CURDIR)/bin/ffmpeg TONEARM_TEST_QEMU='qemu-x86_64 -cpu qemu64' go test -count=1 ./internal/media/... ./transcoder
 
 media-test: ## every kind of input converted on every way and judged by what a decoder hears (10 minutes); TONEARM_FFMPEG=PROGRAM, CASE=REGEXP, RANDOM=N, SEED=N
 	@scripts/setup ffmpeg

@@ -22,7 +22,7 @@ type Options struct {
 	// with mode 0700, and emptied at the start and at the end.
 	Dir string
 
-	FFmpeg      string        // path or name; if empty, see media.FFmpeg.Find
+	FFmpeg      string        // path or name; if empty, see ffmpeg.Program.Find
 	GPUFFmpeg   string        // one that decodes pictures on a GPU; default FFmpeg
 	MemoryLimit int64         // bytes of memory for ffmpeg; default 1 GiB
 	ReportEvery time.Duration // longest pause between reports; 0 means as the dispatcher says

@@ -21,7 +21,7 @@ const (
 const shortVideo = 40
 
 // pictures are what covers are made of where only the audio of the object is
-// fetched. They are a media.Pictures.
+// fetched. They are a cover.Pictures.
 type pictures struct {
 	w     *worker
 	from  *source.Object
@@ -41,7 +41,7 @@ func pay(movie *mp4.Movie) bool {
 	return seconds == 0 || seconds > shortVideo
 }
 
-// Heads implements media.Pictures.
+// Heads implements cover.Pictures.
 func (p *pictures) Heads(ctx context.Context) (string, error) {
 	heads, err := p.movie.Heads()
 	if err != nil {
@@ -56,7 +56,7 @@ func (p *pictures) Heads(ctx context.Context) (string, error) {
 	return p.file.Name(), p.fetch(ctx, heads)
 }
 
-// Show implements media.Pictures.
+// Show implements cover.Pictures.
 func (p *pictures) Show(ctx context.Context, track uint32, w mp4.Window) error {
 	t := p.movie.Track(track)
 	if t == nil {
@@ -95,7 +95,7 @@ func partsError(err error) error {
 	return sourceError(err)
 }
 
-// Whole implements media.Pictures.
+// Whole implements cover.Pictures.
 func (p *pictures) Whole(ctx context.Context) (string, error) {
 	p.w.log.Info("parts of the pictures were not enough, reading the whole video")
 	stream := p.from.Whole(ctx)

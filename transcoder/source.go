@@ -9,8 +9,9 @@ import (
 	"syscall"
 
 	"tonearm/internal/conversion"
-	"tonearm/internal/media"
 	"tonearm/internal/media/mp4"
+	"tonearm/internal/media/plan"
+	"tonearm/internal/media/probe"
 	"tonearm/internal/source"
 )
 
@@ -19,7 +20,7 @@ import (
 type fetched struct {
 	*spooled
 	object *source.Object
-	tracks []media.Track // audio tracks of the object; nil if all of it is fetched
+	tracks []probe.Track // audio tracks of the object; nil if all of it is fetched
 	index  int           // of the chosen track
 	// pictures are where a cover comes from if only a track is fetched; nil if
 	// no picture is decoded.
@@ -67,8 +68,8 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	return f, nil
 }
 
-// SourceTracks implements media.Growing.
-func (f *fetched) SourceTracks() (tracks []media.Track, index int) { return f.tracks, f.index }
+// SourceTracks implements probe.Growing.
+func (f *fetched) SourceTracks() (tracks []probe.Track, index int) { return f.tracks, f.index }
 
 // close ends the fetching and waits for it.
 func (f *fetched) close() {
@@ -89,11 +90,11 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 		return f.object.Whole(ctx), nil
 	}
 	audio := movie.AudioTracks()
-	tracks := make([]media.Track, len(audio))
+	tracks := make([]probe.Track, len(audio))
 	for i, t := range audio {
-		tracks[i] = media.Track{Language: t.Language, Default: t.Enabled}
+		tracks[i] = probe.Track{Language: t.Language, Default: t.Enabled}
 	}
-	index, err := media.ChooseTrack(tracks, w.Options.Track)
+	index, err := plan.ChooseTrack(tracks, w.Options.Track)
 	if err != nil || len(tracks) == 0 {
 		return f.object.Whole(ctx), nil //nolint:nilerr // ffmpeg may see more
 	}

@@ -98,11 +98,10 @@ func TestSameAsFile(t *testing.T) {
 // refused.
 func encodeFile(t *testing.T, path string, o conversion.Options) ([]byte, *media.Error) {
 	t.Helper()
-	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
 	target := filepath.Join(t.TempDir(), "file.mp3")
-	info, err := ff.Probe(t.Context(), path)
+	in, err := media.Open(ffmpeg.Program{Path: mediatest.FFmpeg(t)}, path)
 	if err == nil {
-		_, err = ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "My video.mp4"}, nil)
+		_, err = media.Convert(t.Context(), in, media.Spec{Target: target, Options: o, Filename: "My video.mp4"})
 	}
 	var refused *media.Error
 	if errors.As(err, &refused) {

@@ -36,7 +36,7 @@ type worker struct {
 	nonce    string // the attempt was claimed with it
 	carried  bool   // the attempt is not the first one of this process
 	dir      string
-	ffmpeg   media.FFmpeg
+	ffmpeg   ffmpeg.Program
 	http     *http.Client
 	reports  *reporter
 	patience time.Duration
@@ -102,7 +102,7 @@ func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	return &worker{
 		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
 		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
-		ffmpeg:  media.FFmpeg{Program: ffmpeg.Program{Path: o.FFmpeg, GPUPath: o.GPUFFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles}},
+		ffmpeg:  ffmpeg.Program{Path: o.FFmpeg, GPUPath: o.GPUFFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
 		reports: newReporter(client, nonce, every, a),
 	}
 }
@@ -174,22 +174,25 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 		return media.Encoded{}, err
 	}
 	defer f.close()
-	w.ffmpeg.Source = f
-	spec := media.EncodeSpec{
+	in, err := media.Follow(w.ffmpeg, f)
+	if err != nil {
+		return media.Encoded{}, err
+	}
+	spec := media.Spec{
 		Target: target, Options: w.Options, Filename: w.Filename, Class: w.Class,
 		MaxSeconds: w.Limits.MaxDurationSeconds, MaxBytes: w.Limits.MaxMP3Bytes,
+		Found: func(seconds float64) {
+			w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
+			phase(conversion.PhaseEncoding)
+		},
+		Progress: func(seconds float64) {
+			w.reports.update(func(p *conversion.Progress) { p.DoneSeconds = seconds })
+		},
 	}
 	if f.pictures != nil {
 		spec.Pictures = f.pictures
 	}
-	encoded, err := w.ffmpeg.Convert(ctx, f.Path(), spec, func(info media.Info) {
-		if seconds, err := info.Length(w.Options); err == nil {
-			w.reports.update(func(p *conversion.Progress) { p.TotalSeconds = seconds })
-		}
-		phase(conversion.PhaseEncoding)
-	}, func(seconds float64) {
-		w.reports.update(func(p *conversion.Progress) { p.DoneSeconds = seconds })
-	})
+	encoded, err := media.Convert(ctx, in, spec)
 	if err != nil {
 		return media.Encoded{}, err
 	}

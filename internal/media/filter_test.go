@@ -14,7 +14,6 @@ import (
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media"
-	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 )
 
@@ -382,13 +381,8 @@ func TestSameBytes(t *testing.T) {
 			if err := os.WriteFile(copied, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ff := media.FFmpeg{Program: ffmpeg.Program{Path: program}}
-			info, err := ff.Probe(t.Context(), copied)
-			if err != nil {
-				t.Fatal(err)
-			}
 			target := filepath.Join(t.TempDir(), "out")
-			if _, err := ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: "a.mp4"}, nil); err != nil {
+			if _, err := convertWith(t.Context(), program, copied, media.Spec{Target: target, Options: o, Filename: "a.mp4"}); err != nil {
 				t.Fatal(err)
 			}
 			got, err := os.ReadFile(target)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,17 +22,27 @@ import (
 	"tonearm/internal/media/mediatest"
 )
 
-// convert probes and encodes one file.
+// convert converts one file, without a guess.
 func convert(t *testing.T, path string, o conversion.Options) (media.Encoded, string, error) {
 	t.Helper()
-	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
+	return convertAs(t, path, filepath.Base(path), o)
+}
+
+// convertAs converts a file that the user has under another name.
+func convertAs(t *testing.T, path, name string, o conversion.Options) (media.Encoded, string, error) {
+	t.Helper()
 	target := filepath.Join(t.TempDir(), "out.mp3")
-	info, err := ff.Probe(t.Context(), path)
-	if err != nil {
-		return media.Encoded{}, "", err
-	}
-	e, err := ff.Encode(t.Context(), media.EncodeSpec{Source: info, Target: target, Options: o, Filename: filepath.Base(path)}, nil)
+	e, err := convertWith(t.Context(), mediatest.FFmpeg(t), path, media.Spec{Target: target, Options: o, Filename: name}.Plain())
 	return e, target, err
+}
+
+// convertWith converts with the ffmpeg at a path.
+func convertWith(ctx context.Context, program, path string, spec media.Spec) (media.Encoded, error) {
+	in, err := media.Open(ffmpeg.Program{Path: program}, path)
+	if err != nil {
+		return media.Encoded{}, err
+	}
+	return media.Convert(ctx, in, spec)
 }
 
 func codeOf(err error) conversion.Code {
@@ -194,12 +205,8 @@ func TestTitle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := media.FFmpeg{}.Probe(t.Context(), target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Title != tt.want {
-			t.Errorf("%s: title %q, want %q", tt.name, info.Title, tt.want)
+		if got := ffprobe(t, target).Format.Tags["title"]; got != tt.want {
+			t.Errorf("%s: title %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }
@@ -244,29 +251,26 @@ func TestCutOgg(t *testing.T) {
 func TestLimits(t *testing.T) {
 	video := filepath.Join(t.TempDir(), "in.ts") // promises no length
 	mediatest.Video(t, video, 5, 440, "-c:v", "mpeg2video", "-c:a", "aac")
-	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
-	info, err := ff.Probe(t.Context(), video)
-	if err != nil {
-		t.Fatal(err)
-	}
 	target := filepath.Join(t.TempDir(), "out.mp3")
-	for name, spec := range map[string]media.EncodeSpec{
-		"seconds": {Source: info, Target: target, MaxSeconds: 2},
-		"bytes":   {Source: info, Target: target, MaxBytes: 10000},
+	for name, spec := range map[string]media.Spec{
+		"seconds": {Target: target, MaxSeconds: 2},
+		"bytes":   {Target: target, MaxBytes: 10000},
 	} {
-		if _, err := ff.Encode(t.Context(), spec, nil); codeOf(err) != conversion.CodeLimitExceeded {
+		if _, err := convertWith(t.Context(), mediatest.FFmpeg(t), video, spec); codeOf(err) != conversion.CodeLimitExceeded {
 			t.Errorf("%s: got %v, want %s", name, err, conversion.CodeLimitExceeded)
 		}
 	}
-	small := ff
-	small.MemoryLimit = 16 << 20
-	if _, err := small.Probe(t.Context(), video); err == nil || codeOf(err) != "" {
+	in, err := media.Open(ffmpeg.Program{Path: mediatest.FFmpeg(t), MemoryLimit: 16 << 20}, video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Probe(t.Context()); err == nil || codeOf(err) != "" {
 		t.Logf("16 MiB: %v", err)
 		t.Errorf("ffmpeg ran in 16 MiB of memory")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ff.Encode(ctx, media.EncodeSpec{Source: info, Target: target}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := convertWith(ctx, mediatest.FFmpeg(t), video, media.Spec{Target: target}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: got %v", err)
 	}
 }
@@ -276,21 +280,44 @@ func TestProgressAndStop(t *testing.T) {
 	if err := mediatest.Make(t.Context(), filepath.Dir(video), "-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=36000", "-c:a", "aac", "-b:a", "8k", "-t", "3600", video); err != nil {
 		t.Fatal(err)
 	}
-	ff := media.FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
-	info, err := ff.Probe(t.Context(), video)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var last float64
-	spec := media.EncodeSpec{Source: info, Target: filepath.Join(t.TempDir(), "out.mp3"), Options: conversion.Options{SampleRateHz: 48000}}
-	_, err = ff.Encode(ctx, spec, func(seconds float64) {
+	spec := media.Spec{Target: filepath.Join(t.TempDir(), "out.mp3"), Options: conversion.Options{SampleRateHz: 48000}}
+	spec.Progress = func(seconds float64) {
 		if last = seconds; seconds > 0 {
 			cancel()
 		}
-	})
+	}
+	_, err := convertWith(ctx, mediatest.FFmpeg(t), video, spec)
 	if !errors.Is(err, context.Canceled) || last <= 0 || last >= 3600 {
 		t.Errorf("stopped at %v s with %v", last, err)
+	}
+}
+
+// TestEncodeLong: a file of several chunks becomes an MP3 like any other.
+func TestEncodeLong(t *testing.T) {
+	const rate, samples = 16000, 8000001 // more than six chunks
+	source := filepath.Join(t.TempDir(), "long.wav")
+	mediatest.Audio(t, source, "0.3*sin(440*2*PI*t)", rate, samples)
+	var reports []float64
+	spec := media.Spec{
+		Target: filepath.Join(t.TempDir(), "out.mp3"), Options: conversion.Options{BitrateKbps: 16},
+		Progress: func(seconds float64) { reports = append(reports, seconds) },
+	}
+	e, err := convertWith(t.Context(), mediatest.FFmpeg(t), source, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := math.Round(e.MP3.Duration * rate); got != samples || !e.MP3.LengthChecked || e.MP3.Loudness == nil {
+		t.Errorf("%v samples of %d, %+v", got, samples, e.MP3)
+	}
+	if len(reports) < 3 || !slices.IsSorted(reports) || reports[0] < 50 {
+		t.Errorf("progress by chunks: %v", reports)
+	}
+	small := spec
+	small.MaxBytes = 200000
+	if _, err := convertWith(t.Context(), mediatest.FFmpeg(t), source, small); codeOf(err) != conversion.CodeLimitExceeded {
+		t.Errorf("too large: %v", err)
 	}
 }

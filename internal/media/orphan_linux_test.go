@@ -16,8 +16,10 @@ import (
 // TestMain lets the test binary stand in for a transcoder that is killed.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("MEDIA_TEST_FFMPEG"); path != "" {
-		ff := media.FFmpeg{Program: ffmpeg.Program{Path: path, ExtraFiles: []*os.File{os.NewFile(3, "inherited")}}}
-		_, err := ff.Probe(context.Background(), os.Args[0])
+		in, err := media.Open(ffmpeg.Program{Path: path, ExtraFiles: []*os.File{os.NewFile(3, "inherited")}}, os.Args[0])
+		if err == nil {
+			_, err = in.Probe(context.Background())
+		}
 		panic(err) // not reached: the fake never ends
 	}
 	os.Exit(m.Run())

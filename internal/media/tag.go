@@ -11,11 +11,17 @@ import (
 	"io"
 	"math"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/cover"
+	"tonearm/internal/media/encode"
 	"tonearm/internal/media/id3"
 	"tonearm/internal/media/mp3"
+	"tonearm/internal/media/plan"
+	"tonearm/internal/media/probe"
 )
 
 // tagged is the tag of an MP3 and what is in it.
@@ -26,26 +32,31 @@ type tagged struct {
 	notes    []conversion.Note
 }
 
-// tag makes the tag of the MP3. It fails only if ctx ends or ffmpeg cannot be
+// makeTag makes the tag of the MP3. It fails only if ctx ends or ffmpeg cannot be
 // run. Whatever else cannot be made is left out, with a note.
-func (ff FFmpeg) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, error) {
+func makeTag(ctx context.Context, spec Spec, job *encode.Job, pictures *cover.Job) (tagged, error) {
 	var out tagged
-	tag := texts(spec, p)
-	jpeg, err := ff.cover(ctx, spec)
-	var none coverError
+	info, err := job.Meta(ctx)
+	if err != nil {
+		return tagged{}, err
+	}
+	tag := texts(spec, info, job.Plan().Index)
+	jpeg, err := pictures.Make(ctx, info)
+	var none cover.Missing
 	switch {
 	case errors.As(err, &none):
 		out.notes = append(out.notes, conversion.Note{Code: conversion.NoteNoCover, Message: none.Error()})
 	case err != nil:
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	case jpeg != nil:
-		tag.JPEG, out.cover = jpeg, spec.Options.Cover
-		if out.cover == "" {
-			out.cover = conversion.CoverAttached
-		}
+		tag.JPEG, out.cover = jpeg, cmp.Or(spec.Options.Cover, conversion.CoverAttached)
 	}
-	if tag.Chapters, err = ff.chapters(ctx, spec, p); err != nil {
-		return tagged{}, fmt.Errorf("tag: %w", err)
+	if len(info.Chapters) > 0 && spec.Options.Chapters != conversion.ChaptersDrop {
+		begins, err := job.Begins(ctx)
+		if err != nil {
+			return tagged{}, fmt.Errorf("tag: %w", err)
+		}
+		tag.Chapters = chapters(info.Chapters, job.Plan(), begins)
 	}
 	out.chapters = len(tag.Chapters)
 	if out.bytes, err = tag.Bytes(); err != nil {
@@ -56,13 +67,13 @@ func (ff FFmpeg) tag(ctx context.Context, spec EncodeSpec, p plan) (tagged, erro
 
 // texts returns the options' own texts, else the container's. The last resort
 // for the title is the file's name.
-func texts(spec EncodeSpec, p plan) id3.Tag {
-	own, source := conversion.Tags{}, spec.Source.meta.tags(spec.Source.Container, p.index)
+func texts(spec Spec, info probe.Info, track int) id3.Tag {
+	own, source := conversion.Tags{}, info.Tags(track)
 	if spec.Options.Tags != nil {
 		own = *spec.Options.Tags
 	}
 	return id3.Tag{
-		Title:   cmp.Or(own.Title, title(source.Title, spec.Filename)),
+		Title:   cmp.Or(own.Title, info.Tags(0).Title, title(spec.Filename)),
 		Artist:  cmp.Or(own.Artist, source.Artist),
 		Album:   cmp.Or(own.Album, source.Album),
 		Date:    cmp.Or(own.Date, source.Date),
@@ -72,40 +83,45 @@ func texts(spec EncodeSpec, p plan) id3.Tag {
 	}
 }
 
-// chapters are those of the source on the clock of the MP3.
-func (ff FFmpeg) chapters(ctx context.Context, spec EncodeSpec, p plan) ([]id3.Chapter, error) {
-	all := spec.Source.meta.chapters
-	if len(all) == 0 || spec.Options.Chapters == conversion.ChaptersDrop {
-		return nil, nil
+// title is a file's name without its extension.
+func title(filename string) string {
+	name := path.Base(strings.ReplaceAll(filename, `\`, "/"))
+	if ext := path.Ext(name); ext != name {
+		name = strings.TrimSuffix(name, ext)
 	}
-	begins, err := ff.audioStart(ctx, spec.Source, p)
-	if err != nil {
-		return nil, err
+	if name == "." || name == "/" {
+		return ""
 	}
-	from, until := max(begins, spec.from()), math.Inf(1)
-	if p.track.Seconds > 0 {
-		until = begins + p.track.Seconds
+	return probe.CleanTitle(name)
+}
+
+// chapters are those of the source on the clock of the MP3, whose audio begins at
+// some second on a player's clock.
+func chapters(all []probe.Chapter, p plan.Plan, begins float64) []id3.Chapter {
+	until := math.Inf(1)
+	if p.Track.Seconds > 0 {
+		until = begins + p.Track.Seconds
 	}
-	if end := spec.Options.End; end > 0 {
-		until = min(until, end)
+	if p.End > 0 {
+		until = min(until, p.End)
 	}
-	return cut(all, from, until), nil
+	return cut(all, max(begins, p.Start), until)
 }
 
 // cut shifts chapters so that they count from the time from, and drops those
 // outside.
-func cut(all []chapter, from, until float64) []id3.Chapter {
+func cut(all []probe.Chapter, from, until float64) []id3.Chapter {
 	var kept []id3.Chapter
 	for i, c := range all {
-		if c.end <= c.start { // it lasts until the next one
-			c.end = until
+		if c.End <= c.Start { // it lasts until the next one
+			c.End = until
 			if i+1 < len(all) {
-				c.end = all[i+1].start
+				c.End = all[i+1].Start
 			}
 		}
-		start, end := milliseconds(max(c.start, from)-from), milliseconds(min(c.end, until)-from)
+		start, end := milliseconds(max(c.Start, from)-from), milliseconds(min(c.End, until)-from)
 		if start < end {
-			kept = append(kept, id3.Chapter{Start: start, End: end, Title: c.title})
+			kept = append(kept, id3.Chapter{Start: start, End: end, Title: c.Title})
 		}
 	}
 	return kept
@@ -113,20 +129,7 @@ func cut(all []chapter, from, until float64) []id3.Chapter {
 
 // milliseconds is the time rounded to what a tag can say.
 func milliseconds(seconds float64) time.Duration {
-	return time.Duration(math.Round(min(seconds, maxTime)*1000)) * time.Millisecond
-}
-
-// audioStart returns when the first audio begins, in seconds on a player's
-// clock. The MP3 begins there: silence before it is not added.
-func (ff FFmpeg) audioStart(ctx context.Context, info Info, p plan) (float64, error) {
-	if p.track.Exact {
-		return p.track.Start, nil
-	}
-	d := &demuxed{}
-	if _, err := d.run(ctx, ff, info, []string{"-map", p.streamSpecifier(), "-frames:a", "1"}); err != nil {
-		return 0, err
-	}
-	return max(0, d.track().start-p.clock), nil
+	return time.Duration(math.Round(min(seconds, probe.MaxTime)*1000)) * time.Millisecond
 }
 
 // assembled is a finished MP3.
@@ -149,7 +152,7 @@ func assemble(target string, tag []byte, frames string) (assembled, error) {
 	}
 	sum, sha := md5.New(), sha256.New()
 	stream, err := mp3.Read(io.TeeReader(io.MultiReader(bytes.NewReader(tag), in), io.MultiWriter(out, sum, sha)))
-	if err := closing(out, err); err != nil {
+	if err := errors.Join(err, out.Close()); err != nil {
 		return assembled{}, fmt.Errorf("assemble: %w", err)
 	}
 	return assembled{stream, sum.Sum(nil), sha.Sum(nil)}, nil

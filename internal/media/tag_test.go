@@ -1,12 +1,9 @@
-package media
+package media_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,43 +14,36 @@ import (
 	reader "github.com/dhowden/tag"
 
 	"tonearm/internal/conversion"
-	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
 )
 
-// makeTag makes the tag for a source, and an MP3 that begins with it.
-func makeTag(t *testing.T, source string, o conversion.Options) (tagged, string) {
-	t.Helper()
-	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
-	info, err := ff.Probe(t.Context(), source)
-	if err != nil {
-		t.Fatalf("probe %s: %v", filepath.Base(source), err)
-	}
-	p, err := newPlan(info, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := ff.tag(t.Context(), EncodeSpec{Source: info, Options: o, Filename: "holiday video.final.mp4"}, p)
-	if err != nil {
-		t.Fatalf("tag %s: %v", filepath.Base(source), err)
-	}
-	target := filepath.Join(t.TempDir(), "out.mp3")
-	if _, err := assemble(target, made.bytes, frames(t)); err != nil {
-		t.Fatal(err)
-	}
-	return made, target
+// tagged is an MP3 and the bytes of its tag.
+type tagged struct {
+	conversion.MP3
+	tag []byte
 }
 
-// frames is a file of MP3 frames without a tag: silence of MPEG-1 at 128 kbit/s
-// and 44.1 kHz, mono.
-func frames(t *testing.T) string {
+// tagOf converts a source and returns what became of its tag, with the notes about
+// that alone.
+func tagOf(t *testing.T, source string, o conversion.Options) (tagged, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "frames")
-	frame := append([]byte("\xff\xfb\x90\xc4"), make([]byte, 413)...)
-	if err := os.WriteFile(path, bytes.Repeat(frame, 40), 0o600); err != nil {
+	e, target, err := convertAs(t, source, "holiday video.final.mp4", o)
+	if err != nil {
+		t.Fatalf("convert %s: %v", filepath.Base(source), err)
+	}
+	content, err := os.ReadFile(target)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	size := 0
+	if bytes.HasPrefix(content, []byte("ID3")) {
+		for _, b := range content[6:10] {
+			size = size<<7 | int(b)
+		}
+		size += 10
+	}
+	e.MP3.Notes = slices.DeleteFunc(e.MP3.Notes, func(n conversion.Note) bool { return n.Code == conversion.NoteCopied })
+	return tagged{e.MP3, content[:size]}, target
 }
 
 func installed(t *testing.T, dir string, args ...string) {
@@ -157,7 +147,7 @@ func TestTexts(t *testing.T) {
 			t.Parallel()
 			source := filepath.Join(dir, tt.name)
 			installed(t, dir, append(append([]string{"-f", "lavfi", "-i", "sine=d=0.5"}, tt.args...), source)...)
-			made, target := makeTag(t, source, tt.options)
+			made, target := tagOf(t, source, tt.options)
 			content, err := os.ReadFile(target)
 			if err != nil {
 				t.Fatal(err)
@@ -176,7 +166,7 @@ func TestTexts(t *testing.T) {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 			for _, private := range []string{"Secret", "+48.1", "2001", "Lavf", "Lavc", "apple"} {
-				if bytes.Contains(made.bytes, []byte(private)) {
+				if bytes.Contains(made.tag, []byte(private)) {
 					t.Errorf("the tag tells %q", private)
 				}
 			}
@@ -238,7 +228,7 @@ func TestChapters(t *testing.T) {
 			if tt.name == "list alone.mp4" { // the audio does not refer to the text track any more
 				replace(t, source, "tref", "skip")
 			}
-			made, target := makeTag(t, source, tt.options)
+			made, target := tagOf(t, source, tt.options)
 			if got := ffprobe(t, target).list(); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
@@ -246,48 +236,10 @@ func TestChapters(t *testing.T) {
 			if tt.want != "" {
 				want = len(strings.Split(tt.want, ", "))
 			}
-			if made.chapters != want {
-				t.Errorf("%d chapters counted, want %d", made.chapters, want)
+			if made.Chapters != want {
+				t.Errorf("%d chapters counted, want %d", made.Chapters, want)
 			}
 		})
-	}
-}
-
-func TestCut(t *testing.T) {
-	all := []chapter{{0, 10, "a"}, {10, 10, "without an end"}, {20, 30, "c"}, {30, 0, "until the end"}}
-	for _, tt := range []struct {
-		from, until float64
-		want        string
-	}{
-		{0, 40, "[{0s 10s a} {10s 20s without an end} {20s 30s c} {30s 40s until the end}]"},
-		{10, 30, "[{0s 10s without an end} {10s 20s c}]"},
-		{9.9996, 20, "[{0s 10s without an end}]"},
-		{25.5, 1000, "[{0s 4.5s c} {4.5s 16m14.5s until the end}]"},
-		{50, 60, "[{0s 10s until the end}]"},
-		{40, 40, "[]"},
-	} {
-		if got := fmt.Sprint(cut(all, tt.from, tt.until)); got != tt.want {
-			t.Errorf("from %v until %v: got %s, want %s", tt.from, tt.until, got, tt.want)
-		}
-	}
-	if got := cut([]chapter{{0, math.Inf(1), ""}}, 0, math.Inf(1)); len(got) != 1 || got[0].End.Seconds() != maxTime {
-		t.Errorf("without an end: %v", got)
-	}
-}
-
-func TestTagStops(t *testing.T) {
-	source := filepath.Join(t.TempDir(), "in.mp4")
-	mediatest.Video(t, source, 1, 440, "-c:v", "mpeg4", "-c:a", "aac")
-	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
-	info, err := ff.Probe(t.Context(), source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	spec := EncodeSpec{Source: info, Options: conversion.Options{Cover: conversion.CoverPoster}}
-	if _, err := ff.tag(ctx, spec, plan{track: info.Tracks[0]}); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -297,14 +249,9 @@ func TestTagInResult(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "chapters"), []byte(chapters), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	source, target := filepath.Join(dir, "in.mp4"), filepath.Join(dir, "out.mp3")
+	source := filepath.Join(dir, "in.mp4")
 	installed(t, dir, append(append([]string{}, threeColours...), "-f", "ffmetadata", "-i", "chapters", "-map", "0", "-map", "1",
 		"-map_chapters", "2", "-pix_fmt", "yuv420p", source)...)
-	ff := FFmpeg{Program: ffmpeg.Program{Path: mediatest.FFmpeg(t)}}
-	info, err := ff.Probe(t.Context(), source)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct {
 		options  conversion.Options
 		cover    conversion.Cover
@@ -314,7 +261,7 @@ func TestTagInResult(t *testing.T) {
 		{conversion.Options{Cover: "1.5", Start: 0.5, End: 2}, "1.5", "0.000-0.500 one, 0.500-1.500 two = zwei 二", false},
 		{conversion.Options{Cover: "99", Chapters: conversion.ChaptersDrop}, "", "", true},
 	} {
-		e, err := ff.Encode(t.Context(), EncodeSpec{Source: info, Target: target, Options: tt.options, Filename: "in.mp4"}, nil)
+		e, target, err := convert(t, source, tt.options)
 		if err != nil {
 			t.Fatal(err)
 		}

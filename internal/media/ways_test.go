@@ -23,6 +23,7 @@ import (
 	"tonearm/internal/media"
 	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
+	"tonearm/internal/media/probe"
 	"tonearm/internal/media/spool"
 	"tonearm/transcoder"
 )
@@ -45,13 +46,8 @@ func underTest(t testing.TB) string {
 // fromFile converts a whole local file.
 func fromFile(t testing.TB) mediatest.Convert {
 	return func(ctx context.Context, path, filename string, o conversion.Options) mediatest.Result {
-		ff := media.FFmpeg{Program: ffmpeg.Program{Path: underTest(t)}}
 		target := filepath.Join(t.TempDir(), "out.mp3")
-		info, err := ff.Probe(ctx, path)
-		if err != nil {
-			return outcome(target, media.Encoded{}, err)
-		}
-		e, err := ff.Encode(ctx, media.EncodeSpec{Source: info, Target: target, Options: o, Filename: filename}, nil)
+		e, err := convertWith(ctx, underTest(t), path, media.Spec{Target: target, Options: o, Filename: filename}.Plain())
 		return outcome(target, e, err)
 	}
 }
@@ -92,13 +88,16 @@ func fromPipe(t testing.TB) mediatest.Convert {
 		})
 		defer writing.Wait()
 		target := filepath.Join(dir, "out.mp3")
-		e, err := media.FFmpeg{Program: ffmpeg.Program{Path: underTest(t)}, Source: g}.Convert(ctx, g.Path(),
-			media.EncodeSpec{Target: target, Options: o, Filename: filename}, func(media.Info) {}, nil)
+		in, err := media.Follow(ffmpeg.Program{Path: underTest(t)}, g)
+		if err != nil {
+			return outcome(target, media.Encoded{}, err)
+		}
+		e, err := media.Convert(ctx, in, media.Spec{Target: target, Options: o, Filename: filename})
 		return outcome(target, e, err)
 	}
 }
 
-// growing is a media.Growing of a whole video.
+// growing is a probe.Growing of a whole video.
 type growing struct {
 	*spool.File
 	size int64
@@ -107,7 +106,7 @@ type growing struct {
 func (g *growing) Path() string                           { return g.Name() }
 func (g *growing) Size() int64                            { return g.size }
 func (g *growing) Seek() bool                             { return false }
-func (g *growing) SourceTracks() (_ []media.Track, _ int) { return nil, 0 }
+func (g *growing) SourceTracks() (_ []probe.Track, _ int) { return nil, 0 }
 func (g *growing) ReadAt(p []byte, at int64) (int, error) {
 	if _, err := g.Await(min(at+int64(len(p)), g.size), nil); err != nil {
 		return 0, err

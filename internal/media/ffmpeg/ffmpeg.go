@@ -57,8 +57,8 @@ type Command struct {
 	Dir      string   // where it runs; that of the input's file where ''
 	Before   []string // options of the input, such as where to begin
 	Args     []string // between the input and the end
-	Formats  string   // that may be tried, with commas between
-	Decoders string   // that may be opened, likewise
+	Formats  string   // that may be tried, with commas between; all that Tonearm accepts where ''
+	Decoders string   // that may be opened, likewise; those of audio where ''
 	GPU      bool     // no limit on memory, because CUDA maps far more than it uses
 	Stdout   io.Writer
 	// Timeout is of CPU time, and of wall clock if the input is a file.
@@ -108,6 +108,7 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 	if err != nil {
 		return Outcome{}, err
 	}
+	c.Formats, c.Decoders = cmp.Or(c.Formats, formatWhitelist()), cmp.Or(c.Decoders, decoderWhitelist())
 	source, protocol, dir := "pipe:0", "pipe", c.Dir
 	if stdin == nil {
 		path, err := filepath.Abs(c.Input.path)

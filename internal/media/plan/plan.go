@@ -1,0 +1,272 @@
+// Package plan decides what becomes of a source: which of its tracks, and what MP3
+// can hold of it. It runs nothing.
+package plan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/probe"
+	"tonearm/internal/media/unfit"
+)
+
+// Limits of what is decoded at all. A source beyond them is no recording but a
+// bomb: a megabyte of WAV at 1 Hz is six days of audio.
+const (
+	minSampleRate = 8000
+	maxSampleRate = 192000
+	maxChannels   = 8
+)
+
+// excess is the multiple of the source's bit rate above which an MP3 gets
+// larger, not better.
+const excess = 2
+
+// Plan is how one track becomes an MP3.
+type Plan struct {
+	Index    int // of the track among the audio tracks
+	Track    probe.Track
+	Clock    float64 // seconds on ffmpeg's clock where a player's begins
+	Start    float64 // seconds on a player's clock: where the wanted audio begins
+	End      float64 // and where it ends; 0 for no end
+	Rate     int     // Hz
+	Channels int
+	Kbps     int // constant bit rate, or 0
+	Quality  int // VBR quality where kbps is 0
+	alone    bool
+	Notes    []conversion.Note
+}
+
+// layouts are ffmpeg's names for what an MP3 can hold.
+var layouts = map[int]string{1: "mono", 2: "stereo"}
+
+// Layout is ffmpeg's name for the MP3's channels.
+func (p Plan) Layout() string { return layouts[p.Channels] }
+
+// Stream names the track to ffmpeg.
+func (p Plan) Stream() string {
+	if p.alone {
+		return "0:a:0"
+	}
+	return "0:a:" + strconv.Itoa(p.Index)
+}
+
+// New chooses the track and what MP3 can hold of it.
+func New(info probe.Info, o conversion.Options) (Plan, error) {
+	if err := o.Validate(); err != nil {
+		return Plan{}, unfit.New(conversion.CodeInvalidOptions, "The options are not valid: %v.", err)
+	}
+	i, err := ChooseTrack(info.Tracks, o.Track)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{
+		Index: i, Track: info.Tracks[i], alone: info.Single, Clock: max(0, -info.Start), Start: o.Start, End: o.End,
+		Kbps: o.BitrateKbps, Quality: conversion.DefaultVBRQuality,
+	}
+	if o.VBRQuality != nil {
+		p.Quality = *o.VBRQuality
+	}
+	if err := decodable(p.Track); err != nil {
+		return Plan{}, err
+	}
+	if err := p.withinTrack(); err != nil {
+		return Plan{}, err
+	}
+	p.chooseChannels(o.Channels)
+	p.chooseRate(o.SampleRateHz)
+	if err := p.chooseBitrate(o.SampleRateHz); err != nil {
+		return Plan{}, err
+	}
+	return p, nil
+}
+
+func (p *Plan) note(code conversion.NoteCode, format string, a ...any) {
+	p.Notes = append(p.Notes, conversion.Note{Code: code, Message: fmt.Sprintf(format, a...)})
+}
+
+// decodable refuses tracks that cannot or must not be decoded.
+func decodable(t probe.Track) error {
+	switch {
+	case t.Encrypted:
+		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is copy-protected (encrypted).")
+	case ffmpeg.Decoders[t.Codec] == "":
+		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
+	case t.SampleRate == 0:
+		return unfit.Undecodable(t.Codec)
+	case t.SampleRate < minSampleRate || t.SampleRate > maxSampleRate:
+		return unfit.New(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz. It must be between %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
+	case t.Channels == 0 || t.Channels > maxChannels:
+		return unfit.New(conversion.CodeLimitExceeded, "The sound track has more than %d channels, which is the limit.", maxChannels)
+	}
+	return nil
+}
+
+// withinTrack refuses a trim that leaves nothing, as far as the source's own
+// length shows it.
+func (p Plan) withinTrack() error {
+	t := p.Track
+	switch {
+	case t.Seconds == 0 || p.Promised() > 0:
+		return nil
+	case p.Start >= t.Start+t.Seconds:
+		return p.BeyondEnd(t.Start + t.Seconds)
+	}
+	return unfit.New(conversion.CodeInvalidOptions, "There is no sound between %s and %s. The sound begins at %s.", unfit.Exact(p.Start), unfit.Exact(p.End), unfit.Exact(t.Start))
+}
+
+// BeyondEnd refuses a start that lies behind the track's end.
+func (p Plan) BeyondEnd(end float64) error {
+	return unfit.New(conversion.CodeStartBeyondEnd, "The sound ends after %s. The start that you asked for is later, at %s.", unfit.Exact(end), unfit.Exact(p.Start))
+}
+
+// Promised is how many seconds of audio the source promises within the trim; 0
+// where it promises nothing.
+func (p Plan) Promised() float64 {
+	if p.Track.Seconds == 0 {
+		return 0
+	}
+	from, to := max(p.Start, p.Track.Start), p.Track.Start+p.Track.Seconds
+	if p.End > 0 {
+		to = min(to, p.End)
+	}
+	return max(0, to-from)
+}
+
+// Untrimmed reports that all of the track is wanted.
+func (p Plan) Untrimmed() bool { return p.Start == 0 && p.End == 0 }
+
+// Until is where the trim ends, far away where it is open, 0 where there is
+// none.
+func (p Plan) Until() float64 {
+	if p.Untrimmed() || p.End > 0 {
+		return p.End
+	}
+	return math.MaxFloat64
+}
+
+// Samples returns how many samples the MP3 ought to have, -1 if the source does
+// not say that exactly.
+func (p Plan) Samples() int64 {
+	if !p.Track.Exact {
+		return -1
+	}
+	rate := float64(p.Track.SampleRate)
+	from := math.Round(max(0, p.Start-p.Track.Start) * rate)
+	to := math.Round(p.Track.Seconds * rate)
+	if p.End > 0 {
+		to = min(to, math.Round((p.End-p.Track.Start)*rate))
+	}
+	return int64(math.Round((to - from) * float64(p.Rate) / rate))
+}
+
+// ChooseTrack returns the index of the track that the option names: by index,
+// by language, or the container's default. The error is an *unfit.Error.
+func ChooseTrack(tracks []probe.Track, want string) (int, error) {
+	if want == "" {
+		return max(0, slices.IndexFunc(tracks, func(t probe.Track) bool { return t.Default })), nil
+	}
+	if n, err := strconv.Atoi(want); err == nil {
+		if n >= len(tracks) {
+			return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
+		}
+		return n, nil
+	}
+	i := slices.IndexFunc(tracks, func(t probe.Track) bool { return sameLanguage(t.Language, want) })
+	if i < 0 {
+		return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
+	}
+	return i, nil
+}
+
+func (p *Plan) chooseChannels(asked int) {
+	if p.Channels = min(p.Track.Channels, 2); asked != 0 {
+		p.Channels = asked
+	}
+	if p.Track.Channels > 2 {
+		p.note(conversion.NoteDownmixed, "Mixed down from %d channels to %s.", p.Track.Channels, p.Layout())
+	}
+}
+
+// chooseRate keeps the source's rate, if MP3 has it and the options ask for no
+// lower one. A higher rate would gain nothing.
+func (p *Plan) chooseRate(asked int) {
+	source := p.Track.SampleRate
+	p.Rate = mp3Rate(source)
+	switch {
+	case asked != 0 && asked <= max(source, p.Rate):
+		p.Rate = asked
+	case asked != 0:
+		p.note(conversion.NoteRateChanged, "The source has %d Hz. A rate of %d Hz would not sound better, so the MP3 has %d Hz.", source, asked, p.Rate)
+	case p.Rate != source:
+		p.note(conversion.NoteRateChanged, "MP3 has no sample rate of %d Hz, so the sound was resampled to %d Hz.", source, p.Rate)
+	}
+}
+
+// chooseBitrate makes bit rate and sample rate fit together, because MP3 does
+// not have all pairs. A low bit rate lowers the sample rate; a bit rate that is
+// too high is lowered. A sample rate from the options stays.
+func (p *Plan) chooseBitrate(askedRate int) error {
+	if p.Kbps == 0 {
+		return nil
+	}
+	if source := p.Track.Kbps; lossy(p.Track) && source > 0 && p.Kbps > excess*source {
+		p.note(conversion.NoteBitrateExcess, "The source has %d kbit/s. With %d kbit/s the MP3 is larger, but not better.", source, p.Kbps)
+	}
+	if conversion.BitrateFits(p.Kbps, p.Rate) {
+		return nil
+	}
+	if p.Rate == askedRate {
+		return p.noPair()
+	}
+	for _, rate := range []int{p.Rate / 2, p.Rate / 4} {
+		if slices.Contains(conversion.SampleRates, rate) && conversion.BitrateFits(p.Kbps, rate) {
+			p.note(conversion.NoteRateChanged, "MP3 has no %d kbit/s at %d Hz, so the sound was resampled to %d Hz.", p.Kbps, p.Rate, rate)
+			p.Rate = rate
+			return nil
+		}
+	}
+	for _, kbps := range slices.Backward(conversion.Bitrates) {
+		if kbps < p.Kbps && conversion.BitrateFits(kbps, p.Rate) {
+			p.note(conversion.NoteBitrateExcess, "MP3 has at most %d kbit/s at %d Hz, and a higher sample rate would not sound better.", kbps, p.Rate)
+			p.Kbps = kbps
+			return nil
+		}
+	}
+	return p.noPair()
+}
+
+func (p Plan) noPair() *unfit.Error {
+	return unfit.New(conversion.CodeInvalidOptions, "MP3 has no %d kbit/s at %d Hz.", p.Kbps, p.Rate)
+}
+
+// mp3Rate is the rate itself where MP3 has it. Higher ones go down to the
+// highest of the same family, odd ones up to the next, so that nothing audible
+// is lost.
+func mp3Rate(rate int) int {
+	if rate > 48000 {
+		if rate%11025 == 0 {
+			return 44100
+		}
+		return 48000
+	}
+	for _, r := range conversion.SampleRates { // ascending
+		if r >= rate {
+			return r
+		}
+	}
+	return 48000
+}
+
+// lossless are codecs whose bit rate says nothing about what an MP3 needs.
+var lossless = []string{"flac", "alac", "wavpack", "tta", "truehd", "mlp", "wmalossless", "s302m"}
+
+// lossy reports whether the track has lost something already.
+func lossy(t probe.Track) bool {
+	return !strings.HasPrefix(t.Codec, "pcm_") && !slices.Contains(lossless, t.Codec)
+}

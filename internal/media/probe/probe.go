@@ -1,0 +1,178 @@
+// Package probe finds out what a source is: its tracks, its pictures, and what it
+// says about itself.
+package probe
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/mp4"
+	"tonearm/internal/media/unfit"
+)
+
+const timeout = 2 * time.Minute
+
+// MaxTracks limits how much memory a hostile file can use.
+const MaxTracks = 1000
+
+// Info is what a source turned out to be.
+type Info struct {
+	Size      int64   // bytes
+	Container string  // the demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
+	Seconds   float64 // length that the container promises for all streams together; 0 for none
+	Start     float64 // seconds, the container's smallest time stamp
+	Tracks    []Track // audio tracks, at least one
+	FFmpeg    string  // version of the ffmpeg that looked
+	Streams   int     // of any kind
+	Single    bool    // the file has no audio track other than the chosen one
+	Cut       bool    // a box of the MP4 is longer than the file
+	Last      float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+	Video     Picture // the first moving picture
+	Late      bool    // Meta may have arrived since; see [Input.LookAgain]
+	Meta
+}
+
+// Meta is the part of what a source says about itself that an MP3 repeats. It has
+// no places, devices or programs.
+type Meta struct {
+	Attached Picture           // the first picture that the container attaches to the whole
+	Chapters []Chapter         // by their beginnings
+	file     conversion.Tags   // of the file
+	tracks   []conversion.Tags // of each audio track
+}
+
+// Track is one audio track.
+type Track struct {
+	Codec      string // ffmpeg's name, such as "aac", or the container's four letters
+	SampleRate int    // Hz, 0 where it could not be told
+	Channels   int    // 0 where it could not be told
+	Language   string // as the container has it, '' for none
+	Default    bool   // the container's default track
+	Kbps       int    // bit rate, 0 where it could not be told
+	Encrypted  bool
+	Start      float64 // seconds on a player's clock where it begins; known where Exact
+	Seconds    float64
+	// Exact means that the track itself promises Seconds. Otherwise Seconds is
+	// what the container promises for all streams, or 0 for nothing.
+	Exact bool
+	Skip  float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+
+	id uint32 // the container's; 0 where it has none
+}
+
+// Picture is one stream of pictures, or none.
+type Picture struct {
+	Stream string // its index among all streams, '' for none
+	Codec  string // ffmpeg's name
+	Track  uint32 // the container's id of it; 0 where it has none
+}
+
+// Describing are the arguments with which ffmpeg writes the source's tags and
+// chapters, and nothing of its streams, for [Input.Told].
+func Describing(streams, target string, options ...string) []string {
+	args := append([]string{"-map", streams, "-map_metadata", "0", "-map_chapters", "0", "-c", "copy"}, options...)
+	return append(args, "-f", "ffmetadata", target)
+}
+
+// Probe makes ffmpeg look at the source. It returns an *unfit.Error for a file that
+// can never become an MP3, whatever the options. It reads only the head (-t 0);
+// tags and chapters come on stdout. After the source, -t would also cut the
+// chapters.
+func (in *Input) Probe(ctx context.Context) (Info, error) {
+	meta := head{limit: MaxMetadata}
+	o, err := in.Play(ctx, ffmpeg.Command{
+		Before:  []string{"-t", "0"},
+		Args:    Describing("0:a?", "pipe:1"),
+		Stdout:  &meta,
+		Timeout: timeout,
+	})
+	if err != nil {
+		return Info{}, fmt.Errorf("probe: %w", err)
+	}
+	info, err := in.Described(o)
+	if err != nil {
+		return Info{}, err
+	}
+	info.Told(string(meta.bytes))
+	return info, nil
+}
+
+// Described is what ffmpeg said of the file, without the tags and chapters. The
+// error is that of Probe.
+func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
+	info, s := parseDump(o.Stderr), in.structure
+	info.Size, info.Last = in.bytes, s.Last
+	info.Late = in.streams && s.Late
+	info.Cut = s.MP4 != nil && s.MP4.End > info.Size
+	if s.Open {
+		info.Seconds = 0
+	}
+	if err := in.judge(info, o); err != nil {
+		return Info{}, err
+	}
+	for i := range info.Tracks {
+		tr := &info.Tracks[i]
+		tr.Seconds = info.Seconds
+		if s.MP4 != nil {
+			tr.promise(s.MP4, info.Start)
+		}
+	}
+	if in.sourceTracks != nil {
+		info = info.extracted(in.sourceTracks, in.index)
+	}
+	return info, nil
+}
+
+// LookAgain reads what may stand behind the audio, such as tags, as soon as the
+// whole source is there.
+func (in *Input) LookAgain(ctx context.Context) (Meta, error) {
+	if err := in.Whole(ctx); err != nil {
+		return Meta{}, err
+	}
+	whole, err := Open(in.Program, in.Path)
+	if err != nil {
+		return Meta{}, err
+	}
+	info, err := whole.Probe(ctx)
+	return info.Meta, err
+}
+
+// promise sets what the track itself promises in an MP4 that begins at start.
+func (t *Track) promise(m *mp4.Movie, start float64) {
+	in := m.Track(t.id)
+	if in == nil || in.Handler != "soun" {
+		return
+	}
+	t.Encrypted = in.Encrypted
+	if !m.Fragmented {
+		t.Start, t.Seconds, t.Exact, t.Skip = max(0, in.Delay-start), in.Seconds, true, in.Skip
+	}
+}
+
+// judge says why the file can never become an MP3, if that is so.
+func (in *Input) judge(info Info, o ffmpeg.Outcome) error {
+	s := in.structure
+	if err := o.Failure(); err != nil {
+		return err
+	}
+	cut := s.Size > info.Size || info.Cut && !s.MP4.Found
+	recognized := info.Container != "" && !misdetected(o.Stderr)
+	switch {
+	case cut && (recognized || s.Known):
+		return unfit.New(conversion.CodeTruncated, "The file ends too early. The upload or the recording was cut off.").Because(o.Tail())
+	case s.MP4 != nil && !s.MP4.Found && !recognized:
+		return unfit.New(conversion.CodeDamaged, "The file has no index (moov box), so nothing can be found in it. The recording was probably never finished.").Because(o.Tail())
+	case !recognized && s.Known:
+		return unfit.New(conversion.CodeDamaged, "The beginning of the file is damaged.").Because(o.Tail())
+	case !recognized:
+		return unfit.New(conversion.CodeNotMedia, "The file is not a video or sound file in a format that Tonearm can read.").Because(o.Tail())
+	case len(info.Tracks) == 0 && info.Streams == 0:
+		return unfit.New(conversion.CodeDamaged, "Nothing in the file can be played.").Because(o.Tail())
+	case len(info.Tracks) == 0:
+		return unfit.New(conversion.CodeNoAudio, "The video has no sound.").Because(o.Tail())
+	}
+	return nil
+}
