@@ -64,6 +64,25 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	return nil
 }
 
+// Redo queues a conversion again whose MP3 is no longer what was recorded. The
+// MP3's id stays, so that links to it are good again once it is made. ErrState if
+// the source was removed.
+func (c *Conversion) Redo(now time.Time) error {
+	switch {
+	case c.State != Done:
+		return ErrUnchanged
+	case c.SourceGone:
+		return fmt.Errorf("%w: the source was removed", ErrState)
+	}
+	c.Failures, c.Launches = 0, 0
+	c.Source, c.MP3 = nil, MP3{ID: c.MP3.ID}
+	c.Notice = Notice{}
+	c.FinishedAt, c.CleanAt, c.SourceUntil, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	c.QueuedAt = stamp(now)
+	c.enqueue(now, time.Time{})
+	return nil
+}
+
 // Delete leaves a tombstone. The launch and the objects are removed next; see
 // WakeAt.
 func (c *Conversion) Delete(now time.Time) error {

@@ -205,6 +205,13 @@ var moves = []move{
 		return err
 	}},
 	{"retry", 4, func(w *walk) error { return w.c.Retry(time.Hour, w.now) }},
+	{"redo", 0, func(w *walk) error {
+		err := w.c.Redo(w.now)
+		if err == nil {
+			w.results, w.mails = 0, 0
+		}
+		return err
+	}},
 	{"delete", 0, func(w *walk) error { // rare: nothing leads back from it
 		if w.rand.IntN(20) > 0 {
 			return ErrUnchanged
@@ -345,7 +352,7 @@ func (w *walk) check(name string, before Conversion) {
 		name != "fall back" && name != "fail start" && name != "retry" {
 		w.Errorf("%s: class %s, %+v, was %s, %+v", name, c.Class, c.Fallback, before.Class, before.Fallback)
 	}
-	if !c.QueuedAt.Equal(before.QueuedAt) && name != "uploaded" && name != "retry" {
+	if !c.QueuedAt.Equal(before.QueuedAt) && name != "uploaded" && name != "retry" && name != "redo" {
 		w.Errorf("%s: queued at %s, was %s", name, c.QueuedAt, before.QueuedAt)
 	}
 	if c.MP3.ID != w.mp3ID || w.results > 1 {

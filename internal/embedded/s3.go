@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"tonearm/internal/durable"
 	"tonearm/internal/retry"
 )
 
@@ -39,6 +40,10 @@ type S3Options struct {
 	WebhookURL   string // gets notifications; '' means none
 	WebhookToken string // bearer token for the webhook
 	Log          *slog.Logger
+	// Destroyed is called with the objects that were being stored when the machine
+	// went down and are not what their ETags say, if there are any. It runs on
+	// another goroutine, once the server is ready; may be nil.
+	Destroyed func([]StoredObject)
 }
 
 // LogValue leaves out the token.
@@ -51,9 +56,11 @@ type S3 struct {
 	host  string // to connect to
 	state s3State
 	log   *slog.Logger
-	stop  chan struct{} // closed by Close
-	once  sync.Once
-	done  chan struct{} // closed when no child is left and none will be started
+
+	destroyed func([]StoredObject)
+	stop      chan struct{} // closed by Close
+	once      sync.Once
+	done      chan struct{} // closed when no child is left and none will be started
 }
 
 // s3State is what stays the same after a restart, so that presigned URLs stay
@@ -115,7 +122,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, s3Config{}, err
 	}
-	state, err := loadS3State(dir)
+	state, err := loadS3State(dir, o.Log)
 	if err != nil {
 		return nil, s3Config{}, err
 	}
@@ -134,15 +141,21 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return &S3{host: host, state: state, log: o.Log, stop: make(chan struct{}), done: make(chan struct{})}, config, nil
+	if o.Destroyed == nil {
+		o.Destroyed = func([]StoredObject) {}
+	}
+	return &S3{host: host, state: state, log: o.Log, destroyed: o.Destroyed, stop: make(chan struct{}), done: make(chan struct{})}, config, nil
 }
 
 // loadS3State reads the file, and draws the keys that it lacks: all of them in a
 // new directory, those of the inbox in one of an earlier version.
-func loadS3State(dir string) (s3State, error) {
+func loadS3State(dir string, log *slog.Logger) (s3State, error) {
 	var state s3State
 	data, err := os.ReadFile(filepath.Join(dir, "s3.json"))
 	switch {
+	case err == nil && durable.Lost(data):
+		log.Warn("the keys of the embedded object store were lost, probably in a power cut; new ones are drawn, and links made before do not work now", "file", filepath.Join(dir, "s3.json"))
+		fallthrough
 	case errors.Is(err, os.ErrNotExist):
 		state.AccessKey, state.SecretKey = newKeys()
 	case err != nil:
@@ -164,18 +177,7 @@ func (s s3State) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "s3.json.") // with mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, "s3.json"))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return durable.WriteFile(filepath.Join(dir, "s3.json"), data)
 }
 
 // Endpoint is the server's URL for clients on this machine.
@@ -272,6 +274,15 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 			ready <- n
 			return
 		}
+		if list, ok := strings.CutPrefix(line, destroyedPrefix); ok {
+			var destroyed []StoredObject
+			if err := json.Unmarshal([]byte(list), &destroyed); err != nil {
+				s.log.Error("the list of destroyed objects cannot be read", "err", err)
+				return
+			}
+			go s.destroyed(destroyed)
+			return
+		}
 		s.log.Debug("embedded object store", "output", line)
 	}}
 	var last string
@@ -346,7 +357,11 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 		if i < 0 {
 			return len(p), nil
 		}
-		w.line(addresses.ReplaceAllString(string(w.rest[:i]), "…@…"))
+		line := string(w.rest[:i])
+		if !strings.HasPrefix(line, destroyedPrefix) {
+			line = addresses.ReplaceAllString(line, "…@…")
+		}
+		w.line(line)
 		w.rest = w.rest[i+1:]
 	}
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
+
+	"tonearm/internal/durable"
 )
 
 const (
@@ -92,10 +94,12 @@ func runS3(log *slog.Logger) error {
 		return err
 	}
 	defer unlock() //nolint:errcheck // the process ends
-	store, err := openBackend(config.Dir)
+	store, where, err := openBackend(config.Dir)
 	if err != nil {
 		return err
 	}
+	alive := newHeartbeat(config.Dir)
+	last, crashed := alive.crashed()
 	port, err := choosePort(ctx, config)
 	if err != nil {
 		return err
@@ -104,7 +108,7 @@ func runS3(log *slog.Logger) error {
 	var running requests
 	ended := make(chan error, 1)
 	go func() {
-		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, sender: newSender(config, log), inboxKey: config.InboxAccessKey}, &embedgw.Config{
+		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, disk: where, sender: newSender(config, log), inboxKey: config.InboxAccessKey}, &embedgw.Config{
 			IAMService:        newAccounts(config),
 			RootUserAccess:    config.AccessKey,
 			RootUserSecret:    config.SecretKey,
@@ -119,7 +123,17 @@ func runS3(log *slog.Logger) error {
 			S3Options: []s3api.Option{
 				s3api.WithMiddleware("/", running.count),
 				s3api.WithMiddleware("/", bodies()),
-				s3api.WithOnListen(func() { go tellReady(ctx, address, port, log) }),
+				s3api.WithOnListen(func() {
+					go func() {
+						tellReady(ctx, address, port, log)
+						if crashed {
+							if err := tellDestroyed(ctx, where.storer, last.Add(-aliveSlack)); err != nil && ctx.Err() == nil {
+								log.Error("could not check the objects that were stored before the machine went down", "err", err)
+							}
+						}
+						alive.run(ctx, log)
+					}()
+				}),
 			},
 		})
 	}()
@@ -132,7 +146,10 @@ func runS3(log *slog.Logger) error {
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
+		err = nil
+	}
+	if err == nil {
+		err = alive.end()
 	}
 	return err
 }
@@ -172,28 +189,34 @@ func lock(path string) (unlock func() error, err error) {
 	}
 }
 
-func openBackend(dir string) (*posix.Posix, error) {
+func openBackend(dir string) (*posix.Posix, disk, error) {
 	data, sidecar := filepath.Join(dir, "data"), filepath.Join(dir, "meta")
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, err
+		return nil, disk{}, err
 	}
+	var where disk
 	var storer meta.MetadataStorer = attributes{}
 	opts := posix.PosixOpts{CopyObjectThreshold: 5 << 30}
 	_, err := os.Stat(sidecar)
 	if err == nil || (attributes{}).Test(data) != nil { // a store that began with a sidecar always has one
 		if err := os.MkdirAll(sidecar, 0o700); err != nil {
-			return nil, err
+			return nil, disk{}, err
 		}
 		if storer, err = meta.NewSideCar(sidecar); err != nil {
-			return nil, err
+			return nil, disk{}, err
 		}
-		opts.SideCarDir = sidecar
+		opts.SideCarDir, where.sidecar = sidecar, sidecar
 	}
+	if err := durable.SyncDirs(dir, "data/."); err != nil {
+		return nil, disk{}, err
+	}
+	storer = syncing{storer}
+	where.storer = storer
 	store, err := posix.New(data, storer, opts) // from here on, data is the working directory
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", data, err)
+		return nil, disk{}, fmt.Errorf("open %s: %w", data, err)
 	}
-	return store, recoverUploads(storer)
+	return store, where, recoverUploads(storer)
 }
 
 // choosePort returns the configured port if it is free. Otherwise it chooses

@@ -3,10 +3,12 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,12 +25,13 @@ const webhookTimeout = 2 * time.Second
 
 const maxNameLength = 255 // bytes between two slashes
 
-// notifying is a backend that reports created objects before the client gets
-// its answer. A POST form arrives as PutObject too. When the server stops, it
+// notifying is a backend that has created objects on the disk, and reports them,
+// before the client gets its answer. A POST form arrives as PutObject too. When the server stops, it
 // cancels the contexts of requests although it lets the requests finish. So
 // every method that stores uses WithoutCancel.
 type notifying struct {
 	backend.Backend
+	disk     disk
 	sender   *sender
 	inboxKey string // the access key of the inbox account
 }
@@ -42,17 +45,33 @@ func (n notifying) CreateMultipartUpload(ctx context.Context, in s3response.Crea
 			return s3response.InitiateMultipartUploadResult{}, s3err.GetKeyTooLongErr(int64(len(name)), maxNameLength)
 		}
 	}
-	return n.Backend.CreateMultipartUpload(ctx, in)
+	out, err := n.Backend.CreateMultipartUpload(ctx, in)
+	if err == nil {
+		err = n.disk.settle(*in.Bucket, filepath.Join(uploadDir(*in.Key), out.UploadId))
+	}
+	return out, err
 }
 
 func (n notifying) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
-	return n.Backend.UploadPart(context.WithoutCancel(ctx), in)
+	out, err := n.Backend.UploadPart(context.WithoutCancel(ctx), in)
+	if err == nil {
+		err = n.disk.settlePart(*in.Bucket, *in.Key, *in.UploadId, *in.PartNumber)
+	}
+	return out, err
+}
+
+func (n notifying) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (s3response.CopyPartResult, error) {
+	out, err := n.Backend.UploadPartCopy(context.WithoutCancel(ctx), in)
+	if err == nil {
+		err = n.disk.settlePart(*in.Bucket, *in.Key, *in.UploadId, *in.PartNumber)
+	}
+	return out, err
 }
 
 func (n notifying) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	out, err := n.Backend.PutObject(context.WithoutCancel(ctx), in)
 	if err == nil {
-		n.created(ctx, "ObjectCreated:Put", *in.Bucket, *in.Key)
+		err = n.created(ctx, "ObjectCreated:Put", *in.Bucket, *in.Key)
 	}
 	return out, err
 }
@@ -60,7 +79,7 @@ func (n notifying) PutObject(ctx context.Context, in s3response.PutObjectInput) 
 func (n notifying) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
 	out, err := n.Backend.CopyObject(context.WithoutCancel(ctx), in)
 	if err == nil {
-		n.created(ctx, "ObjectCreated:Copy", *in.Bucket, *in.Key)
+		err = n.created(ctx, "ObjectCreated:Copy", *in.Bucket, *in.Key)
 	}
 	return out, err
 }
@@ -68,14 +87,20 @@ func (n notifying) CopyObject(ctx context.Context, in s3response.CopyObjectInput
 func (n notifying) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
 	out, version, err := n.Backend.CompleteMultipartUpload(context.WithoutCancel(ctx), in)
 	if err == nil {
-		n.created(ctx, "ObjectCreated:CompleteMultipartUpload", *in.Bucket, *in.Key)
+		err = n.created(ctx, "ObjectCreated:CompleteMultipartUpload", *in.Bucket, *in.Key)
 	}
 	return out, version, err
 }
 
-func (n notifying) created(ctx context.Context, name, bucket, key string) {
+// created has a new object on the disk and reports it. If the disk fails, the
+// object is removed: the client gets an error, and its next try must not find it.
+func (n notifying) created(ctx context.Context, name, bucket, key string) error {
+	if err := n.disk.settle(bucket, key); err != nil {
+		_, failed := n.DeleteObject(context.WithoutCancel(ctx), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+		return errors.Join(err, failed)
+	}
 	if n.sender == nil || !notified(key) {
-		return
+		return nil
 	}
 	e := blob.Event{Name: name, Bucket: bucket, Key: key, Time: time.Now()}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), webhookTimeout)
@@ -93,6 +118,7 @@ func (n notifying) created(ctx context.Context, name, bucket, key string) {
 	if err != nil {
 		n.sender.log.Warn("could not send a notification", "event", name, "err", err)
 	}
+	return nil
 }
 
 func notified(key string) bool {

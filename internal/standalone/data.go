@@ -1,15 +1,19 @@
 package standalone
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"tonearm/internal/durable"
 )
 
 // dataDir is the directory of everything that is kept. Only one process at a
@@ -17,10 +21,11 @@ import (
 type dataDir struct {
 	dir  string
 	lock *os.File
+	log  *slog.Logger
 }
 
 // openData makes the directory where it is missing and locks it.
-func openData(dir string) (*dataDir, error) {
+func openData(dir string, log *slog.Logger) (*dataDir, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -36,7 +41,7 @@ func openData(dir string) (*dataDir, error) {
 		lock.Close()
 		return nil, fmt.Errorf("another process uses %s: stop it, or choose another directory with --data", dir)
 	}
-	return &dataDir{dir, lock}, nil
+	return &dataDir{dir, lock, log}, nil
 }
 
 func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
@@ -44,6 +49,9 @@ func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
 // secret returns the 32 bytes, in hex, that are stored under name. The first
 // call draws them.
 func (d *dataDir) secret(name string) (string, error) {
+	if err := d.dropLost(name); err != nil {
+		return "", err
+	}
 	b, err := os.ReadFile(d.path(name))
 	if err == nil {
 		return strings.TrimSpace(string(b)), nil
@@ -58,13 +66,23 @@ func (d *dataDir) secret(name string) (string, error) {
 	return s, nil
 }
 
-// replace writes a file that only its owner can read, or leaves the old one.
-func (d *dataDir) replace(name, text string) error {
-	partial := d.path(name) + ".new"
-	if err := os.WriteFile(partial, []byte(text), 0o600); err != nil {
+// dropLost removes a secret of which a power cut left nothing, so that it is drawn
+// anew.
+func (d *dataDir) dropLost(name string) error {
+	b, err := os.ReadFile(d.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !durable.Lost(bytes.TrimSpace(b)) {
 		return err
 	}
-	return os.Rename(partial, d.path(name))
+	d.log.Error("a secret was lost, probably in a power cut, and is drawn anew; what was signed with it is no longer accepted", "file", d.path(name))
+	return os.Remove(d.path(name))
+}
+
+// replace writes a file that only its owner can read, or leaves the old one.
+func (d *dataDir) replace(name, text string) error {
+	return durable.WriteFile(d.path(name), []byte(text))
 }
 
 // Close releases the directory.

@@ -27,6 +27,9 @@ type services struct {
 }
 
 func (r *instance) services() (s services, err error) {
+	if err := r.data.dropLost("signing-keys.pem"); err != nil {
+		return s, err
+	}
 	keys, err := jwttoken.LoadOrCreate(r.data.path("signing-keys.pem"))
 	if err != nil {
 		return s, err

@@ -17,9 +17,11 @@ import (
 	"tonearm/internal/account"
 	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/embedded"
 	"tonearm/internal/launch"
 	"tonearm/internal/mail"
 	"tonearm/internal/queue"
+	"tonearm/internal/retry"
 	"tonearm/internal/service"
 	"tonearm/notifier"
 )
@@ -136,9 +138,9 @@ func New(o Options) (*Standalone, error) {
 // releases what it opened. No process that it started is left then.
 func (s *Standalone) Run(ctx context.Context) error {
 	var err error
-	r := &instance{Options: s.o}
+	r := &instance{Options: s.o, destroyed: make(chan []embedded.StoredObject, 1)}
 	defer func() { r.close() }()
-	if r.data, err = openData(s.o.Data); err != nil {
+	if r.data, err = openData(s.o.Data, s.o.Log); err != nil {
 		return err
 	}
 	r.defers(r.data.Close)
@@ -162,7 +164,8 @@ type instance struct {
 	front, events, admin net.Listener // of the gateway, of the dispatcher and of metrics
 	inboxKey             string       // as in Addresses
 	objects              *s3blob.Store
-	closers              []func() // in the order in which things were opened
+	destroyed            chan []embedded.StoredObject // of the embedded store
+	closers              []func()                     // in the order in which things were opened
 }
 
 func (r *instance) defers(release func()) { r.closers = append(r.closers, release) }
@@ -223,6 +226,7 @@ func (r *instance) process() (*service.Process, error) {
 	p.Prepare("users", r.Users.Prepare)
 	p.Add("dispatcher http", service.HTTP(r.events, s.dispatcher.Handler(), 5*time.Second, r.Log))
 	p.Await("objects", s.dispatcher.Prepare)
+	p.Add("destroyed objects", func(ctx context.Context) error { return r.makeUp(ctx, s.dispatcher) })
 	p.Add("notifier", s.notifier.Run)
 	p.Add("dispatcher", s.leading(s.dispatcher.Run))
 	p.Add("gateway", func(ctx context.Context) error {
@@ -232,4 +236,28 @@ func (r *instance) process() (*service.Process, error) {
 		return service.HTTP(r.front, s.gateway.Handler(), 10*time.Second, r.Log)(ctx)
 	})
 	return p, nil
+}
+
+// makeUp has the dispatcher make up for objects that a power cut destroyed.
+func (r *instance) makeUp(ctx context.Context, d *dispatcher.Dispatcher) error {
+	for {
+		select {
+		case objects := <-r.destroyed:
+			var keys []string
+			for _, o := range objects {
+				if o.Bucket == r.S3.Bucket {
+					keys = append(keys, o.Key)
+				}
+			}
+			_ = retry.Forever(ctx, retry.Policy{Initial: time.Second, Max: time.Minute}, func(ctx context.Context) error {
+				err := d.Destroyed(ctx, keys)
+				if err != nil {
+					r.Log.Warn("trying again to make up for a power cut", "error", err)
+				}
+				return err
+			})
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"tonearm/internal/durable"
 )
 
 // Key is an Ed25519 key. Printing it shows only its id.
@@ -127,5 +129,5 @@ func create(path string) error {
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	return durable.SyncDir(filepath.Dir(path))
 }

@@ -84,7 +84,7 @@ func (s *suite) unknownFields() {
 		}},
 	}
 	walked := map[string]bool{}
-	for _, steps := range [][]step{converted, ended, refused} {
+	for _, steps := range [][]step{converted, ended, redone(uploaded), refused} {
 		c := s.add("u1", func(c *conversion.Conversion) {
 			c.Object.Size = 100
 			c.Class, c.Options.Cover = conversion.GPU, conversion.CoverPoster
@@ -104,6 +104,21 @@ func (s *suite) unknownFields() {
 		if !walked[name] {
 			s.Errorf("no step of this test calls %s", name)
 		}
+	}
+}
+
+// redone is the life of a conversion whose MP3 is lost.
+func redone(uploaded func(*conversion.Conversion) error) []step {
+	type c = *conversion.Conversion
+	now, policy := epoch, conversion.DefaultPolicy
+	return []step{
+		{"Uploaded", uploaded},
+		{"Begin", func(c c) error { return c.Begin(1, policy, now) }},
+		{"Claim", func(c c) error { return c.Claim(1, nonce, policy, now) }},
+		{"Complete", func(c c) error {
+			return c.Complete(1, nonce, conversion.Source{Codec: "aac"}, conversion.MP3{Size: 100}, policy, now)
+		}},
+		{"Redo", func(c c) error { return c.Redo(now) }},
 	}
 }
 

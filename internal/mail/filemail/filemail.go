@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"tonearm/internal/durable"
 	"tonearm/internal/mail"
 	"tonearm/internal/mail/eml"
 )
@@ -47,10 +48,10 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	if err != nil {
 		return &mail.Error{Err: fmt.Errorf("write mail: %w", err)}
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already where all went well
-	_, err = msg.WriteTo(f)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(s.dir, fileName(strings.Trim(msg.GetMessageID(), "<>"))))
+	if _, err = msg.WriteTo(f); err != nil {
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	} else {
+		err = durable.Commit(f, filepath.Join(s.dir, fileName(strings.Trim(msg.GetMessageID(), "<>"))))
 	}
 	if err != nil {
 		return &mail.Error{Err: fmt.Errorf("write mail: %w", err)}
