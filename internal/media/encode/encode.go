@@ -77,9 +77,17 @@ func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newJob(in, info, spec)
+	j, err := newJob(in, info, spec)
+	if j != nil && err != nil && !j.plan.Track.Own {
+		err = j.measure(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return j, nil
 }
 
+// newJob returns a Job together with an error if only its limits are exceeded.
 func newJob(in *probe.Input, info probe.Info, spec Spec) (*Job, error) {
 	p, err := plan.New(info, spec.Options)
 	if err != nil {
@@ -206,7 +214,7 @@ func (j *Job) withinLimits() error {
 // timeout is generous: a slow machine encodes at twenty times real time.
 func (j *Job) timeout() time.Duration {
 	seconds := j.plan.Start + j.spec.MaxSeconds
-	if t := j.plan.Track; t.Seconds > 0 {
+	if t := j.plan.Track; t.Own {
 		seconds = min(seconds, t.Start+t.Seconds)
 	}
 	return 10*time.Minute + time.Duration(seconds/2*float64(time.Second))
@@ -295,7 +303,7 @@ func (j *Job) Begins(ctx context.Context) (float64, error) {
 		return j.plan.Track.Start, nil
 	}
 	d := &demuxed{}
-	if _, err := j.readPackets(ctx, d, []string{"-map", j.plan.Stream(), "-frames:a", "1"}); err != nil {
+	if _, err := j.readPackets(ctx, d, copied, []string{"-map", j.plan.Stream(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
 	return max(0, d.track().start-j.plan.Clock), nil

@@ -66,7 +66,7 @@ func New(info probe.Info, o conversion.Options) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{
-		Index: i, Track: info.Tracks[i], alone: info.Single, Clock: max(0, -info.Start), Start: o.Start, End: o.End,
+		Index: i, Track: info.Tracks[i], alone: info.Single, Clock: clock(info), Start: o.Start, End: o.End,
 		Kbps: o.BitrateKbps, Quality: conversion.DefaultVBRQuality,
 	}
 	if o.VBRQuality != nil {
@@ -84,6 +84,18 @@ func New(info probe.Info, o conversion.Options) (Plan, error) {
 		return Plan{}, err
 	}
 	return p, nil
+}
+
+// clock returns where a player's clock begins on ffmpeg's, in seconds. A negative
+// start is an encoder's delay, which is played before zero. In MPEG streams it is
+// a clock that went back to zero in the middle: they have no other zero than their
+// first time stamp (ISO/IEC 13818-1, 2.4.3.7: 33 bits).
+func clock(info probe.Info) float64 {
+	switch info.Container {
+	case "mpegts", "mpeg", "wtv":
+		return 0
+	}
+	return max(0, -info.Start)
 }
 
 func (p *Plan) note(code conversion.NoteCode, format string, a ...any) {
@@ -107,12 +119,12 @@ func decodable(t probe.Track) error {
 	return nil
 }
 
-// withinTrack refuses a trim that leaves nothing, as far as the source's own
-// length shows it.
+// withinTrack refuses a trim that leaves nothing, as far as the track's own time
+// table shows it. Elsewhere only the sound itself can show it.
 func (p Plan) withinTrack() error {
 	t := p.Track
 	switch {
-	case t.Seconds == 0 || p.Promised() > 0:
+	case !t.Exact || t.Seconds == 0 || p.Promised() > 0:
 		return nil
 	case p.Start >= t.Start+t.Seconds:
 		return p.BeyondEnd(t.Start + t.Seconds)
@@ -153,7 +165,7 @@ func (p Plan) Until() float64 {
 // Samples returns how many samples the MP3 ought to have, -1 if the source does
 // not say that exactly.
 func (p Plan) Samples() int64 {
-	if !p.Track.Exact {
+	if !p.Track.Exact || p.Track.Loose {
 		return -1
 	}
 	rate := float64(p.Track.SampleRate)
