@@ -38,6 +38,9 @@ func (l linear) structure(size int64) Structure {
 	return s
 }
 
+// largest is the largest 64-bit size that is believed.
+const largest = 1<<62 - 1
+
 // noSize reports whether a 32-bit size stands for unknown: recorders write it
 // first and the right one last.
 func noSize(n uint32) bool {
@@ -147,7 +150,7 @@ func inspectRF64(r io.ReaderAt, size int64) Structure {
 			if n == math.MaxUint32 {
 				n = long
 			}
-			l.from, l.to, l.endless = body, body+int64(n&math.MaxInt64>>1), n == 0 || n > math.MaxInt64>>1
+			l.from, l.to, l.endless = body, body+int64(n&largest), n == 0 || n > largest
 			return false
 		}
 		return true
@@ -166,7 +169,7 @@ func inspectW64(r io.ReaderAt, size int64) Structure {
 		case "fmt ":
 			l.waveFormat(r, body, size)
 		case "data":
-			l.from, l.to, l.endless = body, body+int64(n&math.MaxInt64>>1), n == 0 || n > math.MaxInt64>>1
+			l.from, l.to, l.endless = body, body+int64(n&largest), n == 0 || n > largest
 			return false
 		}
 		return true
@@ -236,7 +239,7 @@ func inspectCAF(r io.ReaderAt, size int64) Structure {
 			}
 		case "data":
 			const edits = 4
-			l.from, l.to, l.endless = body+edits, body+int64(n&math.MaxInt64>>1), n == 0 || n > math.MaxInt64>>1
+			l.from, l.to, l.endless = body+edits, body+int64(n&largest), n == 0 || n > largest
 		}
 		return true
 	})

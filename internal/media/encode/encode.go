@@ -84,8 +84,23 @@ func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := j.unpack(ctx); err != nil {
+		j.Close()
+		return nil, err
+	}
 	return j, nil
 }
+
+// unpack lets ffmpeg read the track from a file of its own where it must.
+func (j *Job) unpack(ctx context.Context) error {
+	in, err := j.in.Unpack(ctx, j.info, j.plan.Track, j.unpacked())
+	if err == nil && in != nil {
+		j.in, j.plan = in, j.plan.Alone()
+	}
+	return err
+}
+
+func (j *Job) unpacked() string { return j.spec.Frames + ".amr" }
 
 // newJob returns a Job together with an error if only its limits are exceeded.
 func newJob(in *probe.Input, info probe.Info, spec Spec) (*Job, error) {
@@ -122,6 +137,7 @@ func (j *Job) Close() {
 	if j.speculation != nil {
 		j.speculation.stop()
 	}
+	_ = remove(j.unpacked())
 }
 
 // Run makes the frames and checks that they are as long as the source promised.
@@ -169,7 +185,7 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err := j.Allows(made); err != nil {
 		return Audio{}, err
 	}
-	samples := j.playable(made.Samples)
+	samples := j.playable(made)
 	var a Audio
 	if a.Length, err = j.checkLength(ctx, float64(samples)/float64(j.plan.Rate)); err != nil {
 		return Audio{}, err

@@ -60,16 +60,18 @@ func (j *Job) judge(ctx context.Context, d *demuxed, played float64) (Length, er
 		if t.Exact && !j.info.Cut {
 			code = conversion.CodeDamaged
 		}
-		return Length{}, unfit.New(code, "The sound ends after %s, but the file says that it lasts %s. The file was cut off or is damaged.",
-			unfit.About(j.plan.Start+played), unfit.About(t.Seconds))
+		return Length{}, j.endsEarly(code, played)
 	}
-	lost, err := j.lost(ctx, d)
+	heard, err := j.decode(ctx, d)
 	if err != nil {
 		return Length{}, fmt.Errorf("look for lost packets: %w", err)
 	}
+	lost, usual := heard.without(track)
 	switch {
-	case lost.seconds > math.Max(concealed, 4*lost.usual):
-		return Length{}, unfit.New(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", unfit.About(played), unfit.About(played+lost.seconds))
+	case t.Own && !t.Exact && heard.end-heard.start < j.plan.Promised()-exactly: // the last packet is cut
+		return Length{}, j.endsEarly(conversion.CodeTruncated, played)
+	case lost > math.Max(concealed, math.Min(4*usual, roughly)):
+		return Length{}, unfit.New(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", unfit.About(played), unfit.About(played+lost))
 	case there == unknown:
 		return Length{}, nil
 	case !j.plan.Untrimmed():
@@ -78,6 +80,11 @@ func (j *Job) judge(ctx context.Context, d *demuxed, played float64) (Length, er
 		return Length{Checked: true, Promised: math.Max(played, math.Min(t.Seconds, track.seconds))}, nil
 	}
 	return Length{Checked: true, Promised: track.end - track.start}, nil // we know the audio's own length only from the packets
+}
+
+func (j *Job) endsEarly(code conversion.Code, played float64) error {
+	return unfit.New(code, "The sound ends after %s, but the file says that it lasts %s. The file was cut off or is damaged.",
+		unfit.About(j.plan.Start+played), unfit.About(j.plan.Track.Seconds))
 }
 
 // answer is what can be told.
@@ -104,11 +111,11 @@ func (j *Job) there(d *demuxed) answer {
 		return no
 	case t.Own || j.info.Whole:
 		return yes
-	case j.info.Torn && reached < ends-exactly:
+	case j.info.Torn: // whatever the other streams have
 		return no
 	case reached >= ends-roughly:
 		return yes
-	case j.info.Container == "flv" && !j.info.Torn, d.audioOnly: // the metadata are another file's, or nobody can tell where the other streams end
+	case j.info.Container == "flv", d.audioOnly: // the metadata are another file's, or nobody can tell where the other streams end
 		return unknown
 	}
 	return no

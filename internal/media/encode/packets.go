@@ -88,21 +88,21 @@ func (j *Job) demux(ctx context.Context) (*demuxed, error) {
 	return d, err
 }
 
-// lost is what of a track cannot be decoded, in seconds.
-type lost struct{ seconds, usual float64 }
-
-// lost decodes the track once more and counts the packets that gave no audio. d has
-// its packets.
-func (j *Job) lost(ctx context.Context, d *demuxed) (lost, error) {
+// decode decodes the track once more. It returns what can be decoded of the packets
+// in d: each of them gives one of its own.
+func (j *Job) decode(ctx context.Context, d *demuxed) (*packets, error) {
 	heard := &demuxed{clock: d.clock, from: d.from, to: d.to}
-	if _, err := j.readPackets(ctx, heard, decoded, []string{"-map", j.plan.Stream()}); err != nil {
-		return lost{}, err
+	_, err := j.readPackets(ctx, heard, decoded, []string{"-map", j.plan.Stream()})
+	return heard.track(), err
+}
+
+// without returns how many seconds of a track's packets gave no audio, and how many
+// a packet has.
+func (heard *packets) without(track *packets) (lost, usual float64) {
+	if usual = heard.usual(); usual == 0 {
+		usual = track.usual()
 	}
-	usual := heard.track().usual()
-	if usual == 0 {
-		usual = d.track().usual()
-	}
-	return lost{math.Max(0, d.track().count-heard.track().count) * usual, usual}, nil
+	return math.Max(0, track.count-heard.count) * usual, usual
 }
 
 // readPackets reports whether ffmpeg could read the streams.

@@ -26,6 +26,7 @@ type Track struct {
 	// Retimed means that the time table does not count the samples of AAC packets: a
 	// recorder wrote times by its own clock. The samples last as long as they are many.
 	Retimed bool
+	Usual   float64 // seconds that most samples last
 
 	// What the edit list shows of the samples; without a list, all of them.
 	Seconds float64 // of the samples that are shown
@@ -103,6 +104,7 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 	}
 	t.Retimed = t.retimed()
 	if t.Timescale != 0 {
+		t.Usual = float64(t.usualDelta()) / float64(t.Timescale)
 		t.Seconds = float64(t.Duration) / float64(t.Timescale)
 	}
 	if edits.End == 0 {
@@ -207,6 +209,17 @@ func (t *Track) readSTTS(r io.ReaderAt, stts Box) error {
 
 // maxDeltas is how many durations of samples are told apart.
 const maxDeltas = 64
+
+// usualDelta is the most frequent duration of a sample.
+func (t *Track) usualDelta() uint32 {
+	var usual uint32
+	for delta, count := range t.deltas {
+		if most := t.deltas[usual]; count > most || count == most && delta > usual {
+			usual = delta
+		}
+	}
+	return usual
+}
 
 // retimed reports whether less than nine of ten packets of AAC last as long as one
 // of its frames, to the tick.

@@ -56,6 +56,12 @@ func (p Plan) Stream() string {
 	return "0:a:" + strconv.Itoa(p.Index)
 }
 
+// Alone is the plan for a file of the track alone, which begins with it.
+func (p Plan) Alone() Plan {
+	p.alone, p.Clock = true, 0
+	return p
+}
+
 // New chooses the track and what MP3 can hold of it.
 func New(info probe.Info, o conversion.Options) (Plan, error) {
 	if err := o.Validate(); err != nil {
@@ -175,6 +181,21 @@ func (p Plan) Samples() int64 {
 		to = min(to, math.Round((p.End-p.Track.Start)*rate))
 	}
 	return int64(math.Round((to - from) * float64(p.Rate) / rate))
+}
+
+// Likely returns how many samples the MP3 has if the source keeps its promise and
+// plays through the trim; -1 if nothing says that.
+func (p Plan) Likely() int64 {
+	t, rate := p.Track, float64(p.Track.SampleRate)
+	to := p.End
+	if own := t.Start + t.Seconds; t.Own && (to == 0 || to > own) {
+		to = own
+	}
+	if to == 0 || rate == 0 {
+		return -1
+	}
+	n := math.Round(to*rate) - math.Round(max(p.Start, t.Start)*rate)
+	return int64(math.Round(n * float64(p.Rate) / rate))
 }
 
 // ChooseTrack returns the index of the track that the option names: by index,
