@@ -12,9 +12,10 @@ import (
 
 // Tolerances of the length, in seconds.
 const (
-	exactly   = 0.05 // of a track's own promise
-	roughly   = 0.5  // of a container's: the picture's last frame may have no duration
-	concealed = 0.25 // of packets that gave no audio, such as priming, padding or a click
+	sampled   = 0.002 // of a count of samples that a decoder plays: the resampler rounds
+	exactly   = 0.05  // of a track's own promise otherwise
+	roughly   = 0.5   // of a container's: the picture's last frame may have no duration
+	concealed = 0.25  // of packets that gave no audio, such as priming, padding or a click
 )
 
 // Length is the result of the comparison with the promise.
@@ -33,9 +34,13 @@ func (j *Job) checkLength(ctx context.Context, played float64) (Length, error) {
 		checked.Promised = played
 	}
 	switch {
-	case t.Seconds == 0, promised == 0 && !t.Exact: // or the sound goes on where it should have ended
+	case t.Seconds == 0:
 		return Length{}, nil
-	case played < promised-exactly:
+	case promised == 0 && !t.Exact: // the sound goes on where it should have ended
+		if j.plan.End == 0 || played < j.plan.End-j.plan.Start-exactly {
+			return Length{}, nil
+		}
+	case played < promised-j.tolerance():
 		d, err := j.demux(ctx)
 		if err != nil {
 			return Length{}, fmt.Errorf("check the length: %w", err)
@@ -48,6 +53,14 @@ func (j *Job) checkLength(ctx context.Context, played float64) (Length, error) {
 		return Length{}, nil
 	}
 	return checked, nil
+}
+
+// tolerance is how much of a promise may be missing.
+func (j *Job) tolerance() float64 {
+	if j.plan.Counted() {
+		return sampled
+	}
+	return exactly
 }
 
 // judge says whether the packets are there that the source promised within the
@@ -68,7 +81,7 @@ func (j *Job) judge(ctx context.Context, d *demuxed, played float64) (Length, er
 	}
 	lost, usual := heard.without(track)
 	switch {
-	case t.Own && !t.Exact && heard.end-heard.start < j.plan.Promised()-exactly: // the last packet is cut
+	case t.Own && !t.Exact && heard.end-heard.start < j.plan.Promised()-j.tolerance(): // the last packet is cut
 		return Length{}, j.endsEarly(conversion.CodeTruncated, played)
 	case lost > math.Max(concealed, math.Min(4*usual, roughly)):
 		return Length{}, unfit.New(conversion.CodeDamaged, "Only %s of the %s of sound can be decoded.", unfit.About(played), unfit.About(played+lost))
@@ -107,7 +120,7 @@ func (j *Job) there(d *demuxed) answer {
 	}
 	reached := math.Max(j.info.Last, d.end+math.Max(0, j.info.Start))
 	switch {
-	case t.Own && track.end-track.start < j.plan.Promised()-exactly:
+	case t.Own && track.end-track.start < j.plan.Promised()-j.tolerance():
 		return no
 	case t.Own || j.info.Whole:
 		return yes

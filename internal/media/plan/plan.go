@@ -299,6 +299,10 @@ func mp3Rate(rate int) int {
 // lossless are codecs whose bit rate says nothing about what an MP3 needs.
 var lossless = []string{"flac", "alac", "wavpack", "tta", "truehd", "mlp", "wmalossless", "s302m"}
 
+// Counted reports that the track counts its samples and a decoder plays exactly
+// those.
+func (p Plan) Counted() bool { return p.Track.Own && !p.Track.Exact && !lossy(p.Track) }
+
 // lossy reports whether the track has lost something already.
 func lossy(t probe.Track) bool {
 	return !strings.HasPrefix(t.Codec, "pcm_") && !slices.Contains(lossless, t.Codec)
