@@ -6,6 +6,8 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Elements of Matroska (RFC 9559).
@@ -29,6 +31,14 @@ const (
 	mkvChannels     = 0x9f
 	mkvCues         = 0x1c53bb6b
 	mkvCluster      = 0x1f43b675
+	mkvTrackUID     = 0x73c5
+	mkvTags         = 0x1254c367
+	mkvTag          = 0x7373
+	mkvTargets      = 0x63c0
+	mkvTagTrackUID  = 0x63c5
+	mkvSimpleTag    = 0x67c8
+	mkvTagName      = 0x45a3
+	mkvTagString    = 0x4487
 )
 
 // Limits of what is looked at.
@@ -42,7 +52,13 @@ const (
 type matroska struct {
 	end    int64   // where the first segment ends; 0 if its size is unknown, as in a streamed recording
 	late   bool    // a demuxer looks for something behind the clusters
+	first  bool    // the tracks stand before the clusters, as a player of a stream needs them
 	tracks []Track // of audio
+}
+
+func inspectMatroska(r io.ReaderAt, _ int64) Structure {
+	m := readMatroska(r)
+	return Structure{Size: m.end, Streamable: m.first, Late: m.late, Tracks: m.tracks}
 }
 
 func readMatroska(r io.ReaderAt) matroska {
@@ -61,6 +77,8 @@ func readMatroska(r io.ReaderAt) matroska {
 func readSegment(r io.ReaderAt, segment element) matroska {
 	m := matroska{late: true}
 	var elsewhere []int64 // what is listed, relative to the segment
+	var uids []uint64     // of the tracks
+	durations := map[uint64]float64{}
 	scale, ticks := 1e6, 0.0
 	for e := range elements(r, segment.body, segment.end()) {
 		at := e.at - segment.body
@@ -75,16 +93,62 @@ func readSegment(r io.ReaderAt, segment element) matroska {
 			}
 			ticks = e.child(r, mkvDuration).float(r)
 		case e.id == mkvTracks:
-			m.tracks = append(m.tracks, e.audioTracks(r)...)
+			tracks, their := e.audioTracks(r)
+			m.tracks, uids, m.first = append(m.tracks, tracks...), append(uids, their...), true
+		case e.id == mkvTags:
+			e.durations(r, durations)
 		case e.id == mkvCluster:
 			m.late = slices.ContainsFunc(elsewhere, func(there int64) bool { return there >= at })
 			for i := range m.tracks {
-				m.tracks[i].Seconds = ticks * scale / 1e9
+				m.tracks[i].Seconds = shorter(ticks*scale/1e9, durations[uids[i]])
 			}
 			return m
 		}
 	}
 	return m
+}
+
+// shorter returns the length of a track: that of the segment, or its own where a
+// tag tells that it ends much earlier, because a subtitle outlasts it.
+func shorter(segment, track float64) float64 {
+	const much, most = 0.5, 1e9 // seconds
+	switch {
+	case track > 0 && track < segment-much:
+		return track
+	case segment > 0 && segment < most:
+		return segment
+	}
+	return 0
+}
+
+// durations reads the statistics that muxers write for each track: its length as
+// hours, minutes and seconds.
+func (e element) durations(r io.ReaderAt, of map[uint64]float64) {
+	for tag := range e.children(r, mkvTag) {
+		uid := tag.child(r, mkvTargets).child(r, mkvTagTrackUID).uint(r)
+		for simple := range tag.children(r, mkvSimpleTag) {
+			if uid != 0 && simple.child(r, mkvTagName).text(r) == "DURATION" {
+				of[uid] = clockTime(simple.child(r, mkvTagString).text(r))
+			}
+		}
+	}
+}
+
+// clockTime reads "01:02:03.500000000"; 0 for anything else.
+func clockTime(s string) float64 {
+	parts := strings.Split(strings.TrimRight(s, "\x00"), ":")
+	if len(parts) != 3 {
+		return 0
+	}
+	total := 0.0
+	for _, part := range parts {
+		v, err := strconv.ParseFloat(part, 64)
+		if err != nil || !(v >= 0 && v < 1e6) {
+			return 0
+		}
+		total = total*60 + v
+	}
+	return total
 }
 
 // listed is where the elements are that a demuxer looks up at once.
@@ -98,10 +162,9 @@ func (e element) listed(r io.ReaderAt) []int64 {
 	return there
 }
 
-// audioTracks are the audio tracks among the element's children.
-func (e element) audioTracks(r io.ReaderAt) []Track {
+// audioTracks are the audio tracks among the element's children, and their UIDs.
+func (e element) audioTracks(r io.ReaderAt) (tracks []Track, uids []uint64) {
 	const audioType = 2
-	var tracks []Track
 	for t := range e.children(r, mkvTrack) {
 		if t.child(r, mkvTrackType).uint(r) != audioType {
 			continue
@@ -119,8 +182,9 @@ func (e element) audioTracks(r io.ReaderAt) []Track {
 			tr.Language = "eng"
 		}
 		tracks = append(tracks, tr)
+		uids = append(uids, t.child(r, mkvTrackUID).uint(r))
 	}
-	return tracks
+	return tracks, uids
 }
 
 // mkvCodecs are ffmpeg's names of the most frequent codecs.

@@ -77,9 +77,32 @@ func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newJob(in, info, spec)
+	j, err := newJob(in, info, spec)
+	if j != nil && err != nil && !j.plan.Track.Own {
+		err = j.measure(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := j.unpack(ctx); err != nil {
+		j.Close()
+		return nil, err
+	}
+	return j, nil
 }
 
+// unpack lets ffmpeg read the track from a file of its own where it must.
+func (j *Job) unpack(ctx context.Context) error {
+	in, err := j.in.Unpack(ctx, j.info, j.plan.Track, j.unpacked())
+	if err == nil && in != nil {
+		j.in, j.plan = in, j.plan.Alone()
+	}
+	return err
+}
+
+func (j *Job) unpacked() string { return j.spec.Frames + ".amr" }
+
+// newJob returns a Job together with an error if only its limits are exceeded.
 func newJob(in *probe.Input, info probe.Info, spec Spec) (*Job, error) {
 	p, err := plan.New(info, spec.Options)
 	if err != nil {
@@ -114,6 +137,7 @@ func (j *Job) Close() {
 	if j.speculation != nil {
 		j.speculation.stop()
 	}
+	_ = remove(j.unpacked())
 }
 
 // Run makes the frames and checks that they are as long as the source promised.
@@ -161,7 +185,7 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err := j.Allows(made); err != nil {
 		return Audio{}, err
 	}
-	samples := j.playable(made.Samples)
+	samples := j.playable(made)
 	var a Audio
 	if a.Length, err = j.checkLength(ctx, float64(samples)/float64(j.plan.Rate)); err != nil {
 		return Audio{}, err
@@ -206,7 +230,7 @@ func (j *Job) withinLimits() error {
 // timeout is generous: a slow machine encodes at twenty times real time.
 func (j *Job) timeout() time.Duration {
 	seconds := j.plan.Start + j.spec.MaxSeconds
-	if t := j.plan.Track; t.Seconds > 0 {
+	if t := j.plan.Track; t.Own {
 		seconds = min(seconds, t.Start+t.Seconds)
 	}
 	return 10*time.Minute + time.Duration(seconds/2*float64(time.Second))
@@ -295,7 +319,7 @@ func (j *Job) Begins(ctx context.Context) (float64, error) {
 		return j.plan.Track.Start, nil
 	}
 	d := &demuxed{}
-	if _, err := j.readPackets(ctx, d, []string{"-map", j.plan.Stream(), "-frames:a", "1"}); err != nil {
+	if _, err := j.readPackets(ctx, d, copied, []string{"-map", j.plan.Stream(), "-frames:a", "1"}); err != nil {
 		return 0, err
 	}
 	return max(0, d.track().start-j.plan.Clock), nil

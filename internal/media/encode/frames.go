@@ -17,11 +17,20 @@ const decoderDelay = 529
 // that work in blocks fill up the last one. An MP4 says where the audio ends,
 // but ffmpeg decodes beyond that. If more than a block would have to be
 // removed, the MP4's tables are wrong, and all of it stays.
-func (j *Job) playable(encoded int64) int64 {
+func (j *Job) playable(made mp3.Stream) int64 {
 	const block = 0.2 // seconds, more than any coder's
+	encoded := made.Samples
 	n := j.plan.Samples()
 	if n > 0 && n < encoded && float64(encoded-n) < block*float64(j.plan.Rate) {
 		return n
+	}
+	// ffmpeg's information frame gives at most a frame and the decoder's delay for
+	// padding. If LAME's last frame is nothing but padding, that of the frame before it
+	// is missing: few samples, because LAME adds a frame for less than 576 of its own.
+	const forgotten = 576 - decoderDelay - 1
+	full := mp3.FrameSamples(made.SampleRate) + decoderDelay
+	if likely := j.plan.Likely(); made.Padding == full && likely > 0 && likely < encoded && encoded-likely <= forgotten {
+		return likely
 	}
 	return encoded
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,12 +39,6 @@ func (p *packets) usual() float64 {
 	return float64(best) * p.tick
 }
 
-// decodable returns how many seconds of audio the packets hold. If the time
-// stamps leave pauses, a packet lasts longer than its content.
-func (p *packets) decodable() float64 {
-	return math.Min(p.seconds, p.count*p.usual())
-}
-
 // demuxed is what ffmpeg finds in a source without decoding it.
 type demuxed struct {
 	clock     float64 // seconds on ffmpeg's clock where a player's begins
@@ -68,27 +63,50 @@ func (d *demuxed) track() *packets {
 	return &packets{}
 }
 
+// Codecs of a run whose packets are listed.
+var (
+	copied  = []string{"-c", "copy"}
+	decoded = []string{"-c:a", "pcm_f32le"} // a packet for each one that can be decoded
+)
+
 // demux lists the packets of the chosen track, and of all others where only the
 // container promises a length. ffmpeg refuses video whose size is known to the
 // decoder alone.
 func (j *Job) demux(ctx context.Context) (*demuxed, error) {
 	only := []string{"-map", j.plan.Stream()}
-	if j.plan.Track.Exact {
-		d := &demuxed{clock: j.plan.Clock, from: j.plan.Start, to: j.plan.Until()}
-		_, err := j.readPackets(ctx, d, only)
+	d := &demuxed{clock: j.plan.Clock, from: j.plan.Start, to: j.plan.Until()}
+	if j.plan.Track.Own || j.info.Whole {
+		_, err := j.readPackets(ctx, d, copied, only)
 		return d, err
 	}
-	d := &demuxed{clock: j.plan.Clock, from: j.plan.Start, to: j.plan.Until(), index: j.plan.Index}
-	if done, err := j.readPackets(ctx, d, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
+	d.index = j.plan.Index
+	if done, err := j.readPackets(ctx, d, copied, []string{"-map", "0:V?", "-map", "0:a"}); err != nil || done {
 		return d, err
 	}
 	d = &demuxed{clock: j.plan.Clock, from: j.plan.Start, to: j.plan.Until(), audioOnly: j.info.Streams > 1}
-	_, err := j.readPackets(ctx, d, only)
+	_, err := j.readPackets(ctx, d, copied, only)
 	return d, err
 }
 
+// decode decodes the track once more. It returns what can be decoded of the packets
+// in d: each of them gives one of its own.
+func (j *Job) decode(ctx context.Context, d *demuxed) (*packets, error) {
+	heard := &demuxed{clock: d.clock, from: d.from, to: d.to}
+	_, err := j.readPackets(ctx, heard, decoded, []string{"-map", j.plan.Stream()})
+	return heard.track(), err
+}
+
+// without returns how many seconds of a track's packets gave no audio, and how many
+// a packet has.
+func (heard *packets) without(track *packets) (lost, usual float64) {
+	if usual = heard.usual(); usual == 0 {
+		usual = track.usual()
+	}
+	return math.Max(0, track.count-heard.count) * usual, usual
+}
+
 // readPackets reports whether ffmpeg could read the streams.
-func (j *Job) readPackets(ctx context.Context, d *demuxed, streams []string) (bool, error) {
+func (j *Job) readPackets(ctx context.Context, d *demuxed, codec, streams []string) (bool, error) {
 	pr, pw := io.Pipe()
 	read := make(chan error, 1)
 	go func() {
@@ -96,8 +114,9 @@ func (j *Job) readPackets(ctx context.Context, d *demuxed, streams []string) (bo
 		pr.CloseWithError(err) // ends ffmpeg
 		read <- err
 	}()
+	args := slices.Concat(streams, codec, []string{"-f", "framecrc", "pipe:1"})
 	o, err := j.in.Run(ctx, ffmpeg.Command{
-		Args:    append(streams, "-c", "copy", "-f", "framecrc", "pipe:1"),
+		Args:    args,
 		Stdout:  pw,
 		Timeout: 10*time.Minute + time.Duration(j.info.Size/(10<<20))*time.Second,
 	})
@@ -122,15 +141,15 @@ func (d *demuxed) read(r io.Reader) error {
 			d.describe(head)
 			continue
 		}
-		f := strings.SplitN(line, ",", 5)
-		if len(f) < 5 {
+		f := strings.SplitN(line, ",", 6)
+		if len(f) < 6 {
 			continue
 		}
-		var n [4]int64
+		var n [5]int64
 		for i := range n {
 			n[i], _ = strconv.ParseInt(strings.TrimSpace(f[i]), 10, 64)
 		}
-		if n[0] < 0 || n[0] >= int64(len(d.streams)) {
+		if n[0] < 0 || n[0] >= int64(len(d.streams)) || n[4] == 0 { // or nothing is in it
 			continue
 		}
 		p := d.streams[n[0]]
@@ -186,10 +205,12 @@ func (d *demuxed) add(p *packets, start float64, duration int64) {
 	if d.to > 0 {
 		whole := end - start
 		start, end = math.Max(start, d.from), math.Min(end, d.to)
-		if end <= start {
+		if end < start || end == start && whole > 0 {
 			return
 		}
-		part = (end - start) / whole
+		if whole > 0 {
+			part = (end - start) / whole
+		}
 	}
 	if p.count == 0 || start < p.start {
 		p.start = start

@@ -26,7 +26,7 @@ func Components() map[string][]string {
 		"muxer":   {"mp3", "null", "pcm_f32le", "framecrc", "ffmetadata", "image2pipe"},
 		"encoder": {"libmp3lame", "pcm_f32le", "pcm_s16le", "pam", "wrapped_avframe"}, // pcm_s16le and wrapped_avframe for null
 		"parser": {
-			"aac", "aac_latm", "ac3", "av1", "dca", "dnxhd", "flac", "gif", "gsm", "h263", "h264", "hevc", "mjpeg", "mlp",
+			"aac", "aac_latm", "ac3", "amr", "av1", "dca", "dnxhd", "flac", "gif", "gsm", "h263", "h264", "hevc", "mjpeg", "mlp",
 			"mpeg4video", "mpegaudio", "mpegvideo", "opus", "png", "vc1", "vorbis", "vp3", "vp8", "vp9", "webp",
 		},
 		"filter": {

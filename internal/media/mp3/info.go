@@ -36,6 +36,7 @@ func (f Frame) IsInfo() bool { return parseInfo(f) != nil }
 // infoTag is a Xing or Info header with its LAME extension.
 type infoTag struct {
 	frames         int64 // -1 where not given
+	bytes          int64 // of all frames, with this one; 0 where not given
 	delay, padding int   // samples
 }
 
@@ -54,8 +55,11 @@ func parseInfo(f Frame) *infoTag {
 		if len(b) < size {
 			return t
 		}
-		if bit == 0 {
+		switch bit {
+		case 0:
 			t.frames = int64(binary.BigEndian.Uint32(b))
+		case 1:
+			t.bytes = int64(binary.BigEndian.Uint32(b))
 		}
 		b = b[size:]
 	}

@@ -12,6 +12,7 @@ type Stream struct {
 	SampleRate int   // Hz
 	Channels   int
 	Samples    int64 // per channel that a decoder plays: encoder delay and padding left out
+	Padding    int   // samples that are left out at the end
 }
 
 // Seconds is how long a decoder plays.
@@ -56,6 +57,7 @@ func readFrames(r io.Reader) (Stream, error) {
 	if info.frames >= 0 && info.frames != s.Frames {
 		return Stream{}, fmt.Errorf("%w: header counts %d frames, there are %d", ErrFormat, info.frames, s.Frames)
 	}
+	s.Padding = info.padding
 	s.Samples = max(0, s.Samples-int64(info.delay)-int64(info.padding))
 	return s, nil
 }

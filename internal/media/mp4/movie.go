@@ -16,18 +16,22 @@ const maxTracks = 1000
 
 // Movie is the index of a file.
 type Movie struct {
-	Size       int64  // of the file, bytes
-	Found      bool   // there is a whole moov box
-	FastStart  bool   // the moov box stands before the samples
-	Fragmented bool   // more samples may follow in moof boxes
-	End        int64  // where the last top-level box ends; beyond the file if it is cut
-	Timescale  uint32 // units per second of the movie's own clock
-	Tracks     []*Track
+	Size       int64 // of the file, bytes
+	Found      bool  // there is a whole moov box
+	FastStart  bool  // the moov box stands before the samples
+	Fragmented bool  // more samples may follow in moof boxes
+	// End is where the last top-level box ends, or the last sample of a fragment. It
+	// lies beyond the file if that is cut.
+	End       int64
+	Ended     bool   // of a fragmented file: something says that no fragment is missing at its end
+	Timescale uint32 // units per second of the movie's own clock
+	Tracks    []*Track
 
 	file       io.ReaderAt
 	ftyp, moov Box
 	chapters   uint32 // id of the track that holds the chapters' titles; 0 for none
 	compressed bool
+	fragments  fragments
 }
 
 // Read walks the top-level boxes of size bytes and reads the tracks' tables.
@@ -36,7 +40,6 @@ type Movie struct {
 // is one of r's.
 func Read(r io.ReaderAt, size int64) (*Movie, error) {
 	m := &Movie{Size: size, file: r}
-	var moof bool
 	for b, err := range boxes(r, size) {
 		if err != nil {
 			return nil, fmt.Errorf("read the boxes: %w", err)
@@ -50,7 +53,14 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 		case "mdat":
 			m.FastStart = m.moov.End > 0
 		case "moof":
-			moof = true
+			m.fragments.moofs = append(m.fragments.moofs, b)
+		case "sidx":
+			err = m.readSidx(b)
+		case "mfra":
+			m.fragments.listed = b.End <= size
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the boxes: %w", err)
 		}
 	}
 	m.Found = m.moov.End > 0 && m.moov.End <= size
@@ -63,7 +73,12 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 			return nil, fmt.Errorf("read the index: %w", err)
 		}
 	}
-	m.Fragmented = m.Fragmented || moof
+	m.Fragmented = m.Fragmented || len(m.fragments.moofs) > 0
+	if m.Found && m.Fragmented {
+		if err := m.readFragments(); err != nil {
+			return nil, fmt.Errorf("read the fragments: %w", err)
+		}
+	}
 	return m, nil
 }
 
@@ -119,6 +134,7 @@ func (m *Movie) readMoov() error {
 			m.Timescale, err = readAfterTimes(m.file, b)
 		case "mvex":
 			m.Fragmented = true
+			err = ignoreMalformed(m.readMvex(b))
 		case "cmov":
 			m.compressed = true
 		case "trak":

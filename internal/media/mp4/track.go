@@ -3,6 +3,7 @@ package mp4
 import (
 	"encoding/binary"
 	"io"
+	"math"
 )
 
 // Track is one track of any kind.
@@ -22,6 +23,10 @@ type Track struct {
 	Channels       int    // likewise
 	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
+	// Retimed means that the time table does not count the samples of AAC packets: a
+	// recorder wrote times by its own clock. The samples last as long as they are many.
+	Retimed bool
+	Usual   float64 // seconds that most samples last
 
 	// What the edit list shows of the samples; without a list, all of them.
 	Seconds float64 // of the samples that are shown
@@ -29,6 +34,9 @@ type Track struct {
 	Skip    float64 // seconds of samples before the first of them; -1 where they are shown in pieces
 
 	stts        struct{ entries, delta uint32 } // of the first entry
+	deltas      map[uint32]uint64               // how many samples last that long; the first few durations
+	timed       uint64                          // in the time table
+	inFragments uint64                          // duration of the samples in fragments, like Duration
 	format      audioFormat
 	partialSync bool // more samples than those of stss are sync samples to a demuxer
 	odd         bool // two tables of one kind, or more edits than are kept
@@ -46,7 +54,7 @@ type Edit struct {
 }
 
 func (m *Movie) readTrak(trak Box) (*Track, error) {
-	t := &Track{trak: trak, stbl: map[string]Box{}}
+	t := &Track{trak: trak, stbl: map[string]Box{}, deltas: map[uint32]uint64{}}
 	var edits Box
 	depth := 0
 	var walk func(b Box) error
@@ -94,7 +102,9 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 	if err := t.readTables(m.file); err != nil {
 		return nil, err
 	}
+	t.Retimed = t.retimed()
 	if t.Timescale != 0 {
+		t.Usual = float64(t.usualDelta()) / float64(t.Timescale)
 		t.Seconds = float64(t.Duration) / float64(t.Timescale)
 	}
 	if edits.End == 0 {
@@ -189,8 +199,46 @@ func (t *Track) readSTTS(r io.ReaderAt, stts Box) error {
 		if first {
 			t.stts.delta, first = delta, false
 		}
-		t.Duration += uint64(binary.BigEndian.Uint32(e)) * uint64(delta)
+		count := uint64(binary.BigEndian.Uint32(e))
+		t.Duration += count * uint64(delta)
+		if t.timed += count; len(t.deltas) < maxDeltas || t.deltas[delta] > 0 {
+			t.deltas[delta] += count
+		}
 	})
+}
+
+// maxDeltas is how many durations of samples are told apart.
+const maxDeltas = 64
+
+// usualDelta is the most frequent duration of a sample.
+func (t *Track) usualDelta() uint32 {
+	var usual uint32
+	for delta, count := range t.deltas {
+		if most := t.deltas[usual]; count > most || count == most && delta > usual {
+			usual = delta
+		}
+	}
+	return usual
+}
+
+// retimed reports whether less than nine of ten packets of AAC last as long as one
+// of its frames, to the tick.
+func (t *Track) retimed() bool {
+	if t.Codec != "mp4a" || t.Object != 0x40 || t.SampleRate == 0 || t.Timescale == 0 {
+		return false
+	}
+	var fit uint64
+	for delta, count := range t.deltas {
+		samples := float64(delta) * float64(t.SampleRate) / float64(t.Timescale)
+		tick := max(1, float64(t.SampleRate)/float64(t.Timescale))
+		for _, frame := range []float64{480, 512, 960, 1024, 1920, 2048} { // ISO/IEC 14496-3; the last two with SBR
+			if math.Abs(samples-frame) <= tick {
+				fit += count
+				break
+			}
+		}
+	}
+	return fit*10 < t.timed*9
 }
 
 // sttsDelta is how long the samples of an entry last.

@@ -56,6 +56,12 @@ func (p Plan) Stream() string {
 	return "0:a:" + strconv.Itoa(p.Index)
 }
 
+// Alone is the plan for a file of the track alone, which begins with it.
+func (p Plan) Alone() Plan {
+	p.alone, p.Clock = true, 0
+	return p
+}
+
 // New chooses the track and what MP3 can hold of it.
 func New(info probe.Info, o conversion.Options) (Plan, error) {
 	if err := o.Validate(); err != nil {
@@ -66,7 +72,7 @@ func New(info probe.Info, o conversion.Options) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{
-		Index: i, Track: info.Tracks[i], alone: info.Single, Clock: max(0, -info.Start), Start: o.Start, End: o.End,
+		Index: i, Track: info.Tracks[i], alone: info.Single, Clock: clock(info), Start: o.Start, End: o.End,
 		Kbps: o.BitrateKbps, Quality: conversion.DefaultVBRQuality,
 	}
 	if o.VBRQuality != nil {
@@ -84,6 +90,18 @@ func New(info probe.Info, o conversion.Options) (Plan, error) {
 		return Plan{}, err
 	}
 	return p, nil
+}
+
+// clock returns where a player's clock begins on ffmpeg's, in seconds. A negative
+// start is an encoder's delay, which is played before zero. In MPEG streams it is
+// a clock that went back to zero in the middle: they have no other zero than their
+// first time stamp (ISO/IEC 13818-1, 2.4.3.7: 33 bits).
+func clock(info probe.Info) float64 {
+	switch info.Container {
+	case "mpegts", "mpeg", "wtv":
+		return 0
+	}
+	return max(0, -info.Start)
 }
 
 func (p *Plan) note(code conversion.NoteCode, format string, a ...any) {
@@ -107,12 +125,12 @@ func decodable(t probe.Track) error {
 	return nil
 }
 
-// withinTrack refuses a trim that leaves nothing, as far as the source's own
-// length shows it.
+// withinTrack refuses a trim that leaves nothing, as far as the track's own time
+// table shows it. Elsewhere only the sound itself can show it.
 func (p Plan) withinTrack() error {
 	t := p.Track
 	switch {
-	case t.Seconds == 0 || p.Promised() > 0:
+	case !t.Exact || t.Seconds == 0 || p.Promised() > 0:
 		return nil
 	case p.Start >= t.Start+t.Seconds:
 		return p.BeyondEnd(t.Start + t.Seconds)
@@ -153,7 +171,7 @@ func (p Plan) Until() float64 {
 // Samples returns how many samples the MP3 ought to have, -1 if the source does
 // not say that exactly.
 func (p Plan) Samples() int64 {
-	if !p.Track.Exact {
+	if !p.Track.Exact || p.Track.Loose {
 		return -1
 	}
 	rate := float64(p.Track.SampleRate)
@@ -163,6 +181,21 @@ func (p Plan) Samples() int64 {
 		to = min(to, math.Round((p.End-p.Track.Start)*rate))
 	}
 	return int64(math.Round((to - from) * float64(p.Rate) / rate))
+}
+
+// Likely returns how many samples the MP3 has if the source keeps its promise and
+// plays through the trim; -1 if nothing says that.
+func (p Plan) Likely() int64 {
+	t, rate := p.Track, float64(p.Track.SampleRate)
+	to := p.End
+	if own := t.Start + t.Seconds; t.Own && (to == 0 || to > own) {
+		to = own
+	}
+	if to == 0 || rate == 0 {
+		return -1
+	}
+	n := math.Round(to*rate) - math.Round(max(p.Start, t.Start)*rate)
+	return int64(math.Round(n * float64(p.Rate) / rate))
 }
 
 // ChooseTrack returns the index of the track that the option names: by index,
@@ -265,6 +298,10 @@ func mp3Rate(rate int) int {
 
 // lossless are codecs whose bit rate says nothing about what an MP3 needs.
 var lossless = []string{"flac", "alac", "wavpack", "tta", "truehd", "mlp", "wmalossless", "s302m"}
+
+// Counted reports that the track counts its samples and a decoder plays exactly
+// those.
+func (p Plan) Counted() bool { return p.Track.Own && !p.Track.Exact && !lossy(p.Track) }
 
 // lossy reports whether the track has lost something already.
 func lossy(t probe.Track) bool {

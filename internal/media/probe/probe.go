@@ -29,6 +29,8 @@ type Info struct {
 	Streams   int     // of any kind
 	Single    bool    // the file has no audio track other than the chosen one
 	Cut       bool    // a box of the MP4 is longer than the file
+	Whole     bool    // the file has all the bytes that it says it has
+	Torn      bool    // bytes seem to be missing at its end
 	Last      float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 	Video     Picture // the first moving picture
 	Late      bool    // Meta may have arrived since; see [Input.LookAgain]
@@ -55,10 +57,14 @@ type Track struct {
 	Encrypted  bool
 	Start      float64 // seconds on a player's clock where it begins; known where Exact
 	Seconds    float64
-	// Exact means that the track itself promises Seconds. Otherwise Seconds is
-	// what the container promises for all streams, or 0 for nothing.
+	// Own means that the track itself promises Seconds. Otherwise Seconds is what the
+	// container says of all streams, which may be too much, or 0 for nothing.
+	Own bool
+	// Exact means that it does so to the sample, and says where on a player's clock.
 	Exact bool
 	Skip  float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+	Open  bool    // Seconds are there, but nothing says that no more should follow
+	Loose bool    // Seconds come from a time table that does not count samples
 
 	id uint32 // the container's; 0 where it has none
 }
@@ -107,6 +113,7 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	info.Size, info.Last = in.bytes, s.Last
 	info.Late = in.streams && s.Late
 	info.Cut = s.MP4 != nil && s.MP4.End > info.Size
+	info.Whole, info.Torn = s.Whole, s.Torn
 	if s.Open {
 		info.Seconds = 0
 	}
@@ -116,8 +123,11 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
-		if s.MP4 != nil {
+		switch {
+		case s.MP4 != nil:
 			tr.promise(s.MP4, info.Start)
+		case len(s.Tracks) == len(info.Tracks) && !s.Open:
+			tr.Seconds, tr.Own = s.Tracks[i].Seconds, s.Tracks[i].Own
 		}
 	}
 	if in.sourceTracks != nil {
@@ -147,9 +157,12 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 		return
 	}
 	t.Encrypted = in.Encrypted
-	if !m.Fragmented {
-		t.Start, t.Seconds, t.Exact, t.Skip = max(0, in.Delay-start), in.Seconds, true, in.Skip
+	t.Seconds, t.Loose = in.Seconds, in.Retimed
+	if m.Fragmented {
+		t.Own, t.Open = m.Ended, !m.Ended
+		return
 	}
+	t.Start, t.Own, t.Exact, t.Skip = max(0, in.Delay-start), true, true, in.Skip
 }
 
 // judge says why the file can never become an MP3, if that is so.

@@ -83,7 +83,7 @@ func (in *Input) Guess() Info {
 	info := Info{Size: in.bytes}
 	for _, t := range in.structure.Tracks {
 		info.Tracks = append(info.Tracks, Track{
-			Codec: t.Codec, SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Default, Seconds: t.Seconds,
+			Codec: t.Codec, SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Default, Seconds: t.Seconds, Own: t.Own,
 		})
 	}
 	if m := in.structure.MP4; m != nil && !m.Fragmented {

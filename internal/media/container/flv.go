@@ -1,0 +1,60 @@
+package container
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
+)
+
+// inspectFLV reads an FLV file. The length in its metadata is often that of
+// another file, and nothing but the size in bytes tells whether tags are missing.
+func inspectFLV(r io.ReaderAt, size int64) Structure {
+	last, whole := flvLast(r, size)
+	s := Structure{Last: last, Torn: !whole}
+	if n := flvNumber(r, size, "filesize"); n > 0 {
+		s.Torn = s.Torn || n > float64(size)
+		s.Whole = n == float64(size) && whole
+	}
+	return s
+}
+
+// flvLast returns the time stamp of the last tag in seconds. It is not whole if
+// the file does not end with a whole tag.
+func flvLast(r io.ReaderAt, size int64) (seconds float64, whole bool) {
+	var n [4]byte
+	if err := readAt(r, n[:], size-4, size); err != nil {
+		return 0, false
+	}
+	length := int64(binary.BigEndian.Uint32(n[:])) // of the tag before
+	var tag [11]byte                               // type, size of the data, time stamp in ms
+	if length < 11 || length > size-4 || readAt(r, tag[:], size-4-length, size) != nil {
+		return 0, false
+	}
+	if data := int64(tag[1])<<16 | int64(tag[2])<<8 | int64(tag[3]); data+11 != length {
+		return 0, false
+	}
+	return float64(uint32(tag[7])<<24|uint32(tag[4])<<16|uint32(tag[5])<<8|uint32(tag[6])) / 1000, true
+}
+
+// flvNumber returns a number of the metadata, which are the first tag; 0 where
+// there is none (Adobe Flash Video File Format Specification 10.1, E.4.4 and E.5).
+func flvNumber(r io.ReaderAt, size int64, key string) float64 {
+	const scriptTag, longest = 18, 64 << 10
+	head := make([]byte, min(size, longest))
+	if readAt(r, head, 0, size) != nil || len(head) < 24 || head[13] != scriptTag {
+		return 0
+	}
+	data := int(head[14])<<16 | int(head[15])<<8 | int(head[16])
+	head = head[24:min(len(head), 24+data)]
+	name := append([]byte{0, byte(len(key))}, key...)
+	i := bytes.Index(head, append(name, 0)) // 0 marks a number
+	if i < 0 || i+len(name)+9 > len(head) {
+		return 0
+	}
+	v := math.Float64frombits(binary.BigEndian.Uint64(head[i+len(name)+1:]))
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}

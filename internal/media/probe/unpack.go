@@ -1,0 +1,76 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"tonearm/internal/media/container"
+	"tonearm/internal/media/mp4"
+)
+
+// amrHeads begin a file of AMR (RFC 4867, section 5).
+var amrHeads = map[string]string{"samr": "#!AMR\n", "sawb": "#!AMR-WB\n"}
+
+// Unpack writes a track of AMR to a file of its own if the MP4 packs several frames
+// of 20 ms into a sample, as old phones do, and an ffmpeg older than version 7 plays
+// only the first of them. It waits until the source is whole. The Input is nil where nothing
+// is to be unpacked; also where an edit list moves the track, which such phones do not
+// write.
+func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*Input, error) {
+	const frame = 0.02 // seconds
+	major, _, _ := strings.Cut(info.FFmpeg, ".")
+	if version, err := strconv.Atoi(major); err != nil || version >= 7 {
+		return nil, nil //nolint:nilerr // one without a number is new
+	}
+	if m := in.structure.MP4; m == nil || m.Fragmented || t.Encrypted || (t.Codec != "amr_nb" && t.Codec != "amr_wb") {
+		return nil, nil
+	}
+	if err := in.Whole(ctx); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(in.Path)
+	if err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	defer f.Close()
+	m, err := mp4.Read(f, in.bytes)
+	if err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	track := m.Track(t.id)
+	if track == nil || amrHeads[track.Codec] == "" || track.Usual < 1.5*frame || track.Delay > 0 || track.Skip != 0 {
+		return nil, nil
+	}
+	if err := writeAMR(m, track, path); err != nil {
+		return nil, nil //nolint:nilerr // ffmpeg will tell what is wrong with the track
+	}
+	unpacked, err := Open(in.Program, path)
+	if err != nil {
+		return nil, err
+	}
+	unpacked.structure = container.Structure{Known: true}
+	return unpacked, nil
+}
+
+func writeAMR(m *mp4.Movie, t *mp4.Track, path string) error {
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(out)
+	_, err = w.WriteString(amrHeads[t.Codec])
+	if err == nil {
+		err = m.WriteSamples(t, w)
+	}
+	if flushed := w.Flush(); err == nil {
+		err = flushed
+	}
+	if closed := out.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
