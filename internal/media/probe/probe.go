@@ -39,7 +39,8 @@ type Info struct {
 // no places, devices or programs.
 type Meta struct {
 	Attached Picture           // the first picture that the container attaches to the whole
-	Chapters []Chapter         // by their beginnings
+	Chapters []Chapter         // by their beginnings; the first 10,000
+	Listed   int               // how many chapters the source has
 	file     conversion.Tags   // of the file
 	tracks   []conversion.Tags // of each audio track
 }
@@ -82,11 +83,11 @@ func Describing(streams, target string, options ...string) []string {
 // tags and chapters come on stdout. After the source, -t would also cut the
 // chapters.
 func (in *Input) Probe(ctx context.Context) (Info, error) {
-	meta := head{limit: MaxMetadata}
+	var told Texts
 	o, err := in.Play(ctx, ffmpeg.Command{
 		Before:  []string{"-t", "0"},
 		Args:    Describing("0:a?", "pipe:1"),
-		Stdout:  &meta,
+		Stdout:  &told,
 		Timeout: timeout,
 	})
 	if err != nil {
@@ -96,7 +97,7 @@ func (in *Input) Probe(ctx context.Context) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info.Told(string(meta.bytes))
+	info.Told(&told)
 	return info, nil
 }
 
