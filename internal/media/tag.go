@@ -34,7 +34,7 @@ type tagged struct {
 
 // makeTag makes the tag of the MP3. It fails only if ctx ends or ffmpeg cannot be
 // run. Whatever else cannot be made is left out, with a note.
-func makeTag(ctx context.Context, spec Spec, job *encode.Job, pictures *cover.Job) (tagged, error) {
+func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, pictures *cover.Job) (tagged, error) {
 	var out tagged
 	info, err := job.Meta(ctx)
 	if err != nil {
@@ -51,18 +51,34 @@ func makeTag(ctx context.Context, spec Spec, job *encode.Job, pictures *cover.Jo
 	case jpeg != nil:
 		tag.JPEG, out.cover = jpeg, cmp.Or(spec.Options.Cover, conversion.CoverAttached)
 	}
-	if len(info.Chapters) > 0 && spec.Options.Chapters != conversion.ChaptersDrop {
-		begins, err := job.Begins(ctx)
-		if err != nil {
+	if spec.Options.Chapters != conversion.ChaptersDrop {
+		if tag.Chapters, err = out.addChapters(ctx, in, job, info); err != nil {
 			return tagged{}, fmt.Errorf("tag: %w", err)
 		}
-		tag.Chapters = chapters(info.Chapters, job.Plan(), begins)
 	}
 	out.chapters = len(tag.Chapters)
 	if out.bytes, err = tag.Bytes(); err != nil {
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	}
 	return out, nil
+}
+
+// addChapters returns the chapters of the MP3, with a note if there are too many.
+func (t *tagged) addChapters(ctx context.Context, in *probe.Input, job *encode.Job, info probe.Info) ([]id3.Chapter, error) {
+	all, count, err := in.Chapters(ctx, info)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	if count > len(all) {
+		t.notes = append(t.notes, conversion.Note{
+			Code: conversion.NoteChaptersLeftOut, Message: fmt.Sprintf("The source has %d chapters. Only the first %d were looked at.", count, len(all)),
+		})
+	}
+	begins, err := job.Begins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return chapters(all, job.Plan(), begins), nil
 }
 
 // texts returns the options' own texts, else the container's. The last resort

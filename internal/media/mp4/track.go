@@ -36,6 +36,10 @@ type Track struct {
 	stbl        map[string]Box
 }
 
+// maxReferences is how many tracks may be named for chapters. Each track of a
+// movie names the same one or two.
+const maxReferences = 64
+
 // maxEdits is how many edits are kept of a track.
 const maxEdits = 4096
 
@@ -70,9 +74,12 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 		case "elst":
 			edits = b
 		case "chap":
-			var id [4]byte
-			if readAt(m.file, id[:], b.Body, b.End) == nil && m.chapters == 0 {
-				m.chapters = binary.BigEndian.Uint32(id[:])
+			for at := b.Body; at+4 <= b.End && len(m.chapters) < maxReferences; at += 4 {
+				var id [4]byte
+				if err := readAt(m.file, id[:], at, b.End); err != nil {
+					return err
+				}
+				m.chapters = append(m.chapters, binary.BigEndian.Uint32(id[:]))
 			}
 		case "dref", "stsd", "stts", "ctts", "stss", "stsc", "stsz", "stz2", "stco", "co64":
 			_, twice := t.stbl[b.Kind]

@@ -8,12 +8,13 @@ import (
 	"unicode"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp4"
 )
 
 // Limits of what is taken over from a source. Texts may be as long as
 // conversion.Options allows.
 const (
-	maxChapters = 10_000
+	maxChapters = mp4.MaxChapters
 	maxTitle    = 250 // characters, of a chapter and of a title that nobody asked for
 	maxText     = 1000
 	maxComment  = 10_000
@@ -23,8 +24,9 @@ const (
 // Chapter is one part of the source. Times are seconds from where a player
 // begins.
 type Chapter struct {
-	Start, End float64
-	Title      string // may be ''
+	Start float64
+	End   float64 // where it is not behind Start, the chapter lasts until the next one begins
+	Title string  // may be ''
 }
 
 // Told takes over the source's tags and chapters, all of which ffmpeg has written
@@ -124,9 +126,10 @@ func chapterOf(keys map[string]string) (Chapter, bool) {
 		}
 	}
 	c := Chapter{Start: start * num / den, End: end * num / den, Title: cleanText(keys["title"], maxTitle)}
-	sane := func(t float64) bool { return math.Abs(t) <= MaxTime } // false for NaN
 	return c, sane(c.Start) && sane(c.End)
 }
+
+func sane(seconds float64) bool { return math.Abs(seconds) <= MaxTime } // false for NaN
 
 // cleanText is s on one line, with at most limit characters.
 func cleanText(s string, limit int) string {
