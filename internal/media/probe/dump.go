@@ -68,6 +68,7 @@ func parseDump(stderr string) Info {
 			switch {
 			case m[4] == "Audio" && len(info.Tracks) < MaxTracks:
 				info.Tracks = append(info.Tracks, parseTrack(m[2], m[3], m[5]))
+			case m[4] == "Video" && strings.Contains(m[5], "(timed thumbnails)"): // pictures of an MP4's chapters
 			case m[4] == "Video" && strings.Contains(m[5], "(attached pic)"):
 				info.Attached.adopt(m[1], m[2], m[5])
 			case m[4] == "Video":
