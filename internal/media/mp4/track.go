@@ -232,11 +232,21 @@ func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 				t.readElementary(r, at+t.format.length, at+size)
 			}
 		}
-		t.Encrypted = t.Encrypted || kind == "enca" || kind == "encv" || kind == "drms" || kind == "aavd"
+		t.Encrypted = t.Encrypted || Protects(kind)
 		t.Descriptions++
 		at += size
 	}
 	return nil
+}
+
+// Protects reports whether samples with a description of that kind are encrypted:
+// by ISO/IEC 23001-7 (enca, encv), Apple's FairPlay (drms, drmi) or Audible (aavd).
+func Protects(kind string) bool {
+	switch kind {
+	case "enca", "encv", "drms", "drmi", "aavd":
+		return true
+	}
+	return false
 }
 
 // readDref looks for samples outside the file.

@@ -91,8 +91,11 @@ func parseTrack(id, language, desc string) Track {
 	t.id = uint32(n)
 	t.Codec, _, _ = strings.Cut(desc, " ")
 	t.Codec = strings.TrimSuffix(t.Codec, ",")
-	if m := reLetters.FindStringSubmatch(desc); m != nil && ffmpeg.Decoders[t.Codec] == "" {
-		t.Codec = m[1] // ffmpeg may have no name for it
+	if m := reLetters.FindStringSubmatch(desc); m != nil {
+		t.Encrypted = mp4.Protects(m[1])
+		if ffmpeg.Decoders[t.Codec] == "" {
+			t.Codec = m[1] // ffmpeg may have no name for it
+		}
 	}
 	if language != "und" {
 		t.Language = language
@@ -170,4 +173,13 @@ func mp4Codec(t *mp4.Track) string {
 		return "alac"
 	}
 	return ""
+}
+
+// Decodable reports whether the track's codec is surely one that is accepted.
+func Decodable(t *mp4.Track) bool {
+	switch t.Codec {
+	case "sowt", "twos", "in24", "in32", "fl32", "fl64", "lpcm", "raw ", "ulaw", "alaw", "ima4", "fLaC", ".mp3", "samr", "sawb":
+		return !t.Encrypted
+	}
+	return !t.Encrypted && mp4Codec(t) != ""
 }

@@ -111,12 +111,18 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	if s.Open {
 		info.Seconds = 0
 	}
+	if in.protection.All {
+		return Info{}, unfit.Encrypted()
+	}
 	if err := in.judge(info, o); err != nil {
 		return Info{}, err
 	}
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
+		if i < len(in.protection.Tracks) {
+			tr.Encrypted = in.protection.Tracks[i]
+		}
 		if s.MP4 != nil {
 			tr.promise(s.MP4, info.Start)
 		}
@@ -147,7 +153,7 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 	if in == nil || in.Handler != "soun" {
 		return
 	}
-	t.Encrypted = in.Encrypted
+	t.Encrypted = t.Encrypted || in.Encrypted
 	if !m.Fragmented {
 		t.Start, t.Seconds, t.Exact, t.Skip = max(0, in.Delay-start), in.Seconds, true, in.Skip
 	}

@@ -32,6 +32,7 @@ type Growing interface {
 type Input struct {
 	ffmpeg.Source
 	structure    container.Structure
+	protection   container.Protection
 	bytes        int64   // it has, or will have
 	streams      bool    // it grows, and may be played meanwhile
 	sourceTracks []Track // see Growing
@@ -70,6 +71,7 @@ func (in *Input) inspect(r io.ReaderAt) (err error) {
 	if in.structure, err = container.Inspect(r, in.bytes); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	in.protection = container.Protected(r)
 	return nil
 }
 
