@@ -331,7 +331,7 @@ func manyChapters(name string, n int) Case {
 }
 
 func gapChapters(name string) Case {
-	want := withChapters(In(Part{5, 440, 0}, Part{3, 880, 0}), Chapter{0, "A"}, Chapter{3, "B"}, Chapter{4, "D"}, Chapter{5, "C"})
+	want := withChapters(In(Part{4, 440, 0}, Part{1, 440, 0}, Part{3, 880, 0}), Chapter{0, "A"}, Chapter{3, "B"}, Chapter{4.02, "D"}, Chapter{5, "C"})
 	want.Within, want.Lasts, want.Notes = 0.1, -1, []conversion.NoteCode{noteGap} // lasts with the pause, or without
 	trim := func(start, end float64, w Want, list ...Chapter) Try {
 		w = withChapters(within(w, 0.1), list...)
@@ -342,7 +342,7 @@ func gapChapters(name string) Case {
 		Name: name, About: "a pause of 4 s in the sound, a chapter wholly in it, another behind it",
 		From: []string{"chapter C begins where the tone turns from 440 to 880 Hz, in the MP3 as in the source"},
 		Tries: []Try{
-			trim(2, 10, In(Part{3, 440, 0}, Part{1, 880, 0}), Chapter{0, "A"}, Chapter{1, "B"}, Chapter{2, "D"}, Chapter{3, "C"}),
+			trim(2, 10, In(Part{2, 440, 0}, Part{1, 440, 0}, Part{1, 880, 0}), Chapter{0, "A"}, Chapter{1, "B"}, Chapter{2.02, "D"}, Chapter{3, "C"}),
 			trim(8.5, 11, In(Part{0.5, 440, 0}, Part{2, 880, 0}), Chapter{0, "D"}, Chapter{0.5, "C"}),
 			trim(9.5, 0, In(Part{2.5, 880, 0}), Chapter{0, "C"}),
 		},

@@ -55,12 +55,9 @@ func otherTexts() []Case {
 		return Case{
 			Name: name, About: "texts in Windows-1252 where the format has UTF-8", From: append(from, encodings), Want: either(want),
 			Make: func(t testing.TB, path string, _ *Want) {
-				encode(t, path, tone(2, 440, 44100), args, "-metadata", "title="+placeholder, "-metadata", "artist=ARTIST")
+				encode(t, path, tone(2, 440, 44100), args, "-metadata", "title="+placeholder, "-metadata", "artist=SOMEBO")
 				b := bytes.Replace(content(t, path), []byte(placeholder), windows1252(title), 1)
-				b = bytes.Replace(b, []byte("ARTIST="+"ARTIST"), slices.Concat([]byte("ARTIST="), windows1252(artist)), 1)
-				if b2 := bytes.Replace(b, []byte("ARTIST"), windows1252(artist), 1); !bytes.Contains(b, windows1252(artist)) {
-					b = b2
-				}
+				b = bytes.Replace(b, []byte("SOMEBO"), windows1252(artist), 1)
 				if strings.HasSuffix(name, ".ogg") {
 					pages := oggPages(t, b)
 					for _, p := range pages {
@@ -114,14 +111,14 @@ func otherTexts() []Case {
 			},
 		},
 		{
-			Name: "latin1-ape.mp3", About: "an APE tag in Windows-1252 behind the sound", From: []string{"APEv2: values are UTF-8", encodings}, Want: either(want),
+			Name: "latin1-ape.wv", About: "an APE tag in Windows-1252 behind the sound", From: []string{"APEv2: values are UTF-8", encodings}, Want: either(want),
 			Make: func(t testing.TB, path string, _ *Want) {
 				items := slices.Concat(ape("Title", windows1252(title)), ape("Artist", windows1252(artist)))
 				foot := []byte("APETAGEX")
 				for _, n := range []uint32{2000, uint32(len(items) + 32), 2, 0, 0, 0} {
 					foot = binary.LittleEndian.AppendUint32(foot, n)
 				}
-				write(t, path, song(t), items, foot)
+				write(t, path, raw(t, "wv", tone(2, 440, 44100), "-c:a wavpack"), items, foot)
 			},
 		},
 		{
@@ -134,7 +131,7 @@ func otherTexts() []Case {
 			},
 			Want: told(Steady(2, 440), conversion.Tags{Title: "Summer day", Artist: "Somebody", Date: "2024"}, "2025", "Secret"),
 		},
-		longTexts("long-texts.mkv", 20<<20, "-f matroska"), longTexts("long-texts.mp4", 3<<20, "-movflags +disable_chpl -f mp4"),
+		longTexts("long-texts.mkv", 15<<20, "-f matroska"), longTexts("long-texts.mp4", 20<<20, "-movflags +disable_chpl -f mp4"),
 	}
 }
 
@@ -143,7 +140,7 @@ func otherTexts() []Case {
 func longTexts(name string, bytes int, args string) Case {
 	const words = "w\u00f6rds and more w\u00f6rds "
 	long := strings.Repeat(words, 3000)
-	head := strings.TrimSpace(string([]rune(long)[:250]))
+	head := strings.Repeat(words, 5) + "w\u00f6rds a…" // 126 bytes
 	want := withChapters(told(within(Steady(5, 440), 0.06), conversion.Tags{Title: "Talk", Artist: "Somebody"}), Chapter{0, head}, Chapter{2, head}, Chapter{4, "C"})
 	return Case{
 		Name: name, About: fmt.Sprintf("a comment of %d MiB before the title, titles of chapters of 60 kB", bytes>>20),
@@ -152,7 +149,7 @@ func longTexts(name string, bytes int, args string) Case {
 			var tags strings.Builder
 			tags.WriteString("comment=")
 			for tags.Len() < bytes {
-				tags.WriteString(words + words + words + "\\\n")
+				tags.WriteString(strings.Repeat(words, 20_000) + "\\\n") // ffmpeg takes the square of the number of lines
 			}
 			tags.WriteString("\ntitle=Talk\nartist=Somebody\n")
 			sheet := chapters(t, tags.String(), 5, Chapter{0, long}, Chapter{2, long}, Chapter{4, "C"})

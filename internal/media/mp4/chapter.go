@@ -10,9 +10,9 @@ import (
 
 // Limits of chapters.
 const (
-	MaxChapters = 10_000   // that are read; more are only counted
-	maxTitle    = 64 << 10 // bytes, of a text sample
-	listed      = 255      // entries of a chpl box, and bytes of a title in it
+	MaxChapters = 10_000  // that are read; more are only counted
+	maxTitle    = 4 << 10 // bytes that are read of a text sample
+	listed      = 255     // entries of a chpl box, and bytes of a title in it
 )
 
 // Chapter is one chapter, on the movie's clock.
@@ -68,10 +68,11 @@ func (m *Movie) readChapterTrack(t *Track, inList int, full bool, texts func([]E
 	if inList > 0 && !full && count <= inList {
 		return nil, 0, nil
 	}
-	for _, e := range where {
-		if e.Size > maxTitle || e.End() > m.Size {
-			return nil, 0, Chapters
+	for i, e := range where {
+		if e.End() > m.Size {
+			return nil, 0, Truncated
 		}
+		where[i].Size = min(e.Size, maxTitle)
 	}
 	spans, err := m.spans(t, len(where))
 	if err != nil {
