@@ -20,6 +20,7 @@ type Track struct {
 	Duration       uint64 // of all samples, in units of Timescale
 	SampleRate     int    // Hz, from its first sample description; a decoder may know better; 0 if there is none
 	Channels       int    // likewise
+	Order          string // of the channels of PCM, such as "FL+FR+SL+SR+FC+LFE"; '' where it does not say
 	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
 
@@ -227,6 +228,9 @@ func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 			t.format = parseAudioFormat(h[:min(n, size)])
 			if t.Handler == "soun" {
 				t.SampleRate, t.Channels = int(t.format.rate), int(t.format.channels)
+			}
+			if t.Handler == "soun" && pcmBits(kind, t.format.bits) > 0 {
+				t.Order = readOrder(r, at+t.format.length, at+size, t.format.channels)
 			}
 			if kind == "mp4a" {
 				t.readElementary(r, at+t.format.length, at+size)

@@ -50,6 +50,7 @@ type Track struct {
 	Codec      string // ffmpeg's name, such as "aac", or the container's four letters
 	SampleRate int    // Hz, 0 where it could not be told
 	Channels   int    // 0 where it could not be told
+	Order      string // of the channels, with "+" between ffmpeg's names; '' for the usual one
 	Language   string // as the container has it, '' for none
 	Default    bool   // the container's default track
 	Kbps       int    // bit rate, 0 where it could not be told
@@ -154,6 +155,9 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 		return
 	}
 	t.Encrypted = t.Encrypted || in.Encrypted
+	if in.Channels == t.Channels {
+		t.Order = in.Order
+	}
 	if !m.Fragmented {
 		t.Start, t.Seconds, t.Exact, t.Skip = max(0, in.Delay-start), in.Seconds, true, in.Skip
 	}
