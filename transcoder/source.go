@@ -25,6 +25,7 @@ type fetched struct {
 	// pictures are where a cover comes from if only a track is fetched; nil if
 	// no picture is decoded.
 	pictures *pictures
+	chapters chapters
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -59,6 +60,13 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 		f.cancel()
 		return nil, sourceError(err)
 	}
+	if f.tracks != nil && w.Options.Chapters != conversion.ChaptersDrop {
+		f.chapters.read = make(chan struct{})
+		f.done.Go(func() {
+			defer close(f.chapters.read)
+			f.chapters.list, f.chapters.count, f.chapters.err = object.Chapters(ctx)
+		})
+	}
 	f.done.Go(func() {
 		defer stream.Close()
 		if err := f.fill(failing{stream}); err != nil {
@@ -70,6 +78,24 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 
 // SourceTracks implements probe.Growing.
 func (f *fetched) SourceTracks() (tracks []probe.Track, index int) { return f.tracks, f.index }
+
+// chapters are those of the object if only a track is fetched.
+type chapters struct {
+	read  chan struct{} // closed once the others are set
+	list  []mp4.Chapter
+	count int
+	err   error
+}
+
+// SourceChapters implements probe.Growing.
+func (f *fetched) SourceChapters(ctx context.Context) ([]mp4.Chapter, int, error) {
+	select {
+	case <-f.chapters.read:
+		return f.chapters.list, f.chapters.count, sourceError(f.chapters.err)
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	}
+}
 
 // close ends the fetching and waits for it.
 func (f *fetched) close() {
@@ -97,6 +123,9 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 	index, err := plan.ChooseTrack(tracks, w.Options.Track)
 	if err != nil || len(tracks) == 0 {
 		return f.object.Whole(ctx), nil //nolint:nilerr // ffmpeg may see more
+	}
+	if len(tracks) > 1 && w.Options.Track == "" && !probe.Decodable(audio[index]) {
+		return f.object.Whole(ctx), nil // perhaps another one is
 	}
 	stream, err := f.object.Audio(ctx, audio[index])
 	var why mp4.Reason

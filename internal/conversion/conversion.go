@@ -272,7 +272,15 @@ const (
 	NoteNoCover       NoteCode = "no_cover"        // asked for, and why there is none
 	NoteLimited       NoteCode = "peaks_limited"   // peaks were held below the ceiling to reach the loudness
 	NoteLoudnessOff   NoteCode = "loudness_missed" // the loudness asked for was not reached, and why
+
+	NoteChaptersLeftOut NoteCode = "chapters_left_out" // the source has more than are kept
 )
+
+// NoteCodes lists every code.
+var NoteCodes = []NoteCode{
+	NoteCopied, NoteNotCopied, NoteBitrateExcess, NoteRateChanged, NoteDownmixed, NoteNoCover, NoteLimited, NoteLoudnessOff,
+	NoteChaptersLeftOut,
+}
 
 // Failure says why, in a stable code and a sentence that a person understands.
 type Failure struct {

@@ -143,7 +143,7 @@ var Fields = []Field{
 	}, {
 		Path: "chapters", Group: "Picture and chapters", Type: TypeString, Flag: "chapters", Operand: "HOW",
 		Values: []any{ChaptersKeep, ChaptersDrop}, Default: ChaptersKeep,
-		Text: "whether to keep the video's chapters", Edges: "They are cut and shifted with `start` and `end`.",
+		Text: "whether to keep the video's chapters", Edges: "They are cut and shifted with `start` and `end`, and by the pauses in the sound that the MP3 leaves out. A chapter that lies wholly in such a pause is dropped. Of more than 10,000 chapters the first are kept, and this is noted (`chapters_left_out`).",
 	},
 }
 

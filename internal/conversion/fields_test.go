@@ -116,6 +116,22 @@ func TestDocumentedOptions(t *testing.T) {
 	}
 }
 
+// TestDocumentedNotes: docs/options.md says what every note is about.
+func TestDocumentedNotes(t *testing.T) {
+	b, err := os.ReadFile("../../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(NoteCodes) == 0 {
+		t.Fatal("there are no notes")
+	}
+	for _, code := range NoteCodes {
+		if !strings.Contains(string(b), "`"+string(code)+"`") {
+			t.Errorf("docs/options.md does not name the note %s", code)
+		}
+	}
+}
+
 // replaceTable replaces the table between the comments that mark its begin and
 // end.
 func replaceTable(t *testing.T, text, name, table string) string {

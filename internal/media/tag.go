@@ -20,7 +20,6 @@ import (
 	"tonearm/internal/media/encode"
 	"tonearm/internal/media/id3"
 	"tonearm/internal/media/mp3"
-	"tonearm/internal/media/plan"
 	"tonearm/internal/media/probe"
 )
 
@@ -32,9 +31,9 @@ type tagged struct {
 	notes    []conversion.Note
 }
 
-// makeTag makes the tag of the MP3. It fails only if ctx ends or ffmpeg cannot be
+// makeTag makes the tag of the MP3 from the file of its frames. It fails only if ctx ends or ffmpeg cannot be
 // run. Whatever else cannot be made is left out, with a note.
-func makeTag(ctx context.Context, spec Spec, job *encode.Job, pictures *cover.Job) (tagged, error) {
+func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, frames string, pictures *cover.Job) (tagged, error) {
 	var out tagged
 	info, err := job.Meta(ctx)
 	if err != nil {
@@ -51,18 +50,38 @@ func makeTag(ctx context.Context, spec Spec, job *encode.Job, pictures *cover.Jo
 	case jpeg != nil:
 		tag.JPEG, out.cover = jpeg, cmp.Or(spec.Options.Cover, conversion.CoverAttached)
 	}
-	if len(info.Chapters) > 0 && spec.Options.Chapters != conversion.ChaptersDrop {
-		begins, err := job.Begins(ctx)
-		if err != nil {
+	if spec.Options.Chapters != conversion.ChaptersDrop {
+		if tag.Chapters, err = out.addChapters(ctx, in, job, info, frames); err != nil {
 			return tagged{}, fmt.Errorf("tag: %w", err)
 		}
-		tag.Chapters = chapters(info.Chapters, job.Plan(), begins)
 	}
 	out.chapters = len(tag.Chapters)
 	if out.bytes, err = tag.Bytes(); err != nil {
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	}
 	return out, nil
+}
+
+// addChapters returns the chapters of the MP3, with a note if there are too many.
+func (t *tagged) addChapters(ctx context.Context, in *probe.Input, job *encode.Job, info probe.Info, frames string) ([]id3.Chapter, error) {
+	all, count, err := in.Chapters(ctx, info)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	if count > len(all) {
+		t.notes = append(t.notes, conversion.Note{
+			Code: conversion.NoteChaptersLeftOut, Message: fmt.Sprintf("The source has %d chapters. Only the first %d were looked at.", count, len(all)),
+		})
+	}
+	timeline, err := job.Timeline(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made, err := readFrames(frames)
+	if err != nil {
+		return nil, err
+	}
+	return chapters(all, timeline.At, job.Plan().Start, made.Seconds()), nil
 }
 
 // texts returns the options' own texts, else the container's. The last resort
@@ -95,32 +114,22 @@ func title(filename string) string {
 	return probe.CleanTitle(name)
 }
 
-// chapters are those of the source on the clock of the MP3, whose audio begins at
-// some second on a player's clock.
-func chapters(all []probe.Chapter, p plan.Plan, begins float64) []id3.Chapter {
-	until := math.Inf(1)
-	if p.Track.Seconds > 0 {
-		until = begins + p.Track.Seconds
+// chapters are those of the source on the clock of an MP3 of some seconds. sound
+// says where in the track's sound a moment of the source is; in the MP3 it begins
+// at the moment from. What lies outside is dropped, as are chapters without sound.
+func chapters(all []probe.Chapter, sound func(float64) float64, from, length float64) []id3.Chapter {
+	at := func(t float64) time.Duration {
+		return milliseconds(min(max(0, sound(t)-sound(from)), length))
 	}
-	if p.End > 0 {
-		until = min(until, p.End)
-	}
-	return cut(all, max(begins, p.Start), until)
-}
-
-// cut shifts chapters so that they count from the time from, and drops those
-// outside.
-func cut(all []probe.Chapter, from, until float64) []id3.Chapter {
 	var kept []id3.Chapter
 	for i, c := range all {
 		if c.End <= c.Start { // it lasts until the next one
-			c.End = until
+			c.End = math.Inf(1)
 			if i+1 < len(all) {
 				c.End = all[i+1].Start
 			}
 		}
-		start, end := milliseconds(max(c.Start, from)-from), milliseconds(min(c.End, until)-from)
-		if start < end {
+		if start, end := at(c.Start), at(c.End); start < end {
 			kept = append(kept, id3.Chapter{Start: start, End: end, Title: c.Title})
 		}
 	}
@@ -130,6 +139,16 @@ func cut(all []probe.Chapter, from, until float64) []id3.Chapter {
 // milliseconds is the time rounded to what a tag can say.
 func milliseconds(seconds float64) time.Duration {
 	return time.Duration(math.Round(min(seconds, probe.MaxTime)*1000)) * time.Millisecond
+}
+
+// readFrames reads the file of frames.
+func readFrames(path string) (mp3.Stream, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return mp3.Stream{}, err
+	}
+	defer f.Close()
+	return mp3.Read(f)
 }
 
 // assembled is a finished MP3.

@@ -23,6 +23,7 @@ import (
 	"tonearm/internal/media"
 	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mediatest"
+	"tonearm/internal/media/mp4"
 	"tonearm/internal/media/probe"
 	"tonearm/internal/media/spool"
 	"tonearm/transcoder"
@@ -107,6 +108,9 @@ func (g *growing) Path() string                           { return g.Name() }
 func (g *growing) Size() int64                            { return g.size }
 func (g *growing) Seek() bool                             { return false }
 func (g *growing) SourceTracks() (_ []probe.Track, _ int) { return nil, 0 }
+func (g *growing) SourceChapters(context.Context) ([]mp4.Chapter, int, error) {
+	panic("it is the video itself")
+}
 func (g *growing) ReadAt(p []byte, at int64) (int, error) {
 	if _, err := g.Await(min(at+int64(len(p)), g.size), nil); err != nil {
 		return 0, err

@@ -3,7 +3,7 @@
 //
 // [Open] finds the index with a few ranged requests. [Object.Audio] then
 // streams the track as a file of its own (see package mp4), [Object.Whole]
-// streams the object as it is. Each gives the same bytes in whatever way they
+// streams the object as it is, and [Object.Chapters] reads the chapters. Each gives the same bytes in whatever way they
 // are read. [Object.Parts] copies extents into a local file, at their own
 // offsets, for pictures.
 //

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -181,37 +180,42 @@ func (s *Object) parse(ctx context.Context, ftyp, moov mp4.Box) error {
 	return nil
 }
 
-// chapters reads the movie's track of chapters, if it has one.
-func (s *Object) chapters(ctx context.Context) ([]mp4.Chapter, error) {
-	var wanted []mp4.Extent
-	list, err := s.found.movie.Chapters(func(e mp4.Extent) ([]byte, error) {
-		wanted = append(wanted, e)
-		return nil, nil
-	})
-	if err != nil || len(list) == 0 {
-		return nil, err
+// Chapters reads the chapters of the movie and counts them; see
+// [mp4.Movie.Chapters].
+func (s *Object) Chapters(ctx context.Context) ([]mp4.Chapter, int, error) {
+	list, count, err := s.found.movie.Chapters(func(where []mp4.Extent) ([][]byte, error) { return s.texts(ctx, where) })
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the source's chapters: %w", err)
 	}
-	var mu sync.Mutex
-	texts := map[mp4.Extent][]byte{}
+	return list, count, nil
+}
+
+// texts reads some small extents at the same time. Those that lie side by side
+// take one request.
+func (s *Object) texts(ctx context.Context, where []mp4.Extent) ([][]byte, error) {
+	texts := make([][]byte, len(where))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.o.Connections)
-	for _, e := range wanted {
-		if e.Size == 0 {
-			continue
+	for from := 0; from < len(where); {
+		run, to := where[from], from+1
+		for to < len(where) && where[to].Offset == run.End() && run.Size+where[to].Size <= headBytes {
+			run.Size += where[to].Size
+			to++
 		}
+		first := from
+		from = to
 		g.Go(func() error {
-			b := make([]byte, e.Size)
-			if err := s.fill(ctx, b, e.Offset); err != nil {
-				return err
+			b := make([]byte, run.Size)
+			if n, _ := s.index.ReadAt(b, run.Offset); n < len(b) {
+				if err := s.fill(ctx, b, run.Offset); err != nil {
+					return err
+				}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			texts[e] = b
+			for i := first; i < to; i++ {
+				texts[i], b = b[:where[i].Size], b[where[i].Size:]
+			}
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return s.found.movie.Chapters(func(e mp4.Extent) ([]byte, error) { return texts[e], nil })
+	return texts, g.Wait()
 }

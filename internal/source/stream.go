@@ -40,11 +40,7 @@ type part struct {
 // Audio streams an audio track as a file of its own. If the object must be read
 // as a whole, the error is an mp4.Reason; see Whole.
 func (s *Object) Audio(ctx context.Context, t *mp4.Track) (*Stream, error) {
-	chapters, err := s.chapters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.found.movie.Plan(t, chapters)
+	p, err := s.found.movie.Plan(t)
 	if err != nil {
 		return nil, err
 	}

@@ -311,16 +311,3 @@ func (j *Job) judgeFailure(ctx context.Context, o ffmpeg.Outcome, made mp3.Strea
 	}
 	return fmt.Errorf("ffmpeg failed with exit status %d: %s", o.Err.ExitCode(), o.Tail())
 }
-
-// Begins returns when the first audio begins, in seconds on a player's clock. The
-// MP3 begins there: silence before it is not added.
-func (j *Job) Begins(ctx context.Context) (float64, error) {
-	if j.plan.Track.Exact {
-		return j.plan.Track.Start, nil
-	}
-	d := &demuxed{}
-	if _, err := j.readPackets(ctx, d, copied, []string{"-map", j.plan.Stream(), "-frames:a", "1"}); err != nil {
-		return 0, err
-	}
-	return max(0, d.track().start-j.plan.Clock), nil
-}

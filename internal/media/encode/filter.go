@@ -14,7 +14,7 @@ const soxr = "resampler=soxr:precision=20"
 // way, so that nothing clips and nothing is rounded twice. The last one, the
 // meter, changes nothing.
 func (j *Job) filters(l level, m meter) string {
-	chain := []string{"aformat=sample_fmts=fltp"}
+	chain := append([]string{"aformat=sample_fmts=fltp"}, reorder(j.plan.Track.Order)...)
 	chain = append(chain, j.trim()...)
 	chain = append(chain, j.mix()...)
 	chain = append(chain, l.filters(j.plan.Rate)...)

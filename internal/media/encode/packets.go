@@ -47,6 +47,10 @@ type demuxed struct {
 	index     int     // of the chosen track among the audio tracks
 	end       float64 // of the stream that ends last
 	audioOnly bool    // only the audio was read, although there are other streams
+
+	// each is called with the beginning of every packet that is played, in seconds
+	// on a player's clock, and its duration in seconds; may be nil.
+	each func(start, duration float64)
 }
 
 // track returns the packets of the chosen track.
@@ -156,12 +160,29 @@ func (d *demuxed) read(r io.Reader) error {
 		if n[2] == math.MinInt64 { // none
 			n[2] = n[1]
 		}
-		d.add(p, float64(n[2])*p.tick-d.clock, n[3])
+		start := float64(n[2])*p.tick - d.clock
+		d.add(p, start, n[3])
+		if d.each != nil && !discarded(f[4]) {
+			d.each(start, float64(n[3])*p.tick)
+		}
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read packets: %w", err)
 	}
 	return nil
+}
+
+// discarded reports whether the rest of a line says that a decoder drops what
+// becomes of the packet: flags follow the checksum, if they are unusual.
+func discarded(rest string) bool {
+	const discard = 4 // AV_PKT_FLAG_DISCARD
+	_, flags, ok := strings.Cut(rest, "F=0x")
+	if !ok {
+		return false
+	}
+	flags, _, _ = strings.Cut(flags, ",")
+	n, err := strconv.ParseUint(flags, 16, 32)
+	return err == nil && n&discard != 0
 }
 
 func (d *demuxed) describe(head string) {

@@ -91,11 +91,11 @@ func (s *speculation) told(info *probe.Info) error {
 		return fmt.Errorf("read the tags: %w", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, probe.MaxMetadata))
-	if err != nil {
+	var told probe.Texts
+	if _, err := io.Copy(&told, f); err != nil {
 		return fmt.Errorf("read the tags: %w", err)
 	}
-	info.Told(string(text))
+	info.Told(&told)
 	return nil
 }
 

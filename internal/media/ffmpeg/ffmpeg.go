@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -31,11 +30,7 @@ type Program struct {
 	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
 }
 
-const (
-	defaultMemory = 1 << 30
-	stderrHead    = 256 << 10
-	stderrTail    = 16 << 10
-)
+const defaultMemory = 1 << 30
 
 // Find returns the path of the program to run: Path, or the ffmpeg that lies
 // beside this program, or else the one in $PATH.
@@ -71,7 +66,7 @@ type Command struct {
 
 // Outcome is how a run of ffmpeg ended. Err is nil if it ended with success.
 type Outcome struct {
-	Stderr string // beginning and end of its output
+	Stderr string // beginning and end of its output, without the source's own texts
 	Err    *exec.ExitError
 }
 
@@ -127,14 +122,11 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		"-codec_whitelist", c.Decoders)
 	args = append(args, c.Before...)
 	args = append(args, "-i", source)
-	var stderr headTail
+	stderr := said{described: c.Described}
 	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.Args...)...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
-	if c.Described != nil {
-		cmd.Stderr = &dumpWatch{stderr: &stderr, described: c.Described}
-	}
 	if stdin != nil {
 		cmd.Stdin = stdin
 	}
@@ -178,17 +170,17 @@ func (o Outcome) Failure() error {
 		return nil
 	}
 	status, _ := o.Err.Sys().(syscall.WaitStatus)
-	said := func(s string) bool { return strings.Contains(o.Stderr, s) }
+	has := func(s string) bool { return strings.Contains(o.Stderr, s) }
 	switch {
-	case status.Signaled() && status.Signal() == syscall.SIGXCPU, said(stoppedByCPU):
+	case status.Signaled() && status.Signal() == syscall.SIGXCPU, has(stoppedByCPU):
 		return unfit.New(conversion.CodeLimitExceeded, "The file needs more computing time than it may use.").Because(o.Tail())
-	case status.Signaled() && status.Signal() == syscall.SIGXFSZ, said("File too large"):
+	case status.Signaled() && status.Signal() == syscall.SIGXFSZ, has("File too large"):
 		return unfit.New(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit.").Because(o.Tail())
 	case status.Signaled():
 		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.Tail())
-	case status.ExitStatus() == limit.CannotRun, status.ExitStatus() == limit.NotFound, said("No space left on device"): // not executable, not loadable
+	case status.ExitStatus() == limit.CannotRun, status.ExitStatus() == limit.NotFound, has("No space left on device"): // not executable, not loadable
 		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.Tail())
-	case said("Cannot allocate memory"), said("pthread_create() failed"):
+	case has("Cannot allocate memory"), has("pthread_create() failed"):
 		return unfit.New(conversion.CodeLimitExceeded, "The file needs more memory than it may use.").Because(o.Tail())
 	}
 	return nil
@@ -213,47 +205,4 @@ func environment() []string {
 		}
 	}
 	return env
-}
-
-// dumpWatch waits for the end of ffmpeg's description of its source.
-type dumpWatch struct {
-	stderr    *headTail
-	described func(stderr string) // nil once called
-}
-
-func (w *dumpWatch) Write(p []byte) (int, error) {
-	n, err := w.stderr.Write(p)
-	if w.described != nil && reDescribed.Match(w.stderr.head) {
-		w.described(string(w.stderr.head))
-		w.described = nil
-	}
-	return n, err
-}
-
-// reDescribed matches what ffmpeg prints after the description.
-var reDescribed = regexp.MustCompile(`(?m)^(?:Output #0|Stream mapping:)`)
-
-// headTail keeps the beginning and the end of what is written to it.
-type headTail struct {
-	head, tail []byte
-	cut        bool
-}
-
-func (b *headTail) Write(p []byte) (int, error) {
-	n := len(p)
-	k := min(len(p), stderrHead-len(b.head))
-	b.head = append(b.head, p[:k]...)
-	b.tail = append(b.tail, p[k:]...)
-	if over := len(b.tail) - stderrTail; over > 0 {
-		b.tail = append(b.tail[:0], b.tail[over:]...)
-		b.cut = true
-	}
-	return n, nil
-}
-
-func (b *headTail) String() string {
-	if b.cut {
-		return string(b.head) + "\n…\n" + string(b.tail)
-	}
-	return string(b.head) + string(b.tail)
 }

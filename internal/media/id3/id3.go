@@ -33,7 +33,7 @@ type Tag struct {
 // written in milliseconds.
 type Chapter struct {
 	Start, End time.Duration
-	Title      string // may be ''
+	Title      string // may be ''; longer than 126 bytes it is cut
 }
 
 // ErrTooLarge is wrapped where something is longer than a tag can say.
@@ -99,9 +99,28 @@ func appendChapters(b []byte, chapters []Chapter) ([]byte, error) {
 		body = binary.BigEndian.AppendUint32(body, start)
 		body = binary.BigEndian.AppendUint32(body, end)
 		body = append(body, "\xff\xff\xff\xff\xff\xff\xff\xff"...) // no byte offsets: the times count
-		b = appendFrame(b, "CHAP", appendText(body, "TIT2", c.Title))
+		b = appendFrame(b, "CHAP", appendText(body, "TIT2", short(c.Title)))
 	}
 	return b, nil
+}
+
+// maxChapterTitle is how many bytes the title of a chapter may have. ffmpeg, and
+// with it many players, reads the size of the frame with the title as a plain
+// number (libavformat/id3v2.c, read_chapter), and drops the chapter if that is too
+// long. Up to 127 with the encoding's number both readings agree.
+const maxChapterTitle = 126
+
+// short cuts a title between two characters.
+func short(title string) string {
+	const ellipsis = "…"
+	if len(title) <= maxChapterTitle {
+		return title
+	}
+	end := maxChapterTitle - len(ellipsis)
+	for end > 0 && title[end]&0xc0 == 0x80 {
+		end--
+	}
+	return strings.TrimRight(title[:end], " ") + ellipsis
 }
 
 // appendContents adds the table at the top. If there are more elements than a

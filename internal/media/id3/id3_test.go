@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dhowden/tag"
 
@@ -162,6 +163,24 @@ func TestTooLarge(t *testing.T) {
 	} {
 		if _, err := (id3.Tag{Chapters: chapters}).Bytes(); !errors.Is(err, id3.ErrTooLarge) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestLongChapterTitle: the size of a title's frame is the same as a plain number
+// and with seven bits in a byte.
+func TestLongChapterTitle(t *testing.T) {
+	for _, title := range []string{strings.Repeat("x", 126), strings.Repeat("x", 127), strings.Repeat("ü", 100), strings.Repeat("日", 42), "x" + strings.Repeat("日", 100)} {
+		b, err := id3.Tag{Chapters: []id3.Chapter{{End: time.Second, Title: title}}}.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := bytes.Index(b, []byte("TIT2"))
+		size := int(binary.BigEndian.Uint32(b[i+4:]))
+		got := string(b[i+11 : i+10+size])
+		whole := len(title) <= 126
+		if size > 127 || !utf8.ValidString(got) || whole && got != title || !whole && (len(got) < 120 || !strings.HasSuffix(got, "…")) {
+			t.Errorf("%q became %q", title, got)
 		}
 	}
 }

@@ -274,19 +274,9 @@ func rateChanges(name, codec string, pieces int, seconds float64, level string) 
 // texts are files with tags that are hard to read.
 func tagged() []Case {
 	const title, artist = "Café – Münchner Straße", "Jürgen"
-	ansi := func(s string) []byte { // Windows-1252
-		var b []byte
-		for _, r := range s {
-			if r == '–' {
-				r = 0x96
-			}
-			b = append(b, byte(r))
-		}
-		return b
-	}
 	want := told(Steady(2, 440), conversion.Tags{Title: title, Artist: artist})
 	from := []string{"Multimedia Programming Interface and Data Specifications 1.0 (RIFF INFO): text in the system's code page", "ID3v1: 30 bytes without an encoding"}
-	fixed := func(s string, n int) []byte { return append(ansi(s), make([]byte, n-len(ansi(s)))...) }
+	fixed := func(s string, n int) []byte { return append(windows1252(s), make([]byte, n-len(windows1252(s)))...) }
 	return []Case{
 		{
 			Name: "latin1.wav", About: "INFO texts in Windows-1252, as Windows tools write them", From: from, Want: want,
@@ -294,7 +284,7 @@ func tagged() []Case {
 				b := raw(t, "wav", tone(2, 440, 44100), "-bitexact")
 				info := []byte("INFO")
 				for _, s := range [][2]string{{"INAM", title}, {"IART", artist}} {
-					v := append(ansi(s[1]), 0)
+					v := append(windows1252(s[1]), 0)
 					if len(v)%2 == 1 {
 						v = append(v, 0)
 					}

@@ -2,89 +2,154 @@ package mp4
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"unicode/utf16"
 )
 
-// Limits of chapters that are kept in a list: those of its fields.
+// Limits of chapters.
 const (
-	maxChapters = 255
-	maxTitle    = 255
+	MaxChapters = 10_000  // that are read; more are only counted
+	maxTitle    = 4 << 10 // bytes that are read of a text sample
+	listed      = 255     // entries of a chpl box, and bytes of a title in it
 )
 
-// Chapter is one chapter; it ends where the next one begins.
+// Chapter is one chapter, on the movie's clock.
 type Chapter struct {
 	Start float64 // seconds
-	Title string
+	End   float64 // seconds; 0 where it lasts until the next one begins
+	Title string  // in UTF-8, or whatever the writer took for text
 }
 
-// Chapters reads the titles of chapters that the source holds in a track of its
-// own, between the pictures. title returns the bytes of one title. If the index
-// itself lists chapters, Chapters returns none, because Plan keeps that list.
-// The error is a Reason or one of the readers'.
-func (m *Movie) Chapters(title func(Extent) ([]byte, error)) ([]Chapter, error) {
-	t := m.Track(m.chapters)
-	if m.chapters == 0 || t == nil || t.Handler != "text" || t.Timescale == 0 || m.listsChapters() {
-		return nil, nil
+// Chapters reads the chapters that the index lists, or those in a track of their
+// own, between the pictures; count is how many there are, also beyond MaxChapters.
+// The track is read where it can have more than the list, which has 255 entries
+// and 255 bytes of each title. texts returns the bytes of all extents that it is
+// given. An error is one of the readers'; what contradicts itself has no chapters.
+//
+// Sources: QuickTime File Format, "Chapter lists" (track references of type
+// chap), and Nero's chpl box as ffmpeg and mp4v2 write it.
+func (m *Movie) Chapters(texts func([]Extent) ([][]byte, error)) (list []Chapter, count int, err error) {
+	list, full, err := m.readChapterList()
+	var reason Reason
+	if errors.As(err, &reason) {
+		list, err = nil, nil
 	}
-	chapters, err := m.readChapters(t, title)
 	if err != nil {
-		return nil, fmt.Errorf("read the chapters: %w", err)
+		return nil, 0, fmt.Errorf("read the list of chapters: %w", err)
 	}
-	return chapters, nil
+	for _, id := range m.chapters {
+		t := m.Track(id)
+		if t == nil || t.Handler == "soun" || t.Handler == "vide" || t.External || t.Timescale == 0 {
+			continue
+		}
+		inTrack, all, err := m.readChapterTrack(t, len(list), full, texts)
+		if errors.As(err, &reason) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the track of chapters: %w", err)
+		}
+		if len(inTrack) > 0 {
+			return inTrack, all, nil
+		}
+	}
+	return list, len(list), nil
 }
 
-func (m *Movie) readChapters(t *Track, title func(Extent) ([]byte, error)) ([]Chapter, error) {
-	where, err := t.samples(m.file, maxChapters+1)
+// readChapterTrack reads the chapters of a track. It returns none if the list
+// says as much.
+func (m *Movie) readChapterTrack(t *Track, inList int, full bool, texts func([]Extent) ([][]byte, error)) (list []Chapter, count int, err error) {
+	where, count, err := t.samples(m.file, MaxChapters)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if len(where) > maxChapters {
-		return nil, Chapters
+	if inList > 0 && !full && count <= inList {
+		return nil, 0, nil
 	}
+	for i, e := range where {
+		if e.End() > m.Size {
+			return nil, 0, Truncated
+		}
+		where[i].Size = min(e.Size, maxTitle)
+	}
+	spans, err := m.spans(t, len(where))
+	if err != nil {
+		return nil, 0, err
+	}
+	samples, err := texts(where)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, s := range spans {
+		list = append(list, Chapter{Start: s.from, End: s.to, Title: parseTitle(samples[s.sample])})
+	}
+	return list, max(count, len(list)), nil
+}
+
+// span is when a sample is shown, in seconds on the movie's clock.
+type span struct {
+	sample   int
+	from, to float64
+}
+
+// spans says when the first n samples are shown, at most MaxChapters times. The
+// edit list may show them later, in part or several times.
+func (m *Movie) spans(t *Track, n int) ([]span, error) {
 	stts, ok := t.stbl["stts"]
 	if !ok {
-		return nil, nil
+		return nil, Malformed
 	}
 	times, err := openTable(m.file, stts, 8)
 	if err != nil {
 		return nil, err
 	}
-	var chapters []Chapter
-	var now uint64
+	var media []span // on the track's clock
+	now, scale := uint64(0), float64(t.Timescale)
 	err = times.each(func(e []byte) {
 		for range binary.BigEndian.Uint32(e) {
-			if len(chapters) == len(where) {
+			if len(media) == n {
 				return
 			}
-			chapters = append(chapters, Chapter{Start: float64(now) / float64(t.Timescale)})
-			now += uint64(binary.BigEndian.Uint32(e[4:]))
+			next := now + uint64(sttsDelta(e))
+			media = append(media, span{len(media), float64(now) / scale, float64(next) / scale})
+			now = next
 		}
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || len(t.Edits) == 0 || m.Timescale == 0 {
+		return media, err
 	}
-	for i := range chapters {
-		if where[i].Size > 64<<10 || where[i].End() > m.Size {
-			return nil, Chapters
+	var shown []span
+	at := 0.0 // on the movie's clock
+	for _, e := range t.Edits {
+		from, length := float64(e.Start)/scale, float64(e.Duration)/float64(m.Timescale)
+		if e.Start < 0 {
+			at += length
+			continue
 		}
-		text, err := title(where[i])
-		if err != nil {
-			return nil, err
+		if e.Duration == 0 { // all that is left
+			length = float64(t.Duration)/scale - from
 		}
-		chapters[i].Title = parseTitle(text)
+		for _, s := range media {
+			a, b := max(s.from, from), min(s.to, from+length)
+			if a < b && len(shown) < MaxChapters {
+				shown = append(shown, span{s.sample, at + a - from, at + b - from})
+			}
+		}
+		at += max(0, length)
 	}
-	return chapters, nil
+	return shown, nil
 }
 
-// samples lists where the first samples of a small track lie, at most limit.
-func (t *Track) samples(r io.ReaderAt, limit int) ([]Extent, error) {
+// samples lists where the first samples of a small track lie, at most limit, and
+// counts all of them.
+func (t *Track) samples(r io.ReaderAt, limit int) (list []Extent, count int, err error) {
 	sizes, err := t.openSizes(r)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var list []Extent
+	count = int(sizes.left)
 	err = t.eachChunk(r, func(c chunk) error {
 		at := c.offset
 		for range c.samples {
@@ -100,7 +165,7 @@ func (t *Track) samples(r io.ReaderAt, limit int) ([]Extent, error) {
 		}
 		return nil
 	})
-	return list, err
+	return list, count, err
 }
 
 // parseTitle reads a text sample: its length, the text, perhaps more.
@@ -129,49 +194,54 @@ func parseTitle(sample []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// listsChapters reports whether the index lists the chapters itself.
-func (m *Movie) listsChapters() bool {
-	found := false
-	_ = eachBox(m.file, m.moov, func(b Box) error {
+// readChapterList reads the list in the index. full says that it may lack
+// something: chapters, or the end of a title.
+func (m *Movie) readChapterList() (list []Chapter, full bool, err error) {
+	var chpl Box
+	err = eachBox(m.file, m.moov, func(b Box) error {
 		if b.Kind != "udta" {
 			return nil
 		}
-		return eachBox(m.file, b, func(b Box) error {
-			found = found || b.Kind == "chpl"
+		err := eachBox(m.file, b, func(b Box) error {
+			if b.Kind == "chpl" && chpl.End == 0 {
+				chpl = b
+			}
 			return nil
 		})
+		if errors.Is(err, Malformed) { // QuickTime ends it with four zeros
+			err = nil
+		}
+		return err
 	})
-	return found
-}
-
-// hasChapters reports whether the content of a udta box lists chapters.
-func hasChapters(udta []byte) bool {
-	for len(udta) >= 8 {
-		size := int64(binary.BigEndian.Uint32(udta))
-		if string(udta[4:8]) == "chpl" {
-			return true
-		}
-		if size < 8 || size > int64(len(udta)) {
-			return false
-		}
-		udta = udta[size:]
+	if err != nil || chpl.End == 0 {
+		return nil, false, err
 	}
-	return false
-}
-
-// chapterList makes the box in which Nero and ffmpeg list chapters, in units of
-// 100 ns.
-func chapterList(chapters []Chapter) ([]byte, error) {
-	if len(chapters) > maxChapters {
-		return nil, Chapters
+	const greatest = 9 + listed*(9+listed)
+	b := make([]byte, min(chpl.End-chpl.Body, greatest))
+	if err := readAt(m.file, b, chpl.Body, chpl.End); err != nil {
+		return nil, false, err
 	}
-	list := []byte{1, 0, 0, 0, 0, 0, 0, 0, byte(len(chapters))}
-	for _, c := range chapters {
-		if len(c.Title) > maxTitle {
-			return nil, Chapters
+	if len(b) < 5 {
+		return nil, false, Malformed
+	}
+	count := 4 // behind version and flags
+	if b[0] != 0 {
+		count = 8
+	}
+	if len(b) <= count {
+		return nil, false, Malformed
+	}
+	n := int(b[count])
+	full = n == listed
+	for b = b[count+1:]; len(b) >= 9 && len(list) < n; {
+		size := int(b[8])
+		if len(b) < 9+size {
+			break
 		}
-		list = binary.BigEndian.AppendUint64(list, uint64(c.Start*1e7+0.5))
-		list = append(append(list, byte(len(c.Title))), c.Title...)
+		full = full || size == listed
+		const tick = 1e-7
+		list = append(list, Chapter{Start: float64(binary.BigEndian.Uint64(b)) * tick, Title: string(b[9 : 9+size])})
+		b = b[9+size:]
 	}
-	return appendBox(nil, "chpl", list), nil
+	return list, full, nil
 }

@@ -5,8 +5,8 @@
 //
 // # What a track's own file is
 //
-// It has the source's ftyp and moov with everything in it (tags, picture,
-// chapters). Of the tracks it has only the chosen one, byte for byte, with new
+// It has the source's ftyp and moov with everything in it (tags, picture, a list
+// of chapters). Of the tracks it has only the chosen one, byte for byte, with new
 // chunk offsets. Then comes one mdat with the track's chunks in their order.
 // All sizes are known in advance, so header and bytes can be streamed into a
 // decoder, which decodes the same audio as from the source.

@@ -66,6 +66,19 @@ func FuzzPlan(f *testing.F) {
 		heads, err := m.Heads()
 		reasonable(t, err)
 		apart(t, m, heads)
+		chapters, count, err := m.Chapters(func(where []mp4.Extent) ([][]byte, error) {
+			texts := make([][]byte, len(where))
+			for i, e := range where {
+				if e.Size > 4<<10 || e.End() > m.Size {
+					t.Fatalf("a title of %d bytes at %d", e.Size, e.Offset)
+				}
+				texts[i] = make([]byte, e.Size)
+			}
+			return texts, nil
+		})
+		if err != nil || len(chapters) > mp4.MaxChapters || count < len(chapters) {
+			t.Fatalf("%d of %d chapters, %v", len(chapters), count, err)
+		}
 		for i, track := range m.Tracks {
 			for _, w := range []mp4.Window{{To: 0.1}, {From: 2, To: 3}, {From: 0.1, To: 60, Keys: 3}} {
 				part, err := m.Shown(track, w)
@@ -80,9 +93,7 @@ func FuzzPlan(f *testing.F) {
 			if track.Seconds < 0 || i > 3 {
 				break
 			}
-			chapters, err := m.Chapters(func(e mp4.Extent) ([]byte, error) { return make([]byte, e.Size), nil })
-			reasonable(t, err)
-			p, err := m.Plan(track, chapters)
+			p, err := m.Plan(track)
 			if reasonable(t, err); err != nil {
 				continue
 			}
@@ -124,7 +135,7 @@ func again(t *testing.T, p mp4.Plan) {
 	if err != nil || m.End != size || len(m.AudioTracks()) != 1 {
 		t.Fatalf("own file: %v, ends at %d of %d, %d tracks", err, m.End, size, len(m.AudioTracks()))
 	}
-	q, err := m.Plan(m.AudioTracks()[0], nil)
+	q, err := m.Plan(m.AudioTracks()[0])
 	if err != nil {
 		t.Fatalf("own file: %v", err)
 	}

@@ -18,7 +18,7 @@ type header struct {
 }
 
 // newHeader copies ftyp and moov without the other tracks.
-func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
+func (m *Movie) newHeader(t *Track) (*header, error) {
 	h := &header{}
 	if m.ftyp.End > 0 {
 		b, err := readAll(m.file, m.ftyp)
@@ -33,7 +33,6 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 	moov := len(h.bytes)
 	h.bytes = append(h.bytes, "....moov"...)
 	trak, anchor := 0, 0
-	var udta []byte
 	err := eachBox(m.file, m.moov, func(b Box) error {
 		switch {
 		case b.Kind == "free" || b.Kind == "skip" || b.Kind == "wide":
@@ -50,10 +49,6 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 		if binary.BigEndian.Uint32(content) == 0 { // to the end of moov, which will be elsewhere
 			return Malformed
 		}
-		if b.Kind == "udta" && udta == nil {
-			udta = content[b.Body-b.Start:]
-			return nil
-		}
 		h.bytes = append(h.bytes, content...)
 		return nil
 	})
@@ -63,9 +58,6 @@ func (m *Movie) newHeader(t *Track, chapters []Chapter) (*header, error) {
 	if first, own := m.startsLate(t); own > 0 {
 		h.bytes = appendAnchor(h.bytes, m.freeID(), first)
 		anchor = len(h.bytes) - 4
-	}
-	if h.bytes, err = appendUserData(h.bytes, udta, chapters); err != nil {
-		return nil, err
 	}
 	size := len(h.bytes) - moov
 	if size > math.MaxUint32 {
@@ -117,25 +109,6 @@ func (m *Movie) freeID() uint32 {
 		id++
 	}
 	return id
-}
-
-// appendUserData appends the source's udta box, given without its header, and
-// the chapters in it unless it has some.
-func appendUserData(b, udta []byte, chapters []Chapter) ([]byte, error) {
-	var list []byte
-	if !hasChapters(udta) && len(chapters) > 0 {
-		var err error
-		if list, err = chapterList(chapters); err != nil {
-			return nil, err
-		}
-	}
-	if len(udta)+len(list) == 0 {
-		return b, nil
-	}
-	b = binary.BigEndian.AppendUint32(b, uint32(8+len(list)+len(udta)))
-	b = append(b, "udta"...)
-	b = append(b, list...) // first: QuickTime ends the list with four zeros
-	return append(b, udta...), nil
 }
 
 // appendBox appends a box.

@@ -29,7 +29,7 @@ type Movie struct {
 
 	file       io.ReaderAt
 	ftyp, moov Box
-	chapters   uint32 // id of the track that holds the chapters' titles; 0 for none
+	chapters   []uint32 // ids of the tracks that others name for their chapters
 	compressed bool
 	fragments  fragments
 }
@@ -111,6 +111,18 @@ func (m *Movie) AudioTracks() []*Track {
 // Streamable reports whether the file can be played without going back in it.
 func (m *Movie) Streamable() bool {
 	return m.Found && m.FastStart && !m.Fragmented && !slices.ContainsFunc(m.Tracks, (*Track).pieces)
+}
+
+// From returns the same index, read from another reader of the same file.
+func (m *Movie) From(r io.ReaderAt) *Movie {
+	c := *m
+	c.file = r
+	return &c
+}
+
+// Legible reports whether the index tells all chapters.
+func (m *Movie) Legible() bool {
+	return m.Found && !m.Fragmented && !m.compressed && m.Tracks != nil
 }
 
 // Track returns the track with an id, or nil.

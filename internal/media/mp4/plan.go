@@ -26,22 +26,21 @@ type Plan struct {
 	Seek bool
 }
 
-// Plan makes the plan of an audio track. chapters replace those that the source
-// holds in a track of its own; see Chapters. The error is a Reason if the
-// source must be read as a whole, or one of the reader's.
-func (m *Movie) Plan(t *Track, chapters []Chapter) (Plan, error) {
-	p, err := m.plan(t, chapters)
+// Plan makes the plan of an audio track. The error is a Reason if the source must
+// be read as a whole, or one of the reader's.
+func (m *Movie) Plan(t *Track) (Plan, error) {
+	p, err := m.plan(t)
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan track %d: %w", t.ID, err)
 	}
 	return p, nil
 }
 
-func (m *Movie) plan(t *Track, chapters []Chapter) (Plan, error) {
+func (m *Movie) plan(t *Track) (Plan, error) {
 	if err := m.check(t); err != nil {
 		return Plan{}, err
 	}
-	h, err := m.newHeader(t, chapters)
+	h, err := m.newHeader(t)
 	if err != nil {
 		return Plan{}, err
 	}

@@ -18,7 +18,6 @@ const (
 	SampleSizes Reason = "sample_sizes" // the size of a sample is unknown
 	Unordered   Reason = "unordered"    // chunks overlap or go back in the file
 	Truncated   Reason = "truncated"    // chunks lie beyond the end of the file
-	Chapters    Reason = "chapters"     // too many or too long ones, in a track of their own
 	Edited      Reason = "edit_list"    // the pictures are shown in pieces
 	SyncSamples Reason = "sync_samples" // the sync samples of the pictures are unknown
 	Silent      Reason = "silent_codec" // a decoder of the pictures would not report a hole

@@ -21,6 +21,7 @@ type Track struct {
 	Duration       uint64 // of all samples, in units of Timescale
 	SampleRate     int    // Hz, from its first sample description; a decoder may know better; 0 if there is none
 	Channels       int    // likewise
+	Order          string // of the channels of PCM, such as "FL+FR+SL+SR+FC+LFE"; '' where it does not say
 	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
 	// Retimed means that the time table does not count the samples of AAC packets: a
@@ -43,6 +44,10 @@ type Track struct {
 	trak        Box
 	stbl        map[string]Box
 }
+
+// maxReferences is how many tracks may be named for chapters. Each track of a
+// movie names the same one or two.
+const maxReferences = 64
 
 // maxEdits is how many edits are kept of a track.
 const maxEdits = 4096
@@ -78,9 +83,12 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 		case "elst":
 			edits = b
 		case "chap":
-			var id [4]byte
-			if readAt(m.file, id[:], b.Body, b.End) == nil && m.chapters == 0 {
-				m.chapters = binary.BigEndian.Uint32(id[:])
+			for at := b.Body; at+4 <= b.End && len(m.chapters) < maxReferences; at += 4 {
+				var id [4]byte
+				if err := readAt(m.file, id[:], at, b.End); err != nil {
+					return err
+				}
+				m.chapters = append(m.chapters, binary.BigEndian.Uint32(id[:]))
 			}
 		case "dref", "stsd", "stts", "ctts", "stss", "stsc", "stsz", "stz2", "stco", "co64":
 			_, twice := t.stbl[b.Kind]
@@ -269,15 +277,28 @@ func (t *Track) readSTSD(r io.ReaderAt, stsd Box) error {
 			if t.Handler == "soun" {
 				t.SampleRate, t.Channels = int(t.format.rate), int(t.format.channels)
 			}
+			if t.Handler == "soun" && pcmBits(kind, t.format.bits) > 0 {
+				t.Order = readOrder(r, at+t.format.length, at+size, t.format.channels)
+			}
 			if kind == "mp4a" {
 				t.readElementary(r, at+t.format.length, at+size)
 			}
 		}
-		t.Encrypted = t.Encrypted || kind == "enca" || kind == "encv" || kind == "drms" || kind == "aavd"
+		t.Encrypted = t.Encrypted || Protects(kind)
 		t.Descriptions++
 		at += size
 	}
 	return nil
+}
+
+// Protects reports whether samples with a description of that kind are encrypted:
+// by ISO/IEC 23001-7 (enca, encv), Apple's FairPlay (drms, drmi) or Audible (aavd).
+func Protects(kind string) bool {
+	switch kind {
+	case "enca", "encv", "drms", "drmi", "aavd":
+		return true
+	}
+	return false
 }
 
 // readDref looks for samples outside the file.

@@ -112,7 +112,7 @@ func (p *Plan) note(code conversion.NoteCode, format string, a ...any) {
 func decodable(t probe.Track) error {
 	switch {
 	case t.Encrypted:
-		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is copy-protected (encrypted).")
+		return unfit.Encrypted()
 	case ffmpeg.Decoders[t.Codec] == "":
 		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
 	case t.SampleRate == 0:
@@ -199,10 +199,17 @@ func (p Plan) Likely() int64 {
 }
 
 // ChooseTrack returns the index of the track that the option names: by index,
-// by language, or the container's default. The error is an *unfit.Error.
+// by language, or the container's default. If the default cannot be decoded, it
+// is the first that can: phones write a spatial track beside a plain one. A track
+// without a codec is taken for one that can. The error is an *unfit.Error.
 func ChooseTrack(tracks []probe.Track, want string) (int, error) {
 	if want == "" {
-		return max(0, slices.IndexFunc(tracks, func(t probe.Track) bool { return t.Default })), nil
+		can := func(t probe.Track) bool { return !t.Encrypted && (t.Codec == "" || ffmpeg.Decoders[t.Codec] != "") }
+		preferred := max(0, slices.IndexFunc(tracks, func(t probe.Track) bool { return t.Default }))
+		if first := slices.IndexFunc(tracks, can); first >= 0 && !can(tracks[preferred]) {
+			return first, nil
+		}
+		return preferred, nil
 	}
 	if n, err := strconv.Atoi(want); err == nil {
 		if n >= len(tracks) {

@@ -68,6 +68,7 @@ func parseDump(stderr string) Info {
 			switch {
 			case m[4] == "Audio" && len(info.Tracks) < MaxTracks:
 				info.Tracks = append(info.Tracks, parseTrack(m[2], m[3], m[5]))
+			case m[4] == "Video" && strings.Contains(m[5], "(timed thumbnails)"): // pictures of an MP4's chapters
 			case m[4] == "Video" && strings.Contains(m[5], "(attached pic)"):
 				info.Attached.adopt(m[1], m[2], m[5])
 			case m[4] == "Video":
@@ -90,8 +91,11 @@ func parseTrack(id, language, desc string) Track {
 	t.id = uint32(n)
 	t.Codec, _, _ = strings.Cut(desc, " ")
 	t.Codec = strings.TrimSuffix(t.Codec, ",")
-	if m := reLetters.FindStringSubmatch(desc); m != nil && ffmpeg.Decoders[t.Codec] == "" {
-		t.Codec = m[1] // ffmpeg may have no name for it
+	if m := reLetters.FindStringSubmatch(desc); m != nil {
+		t.Encrypted = mp4.Protects(m[1])
+		if ffmpeg.Decoders[t.Codec] == "" {
+			t.Codec = m[1] // ffmpeg may have no name for it
+		}
 	}
 	if language != "und" {
 		t.Language = language
@@ -169,4 +173,13 @@ func mp4Codec(t *mp4.Track) string {
 		return "alac"
 	}
 	return ""
+}
+
+// Decodable reports whether the track's codec is surely one that is accepted.
+func Decodable(t *mp4.Track) bool {
+	switch t.Codec {
+	case "sowt", "twos", "in24", "in32", "fl32", "fl64", "lpcm", "raw ", "ulaw", "alaw", "ima4", "fLaC", ".mp3", "samr", "sawb":
+		return !t.Encrypted
+	}
+	return !t.Encrypted && mp4Codec(t) != ""
 }

@@ -2,20 +2,19 @@ package probe
 
 import (
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media/mp4"
 )
 
 // Limits of what is taken over from a source. Texts may be as long as
 // conversion.Options allows.
 const (
-	MaxMetadata = 4 << 20 // bytes of ffmpeg's text
-	maxChapters = 1000
+	maxChapters = mp4.MaxChapters
 	maxTitle    = 250 // characters, of a chapter and of a title that nobody asked for
 	maxText     = 1000
 	maxComment  = 10_000
@@ -25,13 +24,15 @@ const (
 // Chapter is one part of the source. Times are seconds from where a player
 // begins.
 type Chapter struct {
-	Start, End float64
-	Title      string // may be ''
+	Start float64
+	End   float64 // where it is not behind Start, the chapter lasts until the next one begins
+	Title string  // may be ''
 }
 
-// Told takes over the source's tags and chapters as ffmpeg wrote them.
-func (i *Info) Told(metadata string) {
-	told := parseMetadata(metadata)
+// Told takes over the source's tags and chapters, all of which ffmpeg has written
+// to x.
+func (i *Info) Told(x *Texts) {
+	told := x.done()
 	told.Attached = i.Attached
 	i.Meta = told
 	if i.Container == "mp3" || i.Start < 0 { // ffmpeg counts from the first time stamp, a player from 0
@@ -59,97 +60,56 @@ func (m Meta) shift(by float64) {
 	}
 }
 
-// parseMetadata reads ffmpeg's metadata format: lines of key=value below
-// headings for the file, each stream and each chapter. A backslash takes away
-// the special meaning of the next character. parseMetadata never fails: what
-// makes no sense is left out.
-func parseMetadata(text string) Meta {
-	var m Meta
-	section, keys := "", map[string]string{}
-	finish := func() {
-		switch section {
-		case "":
-			m.file = tagsOf(keys)
-		case "[STREAM]":
-			if len(m.tracks) < MaxTracks {
-				m.tracks = append(m.tracks, tagsOf(keys))
-			}
-		case "[CHAPTER]":
-			if c, ok := chapterOf(keys); ok && len(m.Chapters) < maxChapters {
-				m.Chapters = append(m.Chapters, c)
-			}
-		}
-		keys = map[string]string{}
+// addChapter keeps the chapter, or counts it where there are too many.
+func (m *Meta) addChapter(c Chapter) {
+	if m.Listed++; len(m.Chapters) < maxChapters {
+		m.Chapters = append(m.Chapters, c)
 	}
-	for text != "" {
-		var line string
-		line, text = cutLine(text)
-		switch {
-		case strings.HasPrefix(line, "["):
-			finish()
-			section = line
-		case strings.HasPrefix(line, ";"), strings.HasPrefix(line, "#"):
-		default:
-			if key, value, ok := cutUnescaped(line); ok {
-				keys[strings.ToLower(key)] = value
-			}
-		}
-	}
-	finish()
-	slices.SortStableFunc(m.Chapters, func(a, b Chapter) int {
-		switch {
-		case a.Start < b.Start:
-			return -1
-		case a.Start > b.Start:
-			return 1
-		}
-		return 0
-	})
-	return m
 }
 
-// cutLine returns the first line; an escaped line break does not end it.
-func cutLine(text string) (line, rest string) {
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '\n':
-			return text[:i], text[i+1:]
-		}
-	}
-	return text, ""
+// quickTime are QuickTime's names of what is otherwise called so, best first
+// (QuickTime File Format, metadata keys). Its creationdate says when something was
+// recorded, which is not the date of a work.
+var quickTime = map[string][]string{
+	"title": {"title", "displayname"}, "artist": {"artist", "performer", "author"}, "album": {"album"},
+	"date": {"year"}, "genre": {"genre"}, "comment": {"comment"},
 }
 
-// cutUnescaped splits a line at its first unescaped "=" and removes the
-// backslashes.
-func cutUnescaped(line string) (key, value string, ok bool) {
-	var b strings.Builder
-	for i := 0; i < len(line); i++ {
-		switch {
-		case line[i] == '\\' && i+1 < len(line):
-			i++
-			b.WriteByte(line[i])
-		case line[i] == '=' && !ok:
-			key, ok = b.String(), true
-			b.Reset()
-		default:
-			b.WriteByte(line[i])
+const quickTimeKey = "com.apple.quicktime."
+
+// repeated are the keys that say something.
+var repeated = func() map[string]bool {
+	keys := map[string]bool{"track": true, "timebase": true, "start": true, "end": true}
+	for key, names := range quickTime {
+		keys[key] = true
+		for _, name := range names {
+			keys[quickTimeKey+name] = true
 		}
 	}
-	return key, b.String(), ok
-}
+	return keys
+}()
 
 // tagsOf picks the tags that an MP3 repeats, cleaned.
 func tagsOf(keys map[string]string) conversion.Tags {
+	of := func(key string) string {
+		if keys[key] != "" {
+			return keys[key]
+		}
+		for _, name := range quickTime[key] {
+			if v := keys[quickTimeKey+name]; v != "" {
+				return v
+			}
+		}
+		return ""
+	}
 	return conversion.Tags{
-		Title:   cleanText(keys["title"], maxTitle),
-		Artist:  cleanText(keys["artist"], maxText),
-		Album:   cleanText(keys["album"], maxText),
-		Date:    cleanDate(keys["date"]),
-		Genre:   cleanText(keys["genre"], maxText),
-		Comment: cleanComment(keys["comment"]),
-		Track:   cleanNumber(keys["track"]),
+		Title:   cleanText(of("title"), maxTitle),
+		Artist:  cleanText(of("artist"), maxText),
+		Album:   cleanText(of("album"), maxText),
+		Date:    cleanDate(of("date")),
+		Genre:   cleanText(of("genre"), maxText),
+		Comment: cleanComment(of("comment")),
+		Track:   cleanNumber(of("track")),
 	}
 }
 
@@ -166,9 +126,10 @@ func chapterOf(keys map[string]string) (Chapter, bool) {
 		}
 	}
 	c := Chapter{Start: start * num / den, End: end * num / den, Title: cleanText(keys["title"], maxTitle)}
-	sane := func(t float64) bool { return math.Abs(t) <= MaxTime } // false for NaN
 	return c, sane(c.Start) && sane(c.End)
 }
+
+func sane(seconds float64) bool { return math.Abs(seconds) <= MaxTime } // false for NaN
 
 // cleanText is s on one line, with at most limit characters.
 func cleanText(s string, limit int) string {
@@ -220,17 +181,6 @@ func cleanNumber(s string) string {
 		}
 	}
 	return ""
-}
-
-// head keeps the beginning of what is written to it.
-type head struct {
-	bytes []byte
-	limit int
-}
-
-func (h *head) Write(p []byte) (int, error) {
-	h.bytes = append(h.bytes, p[:min(len(p), h.limit-len(h.bytes))]...)
-	return len(p), nil
 }
 
 // CleanTitle is s as a title: on one line, and not too long.

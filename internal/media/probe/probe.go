@@ -41,7 +41,8 @@ type Info struct {
 // no places, devices or programs.
 type Meta struct {
 	Attached Picture           // the first picture that the container attaches to the whole
-	Chapters []Chapter         // by their beginnings
+	Chapters []Chapter         // by their beginnings; the first 10,000
+	Listed   int               // how many chapters the source has
 	file     conversion.Tags   // of the file
 	tracks   []conversion.Tags // of each audio track
 }
@@ -51,6 +52,7 @@ type Track struct {
 	Codec      string // ffmpeg's name, such as "aac", or the container's four letters
 	SampleRate int    // Hz, 0 where it could not be told
 	Channels   int    // 0 where it could not be told
+	Order      string // of the channels, with "+" between ffmpeg's names; '' for the usual one
 	Language   string // as the container has it, '' for none
 	Default    bool   // the container's default track
 	Kbps       int    // bit rate, 0 where it could not be told
@@ -88,11 +90,11 @@ func Describing(streams, target string, options ...string) []string {
 // tags and chapters come on stdout. After the source, -t would also cut the
 // chapters.
 func (in *Input) Probe(ctx context.Context) (Info, error) {
-	meta := head{limit: MaxMetadata}
+	var told Texts
 	o, err := in.Play(ctx, ffmpeg.Command{
 		Before:  []string{"-t", "0"},
 		Args:    Describing("0:a?", "pipe:1"),
-		Stdout:  &meta,
+		Stdout:  &told,
 		Timeout: timeout,
 	})
 	if err != nil {
@@ -102,7 +104,7 @@ func (in *Input) Probe(ctx context.Context) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info.Told(string(meta.bytes))
+	info.Told(&told)
 	return info, nil
 }
 
@@ -117,12 +119,18 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	if s.Open {
 		info.Seconds = 0
 	}
+	if in.protection.All {
+		return Info{}, unfit.Encrypted()
+	}
 	if err := in.judge(info, o); err != nil {
 		return Info{}, err
 	}
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
+		if i < len(in.protection.Tracks) {
+			tr.Encrypted = in.protection.Tracks[i]
+		}
 		switch {
 		case s.MP4 != nil:
 			tr.promise(s.MP4, info.Start)
@@ -156,7 +164,10 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 	if in == nil || in.Handler != "soun" {
 		return
 	}
-	t.Encrypted = in.Encrypted
+	t.Encrypted = t.Encrypted || in.Encrypted
+	if in.Channels == t.Channels {
+		t.Order = in.Order
+	}
 	t.Seconds, t.Loose = in.Seconds, in.Retimed
 	if m.Fragmented {
 		t.Own, t.Open = m.Ended, !m.Ended

@@ -10,6 +10,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/container"
 	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/mp4"
 	"tonearm/internal/media/unfit"
 )
 
@@ -22,16 +23,21 @@ type Growing interface {
 	// SourceTracks returns the audio tracks of the video that it was extracted from,
 	// and the index of the one that it holds. There are none if it is the video.
 	SourceTracks() (tracks []Track, index int)
+	// SourceChapters returns the chapters of that video and their number; see
+	// [mp4.Movie.Chapters]. It is called only if there are SourceTracks.
+	SourceChapters(ctx context.Context) ([]mp4.Chapter, int, error)
 }
 
 // Input is a file to look at.
 type Input struct {
 	ffmpeg.Source
 	structure    container.Structure
+	protection   container.Protection
 	bytes        int64   // it has, or will have
 	streams      bool    // it grows, and may be played meanwhile
 	sourceTracks []Track // see Growing
 	index        int
+	grows        Growing // nil where it is whole
 }
 
 // Open reads the outermost layer of a file that is whole.
@@ -51,7 +57,7 @@ func Open(p ffmpeg.Program, path string) (*Input, error) {
 
 // Follow reads the outermost layer of a file that may still grow.
 func Follow(p ffmpeg.Program, g Growing) (*Input, error) {
-	in := &Input{Source: ffmpeg.Source{Program: p, Path: g.Path(), Growing: g}, bytes: g.Size()}
+	in := &Input{Source: ffmpeg.Source{Program: p, Path: g.Path(), Growing: g}, bytes: g.Size(), grows: g}
 	in.sourceTracks, in.index = g.SourceTracks()
 	err := in.inspect(g)
 	in.streams = in.structure.Streamable && !g.Seek()
@@ -65,6 +71,7 @@ func (in *Input) inspect(r io.ReaderAt) (err error) {
 	if in.structure, err = container.Inspect(r, in.bytes); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	in.protection = container.Protected(r)
 	return nil
 }
 
