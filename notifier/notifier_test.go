@@ -104,14 +104,6 @@ func TestNotifyNone(t *testing.T) {
 	}
 }
 
-func TestLengths(t *testing.T) {
-	for seconds, want := range map[float64]string{0: "0:00", 0.2: "0:00", 59.6: "1:00", 61: "1:01", 3599.4: "59:59", 3600: "1:00:00", 36061: "10:01:01"} {
-		if got := length(seconds); got != want {
-			t.Errorf("%v s: %s, want %s", seconds, got, want)
-		}
-	}
-}
-
 // Several notifiers and repeated messages: one mail for each outcome.
 func TestDuplicates(t *testing.T) {
 	w := newWorld(t)

@@ -257,6 +257,15 @@ type Levels struct {
 type Note struct {
 	Code    NoteCode `json:"code" bson:"code"`
 	Message string   `json:"message" bson:"message"`
+	At      float64  `json:"at_seconds,omitempty" bson:"at_seconds,omitempty"` // where in the MP3; 0 where that is not known
+}
+
+// String is the message with the place, and the code.
+func (n Note) String() string {
+	if n.At > 0 {
+		return fmt.Sprintf("At %s: %s (%s)", Clock(n.At), n.Message, n.Code)
+	}
+	return fmt.Sprintf("%s (%s)", n.Message, n.Code)
 }
 
 // NoteCode is a stable word for a Note.
@@ -272,6 +281,11 @@ const (
 	NoteNoCover       NoteCode = "no_cover"        // asked for, and why there is none
 	NoteLimited       NoteCode = "peaks_limited"   // peaks were held below the ceiling to reach the loudness
 	NoteLoudnessOff   NoteCode = "loudness_missed" // the loudness asked for was not reached, and why
+
+	NoteParametersChanged NoteCode = "parameters_changed" // the source's sample rate or channels, midway
+	NoteGap               NoteCode = "gap"                // a pause in the source's timeline, which was left out
+	NotePacketsLost       NoteCode = "packets_lost"       // that could not be decoded
+	NoteClipped           NoteCode = "clipped"            // above full scale
 )
 
 // Failure says why, in a stable code and a sentence that a person understands.
