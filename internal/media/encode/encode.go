@@ -162,6 +162,9 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err != nil {
 		return Audio{}, err
 	}
+	if j.stretches == nil && mpegAudio(j.plan.Track.Codec) && j.heard.endsBehind(j.plan.End) {
+		return Audio{}, errChanged // or a pause
+	}
 	made, err := readMP3(raw)
 	if err != nil || made.Frames == 0 || o.Err != nil {
 		return Audio{}, j.judgeFailure(ctx, o, made, err)

@@ -112,6 +112,17 @@ func (h *heard) holes(start, end float64) []hole {
 	return holes
 }
 
+// endsBehind reports that the clock jumped behind the end. ffmpeg 5 gives the first
+// frame with another sample rate a wrong time stamp, and that may be behind the
+// end, where ffmpeg stops before it sees the change.
+func (h *heard) endsBehind(end float64) bool {
+	if end == 0 || len(h.jumps) == 0 {
+		return false
+	}
+	last := h.jumps[len(h.jumps)-1]
+	return last.at+last.offset >= end
+}
+
 // clock is steadyClock: it tells where each frame of samples begins on a player's
 // clock.
 type clock struct {

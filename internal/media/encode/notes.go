@@ -2,6 +2,7 @@ package encode
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"tonearm/internal/conversion"
@@ -27,7 +28,7 @@ func (j *Job) notes() []conversion.Note {
 		case h.lost:
 		default:
 			gaps = append(gaps, conversion.Note{
-				Code: conversion.NoteGap, At: h.at,
+				Code: conversion.NoteGap, At: milli(h.at),
 				Message: fmt.Sprintf("The source's sound pauses for %s. The pause was left out.", lasting(h.seconds)),
 			})
 			if len(gaps) > mostNotes {
@@ -43,7 +44,7 @@ func (j *Job) notes() []conversion.Note {
 		if lost > 1 {
 			packets = fmt.Sprintf("%d packets", lost)
 		}
-		notes = append(notes, conversion.Note{Code: conversion.NotePacketsLost, At: first, Message: packets + " of the sound could not be decoded."})
+		notes = append(notes, conversion.Note{Code: conversion.NotePacketsLost, At: milli(first), Message: packets + " of the sound could not be decoded."})
 	}
 	return notes
 }
@@ -71,7 +72,7 @@ func changes(stretches []stretch) []conversion.Note {
 				what = append(what, "from "+a+" to "+b)
 			}
 			notes = append(notes, conversion.Note{
-				Code: conversion.NoteParametersChanged, At: at,
+				Code: conversion.NoteParametersChanged, At: milli(at),
 				Message: "The sound changes " + strings.Join(what, " and ") + ".",
 			})
 		}
@@ -87,6 +88,8 @@ func (p parameters) name() string {
 	}
 	return p.layout
 }
+
+func milli(seconds float64) float64 { return math.Round(seconds*1000) / 1000 }
 
 // lasting writes a length as precisely as it matters.
 func lasting(seconds float64) string {

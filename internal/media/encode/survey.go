@@ -93,6 +93,7 @@ func (j *Job) survey(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
+	s.flush()
 	s.stretches = slices.DeleteFunc(s.stretches, func(s stretch) bool { return s.samples == 0 }) // at the end
 	if err == nil && o.Err != nil || len(s.stretches) == 0 {
 		return j.judgeFailure(ctx, o, mp3.Stream{Frames: int64(len(s.stretches))}, nil)
@@ -151,12 +152,17 @@ type surveyor struct {
 	most       float64                 // seconds of sound that are allowed
 	stop       context.CancelCauseFunc // ends ffmpeg
 
+	late bool // see frame
+	held frame
+
 	stretches []stretch
 	seconds   float64 // of all stretches
 	begins    float64 // seconds of sound before them
 	ahead     float64 // seconds that the clock was ahead of the sound since then, at most
 	stopped   bool
 }
+
+func mpegAudio(codec string) bool { return codec == "mp1" || codec == "mp2" || codec == "mp3" }
 
 // timeless are containers without time stamps: series of frames. ffmpeg counts their
 // packets as if all had the parameters of the first.
@@ -165,7 +171,7 @@ var timeless = []string{"aac", "ac3", "amr", "dts", "dtshd", "eac3", "flac", "ml
 func newSurveyor(j *Job, stop context.CancelCauseFunc) *surveyor {
 	s := &surveyor{
 		heard: &heard{}, zero: j.plan.Clock, start: j.plan.Start, end: j.plan.End, most: j.spec.MaxSeconds, stop: stop,
-		counted: slices.Contains(timeless, j.info.Container),
+		counted: slices.Contains(timeless, j.info.Container), late: mpegAudio(j.plan.Track.Codec),
 	}
 	s.clock.heard = s.heard
 	return s
@@ -187,7 +193,14 @@ func (s *surveyor) line(b []byte) {
 	channels, _ := strconv.Atoi(string(m[2]))
 	rate, _ := strconv.Atoi(string(m[4]))
 	samples, _ := strconv.ParseInt(string(m[5]), 10, 64)
-	s.frame(parameters{rate, channels, layoutName(string(m[3]))}, samples, stamp)
+	s.frame(frame{parameters{rate, channels, layoutName(string(m[3]))}, samples, stamp})
+}
+
+// frame is a frame of samples.
+type frame struct {
+	parameters
+	samples int64
+	stamp   float64 // seconds on a player's clock where it begins; NaN if it has no time stamp
 }
 
 // reLayout matches the names of layouts that can stand in a filter.
@@ -202,25 +215,46 @@ func layoutName(said string) string {
 	return m[1]
 }
 
-// frame adds a frame of samples. It begins at stamp, in seconds on a player's
-// clock; NaN if it has no time stamp.
-func (s *surveyor) frame(p parameters, samples int64, stamp float64) {
+// frame adds a frame. The decoders of MPEG audio name a new sample rate one frame
+// too late, and ffmpeg 5 gives that frame a wrong time stamp.
+func (s *surveyor) frame(f frame) {
+	if !s.late {
+		s.place(f)
+		return
+	}
+	if s.held.rate != f.rate {
+		s.held.rate, s.held.stamp = f.rate, math.NaN()
+	}
+	s.flush()
+	s.held = f
+}
+
+// flush adds the frame that was held back.
+func (s *surveyor) flush() {
+	if s.held.samples > 0 {
+		s.place(s.held)
+	}
+	s.held = frame{}
+}
+
+// place adds what is wanted of a frame.
+func (s *surveyor) place(f frame) {
 	if s.stopped {
 		return
 	}
-	if err := plan.WithinLimits(p.rate, p.channels); err != nil {
+	if err := plan.WithinLimits(f.rate, f.channels); err != nil {
 		s.enough(err)
 		return
 	}
-	if s.clock.any && (s.counted || s.clock.rate != p.rate) { // ffmpeg 5 miscounts the first stamp behind a change
-		stamp = math.NaN()
+	if s.counted && s.clock.any {
+		f.stamp = math.NaN()
 	}
-	at := s.clock.next(p.rate, samples, stamp)
-	rate := float64(p.rate)
+	at := s.clock.next(f.rate, f.samples, f.stamp)
+	rate := float64(f.rate)
 	within := func(seconds float64) int64 {
-		return min(samples, max(0, int64(math.Round(seconds*rate)-math.Round(at*rate))))
+		return min(f.samples, max(0, int64(math.Round(seconds*rate)-math.Round(at*rate))))
 	}
-	from, to := int64(0), samples
+	from, to := int64(0), f.samples
 	if s.start > 0 {
 		from = within(s.start)
 	}
@@ -235,8 +269,8 @@ func (s *surveyor) frame(p parameters, samples int64, stamp float64) {
 		left := s.end - s.ahead - s.begins - s.seconds
 		to = max(from, min(within(s.end), int64(math.Round(left*rate))))
 	}
-	s.add(p, from, to-from)
-	if s.end > 0 && to < samples {
+	s.add(f.parameters, from, to-from)
+	if s.end > 0 && to < f.samples {
 		s.enough(errEnough)
 	}
 }

@@ -218,7 +218,7 @@ func layoutChange() Case {
 			encode(t, path, []string{"-f", "ac3", "-i", all}, "-c copy -f mpegts")
 		},
 		Want:  Want{Channels: 2, Unchecked: true, Seconds: 20, Within: 0.005, Notes: []conversion.NoteCode{noteChanged}},
-		Tries: []Try{{conversion.Options{Preset: "podcast"}, preset}}, Also: AlsoAll,
+		Tries: []Try{{conversion.Options{Preset: "podcast"}.Resolved(), preset}}, Also: AlsoAll,
 	}
 }
 
