@@ -180,7 +180,7 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err := addInfoFrame(raw, j.spec.Frames, j.plan.Kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return Audio{}, err
 	}
-	a.Notes = j.notes()
+	a.Notes = j.notes(float64(samples) / float64(j.plan.Rate))
 	levels, ok := levelsOf(o)
 	if a.Levels = levels; !ok {
 		a.Levels, err = j.measureFrames(ctx, samplePeaks, nil)

@@ -64,6 +64,9 @@ func bareNumber(b []byte) (float64, bool) {
 	return v, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
 }
 
+// lastFrame is longer than any coder's frame, in seconds.
+const lastFrame = 0.25
+
 // hole is a place where the source's timeline goes on and its sound does not.
 type hole struct {
 	at      float64 // seconds in the MP3
@@ -73,8 +76,10 @@ type hole struct {
 
 // holes lists what is missing of the timeline between start and end, in seconds on
 // a player's clock; end is 0 for none. A clock that goes back and comes forth again
-// leaves no hole.
-func (h *heard) holes(start, end float64) []hole {
+// leaves no hole. Neither does a jump that only a last frame shows, at the end of the
+// sound between start and end, which lasts that many seconds: ffmpeg 5 gives some
+// last frames a wrong time stamp.
+func (h *heard) holes(start, end, seconds float64) []hole {
 	if len(h.jumps) == 0 {
 		return nil
 	}
@@ -105,7 +110,7 @@ func (h *heard) holes(start, end float64) []hole {
 		if lost {
 			excused--
 		}
-		if j.at > begins && j.at+j.offset < end {
+		if j.at > begins && j.at+j.offset < end && j.at-begins < seconds-lastFrame {
 			holes = append(holes, hole{j.at - begins, missing, lost})
 		}
 	}

@@ -12,13 +12,14 @@ import (
 // One more note counts the rest.
 const mostNotes = 3
 
-// notes says what is unusual about the track as it was decoded.
-func (j *Job) notes() []conversion.Note {
+// notes says what is unusual about the track as it was decoded, for an MP3 of that
+// many seconds.
+func (j *Job) notes(seconds float64) []conversion.Note {
 	var notes []conversion.Note
 	notes = append(notes, placed(changes(j.stretches), func(n int) conversion.Note {
 		return conversion.Note{Code: conversion.NoteParametersChanged, Message: fmt.Sprintf("The sound changes its sample rate or its channels %d more times.", n)}
 	})...)
-	holes := j.heard.holes(j.plan.Start, j.plan.End)
+	holes := j.heard.holes(j.plan.Start, j.plan.End, seconds)
 	var gaps []conversion.Note
 	var first, rest float64
 	for _, h := range holes {
