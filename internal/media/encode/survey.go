@@ -267,7 +267,7 @@ func (s *surveyor) place(f frame) {
 		// Where streams were joined, time stamps may go back a little. That makes the
 		// sound between start and end no longer.
 		left := s.end - s.ahead - s.begins - s.seconds
-		to = max(from, min(within(s.end), int64(math.Round(left*rate))))
+		to = max(from, min(within(s.end), from+int64(math.Round(left*rate))))
 	}
 	s.add(f.parameters, from, to-from)
 	if s.end > 0 && to < f.samples {
