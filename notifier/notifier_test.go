@@ -33,12 +33,14 @@ func TestDone(t *testing.T) {
 		t.Errorf("subject %q, want %q", got.Subject, want)
 	}
 	link := "https://tonearm.example.org/download?mp3_id=" + c.MP3.ID + "&token=" + token
-	for _, want := range []string{link + "\n", c.MP3.ID, `"Ferien & <Meer> "2026".mp4"`, `Ferien & <Meer> "2026".mp3`, "1:02:03", "4.2 MB", "Thursday, 24 December 2026, 18:30 UTC"} {
+	for _, want := range []string{link + "\n", c.MP3.ID, `"Ferien & <Meer> "2026".mp4"`, `Ferien & <Meer> "2026".mp3`, "1:02:03", "4.2 MB", "Thursday, 24 December 2026, 18:30 UTC",
+		"Note:    At 1:01:11: A pause & <more>. (gap)\n", "Note:    Too loud. (clipped)\n"} {
 		if !strings.Contains(got.Text, want) {
 			t.Errorf("%q is missing in\n%s", want, got.Text)
 		}
 	}
-	for _, want := range []string{`href="` + strings.ReplaceAll(link, "&", "&amp;") + `"`, c.MP3.ID, "Ferien &amp; &lt;Meer&gt;", "1:02:03", "4.2 MB", "24 December 2026"} {
+	for _, want := range []string{`href="` + strings.ReplaceAll(link, "&", "&amp;") + `"`, c.MP3.ID, "Ferien &amp; &lt;Meer&gt;", "1:02:03", "4.2 MB", "24 December 2026",
+		"Note: At 1:01:11: A pause &amp; &lt;more&gt;. (gap)"} {
 		if !strings.Contains(got.HTML, want) {
 			t.Errorf("%q is missing in\n%s", want, got.HTML)
 		}

@@ -257,7 +257,7 @@ type Levels struct {
 type Note struct {
 	Code    NoteCode `json:"code" bson:"code"`
 	Message string   `json:"message" bson:"message"`
-	At      float64  `json:"at_seconds,omitempty" bson:"at_seconds,omitempty"` // where in the MP3; 0 where that is not known
+	At      float64  `json:"at_seconds,omitempty" bson:"at_seconds,omitempty" doc:"Where in the MP3; missing where that is not known"` // 0 where that is not known
 }
 
 // String is the message with the place, and the code.

@@ -106,10 +106,10 @@ func TestChanges(t *testing.T) {
 func TestTooManyChanges(t *testing.T) {
 	low, high := packets(t, "44100", "2"), packets(t, "48000", "1")
 	var stream [][]byte
-	for i := range 1100 {
+	for i := range 550 {
 		stream = append(stream, low[i%len(low)], high[i%len(high)])
 	}
-	if _, _, err := made(t, stream, conversion.Options{}); codeOf(err) != conversion.CodeLimitExceeded || !strings.Contains(err.Error(), "2000 times") {
+	if _, _, err := made(t, stream, conversion.Options{}); codeOf(err) != conversion.CodeLimitExceeded || !strings.Contains(err.Error(), "1000 times") {
 		t.Errorf("got %v", err)
 	}
 }

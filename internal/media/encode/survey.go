@@ -50,7 +50,7 @@ func (j *Job) stream() string {
 }
 
 // maxStretches limits how often a hostile file can make us start ffmpeg.
-const maxStretches = 2000
+const maxStretches = 1000
 
 // stretch is a part of a track with the same parameters throughout.
 type stretch struct {
