@@ -251,7 +251,7 @@ func TestResultShown(t *testing.T) {
 	mp3 := conversion.MP3{
 		Loudness: &conversion.Levels{IntegratedLUFS: -16.1, RangeLU: 5, PeakDB: -2, TruePeakDB: -1.5},
 		GainDB:   3.5, Cover: "12.5", Chapters: 7, Encoder: conversion.CopyEncoder,
-		Notes: []conversion.Note{{Code: conversion.NoteDownmixed, Message: "From six channels."}},
+		Notes: []conversion.Note{{Code: conversion.NoteDownmixed, Message: "From six channels."}, {Code: conversion.NoteGap, Message: "A pause.", At: 2.5}},
 	}
 	fallback := conversion.Fallback{From: conversion.GPU, Reason: conversion.FallbackWaited, At: s.o.Now().UTC().Truncate(time.Second)}
 	_, err := s.o.Records.Update(t.Context(), id, func(c *conversion.Conversion) error {

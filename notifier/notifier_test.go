@@ -33,12 +33,14 @@ func TestDone(t *testing.T) {
 		t.Errorf("subject %q, want %q", got.Subject, want)
 	}
 	link := "https://tonearm.example.org/download?mp3_id=" + c.MP3.ID + "&token=" + token
-	for _, want := range []string{link + "\n", c.MP3.ID, `"Ferien & <Meer> "2026".mp4"`, `Ferien & <Meer> "2026".mp3`, "1:02:03", "4.2 MB", "Thursday, 24 December 2026, 18:30 UTC"} {
+	for _, want := range []string{link + "\n", c.MP3.ID, `"Ferien & <Meer> "2026".mp4"`, `Ferien & <Meer> "2026".mp3`, "1:02:03", "4.2 MB", "Thursday, 24 December 2026, 18:30 UTC",
+		"Note:    At 1:01:11: A pause & <more>. (gap)\n", "Note:    Too loud. (clipped)\n"} {
 		if !strings.Contains(got.Text, want) {
 			t.Errorf("%q is missing in\n%s", want, got.Text)
 		}
 	}
-	for _, want := range []string{`href="` + strings.ReplaceAll(link, "&", "&amp;") + `"`, c.MP3.ID, "Ferien &amp; &lt;Meer&gt;", "1:02:03", "4.2 MB", "24 December 2026"} {
+	for _, want := range []string{`href="` + strings.ReplaceAll(link, "&", "&amp;") + `"`, c.MP3.ID, "Ferien &amp; &lt;Meer&gt;", "1:02:03", "4.2 MB", "24 December 2026",
+		"Note: At 1:01:11: A pause &amp; &lt;more&gt;. (gap)"} {
 		if !strings.Contains(got.HTML, want) {
 			t.Errorf("%q is missing in\n%s", want, got.HTML)
 		}
@@ -101,14 +103,6 @@ func TestNotifyNone(t *testing.T) {
 	}
 	if c := w.await(t, quiet.ID, conversion.NoticeNone); c.Notice != (conversion.Notice{}) {
 		t.Errorf("notice %+v", c.Notice)
-	}
-}
-
-func TestLengths(t *testing.T) {
-	for seconds, want := range map[float64]string{0: "0:00", 0.2: "0:00", 59.6: "1:00", 61: "1:01", 3599.4: "59:59", 3600: "1:00:00", 36061: "10:01:01"} {
-		if got := length(seconds); got != want {
-			t.Errorf("%v s: %s, want %s", seconds, got, want)
-		}
 	}
 }
 

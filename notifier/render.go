@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	htmltemplate "html/template"
-	"math"
 	"net/url"
 	"strings"
 	texttemplate "text/template"
@@ -42,10 +41,13 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 		}
 		name = "done"
 		m.Subject = "Your MP3 is ready: " + short(video)
-		data = struct{ Video, MP3Name, MP3ID, Length, Size, Link, Until string }{
-			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, length(c.MP3.Duration), conversion.Size(c.MP3.Size),
+		data = struct {
+			Video, MP3Name, MP3ID, Length, Size, Link, Until string
+			Notes                                            []string
+		}{
+			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, conversion.Clock(c.MP3.Duration), conversion.Size(c.MP3.Size),
 			n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode(),
-			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"),
+			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"), told(c.MP3.Notes),
 		}
 	} else {
 		failure := conversion.Failure{Code: conversion.CodeInternal, Message: "Something went wrong on the server."}
@@ -88,11 +90,11 @@ func short(s string) string {
 	return s
 }
 
-// length writes a duration as players show it: 1:02:03.
-func length(seconds float64) string {
-	s := int64(math.Round(seconds))
-	if s >= 3600 {
-		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+// told is what the notes of an MP3 say.
+func told(notes []conversion.Note) []string {
+	var said []string
+	for _, n := range notes {
+		said = append(said, printable(n.String()))
 	}
-	return fmt.Sprintf("%d:%02d", s/60, s%60)
+	return said
 }

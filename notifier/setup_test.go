@@ -136,11 +136,16 @@ func (w *world) update(t *testing.T, id string, change func(*conversion.Conversi
 	return c
 }
 
+var notes = []conversion.Note{
+	{Code: conversion.NoteGap, Message: "A pause & <more>.", At: 3671},
+	{Code: conversion.NoteClipped, Message: "Too\nloud."},
+}
+
 // done makes a conversion that is done, and publishes its notice.
 func (w *world) done(t *testing.T, filename string) conversion.Conversion {
 	t.Helper()
 	return w.update(t, w.begin(t, filename).ID, func(c *conversion.Conversion) error {
-		return c.Complete(1, "nonce", conversion.Source{}, conversion.MP3{Key: c.MP3Key(1), Size: 4_200_000, Duration: 3723.4}, policy, time.Now())
+		return c.Complete(1, "nonce", conversion.Source{}, conversion.MP3{Key: c.MP3Key(1), Size: 4_200_000, Duration: 3723.4, Notes: notes}, policy, time.Now())
 	})
 }
 

@@ -65,7 +65,7 @@ func newListCommand() *cobra.Command {
 				}
 				length := "-"
 				if cv.MP3 != nil {
-					length = clock(cv.MP3.Duration)
+					length = conversion.Clock(cv.MP3.Duration)
 				}
 				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", cv.ID, cv.State, cv.CreatedAt.Local().Format(time.DateTime), length, cv.Filename)
 				return err
@@ -204,11 +204,11 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 		row("attempt", "%d", cv.Attempt)
 	}
 	if p := cv.Progress; p != nil {
-		row("progress", "%s, %s of %s", p.Phase, clock(p.DoneSeconds), clock(p.TotalSeconds))
+		row("progress", "%s, %s of %s", p.Phase, conversion.Clock(p.DoneSeconds), conversion.Clock(p.TotalSeconds))
 	}
 	if m := cv.MP3; m != nil {
 		row("mp3", "%s", m.ID)
-		row("mp3 name", "%s (%s, %s)", m.Name, clock(m.Duration), byteSize(m.Size))
+		row("mp3 name", "%s (%s, %s)", m.Name, conversion.Clock(m.Duration), byteSize(m.Size))
 		printAudio(row, *m)
 	}
 	if f := cv.Error; f != nil {
@@ -255,7 +255,7 @@ func printAudio(row func(name, format string, a ...any), m api.MP3) {
 		row("note", "The video does not say how long it is, so the MP3's length was not checked.")
 	}
 	for _, n := range m.Notes {
-		row("note", "%s (%s)", n.Message, n.Code)
+		row("note", "%s", n)
 	}
 }
 
@@ -347,15 +347,6 @@ func printJSON(cmd *cobra.Command, v any) error {
 	e := json.NewEncoder(cmd.OutOrStdout())
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// clock writes seconds as 3:07 or 1:02:03.
-func clock(seconds float64) string {
-	n := int(seconds + 0.5)
-	if n < 3600 {
-		return fmt.Sprintf("%d:%02d", n/60, n%60)
-	}
-	return fmt.Sprintf("%d:%02d:%02d", n/3600, n/60%60, n%60)
 }
 
 // byteSize writes bytes as 12.3 MB.

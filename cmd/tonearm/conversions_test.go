@@ -24,7 +24,10 @@ func TestPrintConversion(t *testing.T) {
 		BitrateKbps: 64, SampleRateHz: 44100, Channels: 1, LengthChecked: true,
 		Loudness: &conversion.Levels{IntegratedLUFS: -16.04, RangeLU: 5.25, PeakDB: -2, TruePeakDB: -1.5},
 		GainDB:   3.46, Cover: "12.5", Chapters: 7,
-		Notes: []conversion.Note{{Code: conversion.NoteDownmixed, Message: "Mixed down from 6 channels."}},
+		Notes: []conversion.Note{
+			{Code: conversion.NoteDownmixed, Message: "Mixed down from 6 channels."},
+			{Code: conversion.NoteGap, Message: "The source's sound pauses for 2.0 s.", At: 61.2},
+		},
 	})
 	full.Options, full.Notify, full.Class = conversion.Options{Preset: "voice", Cover: "12.5"}, conversion.NotifyNone, conversion.CPU
 	full.Fallback = &conversion.Fallback{From: conversion.GPU, Reason: conversion.FallbackWaited}
@@ -44,6 +47,7 @@ loudness   -16.0 LUFS, range 5.2 LU, peak -2.0 dBFS, true peak -1.5 dBTP, gain +
 cover      the frame at 12.5 s
 chapters   7
 note       Mixed down from 6 channels. (downmixed)
+note       At 1:01: The source's sound pauses for 2.0 s. (gap)
 `},
 		"the ordinary": {done(api.MP3{VBRQuality: new(2), SampleRateHz: 48000, Channels: 2, LengthChecked: true, Cover: conversion.CoverAttached,
 			Loudness: &conversion.Levels{IntegratedLUFS: -20, RangeLU: 3, PeakDB: -0.5}}), `

@@ -12,6 +12,8 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
+
+	"tonearm/internal/conversion"
 )
 
 // status is how far one file is.
@@ -29,7 +31,7 @@ func (s *status) set(phase string, done, total int64) {
 }
 
 func (s *status) setClock(phase string, done, total float64) {
-	s.put(phase, done, total, fmt.Sprintf("%s of %s", clock(done), clock(total)))
+	s.put(phase, done, total, fmt.Sprintf("%s of %s", conversion.Clock(done), conversion.Clock(total)))
 }
 
 func (s *status) put(phase string, done, total float64, text string) {

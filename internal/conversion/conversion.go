@@ -257,6 +257,15 @@ type Levels struct {
 type Note struct {
 	Code    NoteCode `json:"code" bson:"code"`
 	Message string   `json:"message" bson:"message"`
+	At      float64  `json:"at_seconds,omitempty" bson:"at_seconds,omitempty" doc:"Where in the MP3; missing where that is not known"` // 0 where that is not known
+}
+
+// String is the message with the place, and the code.
+func (n Note) String() string {
+	if n.At > 0 {
+		return fmt.Sprintf("At %s: %s (%s)", Clock(n.At), n.Message, n.Code)
+	}
+	return fmt.Sprintf("%s (%s)", n.Message, n.Code)
 }
 
 // NoteCode is a stable word for a Note.
@@ -273,13 +282,17 @@ const (
 	NoteLimited       NoteCode = "peaks_limited"   // peaks were held below the ceiling to reach the loudness
 	NoteLoudnessOff   NoteCode = "loudness_missed" // the loudness asked for was not reached, and why
 
-	NoteChaptersLeftOut NoteCode = "chapters_left_out" // the source has more than are kept
+	NoteChaptersLeftOut   NoteCode = "chapters_left_out"  // the source has more than are kept
+	NoteParametersChanged NoteCode = "parameters_changed" // the source's sample rate or channels, midway
+	NoteGap               NoteCode = "gap"                // a pause in the source's timeline, which was left out
+	NotePacketsLost       NoteCode = "packets_lost"       // that could not be decoded
+	NoteClipped           NoteCode = "clipped"            // above full scale
 )
 
 // NoteCodes lists every code.
 var NoteCodes = []NoteCode{
 	NoteCopied, NoteNotCopied, NoteBitrateExcess, NoteRateChanged, NoteDownmixed, NoteNoCover, NoteLimited, NoteLoudnessOff,
-	NoteChaptersLeftOut,
+	NoteChaptersLeftOut, NoteParametersChanged, NoteGap, NotePacketsLost, NoteClipped,
 }
 
 // Failure says why, in a stable code and a sentence that a person understands.

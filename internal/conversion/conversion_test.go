@@ -1,8 +1,10 @@
 package conversion
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -170,6 +172,46 @@ func TestIDs(t *testing.T) {
 		ms, err := strconv.ParseInt(strings.ReplaceAll(id[:13], "-", ""), 16, 64)
 		if err != nil || ms < before || ms > time.Now().UnixMilli() {
 			t.Fatalf("%q was not drawn just now: %d, %v", id, ms, err)
+		}
+	}
+}
+
+func TestClock(t *testing.T) {
+	for seconds, want := range map[float64]string{0: "0:00", 0.2: "0:00", 59.6: "1:00", 61: "1:01", 3599.4: "59:59", 3600: "1:00:00", 36061: "10:01:01"} {
+		if got := Clock(seconds); got != want {
+			t.Errorf("%v s: %s, want %s", seconds, got, want)
+		}
+	}
+}
+
+func TestNoteString(t *testing.T) {
+	for want, n := range map[string]Note{
+		"At 1:02: A pause. (gap)": {NoteGap, "A pause.", 62},
+		"Too loud. (clipped)":     {NoteClipped, "Too loud.", 0},
+	} {
+		if n.String() != want {
+			t.Errorf("got %q, want %q", n, want)
+		}
+	}
+}
+
+// TestNotesAreDocumented: docs/options.md has a row for every code of a note.
+func TestNotesAreDocumented(t *testing.T) {
+	source, err := os.ReadFile("conversion.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := os.ReadFile("../../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`\bNote\w+ +NoteCode = "(\w+)"`).FindAllSubmatch(source, -1)
+	if len(codes) < 12 {
+		t.Fatalf("only %d codes were found", len(codes))
+	}
+	for _, c := range codes {
+		if !bytes.Contains(document, []byte("\n| `"+string(c[1])+"` |")) {
+			t.Errorf("docs/options.md does not explain the note %s", c[1])
 		}
 	}
 }

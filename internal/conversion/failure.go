@@ -1,6 +1,9 @@
 package conversion
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Failures that more than one package finds.
 var (
@@ -23,6 +26,15 @@ func Size(bytes int64) string {
 		return fmt.Sprintf("%.1f MB", b/1e6)
 	}
 	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+}
+
+// Clock writes seconds as players show them: 3:07 or 1:02:03.
+func Clock(seconds float64) string {
+	s := int64(math.Round(seconds))
+	if s >= 3600 {
+		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }
 
 // Advice says what the owner can do about a failed conversion, in sentences.

@@ -75,6 +75,25 @@
 // source's container are respected, and the MP3's own information frame holds
 // those of the MP3.
 //
+// What is unusual about the sound is a note in the result, with its place in the
+// MP3: a pause in the source's timeline, packets that could not be decoded, peaks
+// above full scale, other parameters.
+//
+// # Parameters that change midway
+//
+// Where the sample rate or the channels change, ffmpeg would begin anew with all
+// its filters: they forget what they have counted and measured, and a resampler
+// loses its tail. Therefore a run of ffmpeg ends at a change, and its work is thrown
+// away. Then the source is decoded once to list its stretches, and is planned anew:
+// the MP3 gets the highest sample rate that a stretch calls for, and two channels
+// if a stretch has them. The record's source keeps the parameters that it begins
+// with. From then on, one ffmpeg decodes, with no filter that remembers anything;
+// one for each stretch mixes and resamples it; and their sound, joined, flows into
+// the level, the meter and the encoder, for which nothing changes. A trim is counted
+// in samples on a player's clock over all stretches. Where the container has no
+// time stamps, the clock is the count. Files that do not change cost nothing more.
+// A source with more than 1000 stretches is refused.
+//
 // The same source and options give the same bytes with the same ffmpeg on every
 // machine of an architecture: it runs on one thread and with the instructions
 // that all of them have.

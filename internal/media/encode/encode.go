@@ -46,6 +46,8 @@ type Job struct {
 	spec Spec
 
 	speculation *speculation // already begun; nil for none
+	heard       *heard       // while the track was decoded last
+	stretches   []stretch    // of a track whose parameters change; nil as long as no change is known
 }
 
 // Audio is an MP3 without its tag, and what was done to make it.
@@ -68,6 +70,7 @@ func (a *Audio) note(code conversion.NoteCode, format string, args ...any) {
 func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
 	spec.MaxSeconds = cmp.Or(max(0, spec.MaxSeconds), DefaultMaxSeconds)
 	spec.MaxBytes = cmp.Or(max(0, spec.MaxBytes), defaultMaxBytes)
+	spec.Progress = growing(spec.Progress)
 	if !spec.Plain {
 		if j := speculate(ctx, in, spec); j != nil {
 			return j, nil
@@ -156,6 +159,11 @@ func (j *Job) Run(ctx context.Context) (Audio, error) {
 		encode = j.normalise
 	}
 	a, err := encode(ctx)
+	if errors.Is(err, errChanged) {
+		if err = j.survey(ctx); err == nil {
+			a, err = encode(ctx)
+		}
+	}
 	if not != "" {
 		a.note(conversion.NoteNotCopied, "%s", not)
 	}
@@ -178,6 +186,9 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err != nil {
 		return Audio{}, err
 	}
+	if j.stretches == nil && mpegAudio(j.plan.Track.Codec) && j.heard.endsBehind(j.plan.End) {
+		return Audio{}, errChanged // or a pause
+	}
 	made, err := readMP3(raw)
 	if err != nil || made.Frames == 0 || o.Err != nil {
 		return Audio{}, j.judgeFailure(ctx, o, made, err)
@@ -193,9 +204,12 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err := addInfoFrame(raw, j.spec.Frames, j.plan.Kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return Audio{}, err
 	}
+	a.Notes = j.notes(float64(samples) / float64(j.plan.Rate))
 	levels, ok := levelsOf(o)
 	if a.Levels = levels; !ok {
 		a.Levels, err = j.measureFrames(ctx, samplePeaks, nil)
+	} else if levels != nil && levels.PeakDB > 0 {
+		a.note(conversion.NoteClipped, "The sound is up to %.1f dB above full scale. Players cut such peaks off.", levels.PeakDB)
 	}
 	return a, err
 }
@@ -254,7 +268,12 @@ func (j *Job) makeFrames(ctx context.Context, l level, raw string, progress func
 // command decodes the source and applies the filters. Its args end before the
 // encoder.
 func (j *Job) command(l level) ffmpeg.Command {
-	return ffmpeg.Command{Args: j.audioArgs(l), Timeout: j.timeout(), MaxBytes: j.spec.MaxBytes + 1<<20}
+	c := ffmpeg.Command{Args: j.audioArgs(l), Timeout: j.timeout(), MaxBytes: j.spec.MaxBytes + 1<<20}
+	if j.stretches == nil {
+		j.heard = &heard{}
+		c.Stderr = &lines{each: j.heard.line}
+	}
+	return c
 }
 
 // runFrames makes the frames from what c decodes. It uses several encoders if
@@ -262,7 +281,7 @@ func (j *Job) command(l level) ffmpeg.Command {
 // the source and the options, and so does the MP3.
 func (j *Job) runFrames(ctx context.Context, c ffmpeg.Command, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
 	if frames := chunkFrames(j.plan.Promised(), j.plan.Rate); frames > 0 {
-		o, _, err := parallel{in: j.in, decode: c, plan: j.plan, target: raw, maxBytes: j.spec.MaxBytes, frames: frames, progress: progress}.run(ctx)
+		o, _, err := parallel{program: j.in.Program, play: j.play, decode: c, plan: j.plan, target: raw, maxBytes: j.spec.MaxBytes, frames: frames, progress: progress}.run(ctx)
 		return o, err
 	}
 	c.Args = append(append(c.Args, encoderArgs(j.plan)...),
@@ -271,13 +290,13 @@ func (j *Job) runFrames(ctx context.Context, c ffmpeg.Command, raw string, progr
 		"-fflags", "+bitexact")
 	c.Args = append(append(c.Args, ffmpeg.ProgressArgs...), "-f", "mp3", "file:"+raw)
 	c.Stdout = ffmpeg.Progress(progress)
-	return j.in.Play(ctx, c)
+	return j.play(ctx, c)
 }
 
 // audioArgs are ffmpeg's arguments behind the source for the audio to encode.
 func (j *Job) audioArgs(l level) []string {
 	return append([]string{
-		"-map", j.plan.Stream(), "-map_metadata", "-1", "-map_chapters", "-1",
+		"-map", j.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
 		"-filter_threads", "1", "-af", j.filters(l, samplePeaks),
 	}, j.limits()...)
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"tonearm/internal/media/plan"
 )
 
 // soxr is the resampler. At 20 bits, far beyond what MP3 keeps, it takes the
@@ -12,53 +14,71 @@ const soxr = "resampler=soxr:precision=20"
 
 // filters are ffmpeg's, from the decoder to the encoder: floating point all the
 // way, so that nothing clips and nothing is rounded twice. The last one, the
-// meter, changes nothing.
+// meter, changes nothing. Stretches have been trimmed and mixed already.
 func (j *Job) filters(l level, m meter) string {
-	chain := append([]string{"aformat=sample_fmts=fltp"}, reorder(j.plan.Track.Order)...)
-	chain = append(chain, j.trim()...)
-	chain = append(chain, j.mix()...)
+	chain := []string{"aformat=sample_fmts=fltp"}
+	if j.stretches == nil {
+		chain = append(chain, reorder(j.plan.Track.Order)...)
+		chain = append(chain, j.trim()...)
+		chain = append(chain, mix(j.plan, j.plan.Track.Channels)...)
+	}
 	chain = append(chain, l.filters(j.plan.Rate)...)
 	return strings.Join(append(chain, string(m)), ",")
 }
 
-// trim cuts the audio to the sample, on the clock of a player.
+// trim cuts the audio to the sample, on the clock of a player. On the way, and
+// without a trim, too, it prints the jumps of the clock.
 func (j *Job) trim() []string {
+	clock := strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(j.plan.Clock)+"/TB)")
 	if j.plan.Untrimmed() {
-		return nil
+		return []string{"asetpts='" + clock + ";PTS'"}
 	}
 	cut := "atrim=start=" + micro(j.plan.Start)
 	if j.plan.End > 0 {
 		cut += ":end=" + micro(j.plan.End)
 	}
 	return []string{
-		"asetpts='" + strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(j.plan.Clock)+"/TB)") + "'",
+		"asetpts='" + clock + ";round(N/SR/TB+ld(0))'",
 		cut,
 		"asetpts='PTS-round(" + micro(j.plan.Start) + "/TB)'",
 	}
 }
 
-// steadyClock counts samples, because the time stamps of some containers are
-// coarse: Matroska's are milliseconds. Audio that begins within 2 ms of the
-// player's zero begins at zero. If a time stamp differs from the count by more
-// than 20 ms, there is a pause, and counting goes on after it. Register 0 holds
-// the difference between the clock and the count.
-const steadyClock = "if(eq(N,0)," +
-	"st(0,if(lt(abs(PTS-ZERO)*TB,0.002),0,PTS-ZERO))," +
-	"if(gt(abs(PTS-ZERO-N/SR/TB-ld(0))*TB,0.02),st(0,PTS-ZERO-N/SR/TB)));" +
-	"round(N/SR/TB+ld(0))"
+// The clock counts samples, because the time stamps of some containers are
+// coarse: Matroska's are milliseconds. Audio that begins within softStart seconds
+// of the player's zero begins at zero. If a time stamp differs from the count by
+// more than pause, the clock jumps, and counting goes on from there.
+const (
+	softStart = 0.002
+	pause     = 0.02
+)
+
+// maxJumps limits how much a hostile file can make ffmpeg print, and us keep.
+const maxJumps = 1000
+
+// steadyClock is the clock as an expression. Register 0 holds the difference
+// between the clock and the count, register 1 how many jumps were printed: of each
+// two lines, the seconds counted and the difference in seconds. [clock] is the same
+// in Go.
+var steadyClock = "if(eq(N,0),st(0,if(lt(abs(PTS-ZERO)*TB," + number(softStart) + "),0,PTS-ZERO));" + printJump + ");" +
+	"if(gt(abs(PTS-ZERO-N/SR/TB-ld(0))*TB," + number(pause) + "),st(0,PTS-ZERO-N/SR/TB);" + printJump + ")"
+
+var printJump = "if(lt(ld(1)," + number(maxJumps) + "),st(1,ld(1)+1);print(N/SR);print(ld(0)*TB))"
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // mix changes channels and sample rate to those of the MP3. More than two
 // channels are mixed as ITU-R BS.775 says (centre and surrounds 3 dB down, no
 // LFE). All are lowered as much as needed, so that even the loudest possible
 // sum does not clip. A single channel is played on both sides at its full
 // level.
-func (j *Job) mix() []string {
-	resample := "aresample=osr=" + strconv.Itoa(j.plan.Rate) + ":" + soxr
-	if j.plan.Track.Channels == 1 && j.plan.Channels == 2 {
+func mix(p plan.Plan, channels int) []string {
+	resample := "aresample=osr=" + strconv.Itoa(p.Rate) + ":" + soxr
+	if channels == 1 && p.Channels == 2 {
 		return []string{resample + ":ochl=mono", "pan=stereo|c0=c0|c1=c0"}
 	}
 	const itu = ":center_mix_level=0.70710678:surround_mix_level=0.70710678:lfe_mix_level=0:rematrix_maxval=1"
-	return []string{resample + ":ochl=" + j.plan.Layout() + itu}
+	return []string{resample + ":ochl=" + p.Layout() + itu}
 }
 
 // level is how the loudness is changed: a constant gain, and a ceiling if peaks

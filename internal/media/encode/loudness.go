@@ -30,8 +30,7 @@ const silent = -70.0
 var reMeter = regexp.MustCompile(`(?m)^ +(I|LRA|Peak): +(\S+) (?:LUFS|LU|dBFS)$`)
 
 // levelsOf reads what the meter printed at the end of a run. ok is false if there
-// is not exactly one summary: ffmpeg begins again if the source changes its
-// sample rate or channels midway. The levels are nil for silence.
+// is not exactly one summary. The levels are nil for silence.
 func levelsOf(o ffmpeg.Outcome) (l *conversion.Levels, ok bool) {
 	_, summary, ok := strings.Cut(o.Stderr, "] Summary:\n")
 	if !ok || strings.Contains(summary, "] Summary:\n") {
@@ -60,7 +59,7 @@ func levelsOf(o ffmpeg.Outcome) (l *conversion.Levels, ok bool) {
 
 // measure decodes an audio track through filters that end in a meter. It returns
 // nil for silence, and where the meter fails.
-func measure(ctx context.Context, run func(context.Context, ffmpeg.Command) (ffmpeg.Outcome, error), c ffmpeg.Command, stream, filters string) (*conversion.Levels, error) {
+func measure(ctx context.Context, run player, c ffmpeg.Command, stream, filters string) (*conversion.Levels, error) {
 	c.Args = slices.Concat([]string{"-map", stream, "-filter_threads", "1", "-af", filters}, c.Args, ffmpeg.ProgressArgs, []string{"-f", "null", "pipe:2"})
 	o, err := run(ctx, c)
 	if err != nil {
@@ -91,9 +90,9 @@ const (
 func (j *Job) normalise(ctx context.Context) (Audio, error) {
 	work := steps{report: j.spec.Progress}
 	want := newTarget(*j.spec.Options.Loudness)
-	source, err := measure(ctx, j.in.Play, ffmpeg.Command{
+	source, err := measure(ctx, j.play, ffmpeg.Command{
 		Args: j.limits(), Stdout: ffmpeg.Progress(work.next(0.3)), Timeout: j.timeout(),
-	}, j.plan.Stream(), j.filters(level{}, truePeaks))
+	}, j.stream(), j.filters(level{}, truePeaks))
 	if err != nil {
 		return Audio{}, err
 	}

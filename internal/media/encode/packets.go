@@ -49,8 +49,8 @@ type demuxed struct {
 	audioOnly bool    // only the audio was read, although there are other streams
 
 	// each is called with the beginning of every packet that is played, in seconds
-	// on a player's clock, and its duration in seconds; may be nil.
-	each func(start, duration float64)
+	// on a player's clock; may be nil.
+	each func(start float64)
 }
 
 // track returns the packets of the chosen track.
@@ -163,7 +163,7 @@ func (d *demuxed) read(r io.Reader) error {
 		start := float64(n[2])*p.tick - d.clock
 		d.add(p, start, n[3])
 		if d.each != nil && !discarded(f[4]) {
-			d.each(start, float64(n[3])*p.tick)
+			d.each(start)
 		}
 	}
 	if err := lines.Err(); err != nil {

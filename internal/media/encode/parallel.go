@@ -9,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 
 	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp3"
 	"tonearm/internal/media/plan"
-	"tonearm/internal/media/probe"
 	"tonearm/internal/media/unfit"
 )
 
@@ -28,7 +28,8 @@ import (
 // The folder of the target holds the PCM of workers + 2 chunks meanwhile, in
 // files without a name: 36 MB each at most.
 type parallel struct {
-	in       *probe.Input
+	program  ffmpeg.Program
+	play     player
 	decode   ffmpeg.Command        // its args end before the format of what it writes to
 	plan     plan.Plan             // rate, channels, and bit rate or quality of the MP3
 	target   string                // file for the frames and their information frame; overwritten
@@ -68,7 +69,7 @@ func (e parallel) encodeTo(ctx context.Context, target *os.File) (ffmpeg.Outcome
 	wg.Go(func() {
 		defer decoded.Close()
 		var err error
-		if o, err = e.in.Play(ctx, e.decoder(decoded)); err != nil {
+		if o, err = e.play(ctx, e.decoder(decoded)); err != nil {
 			fail(err)
 		}
 	})
@@ -115,10 +116,14 @@ func (e parallel) encodeTo(ctx context.Context, target *os.File) (ffmpeg.Outcome
 // decoder is the run of ffmpeg that decodes.
 func (e parallel) decoder(to *os.File) ffmpeg.Command {
 	c := e.decode
-	c.Args = append(c.Args[:len(c.Args):len(c.Args)],
-		"-ar", strconv.Itoa(e.plan.Rate), "-ac", strconv.Itoa(e.plan.Channels), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
+	c.Args = slices.Concat(c.Args, []string{"-c:a", "pcm_f32le"}, pcm32(e.plan.Rate, e.plan.Channels), []string{"pipe:1"})
 	c.Stdout = to
 	return c
+}
+
+// pcm32 describes PCM to ffmpeg: 32-bit floats, channels in turn.
+func pcm32(rate, channels int) []string {
+	return []string{"-f", "f32le", "-ar", strconv.Itoa(rate), "-ac", strconv.Itoa(channels)}
 }
 
 // sampleBytes is the size of a sample of all channels.
@@ -137,9 +142,9 @@ func (e parallel) encodeChunk(ctx context.Context, c *chunk, options ...string) 
 		return nil, err
 	}
 	var out bytes.Buffer
-	o, err := e.in.Program.Run(ctx, ffmpeg.Command{
+	o, err := e.program.Run(ctx, ffmpeg.Command{
 		Input: pcm, Dir: filepath.Dir(e.target), Formats: "f32le", Decoders: "pcm_f32le",
-		Before:  []string{"-f", "f32le", "-ar", strconv.Itoa(e.plan.Rate), "-ac", strconv.Itoa(e.plan.Channels)},
+		Before:  pcm32(e.plan.Rate, e.plan.Channels),
 		Args:    append(encoderArgs(e.plan), append(options, "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "pipe:1")...),
 		Stdout:  &out,
 		Timeout: e.decode.Timeout,

@@ -51,8 +51,10 @@ func opened(t testing.TB, program, path string) *probe.Input {
 }
 
 func toEncode(t testing.TB, source string, p plan.Plan) parallel {
+	in := opened(t, mediatest.FFmpeg(t), source)
 	return parallel{
-		in:       opened(t, mediatest.FFmpeg(t), source),
+		program:  in.Program,
+		play:     in.Play,
 		decode:   ffmpeg.Command{Args: []string{"-map", "0:a:0"}, Timeout: 10 * time.Minute},
 		plan:     p,
 		target:   filepath.Join(t.TempDir(), "frames.mp3"),
@@ -224,7 +226,8 @@ func TestParallelFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	e = toEncode(t, source, p)
-	e.in = opened(t, broken, source)
+	in := opened(t, broken, source)
+	e.program, e.play = in.Program, in.Play
 	if _, _, err := e.run(t.Context()); err == nil {
 		t.Error("nobody missed the encoder")
 	}

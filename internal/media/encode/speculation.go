@@ -56,7 +56,7 @@ func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
 	})
 	if info, err := in.Described(ffmpeg.Outcome{Stderr: <-said}); err == nil {
 		if right, err := newJob(in, info, spec); err == nil && j.same(right) {
-			right.speculation = s
+			right.speculation, right.heard = s, j.heard
 			return right
 		}
 	}

@@ -29,3 +29,18 @@ func (s *steps) next(share float64) func(seconds float64) {
 		}
 	}
 }
+
+// growing passes on only progress that is greater than what was reported before:
+// work may have to be done anew.
+func growing(report func(seconds float64)) func(seconds float64) {
+	if report == nil {
+		return nil
+	}
+	best := 0.0
+	return func(seconds float64) {
+		if seconds > best {
+			best = seconds
+			report(seconds)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func Components() map[string][]string {
 			"mpeg4video", "mpegaudio", "mpegvideo", "opus", "png", "vc1", "vorbis", "vp3", "vp8", "vp9", "webp",
 		},
 		"filter": {
-			"aformat", "asetpts", "atrim", "aresample", "pan", "volume", "alimiter", "ebur128", "anull",
+			"aformat", "asetpts", "asetrate", "asettb", "ashowinfo", "atrim", "aresample", "pan", "volume", "alimiter", "ebur128", "anull",
 			"settb", "setpts", "fps", "scale", "setsar", "thumbnail", "format", "null", "trim", "hflip", "vflip", "transpose",
 		},
 		"protocol": {"file", "pipe"},

@@ -56,6 +56,7 @@ type Command struct {
 	Decoders string   // that may be opened, likewise; those of audio where ''
 	GPU      bool     // no limit on memory, because CUDA maps far more than it uses
 	Stdout   io.Writer
+	Stderr   io.Writer // gets what ffmpeg says as soon as it says it; may be nil
 	// Timeout is of CPU time, and of wall clock if the input is a file.
 	Timeout  time.Duration
 	MaxBytes int64 // of a file that it writes
@@ -112,7 +113,7 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		}
 		source, protocol, dir = "file:"+path, "file", cmp.Or(dir, filepath.Dir(path))
 	}
-	args := []string{"-nostdin", "-nostats", "-v", "info"}
+	args := []string{"-nostdin", "-nostats", "-v", "repeat+info"} // every message as often as it comes
 	args = append(args, sameInstructions()...)
 	args = append(args,
 		"-threads", "1",
@@ -127,6 +128,9 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
+	if c.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(cmd.Stderr, c.Stderr)
+	}
 	if stdin != nil {
 		cmd.Stdin = stdin
 	}

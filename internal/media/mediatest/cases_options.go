@@ -160,7 +160,9 @@ func pauses() (cases []Case) {
 	for _, name := range []string{"pause.mkv", "pause.mp4", "pause.mov", "pause.avi", "pause.ts"} {
 		want := within(In(Part{1, 440, 0}, Part{2, 440, 0}), 0.1)
 		filled := within(In(Part{1, 440, 0}, Part{2, 0, 0}, Part{2, 440, 0}), 0.1)
-		want.Notes, filled.Notes = []conversion.NoteCode{noteGap}, []conversion.NoteCode{noteGap}
+		if name != "pause.avi" { // it counts packets of sound and knows no pause
+			want.Notes, filled.Notes = []conversion.NoteCode{noteGap}, []conversion.NoteCode{noteGap}
+		}
 		want.Lasts, filled.Lasts = -1, -1 // with the pause, or without
 		want.Or = &filled
 		if name == "pause.ts" {

@@ -157,7 +157,7 @@ func streams() []Case {
 			},
 			Want: either(within(In(Part{4, 440, 0}, Part{4, 880, 0}, Part{4, 1320, 0}), 0.1)), Also: AlsoAll,
 		},
-		layoutChange(), monoStereo(),
+		layoutChange(), quadChange(), monoStereo(),
 		rateChanges("ts-rate-change.aac", "aac", 10, 2, "0.125"),
 		rateChanges("rate-change-6.aac", "aac", 6, 2, "0.3"),
 		rateChanges("rate-change-6.ac3", "ac3", 6, 2, "0.3"),
@@ -216,7 +216,23 @@ func layoutChange() Case {
 			encode(t, path, []string{"-f", "ac3", "-i", all}, "-c copy -f mpegts")
 		},
 		Want:  Want{Channels: 2, Unchecked: true, Seconds: 20, Within: 0.005, Notes: []conversion.NoteCode{noteChanged}},
-		Tries: []Try{{conversion.Options{Preset: "podcast"}, preset}}, Also: AlsoAll,
+		Tries: []Try{{conversion.Options{Preset: "podcast"}.Resolved(), preset}}, Also: AlsoAll,
+	}
+}
+
+func quadChange() Case {
+	return Case{
+		Name: "ac3-quad-change.ac3", About: "music in four channels, a tone in the left one behind, then stereo; AC-3 at one rate",
+		From: []string{"ETSI TS 102 366 (AC-3), 4.4.2.3: acmod 6 is left, right, and both surrounds", bs775 + ": surrounds 3 dB down on their own side"},
+		Make: func(t testing.TB, path string, w *Want) {
+			a := raw(t, "ac3", wave("0*t|0*t|"+sine(0.4, 440)+"|0*t", 48000, 4, "quad(side)"), "-c:a ac3 -b:a 448k")
+			b := raw(t, "ac3", wave(sine(0.2, 880)+"|"+sine(0.2, 880), 48000, 4, ""), "-c:a ac3")
+			first, second := packetSeconds(t, a, "ac3", 1536, 48000), packetSeconds(t, b, "ac3", 1536, 48000)
+			w.Seconds = first + second
+			w.Sound = [][]Part{{{first, 440, 0.4 * 0.7071 / 1.7071}, {second, 880, 0.2}}, {{first, 0, 0}, {second, 880, 0.2}}}
+			write(t, path, a, b)
+		},
+		Want: noted(Want{Seconds: 8, Within: 0.005, Channels: 2, Either: true, Sound: [][]Part{{}, {}}}, noteChanged),
 	}
 }
 

@@ -370,15 +370,24 @@ func reportedDownloads() []Case {
 		{
 			Name: "two-descriptions.m4a", About: "two files joined into one track with two sample descriptions: 44100 Hz mono, then 48000 Hz stereo",
 			From: []string{"https://github.com/mozilla/mp4parse-rust/issues/160", "https://github.com/advplyr/audiobookshelf/issues/5153", isoFile + ", 8.5.2 and 8.7.4: each chunk names its sample description"},
-			Make: twoDescriptions, Want: noted(Want{Seconds: 6, Within: 0.01, Either: true, Lasts: -1}, noteChanged), Also: AlsoLoudness,
+			Make: twoDescriptions(3), Want: noted(Want{Seconds: 6, Within: 0.01, Either: true, Lasts: -1}, noteChanged), Also: AlsoLoudness,
+		},
+		{
+			Name: "two-descriptions-long.m4a", About: "the same with a title, and so long that it is encoded in chunks",
+			From: []string{isoFile + ", 8.5.2 and 8.7.4: each chunk names its sample description"},
+			Make: twoDescriptions(60), Want: noted(told(Want{Seconds: 120, Within: 0.01, Channels: 2, Either: true, Lasts: -1}, conversion.Tags{Title: "Two"}), noteChanged),
 		},
 	}
 }
 
-func twoDescriptions(t testing.TB, path string, w *Want) {
+func twoDescriptions(seconds float64) func(t testing.TB, path string, w *Want) {
+	return func(t testing.TB, path string, w *Want) { joinDescriptions(t, path, seconds, w) }
+}
+
+func joinDescriptions(t testing.TB, path string, seconds float64, w *Want) {
 	other := path + ".other"
-	encode(t, path, tone(3, 440, 44100), "-ac 1 -c:a aac -f mp4")
-	encode(t, other, tone(3, 880, 48000), "-ac 2 -c:a aac -f mp4")
+	encode(t, path, tone(seconds, 440, 44100), "-ac 1 -c:a aac -metadata title=Two -f mp4")
+	encode(t, other, tone(seconds, 880, 48000), "-ac 2 -c:a aac -f mp4")
 	a, b := readMovie(t, path), readMovie(t, other)
 	first, second := a.sound(), b.sound()
 	n1, n2 := uint32(first.samples()), uint32(second.samples())

@@ -20,7 +20,7 @@ import (
 const (
 	minSampleRate = 8000
 	maxSampleRate = 192000
-	maxChannels   = 8
+	MaxChannels   = 8
 )
 
 // excess is the multiple of the source's bit rate above which an MP3 gets
@@ -117,10 +117,17 @@ func decodable(t probe.Track) error {
 		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
 	case t.SampleRate == 0:
 		return unfit.Undecodable(t.Codec)
-	case t.SampleRate < minSampleRate || t.SampleRate > maxSampleRate:
-		return unfit.New(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz. It must be between %d and %d Hz.", t.SampleRate, minSampleRate, maxSampleRate)
-	case t.Channels == 0 || t.Channels > maxChannels:
-		return unfit.New(conversion.CodeLimitExceeded, "The sound track has more than %d channels, which is the limit.", maxChannels)
+	}
+	return WithinLimits(t.SampleRate, t.Channels)
+}
+
+// WithinLimits refuses sound with a sample rate or channels that are not decoded.
+func WithinLimits(rate, channels int) error {
+	switch {
+	case rate < minSampleRate || rate > maxSampleRate:
+		return unfit.New(conversion.CodeLimitExceeded, "The sound track's sample rate is %d Hz. It must be between %d and %d Hz.", rate, minSampleRate, maxSampleRate)
+	case channels == 0 || channels > MaxChannels:
+		return unfit.New(conversion.CodeLimitExceeded, "The sound track has more than %d channels, which is the limit.", MaxChannels)
 	}
 	return nil
 }
