@@ -12,7 +12,7 @@ import (
 
 // lengths are files whose headers say another length than the sound has.
 func lengths() []Case {
-	return slices.Concat(wrongDurations(), wrongFragments(), cutShort(), otherClocks())
+	return slices.Concat(wrongDurations(), wrongFragments(), cutShort(), otherClocks(), withoutLength())
 }
 
 // patched changes bytes behind the first place where mark stands.
@@ -181,6 +181,13 @@ func otherClocks() []Case {
 			},
 			Want: unchecked(wrap), Also: AlsoTrim,
 		},
+	}
+}
+
+func withoutLength() []Case {
+	ten := within(Steady(10, 440), 0.1)
+	wrap := within(In(Part{4, 440, 0}, Part{4, 880, 0}), 0.1)
+	return []Case{
 		{
 			Name: "ps-wrap.mpg", About: "a program stream whose clock of 33 bits wraps 4 s after the beginning", From: []string{"ISO/IEC 13818-1, 2.5.2.4 and 2.4.3.7"},
 			Make: func(t testing.TB, path string, _ *Want) {
