@@ -42,26 +42,46 @@
 // # What counts as whole
 //
 // ffmpeg ends with success on half a file. Package encode therefore compares the
-// seconds that a decoder plays of the MP3 with those that the source promised:
+// seconds that a decoder plays of the MP3 with those that the source promised. A
+// promise is what a track says of itself:
 //
-//   - An MP4 or MOV that is not fragmented promises the length of each track,
-//     in its sample tables and edit list.
-//   - Elsewhere the container promises a length for all its streams together.
-//     Audio may end before the picture: the promise is kept if any stream
-//     reaches the end, and all packets of the audio were decoded.
-//   - A Matroska segment, a RIFF file, an ASF file and a fragmented MP4 say how
-//     many bytes they have; fewer mean [conversion.CodeTruncated].
-//   - MPEG-TS, MPEG-PS, WebM as browsers record it, an Ogg file without its
-//     last page and streams without a header promise nothing: they are
-//     converted, and LengthChecked is false.
+//   - An MP4 or MOV that is not fragmented has sample tables and an edit list. If the
+//     time table does not count the samples of AAC packets (a recorder wrote times by
+//     its own clock), the packets count.
+//   - FLAC, TTA, WavPack and MP3 count their samples in a header. WAV, RF64, W64, AIFF,
+//     AU and CAF say how many bytes of samples they have. Of an MP3, the count holds if
+//     its count of bytes does.
+//   - Ogg has the granules of its pages. They count from the first packet, which need
+//     not be at zero, without Opus' pre-skip. The links of a chain are added up.
+//   - A fragmented MP4 has the durations in its fragments, if a random access index, a
+//     segment index or mehd says that no fragment is missing.
 //
-// If the MP3 is more than 50 ms shorter than promised, the reason is looked
-// for. If packets are missing, the source is truncated. If they are there, but
-// more than 250 ms of them could not be decoded, it is damaged. A click here
-// and there in a whole file is accepted, as any player does. Pauses in the
-// source's own timeline are not filled, and silence before the first audio is
-// not added. With a start and an end, only the audio promised between them must
-// be there.
+// What a container says of all streams together is no promise but an upper bound: a
+// subtitle may outlast the sound, and headers may be another file's. The sound may end
+// before it if the file has all the bytes that it says it has: a Matroska segment, a
+// RIFF file, the packets of an ASF file, an FLV's filesize. Where nothing says so,
+// another stream must reach the end. Matroska's DURATION tag of a track goes before the
+// segment's Duration. A file is refused for its length only after a look at its packets.
+//
+// Bytes that are missing mean [conversion.CodeTruncated]: a Matroska segment, RIFF,
+// ASF or samples that are longer than the file, a moof without all of its samples, an
+// Ogg file whose last page is cut, an FLV that ends within a tag or is shorter than its
+// filesize while the sound is too short.
+//
+// Nothing is promised by MPEG-TS and MPEG-PS, by WebM as browsers record it, an Ogg
+// file without its last page, fragments that may lack others, headers with a size of 0
+// or all ones, an FLV whose metadata are wrong, and streams without a header. They are
+// converted, and LengthChecked is false. All ways to read a file say the same.
+//
+// If the MP3 is more than 50 ms shorter than promised, the reason is looked for (2 ms
+// where samples without loss are counted). If packets are missing, the source is
+// truncated. If they are there, they are decoded once more: if more than 250 ms of them
+// give no audio, the source is damaged, but if the last ones of a file that counts its
+// samples do, it is truncated. A click here and there in a whole file is accepted, as
+// any player does. How long packets last by the time table does not matter here.
+// Pauses in the source's own timeline are not filled, and silence before the first
+// audio is not added. A sample without bytes is a pause. With a start and an end, only
+// the audio promised between them must be there.
 //
 // # Audio
 //

@@ -12,7 +12,7 @@ import (
 
 // lengths are files whose headers say another length than the sound has.
 func lengths() []Case {
-	return slices.Concat(wrongDurations(), wrongFragments(), cutShort(), otherClocks())
+	return slices.Concat(wrongDurations(), wrongFragments(), cutShort(), otherClocks(), withoutLength())
 }
 
 // patched changes bytes behind the first place where mark stands.
@@ -127,7 +127,14 @@ func otherClocks() []Case {
 	ten := within(Steady(10, 440), 0.1)
 	three := within(In(Part{2, 440, 0}, Part{2, 880, 0}, Part{2, 1320, 0}), 0.1)
 	wrap := within(In(Part{4, 440, 0}, Part{4, 880, 0}), 0.1)
+	four := within(Steady(4, 440), 0.06)
 	return []Case{
+		{
+			Name: "trim-full-frame.mkv", About: "LAME's last frame is nothing but padding, and ffmpeg forgets the padding in the frame before it",
+			From: []string{"made so: a trim has end - start samples", "libavformat/mp3enc.c: only the last packet's padding is kept"},
+			Make: func(t testing.TB, path string, _ *Want) { encode(t, path, tone(4, 440, 48000), "-c:a aac") },
+			Want: four, Tries: []Try{{conversion.Options{Start: 0.458796, End: 1.395641}, four.Trimmed(0.458796, 1.395641)}},
+		},
 		{
 			Name: "retimed-fast.mp4", About: "the time table runs 1 % fast: less than 0.2 s, as much as an encoder may add, would be cut off",
 			From: []string{isoFile + ", 8.6.1.2", "ISO/IEC 14496-3: an AAC frame has 1024 samples"},
@@ -173,6 +180,31 @@ func otherClocks() []Case {
 					"-c:v mpeg2video -c:a aac -muxdelay 0 -muxpreload 0 -output_ts_offset 95443.4 -f mpegts")
 			},
 			Want: unchecked(wrap), Also: AlsoTrim,
+		},
+	}
+}
+
+func withoutLength() []Case {
+	ten := within(Steady(10, 440), 0.1)
+	wrap := within(In(Part{4, 440, 0}, Part{4, 880, 0}), 0.1)
+	return []Case{
+		{
+			Name: "ps-wrap.mpg", About: "a program stream whose clock of 33 bits wraps 4 s after the beginning", From: []string{"ISO/IEC 13818-1, 2.5.2.4 and 2.4.3.7"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				encode(t, path, both(pictures(8), wave("0.4*sin(2*PI*if(lt(t,4),440,880)*t)", 48000, 8, "")),
+					"-c:v mpeg2video -c:a mp2 -output_ts_offset 95439.7 -f vob")
+			},
+			Want: unchecked(wrap), Also: AlsoTrim,
+		},
+		{
+			Name: "unknown-total.flac", About: "STREAMINFO counts 0 samples: an encoder that wrote to a pipe", From: []string{flacSpec + ", 8.2: 0 means unknown"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				b := raw(t, "flac", tone(10, 440, 48000), "")
+				b[21] &= 0xf0
+				clear(b[22:26])
+				write(t, path, b)
+			},
+			Want: unchecked(ten), Also: AlsoTrim,
 		},
 		{
 			Name: "broadcast.wma", About: "a recorded broadcast: durations and sizes are 0, as the flag says", From: []string{asfSpec + ": Broadcast Flag"},
