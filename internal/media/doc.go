@@ -10,8 +10,9 @@
 //     (plan). On a guess it begins to encode at once.
 //   - cover.New begins to fetch the pictures that a cover is made of.
 //   - Job.Run of encode makes the frames (mp3) and checks their length.
-//   - Job.Meta has the source's tags and chapters, and Job.Make of cover the
-//     picture; both go into the tag (id3).
+//   - Job.Meta has the source's tags, Input.Chapters its chapters, Job.Timeline
+//     where they are in the MP3, and Job.Make of cover the picture; all go into the
+//     tag (id3).
 //   - The tag and the frames become the file.
 //
 // All of them run ffmpeg through package ffmpeg, and refuse a source with an error
@@ -38,6 +39,26 @@
 //
 // Of the source's own texts the MP3 repeats only title, artist, album, date,
 // genre, comment, number and chapters, and no places or devices.
+//
+// # Texts and chapters
+//
+// ffmpeg says what a source's tags are. Bytes that are no UTF-8 are taken for
+// Windows-1252, whatever the format says, and so are control characters that come
+// of reading it as ISO 8859-1; UTF-8 that was read as ISO 8859-1 is read again.
+// However long texts are, only the part that the MP3 repeats is held, and they hide
+// nothing of what ffmpeg says about the streams.
+//
+// Chapters of an MP4 come from its index (package mp4): from the list in it, or from
+// the track of titles where the list is full. All others are ffmpeg's.
+//
+// A pause in the source's own timeline is not in the MP3. Every chapter is moved by
+// the pauses before it, in all formats; of a chapter with a pause in it the rest
+// is left, and one that lies wholly in a pause vanishes (encode.Timeline). The
+// last one ends with the MP3. A chapter without an end, or of no length, lasts
+// until the next one.
+//
+// If a track cannot be decoded or is encrypted, another one is taken, unless the
+// options name one.
 //
 // # What counts as whole
 //

@@ -121,6 +121,12 @@ func otherTexts() []Case {
 				write(t, path, raw(t, "wv", tone(2, 440, 44100), "-c:a wavpack"), items, foot)
 			},
 		},
+	}
+}
+
+// movieTexts are texts of movies, and long ones.
+func movieTexts() []Case {
+	return []Case{
 		{
 			Name: "mdta-author.mov", About: "mdta keys of a movie: displayname, author and comment; the moment of the recording is private",
 			From: []string{quickTime + ": metadata keys"},
