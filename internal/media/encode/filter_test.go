@@ -15,4 +15,6 @@ func TestFiltersListed(t *testing.T) {
 	surround := Job{plan: plan.Plan{Rate: 48000, Channels: 2, Track: probe.Track{SampleRate: 48000, Channels: 6}}}
 	mediatest.Listed(t, trimmed.filters(level{gain: 1, limited: true, ceiling: -1}, truePeaks))
 	mediatest.Listed(t, surround.filters(level{}, samplePeaks))
+	mediatest.Listed(t, surveyed)
+	mediatest.Listed(t, decoded8)
 }

@@ -2,6 +2,7 @@ package encode
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,13 +97,13 @@ func unexpected(err error) error {
 	return err
 }
 
+// usual are the layouts that ffmpeg takes for channels without places.
+var usual = [plan.MaxChannels]string{"mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"}
+
 // convertStretch mixes and resamples one stretch to that many samples.
 func (j *Job) convertStretch(ctx context.Context, s stretch, pcm io.Reader, w io.Writer, samples int64) error {
-	chain := []string{"aformat=sample_fmts=fltp"}
-	if s.layout != "" {
-		chain = append(chain, pan(s.layout, s.channels))
-	}
-	chain = append(chain, mix(j.plan, s.channels)...)
+	layout := cmp.Or(s.layout, usual[s.channels-1])
+	chain := append([]string{"aformat=sample_fmts=fltp", pan(layout, s.channels, "0.5")}, mix(j.plan, s.channels)...)
 	in := &narrowed{from: pcm, channels: s.channels, left: s.samples}
 	out := &exact{w: w, sample: make([]byte, 4*j.plan.Channels), left: samples}
 	o, err := j.in.Program.Run(ctx, ffmpeg.Command{

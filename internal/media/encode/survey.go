@@ -86,7 +86,7 @@ func (j *Job) survey(ctx context.Context) error {
 	o, err := j.in.Play(surveying, ffmpeg.Command{
 		Args: []string{
 			"-map", j.plan.Stream(), "-filter_threads", "1",
-			"-af", "asettb=1/1000000000,ashowinfo," + memoryless("mono", 1), "-c:a", "pcm_f32le", "-f", "null", "pipe:2",
+			"-af", surveyed, "-c:a", "pcm_f32le", "-f", "null", "pipe:2",
 		},
 		Stderr: &lines{each: s.line}, Timeout: j.timeout(),
 	})
@@ -126,21 +126,25 @@ func (j *Job) planAnew() error {
 // same form all the time: the channels that a frame does not have are silent, and
 // the sample rate is the same in name only.
 func memoryless(layout string, channels int) string {
-	return "aformat=sample_fmts=flt," + pan(layout, channels) + ",asetrate=48000"
+	return "aformat=sample_fmts=flt," + pan(layout, channels, "2") + ",asetrate=48000"
 }
 
-// pan gives the channels, in their order, the places of the layout.
-func pan(layout string, channels int) string {
+// pan gives the channels, in their order, the places of the layout. With a gain of 1
+// ffmpeg may mix them as their old places say; 2, and 0.5 later, change no bit.
+func pan(layout string, channels int, gain string) string {
 	b := "pan=" + layout
 	for c := range channels {
 		n := strconv.Itoa(c)
-		b += "|c" + n + "=c" + n
+		b += "|c" + n + "=" + gain + "*c" + n
 	}
 	return b
 }
 
 // errEnough ends ffmpeg where the trim ends.
 var errEnough = errors.New("the rest is not needed")
+
+// surveyed are the filters that print each frame, with its time stamp in ns.
+var surveyed = "asettb=1/1000000000,ashowinfo," + memoryless("mono", 1)
 
 // surveyor reads what ffmpeg says of each frame of samples.
 type surveyor struct {
