@@ -31,8 +31,8 @@ func float(v float64) []byte { return number(math.Float64bits(v)) }
 
 // matroska is a file with one audio track, as mkvmerge lays it out: clusters of
 // about two seconds, EBML lacing where a block has more than one frame. more are
-// further elements of the track.
-func matroska(codec string, rate, seconds float64, channels uint64, blocks []laced, more []byte) []byte {
+// further elements of the track, top those of the segment.
+func matroska(codec string, rate, seconds float64, channels uint64, blocks []laced, more []byte, top ...[]byte) []byte {
 	header := ebml("\x1a\x45\xdf\xa3", ebml("\x42\x82", []byte("matroska")), ebml("\x42\x87", number(4)), ebml("\x42\x85", number(2)))
 	info := ebml(idInfo, ebml("\x2a\xd7\xb1", number(1_000_000)), ebml("\x44\x89", float(seconds*1000)), ebml("\x4d\x80", []byte("test")), ebml("\x57\x41", []byte("test")))
 	audio := ebml("\xe1", ebml("\xb5", float(rate)), ebml("\x9f", number(channels)))
@@ -53,7 +53,7 @@ func matroska(codec string, rate, seconds float64, channels uint64, blocks []lac
 		cluster = append(cluster, ebml("\xa3", b.encode(begin))...)
 	}
 	flush()
-	return append(header, ebml(idSegment, info, ebml(idTracks, track), clusters)...)
+	return append(header, ebml(idSegment, info, ebml(idTracks, track), slices.Concat(top...), clusters)...)
 }
 
 // encode is a simple block, with EBML lacing (RFC 9559, 10.3.3) if there are two
@@ -72,6 +72,12 @@ func (l laced) encode(cluster int) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(0x4000|n))
 	}
 	return append(b, bytes.Join(l.frames, nil)...)
+}
+
+// atom is a chapter that begins at some second.
+func atom(uid uint64, at float64, title string, hidden uint64, nested ...[]byte) []byte {
+	display := ebml("\x80", ebml("\x85", []byte(title)), ebml("\x43\x7c", []byte("und")))
+	return ebml("\xb6", ebml("\x73\xc4", number(uid)), ebml("\x91", number(uint64(at*1e9))), ebml("\x98", number(hidden)), display, slices.Concat(nested...))
 }
 
 // ac3Frames are the frames of an AC-3 stream of one bit rate at 48000 Hz.
@@ -119,7 +125,7 @@ func moreMatroskas() []Case {
 			Want: within(Steady(6, 440), 0.06), Also: AlsoTrim | AlsoLoudness,
 		},
 		{
-			Name: "zlib.mkv", About: "MP3 whose frames are compressed with zlib", From: []string{"https://github.com/mbunkus/mkvtoolnix/issues/1732", rfcMatroska + ", 5.1.4.1.31.6: ContentCompAlgo 0"},
+			Name: "zlib.mkv", About: "MP3 whose frames are compressed with zlib", From: []string{"https://github.com/jellyfin/jellyfin-android/issues/1930", rfcMatroska + ", 5.1.4.1.31.6: ContentCompAlgo 0"},
 			Make: func(t testing.TB, path string, _ *Want) {
 				b := bare(t, sine(0.4, 440), 48000, 6, "-b:a 128k")
 				frames := ac3Frames(b, 384) // 128 kbit/s at 48000 Hz
@@ -160,6 +166,18 @@ func moreMatroskas() []Case {
 				write(t, path, b)
 			},
 			Want: within(Want{Seconds: 6}, 0.06), Also: AlsoTrim,
+		},
+		{
+			Name: "hidden-chapters.mkv", About: "two editions, the second is the default; one of its chapters is hidden, one is nested",
+			From: []string{"https://github.com/ietf-wg-cellar/matroska-specification/pull/342", "https://github.com/tomasklaen/uosc/issues/20", rfcMatroska + ", 5.1.7.1.2: EditionFlagDefault; 5.1.7.1.4.5: ChapterFlagHidden"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				frames := ac3(t)
+				other := ebml("\x45\xb9", ebml("\x45\xdb", number(0)), atom(1, 0, "Wrong", 0), atom(2, 1, "Wrong too", 0))
+				shown := ebml("\x45\xb9", ebml("\x45\xdb", number(1)), atom(3, 0, "A", 0), atom(4, 1, "Hidden", 1), atom(5, 3, "B", 0, atom(6, 4, "Nested", 0)))
+				write(t, path, matroska("A_AC3", 48000, float64(len(frames))*ac3Length, 2, singly(frames, ac3Length), nil, ebml(idChapters, other, shown)))
+			},
+			Want: or(withChapters(within(Steady(6, 440), 0.06), Chapter{0, "A"}, Chapter{3, "B"}),
+				withChapters(within(Steady(6, 440), 0.06), Chapter{0, "A"}, Chapter{3, "B"}, Chapter{4, "Nested"})),
 		},
 		{
 			Name: "two-recordings.webm", About: "a page joined the blobs of two recordings of a browser: an EBML stream of two documents, the clock begins anew",
