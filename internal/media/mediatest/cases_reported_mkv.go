@@ -101,17 +101,20 @@ const (
 	ac3Length = 1536.0 / 48000
 )
 
+// someAC3 are the frames of about 6 s.
+func someAC3(t testing.TB) [][]byte {
+	t.Helper()
+	return ac3Frames(raw(t, "ac3", tone(6, 440, 48000), "-ac 2 -c:a ac3 -b:a 192k"), ac3Size)
+}
+
 func moreMatroskas() []Case {
-	ac3 := func(t testing.TB) [][]byte {
-		return ac3Frames(raw(t, "ac3", tone(6, 440, 48000), "-ac 2 -c:a ac3 -b:a 192k"), ac3Size)
-	}
 	return []Case{
 		{
 			Name: "header-stripped.mkv", About: "AC-3 whose sync words are left out (header stripping), eight frames in a block",
 			From: []string{"https://github.com/FFMS/ffms2/issues/15", "https://github.com/JakeWharton/mkvdts2ac3/issues/46", rfcMatroska + ", 5.1.4.1.31.6: ContentCompAlgo 3; 10.3.3: EBML lacing"},
 			Make: func(t testing.TB, path string, w *Want) {
 				var blocks []laced
-				frames := ac3(t)
+				frames := someAC3(t)
 				for i := 0; i < len(frames); i += 8 {
 					l := laced{at: int(float64(i) * ac3Length * 1000)}
 					for _, f := range frames[i:min(i+8, len(frames))] {
@@ -148,7 +151,7 @@ func moreMatroskas() []Case {
 			Name: "half-frame.mkv", About: "a broadcast with an error: one frame of AC-3 is cut to 368 bytes, the next comes 256 ms later",
 			From: []string{"https://github.com/mbunkus/mkvtoolnix/issues/2129", "ETSI TS 102 366, 6.1.6: a frame with a wrong checksum is concealed"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				frames := ac3(t)
+				frames := someAC3(t)
 				frames[90] = frames[90][:368]
 				blocks := singly(frames, ac3Length)
 				write(t, path, matroska("A_AC3", 48000, float64(len(frames))*ac3Length, 2, append(blocks[:91:91], blocks[99:]...), nil))
@@ -156,11 +159,18 @@ func moreMatroskas() []Case {
 			Want: or(lasting(within(In(Part{2.85, 440, 0}, Part{0.1, Anything, 0}, Part{2.79, 440, 0}), 0.1), -1),
 				lasting(within(In(Part{2.85, 440, 0}, Part{0.36, Anything, 0}, Part{2.79, 440, 0}), 0.1), -1)),
 		},
+	}
+}
+
+// joinedMatroskas are files whose parts do not belong together, or of which only
+// some are shown.
+func joinedMatroskas() []Case {
+	return []Case{
 		{
 			Name: "garbage-first.mkv", About: "1341 bytes that are not AC-3 stand before the first frame, in its block",
 			From: []string{"https://github.com/mbunkus/mkvtoolnix/issues/2092", "ETSI TS 102 366, 4.4.1.1: a decoder looks for the sync word"},
 			Make: func(t testing.TB, path string, w *Want) {
-				frames := ac3(t)
+				frames := someAC3(t)
 				w.inPieces(Part{0.1, Anything, 0}, Part{float64(len(frames))*ac3Length - 0.1, 440, 0})
 				b := matroska("A_AC3", 48000, w.Seconds, 2, singly(append([][]byte{append(bytes.Repeat([]byte{0x51}, 1341), frames[0]...)}, frames[1:]...), ac3Length), nil)
 				write(t, path, b)
@@ -171,7 +181,7 @@ func moreMatroskas() []Case {
 			Name: "hidden-chapters.mkv", About: "two editions, the second is the default; one of its chapters is hidden, one is nested",
 			From: []string{"https://github.com/ietf-wg-cellar/matroska-specification/pull/342", "https://github.com/tomasklaen/uosc/issues/20", rfcMatroska + ", 5.1.7.1.2: EditionFlagDefault; 5.1.7.1.4.5: ChapterFlagHidden"},
 			Make: func(t testing.TB, path string, _ *Want) {
-				frames := ac3(t)
+				frames := someAC3(t)
 				other := ebml("\x45\xb9", ebml("\x45\xdb", number(0)), atom(1, 0, "Wrong", 0), atom(2, 1, "Wrong too", 0))
 				shown := ebml("\x45\xb9", ebml("\x45\xdb", number(1)), atom(3, 0, "A", 0), atom(4, 1, "Hidden", 1), atom(5, 3, "B", 0, atom(6, 4, "Nested", 0)))
 				write(t, path, matroska("A_AC3", 48000, float64(len(frames))*ac3Length, 2, singly(frames, ac3Length), nil, ebml(idChapters, other, shown)))

@@ -24,7 +24,7 @@ const (
 // reportedMore are more inputs of public reports to other programs, made from
 // their descriptions.
 func reportedMore() []Case {
-	return slices.Concat(moreMP3s(), moreWaves(), moreSounds(), moreOggs(), moreMatroskas(), moreMovies(), moreStreams())
+	return slices.Concat(moreMP3s(), joinedMP3s(), moreWaves(), moreSounds(), moreOggs(), moreMatroskas(), joinedMatroskas(), moreMovies(), moreStreams())
 }
 
 // bare are MP3 frames without any tag or information frame.
@@ -91,6 +91,25 @@ func moreMP3s() []Case {
 			Want: either(within(Want{Seconds: 6}, 0.02)), Also: AlsoTrim | AlsoLoudness,
 		},
 		{
+			Name: "id3-chapters.mp3", About: "chapters of ID3 whose titles are in Latin-1, UTF-8 and UTF-16, as a podcast's host wrote them",
+			From: []string{"https://github.com/michaelnisi/MNAVChapters/pull/3", id3Chapters, "ID3v2.4, 4: encoding 0 is ISO 8859-1, 1 is UTF-16, 3 is UTF-8"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				words := []byte{1, 0xff, 0xfe}
+				for _, u := range utf16.Encode([]rune("日本語")) {
+					words = binary.LittleEndian.AppendUint16(words, u)
+				}
+				frames := slices.Concat(chap(0, []byte("\x00Intro\x00")), chap(2, []byte("\x03Seccio\u0301n\x00")), chap(4, words))
+				write(t, path, id3Tag(frames), bare(t, sine(0.4, 440), 44100, 6, "-b:a 128k"))
+			},
+			Want: either(withChapters(within(Steady(6, 440), 0.08), Chapter{0, "Intro"}, Chapter{2, "Seccio\u0301n"}, Chapter{4, "日本語"})), Also: AlsoTrim | AlsoChapters,
+		},
+	}
+}
+
+// joinedMP3s are MP3s of several pieces.
+func joinedMP3s() []Case {
+	return []Case{
+		{
 			Name: "mp3-rate-change.mp3", About: "two MP3s joined, each with its Info frame: 44100 Hz, then 32000 Hz",
 			From: []string{"https://github.com/JamesHeinrich/getID3/issues/272", "https://github.com/SYSTRAN/faster-whisper/issues/1451", "ISO/IEC 11172-3, 2.4.2.3: every frame has its sampling frequency"},
 			Make: func(t testing.TB, path string, _ *Want) {
@@ -109,19 +128,6 @@ func moreMP3s() []Case {
 				write(t, path, first, second)
 			},
 			Want: noted(either(lasting(within(Want{Seconds: 6}, 0.06), -1)), noteChanged), Also: AlsoLoudness | AlsoTrim,
-		},
-		{
-			Name: "id3-chapters.mp3", About: "chapters of ID3 whose titles are in Latin-1, UTF-8 and UTF-16, as a podcast's host wrote them",
-			From: []string{"https://github.com/michaelnisi/MNAVChapters/pull/3", id3Chapters, "ID3v2.4, 4: encoding 0 is ISO 8859-1, 1 is UTF-16, 3 is UTF-8"},
-			Make: func(t testing.TB, path string, _ *Want) {
-				words := []byte{1, 0xff, 0xfe}
-				for _, u := range utf16.Encode([]rune("日本語")) {
-					words = binary.LittleEndian.AppendUint16(words, u)
-				}
-				frames := slices.Concat(chap(0, []byte("\x00Intro\x00")), chap(2, []byte("\x03Seccio\u0301n\x00")), chap(4, words))
-				write(t, path, id3Tag(frames), bare(t, sine(0.4, 440), 44100, 6, "-b:a 128k"))
-			},
-			Want: either(withChapters(within(Steady(6, 440), 0.08), Chapter{0, "Intro"}, Chapter{2, "Seccio\u0301n"}, Chapter{4, "日本語"})), Also: AlsoTrim | AlsoChapters,
 		},
 		{
 			Name: "packed.mp3", About: "segments of packed MP3 joined: a tag with the time stands before each, also in the middle",

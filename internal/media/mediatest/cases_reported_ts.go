@@ -58,7 +58,7 @@ func moreStreams() []Case {
 			Name: "enhanced.flv", About: "Opus in FLV, in the tags of Enhanced RTMP that OBS streams with",
 			From: []string{"https://github.com/obsproject/obs-studio/pull/11462", "https://github.com/hua0512/rust-srec/pull/747", "Enhanced RTMP v2: ExAudioTagHeader"},
 			Make: enhancedFLV,
-			Want: or(Refused(conversion.CodeUnsupportedCodec), either(within(Steady(4, 440), 0.08))),
+			Want: or(Refused(conversion.CodeUnsupportedCodec, "Opus"), either(within(Steady(4, 440), 0.08))),
 		},
 	}
 }
