@@ -39,6 +39,7 @@ type Client struct {
 	BaseURL      string // of the dispatcher
 	ConversionID string
 	Token        string
+	Launch       string       // id of the launch, for Claim; may be ''
 	HTTP         *http.Client // http.DefaultClient where nil
 	Retrying     func(error)  // called before each further try; may be nil
 }
@@ -47,7 +48,7 @@ type Client struct {
 // makes the call safe to repeat.
 func (c *Client) Claim(ctx context.Context, nonce string) (Assignment, error) {
 	var a Assignment
-	err := c.call(ctx, "claim", Claim{Nonce: nonce}, &a)
+	err := c.call(ctx, "claim", Claim{Nonce: nonce, Launch: c.Launch}, &a)
 	return a, err
 }
 
