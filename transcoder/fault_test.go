@@ -44,7 +44,11 @@ func TestFaults(t *testing.T) {
 			b := newBench(t, content)
 			code := b.run(t.Context(), tt.change)
 			res := b.result()
-			if code != attempt.ExitFailed || res.Failure == nil || res.Failure.Code != conversion.CodeInternal || res.Final || res.Fault != tt.want {
+			exit := attempt.ExitFailed
+			if tt.want != "" {
+				exit = attempt.ExitFault
+			}
+			if code != exit || res.Failure == nil || res.Failure.Code != conversion.CodeInternal || res.Final || res.Fault != tt.want {
 				t.Errorf("exit code %d, reported %+v, want fault %q\n%s", code, res, tt.want, b.log)
 			}
 		})

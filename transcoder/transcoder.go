@@ -123,7 +123,7 @@ func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next)
 		return attempt.ExitNoReport, nil
 	}
 	result, code := w.outcome(encoded, err)
-	if code != attempt.ExitFailed { // otherwise this machine may be the reason
+	if code != attempt.ExitFailed && code != attempt.ExitFault { // otherwise this machine may be the reason
 		result.NextNonce = nextNonce
 	}
 	taken, err := w.client.Result(ctx, result)
@@ -242,8 +242,11 @@ func (w *worker) outcome(encoded media.Encoded, err error) (attempt.Result, int)
 		w.log.Debug("ffmpeg said", "detail", unfit.Detail) // the text may hold tags of the source
 	}
 	code := attempt.ExitFailed
-	if f.final {
+	switch {
+	case f.final:
 		code = attempt.ExitBadInput
+	case fault != "":
+		code = attempt.ExitFault
 	}
 	return attempt.Result{Nonce: w.nonce, Failure: &f.Failure, Final: f.final, Fault: fault}, code
 }

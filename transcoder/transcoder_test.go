@@ -437,8 +437,11 @@ func TestFailures(t *testing.T) {
 				t.Fatalf("reported %+v\n%s", res, b.log)
 			}
 			want := attempt.ExitFailed
-			if tt.final {
+			switch {
+			case tt.final:
 				want = attempt.ExitBadInput
+			case tt.fault != "":
+				want = attempt.ExitFault
 			}
 			if code != want {
 				t.Errorf("exit code %d, want %d", code, want)

@@ -30,6 +30,7 @@ const (
 	ExitFailed   = 11 // something that may heal failed; reported
 	ExitStopped  = 12 // the dispatcher said stop, or the attempt is no longer current
 	ExitNoReport = 13 // the outcome could not be reported
+	ExitFault    = 14 // this machine is not well; reported
 )
 
 // ErrToken means that a token does not belong to this attempt.

@@ -30,6 +30,10 @@ const (
 	FaultFFmpeg WaitReason = "ffmpeg" // missing, or cannot be started
 	FaultStore  WaitReason = "store"  // the object store cannot be reached from there
 	FaultOther  WaitReason = "other"  // a word of a newer version
+
+	// FaultLauncher: no attempt can be started at all. No conversion has this
+	// reason, because the beginning of its attempt is taken back.
+	FaultLauncher WaitReason = "launcher"
 )
 
 // Waits lists what launched attempts wait for, Faults the faults of machines.

@@ -13,9 +13,10 @@ import (
 // ErrBusy means that there is no room for another attempt at present; try later.
 var ErrBusy = errors.New("launch: no capacity")
 
-// ErrUnwell means that the launcher's own machine can start no attempt at
-// present, whichever it is: its disk is full, it has no memory left, or the like.
-var ErrUnwell = errors.New("launch: this machine is not well")
+// ErrUnwell means that the launcher can start no attempt at present, whichever it
+// is: its machine has no disk or memory left, its cluster does not answer, or the
+// like.
+var ErrUnwell = errors.New("launch: no attempt can be started")
 
 // DefaultStartTimeout is how long an attempt may take to start if nothing else
 // is said. It is longer than a new node takes to come.
@@ -73,7 +74,7 @@ type End struct {
 type Launcher interface {
 	// Start runs the attempt. It may be called again with the same AttemptRef:
 	// a running attempt is left alone. It returns ErrBusy if there is no room,
-	// and an error that wraps ErrUnwell if this machine can start nothing.
+	// and an error that wraps ErrUnwell if it can start nothing at present.
 	Start(ctx context.Context, s Spec) error
 	// Stop ends the attempt, waits until it is gone or ctx is done, and removes
 	// what it left behind. It is no error if the attempt is gone already. Call

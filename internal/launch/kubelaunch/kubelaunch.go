@@ -148,6 +148,9 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	if busy(err) {
 		return launch.ErrBusy
 	}
+	if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) && ctx.Err() == nil { // these two are about this Job
+		err = fmt.Errorf("%w: %w", launch.ErrUnwell, err)
+	}
 	return fmt.Errorf("kubelaunch: start %s: %w", s.AttemptRef, err)
 }
 
