@@ -134,48 +134,6 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 
 func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
-// attendRunning looks after an attempt whose lease is stale. The attempt is
-// lost if the launcher also says that its launch is gone, and if this process
-// has listened for the time of a lease.
-func (d *Dispatcher) attendRunning(ctx context.Context, c conversion.Conversion) error {
-	ref, by := conversion.AttemptRef{ConversionID: c.ID, Attempt: c.Attempt}, c.LaunchRef()
-	running, err := d.o.Launcher.Running(ctx)
-	if err != nil {
-		return fmt.Errorf("list running attempts: %w", err)
-	}
-	alive := d.o.Now().Before(d.started.Add(d.o.Policy.Lease))
-	for _, r := range running {
-		alive = alive || r.AttemptRef == by
-	}
-	if alive {
-		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
-			if c.LeaseUntil.After(d.o.Now()) {
-				return conversion.ErrUnchanged
-			}
-			return c.Extend(ref.Attempt, d.o.Policy, d.o.Now())
-		})
-		if errors.Is(err, conversion.ErrStaleAttempt) {
-			return nil
-		}
-		return err
-	}
-	_, _, err = d.update(ctx, c.ID, func(c *conversion.Conversion) error {
-		if c.LeaseUntil.After(d.o.Now()) {
-			return conversion.ErrUnchanged
-		}
-		return c.FailAttempt(ref.Attempt, lost, conversion.Disrupted, d.o.Policy, d.o.Now())
-	})
-	if errors.Is(err, conversion.ErrStaleAttempt) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	d.o.Log.Warn("attempt lost", "conversion_id", c.ID, "attempt", ref.Attempt)
-	d.metrics.ended.WithLabelValues(endedLost).Inc()
-	return d.halt(ctx, by)
-}
-
 // clean removes what a terminal conversion left behind. It looks again once no
 // upload URL of its attempts can be used any more.
 func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {

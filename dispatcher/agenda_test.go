@@ -247,7 +247,8 @@ func TestCountersStartAtZero(t *testing.T) {
 		"tonearm_conversions_finished_total": 2 * (2 + len(conversion.Codes)),
 		"tonearm_stage_duration_seconds":     2 * 4, // detect also counts as notice
 		"tonearm_attempts_launched_total":    2,
-		"tonearm_attempts_ended_total":       1 + len(launch.Reasons),
+		"tonearm_attempts_ended_total":       2 + len(launch.Reasons), // lost and silent
+		"tonearm_attempts_faults_total":      2 * (1 + len(conversion.Faults)),
 		"tonearm_source_bytes_total":         2,
 		"tonearm_source_read_bytes_total":    2,
 		"tonearm_mp3_bytes_total":            2,

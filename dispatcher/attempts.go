@@ -51,7 +51,13 @@ func (d *Dispatcher) claim(ctx context.Context, id string, n int, claim attempt.
 	first := false
 	c, err := d.outbox.Update(ctx, id, func(c *conversion.Conversion) error {
 		first = c.Nonce == ""
-		return c.Claim(n, claim.Nonce, d.o.Policy, d.o.Now())
+		if err := c.Claim(n, claim.Nonce, d.o.Policy, d.o.Now()); err != nil {
+			return err
+		}
+		if err := c.Adopt(n, claim.Launch, d.o.Now()); !errors.Is(err, conversion.ErrUnchanged) {
+			return err
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -155,9 +161,15 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 		if c.State == conversion.Running && !c.Current(n, result.Nonce) {
 			return conversion.ErrStaleAttempt
 		}
+		if result.Fault != "" && !result.Final {
+			return c.HandBack(n, result.Fault, failure, d.o.Policy, d.o.Now())
+		}
 		return c.FailAttempt(n, failure, outcome, d.o.Policy, d.o.Now())
 	})
-	if changed {
+	if changed && c.Waiting != nil {
+		d.metrics.faults.WithLabelValues(string(c.Class), string(c.Waiting.Reason)).Inc()
+		d.o.Log.Warn("attempt handed back: its machine is not well", "conversion_id", id, "attempt", n, "fault", c.Waiting.Reason, "not_before", c.NotBefore)
+	} else if changed {
 		d.o.Log.Info("attempt reported a failure", "conversion_id", id, "attempt", n, "code", failure.Code, "state", c.State)
 	}
 	return c, err

@@ -443,18 +443,18 @@ func TestCarrierEnds(t *testing.T) {
 	}
 }
 
-// A carried attempt that is silent is left alone as long as its launch runs.
+// A carried attempt that is silent ends with its launch, and counts only if it
+// was not the first time.
 func TestSilentCarried(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, goingOn(10), shortLease).run()
-	_, d := carrying(w)
-	for range 2 {
-		lease := w.read(d.ID).LeaseUntil
-		w.until("the lease is renewed", func() bool { return w.read(d.ID).LeaseUntil.After(lease.Add(w.options.Policy.Lease)) })
+	w := newWorld(t, goingOn(10), shortSilence).run()
+	c, d := carrying(w)
+	w.launcher.set(func(l *launcher) { l.script = finish })
+	d = w.become(d.ID, conversion.Done)
+	if d.Attempt != 2 || d.Failures != 0 || d.Silences != 1 || !w.launcher.stopped(conversion.AttemptRef{ConversionID: c.ID, Attempt: 1}) {
+		t.Errorf("attempt %d, failures %d, silences %d", d.Attempt, d.Failures, d.Silences)
 	}
-	if d = w.read(d.ID); !d.Current(1, "b") {
-		t.Errorf("%s, attempt %d", d.State, d.Attempt)
-	}
+	w.wantMP3(d)
 }
 
 // A carried file ends with the launcher, and is queued again at once.

@@ -22,13 +22,15 @@ var (
 	workDesc    = desc("queue_work_seconds", "Predicted time of the attempts that wait for a taker, one after the other.")
 	ageDesc     = desc("queue_oldest_seconds", "Age of the message that waits longest for a taker.")
 	runningDesc = desc("attempts_running", "Attempts that have been launched and have not ended.")
+	waitingDesc = desc("attempts_waiting", "Attempts that have been launched and wait for what they are to run on.", "reason")
+	stoppedDesc = desc("attempts_stopped", "1 while no work of the class is taken because its machines are not well.")
 	allowedDesc = desc("attempts_allowed", "Attempts that may run at present.")
 	limitDesc   = desc("attempts_limit", "Attempts that may run at most.")
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, workDesc, ageDesc, runningDesc, allowedDesc, limitDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, workDesc, ageDesc, runningDesc, waitingDesc, stoppedDesc, allowedDesc, limitDesc} {
 		ch <- d
 	}
 }
@@ -76,6 +78,23 @@ func (c collector) attempts(ctx context.Context, ch chan<- prometheus.Metric, cl
 		return err
 	}
 	gauge(ch, runningDesc, string(class), float64(len(running)))
+	waiting := map[conversion.WaitReason]float64{}
+	for _, reason := range conversion.Waits {
+		waiting[reason] = 0
+	}
+	for _, a := range running {
+		if a.Waiting != "" {
+			waiting[a.Waiting]++
+		}
+	}
+	for reason, n := range waiting {
+		ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, n, string(class), string(reason))
+	}
+	stopped := 0.0
+	if d := c.d; d.breakers[class] != nil && d.breakers[class].stopped() != "" {
+		stopped = 1
+	}
+	gauge(ch, stoppedDesc, string(class), stopped)
 	gauge(ch, allowedDesc, string(class), float64(allowed))
 	gauge(ch, limitDesc, string(class), float64(c.d.o.MaxJobs[class]))
 	return nil

@@ -53,6 +53,7 @@ type Options struct {
 	Target          time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
 	MaxUploadBytes  int64                    // of an inbox drop if its owner has no limit; default account.DefaultMaxUploadBytes
 	Limits          attempt.Limits           // of one attempt; defaults of package attempt
+	Silence         time.Duration            // an attempt that runs is given up after this time without a report; at least Policy.Lease; default Policy.Lease or DefaultSilence, whichever is longer
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
 	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
@@ -66,6 +67,7 @@ type Options struct {
 const (
 	DefaultMaxFilesPerJob  = 1
 	DefaultGPUWait         = 5 * time.Minute
+	DefaultSilence         = 20 * time.Second // a transcoder's report may take 10 s, and the pause after a failed one too
 	DefaultInboxEvery      = 30 * time.Second
 	defaultOrphanScanEvery = time.Hour
 )
@@ -77,6 +79,7 @@ func (o Options) withDefaults() Options {
 	o.MaxUploadBytes = cmp.Or(o.MaxUploadBytes, account.DefaultMaxUploadBytes)
 	o.Limits.MaxDurationSeconds = cmp.Or(o.Limits.MaxDurationSeconds, attempt.DefaultMaxDuration.Seconds())
 	o.Limits.MaxMP3Bytes = cmp.Or(o.Limits.MaxMP3Bytes, attempt.DefaultMaxMP3Bytes)
+	o.Silence = cmp.Or(o.Silence, max(o.Policy.Lease, DefaultSilence))
 	o.ReportEvery = cmp.Or(o.ReportEvery, o.Policy.Lease/3)
 	o.InboxEvery = cmp.Or(o.InboxEvery, DefaultInboxEvery)
 	o.OrphanScanEvery = cmp.Or(o.OrphanScanEvery, defaultOrphanScanEvery)
@@ -102,6 +105,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("lease, URL expiry, max attempts and max launches must be above 0, but are %+v", p)
 	case o.MaxJobs[conversion.CPU] < 1 || o.MaxJobs[conversion.GPU] < 0:
 		return fmt.Errorf("max jobs are %v, but class cpu needs at least 1, and none may be negative", o.MaxJobs)
+	case o.Silence < p.Lease:
+		return fmt.Errorf("an attempt must be allowed to be silent for its lease of %v at least, but for %v only", p.Lease, o.Silence)
 	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
 		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.OrphanScanEvery < 0:
 		return errors.New("numbers of files, limits and times must not be negative")
@@ -111,16 +116,19 @@ func (o Options) validate() error {
 
 // Dispatcher is one replica.
 type Dispatcher struct {
-	o       Options
-	outbox  *queue.Outbox
-	metrics *metrics
-	pace    map[conversion.Class]*pace
-	started time.Time
-	inbox   knownDrops
-	snoozed map[string]time.Time // ids that the agenda leaves alone, until when
+	o        Options
+	outbox   *queue.Outbox
+	metrics  *metrics
+	pace     map[conversion.Class]*pace
+	breakers map[conversion.Class]*breaker
+	hearing  *hearing
+	quiet    quiet
+	inbox    knownDrops
+	snoozed  map[string]time.Time // ids that the agenda leaves alone, until when
 
 	mu    sync.Mutex
-	freed chan struct{} // closed and replaced when an attempt ends
+	freed chan struct{}                 // closed and replaced when an attempt ends
+	held  map[conversion.AttemptRef]int // launches whose ends are recorded by whoever stops them
 }
 
 // New checks the options and returns a dispatcher that does nothing yet.
@@ -129,16 +137,23 @@ func New(o Options) (*Dispatcher, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
+	hearing := &hearing{Store: o.Records, now: o.Now, lease: o.Policy.Lease}
+	o.Records = hearing
 	d := &Dispatcher{
-		o: o,
+		o:       o,
+		hearing: hearing,
 		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
 			RecordRetention: o.Policy.RecordRetention},
 		snoozed: map[string]time.Time{},
 		freed:   make(chan struct{}),
 		pace:    map[conversion.Class]*pace{},
+		held:    map[conversion.AttemptRef]int{},
+		quiet:   quiet{seen: map[string]spell{}},
+
+		breakers: map[conversion.Class]*breaker{},
 	}
 	for _, class := range classes {
-		d.pace[class] = newPace()
+		d.pace[class], d.breakers[class] = newPace(), &breaker{}
 	}
 	d.metrics = newMetrics()
 	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d})...); err != nil {
@@ -168,11 +183,12 @@ func (d *Dispatcher) Prepare(ctx context.Context) error {
 // Run works until ctx is done, then finishes what it has begun. Attempts that
 // end together with their launcher are queued again.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	d.started = d.o.Now()
 	// Attempts may end while the rest finishes.
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWatching()
 	var watch, wg sync.WaitGroup
+	d.hearing.restart()
+	wg.Go(func() { d.hearing.run(ctx) })
 	watch.Go(func() {
 		service.Repeat(watching, d.o.Log, "watching attempts", func(ctx context.Context) error {
 			return d.o.Launcher.Watch(ctx, func(e launch.End) { d.ended(ctx, e) })
@@ -213,8 +229,8 @@ func (d *Dispatcher) close(ctx context.Context, stopWatching func()) error {
 		return fmt.Errorf("list what outlives the launcher: %w", err)
 	}
 	for _, a := range before {
-		if !slices.Contains(after, a) {
-			d.ended(ctx, launch.End{AttemptRef: a.AttemptRef, Reason: launch.Stopped})
+		if !slices.ContainsFunc(after, func(b launch.Attempt) bool { return a.AttemptRef == b.AttemptRef }) {
+			d.ended(ctx, launch.End{AttemptRef: a.AttemptRef, Launch: a.Launch, Reason: launch.Stopped})
 		}
 	}
 	return nil

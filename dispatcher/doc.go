@@ -33,6 +33,8 @@
 //   - Users down: inbox drops wait for the next sweep; nothing else is
 //     affected.
 //   - Launcher down or full: messages go back to the queue.
+//   - Machines not well: attempts are handed back and do not count. After some in
+//     a row their class takes no more work but one file now and then.
 //
 // Any number of replicas may serve events and attempts. Permissions: read and
 // write the conversions; read the accounts; read, list and delete objects,

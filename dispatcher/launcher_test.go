@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"tonearm/internal/attempt"
 	"tonearm/internal/blob"
@@ -28,6 +29,9 @@ type launcher struct {
 	script   func(*agent) launch.End                     // what attempts do that start from now on
 	carried  func(*agent, attempt.Assignment) launch.End // what a launch does with each file it goes on with
 	refuse   func(launch.Spec) error                     // Start's error; nil for none
+	waits    conversion.WaitReason                       // what attempts wait for that start from now on, before their script
+	room     chan struct{}                               // closed once they need wait no longer
+	late     bool                                        // they have waited for too long
 	mortal   bool                                        // Close ends running attempts
 	attempts map[conversion.AttemptRef]*agent            // until Stop
 	starts   map[conversion.AttemptRef]int
@@ -100,20 +104,24 @@ func (l *launcher) Start(_ context.Context, s launch.Spec) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &agent{
-		Client: attempt.Client{BaseURL: l.url, ConversionID: s.ConversionID, Token: s.Token},
+		Client: attempt.Client{BaseURL: l.url, ConversionID: s.ConversionID, Token: s.Token, Launch: s.Launch},
 		Spec:   s, launcher: l, launch: s.AttemptRef, ctx: ctx, cancel: cancel, gone: make(chan struct{}), nonce: "nonce of " + s.String(),
 	}
 	l.specs = append(l.specs, s)
 	l.attempts[s.AttemptRef] = a
 	l.starts[s.AttemptRef]++
 	l.order = append(l.order, launch.Attempt{AttemptRef: s.AttemptRef, Class: s.Class})
-	script := l.script
+	a.began, a.waits = time.Now(), l.waits
+	script, room := l.script, l.room
 	l.wg.Go(func() {
+		if a.waits != "" {
+			script = a.after(room, script)
+		}
 		end := script(a)
 		if ctx.Err() != nil && end.Reason == "" {
 			end = launch.End{Reason: launch.Stopped}
 		}
-		end.AttemptRef = s.AttemptRef
+		end.AttemptRef, end.Launch = s.AttemptRef, s.Launch
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		close(a.gone)
@@ -154,7 +162,9 @@ func (l *launcher) Running(context.Context) ([]launch.Attempt, error) {
 	running := []launch.Attempt{}
 	for r, a := range l.attempts {
 		if a.runs() {
-			running = append(running, launch.Attempt{AttemptRef: r, Class: a.Class})
+			running = append(running, launch.Attempt{
+				AttemptRef: r, Class: a.Class, Launch: a.Spec.Launch, Since: a.began, Waiting: a.waits, Late: a.waits != "" && l.late,
+			})
 		}
 	}
 	return running, nil
@@ -217,6 +227,22 @@ type agent struct {
 	cancel   context.CancelFunc
 	gone     chan struct{}
 	nonce    string
+
+	began time.Time             // guarded by launcher.mu, like waits
+	waits conversion.WaitReason // what it waits for
+}
+
+// after is the script of an attempt that has to wait for room first.
+func (a *agent) after(room <-chan struct{}, script func(*agent) launch.End) func(*agent) launch.End {
+	return func(a *agent) launch.End {
+		select {
+		case <-room:
+		case <-a.ctx.Done():
+			return launch.End{Reason: launch.Stopped}
+		}
+		a.launcher.set(func(*launcher) { a.began, a.waits = time.Now(), "" })
+		return script(a)
+	}
 }
 
 func (a *agent) runs() bool {

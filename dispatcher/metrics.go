@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ type metrics struct {
 	launched     *prometheus.CounterVec
 	carried      *prometheus.CounterVec
 	ended        *prometheus.CounterVec
+	faults       *prometheus.CounterVec
 	fallbacks    *prometheus.CounterVec
 	conversions  *prometheus.CounterVec
 	stages       *prometheus.HistogramVec
@@ -44,6 +46,10 @@ const (
 // endedLost counts the attempts whose end nobody has seen.
 const endedLost = "lost"
 
+// endedSilent counts the attempts that were given up because they did not report
+// any more.
+const endedSilent = "silent"
+
 func newMetrics() *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tonearm_" + name, Help: help}, labels)
@@ -56,6 +62,7 @@ func newMetrics() *metrics {
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
 		carried:     counter("attempts_carried_total", "Attempts that went on in the launch of an earlier one.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
+		faults:      counter("attempts_faults_total", "Attempts whose machine was not well, which do not count, by its fault.", "class", "fault"),
 		fallbacks:   counter("dispatcher_fallbacks_total", "Conversions of class gpu that went to class cpu, by reason.", "reason"),
 		conversions: counter("conversions_finished_total", "Conversions that became done, failed or expired (the upload never came).", "class", "state", "code"),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tonearm_stage_duration_seconds",
@@ -81,7 +88,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.launched, m.carried, m.ended, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
+	return []prometheus.Collector{m.events, m.launched, m.carried, m.ended, m.faults, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
 		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner}
 }
 
@@ -92,6 +99,7 @@ func (m *metrics) zero() {
 		m.events.WithLabelValues(string(outcome))
 	}
 	m.ended.WithLabelValues(endedLost)
+	m.ended.WithLabelValues(endedSilent)
 	for _, reason := range launch.Reasons {
 		m.ended.WithLabelValues(string(reason))
 	}
@@ -100,6 +108,9 @@ func (m *metrics) zero() {
 	}
 	for _, class := range classes {
 		class := string(class)
+		for _, fault := range append(slices.Clone(conversion.Faults), conversion.FaultLauncher) {
+			m.faults.WithLabelValues(class, string(fault))
+		}
 		m.conversions.WithLabelValues(class, string(conversion.Done), "")
 		m.conversions.WithLabelValues(class, string(conversion.Expired), "")
 		for _, code := range conversion.Codes {

@@ -36,4 +36,6 @@ var (
 	notStarted = conversion.Failure{Code: conversion.CodeLaunchFailed, Message: "The conversion could not be started."}
 	// lost is the failure of an attempt that nobody knows the fate of.
 	lost = conversion.Failure{Code: conversion.CodeLost, Message: "The machine that was converting the file failed or was shut down."}
+	// silent is the failure of an attempt that does not report any more.
+	silent = conversion.Failure{Code: conversion.CodeLost, Message: "The converter did not answer any more and was stopped."}
 )

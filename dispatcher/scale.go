@@ -17,8 +17,8 @@ import (
 // allowed returns how many attempts of class may run at a time, given those
 // that run. It is the only place that decides this.
 func (d *Dispatcher) allowed(ctx context.Context, class conversion.Class, running []launch.Attempt) (int, error) {
-	limit := d.o.MaxJobs[class]
-	if d.o.Target <= 0 || len(running) == 0 {
+	limit := d.breakers[class].allowed(d.o.MaxJobs[class], len(running), d.o.Now())
+	if d.o.Target <= 0 || len(running) == 0 || limit == 0 {
 		return limit, nil
 	}
 	depth, err := d.o.Queue.Depth(ctx, queue.Class(class))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"tonearm/internal/attempt"
@@ -120,12 +121,8 @@ func awaitFreed(ctx context.Context, freed <-chan struct{}, limit time.Duration)
 // error, including launch.ErrBusy, the message is still needed.
 func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error {
 	n, now := delivery.Attempt, d.o.Now()
-	c, err := d.outbox.Update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
-		if queue.Class(c.Class) != delivery.Class {
-			return conversion.ErrStaleAttempt
-		}
-		return c.Begin(n, d.o.Policy, now)
-	})
+	ref := conversion.AttemptRef{ConversionID: delivery.ConversionID, Attempt: n}
+	c, err := d.begin(ctx, ref, delivery.Class)
 	switch {
 	case errors.Is(err, conversion.ErrNotFound), errors.Is(err, conversion.ErrStaleAttempt):
 		return nil // canceled, deleted, in another class by now, or begun and ended before
@@ -134,43 +131,73 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 	case c.Nonce != "":
 		return nil // it was launched: somebody has claimed it
 	}
-	ref := conversion.AttemptRef{ConversionID: c.ID, Attempt: n}
 	err = d.o.Launcher.Start(ctx, launch.Spec{
-		AttemptRef: ref, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
+		AttemptRef: ref, Launch: c.Launch, Class: c.Class, Token: d.o.AttemptKey.Token(c.ID, n),
 		SourceSize: d.launchSize(c.Object.Size), Deadline: deadline(d.launchSize(c.Object.Size)),
 	})
 	if errors.Is(err, launch.ErrBusy) {
-		return d.postpone(ctx, ref, c.Class)
+		return d.postpone(ctx, c)
+	}
+	if errors.Is(err, launch.ErrUnwell) { // whatever is launched now fails, so nothing is
+		d.o.Log.Warn("no attempt can be started, trying again later", "conversion_id", c.ID, "attempt", n, "error", err)
+		d.metrics.faults.WithLabelValues(string(c.Class), string(conversion.FaultLauncher)).Inc()
+		d.faulty(c.Class, "", conversion.FaultLauncher)
+		return d.postpone(ctx, c)
 	}
 	if err != nil && delivery.Count >= maxDeliveries {
-		_, err := d.failAttempt(ctx, ref, d.failure(ref, notStarted, conversion.Counted))
+		_, err := d.failAttempt(ctx, ref, d.failure(ref, c.Launch, notStarted, conversion.Counted))
 		return err
 	}
 	if err != nil {
 		return fmt.Errorf("launch attempt %s: %w", ref, err)
 	}
+	d.breakers[c.Class].started(now)
 	d.pace[c.Class].began(ref, c.Object.Size, now)
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
 	return nil
 }
 
+// begin begins an attempt for a launch. If it has begun before and was not
+// claimed, whoever began it may be dead; the attempt gets another launch then,
+// unless the launcher has it.
+func (d *Dispatcher) begin(ctx context.Context, ref conversion.AttemptRef, class queue.Class) (conversion.Conversion, error) {
+	running, err := d.o.Launcher.Running(ctx)
+	if err != nil {
+		return conversion.Conversion{}, fmt.Errorf("list running attempts: %w", err)
+	}
+	has := slices.ContainsFunc(running, func(a launch.Attempt) bool { return a.AttemptRef == ref })
+	return d.outbox.Update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+		if queue.Class(c.Class) != class {
+			return conversion.ErrStaleAttempt
+		}
+		err := c.Begin(ref.Attempt, d.o.Policy, d.o.Now())
+		if errors.Is(err, conversion.ErrUnchanged) && !has {
+			err = c.Relaunch(ref.Attempt, d.o.Now())
+		}
+		return err
+	})
+}
+
 // postpone takes back the beginning of an attempt that there was no room for,
 // and returns launch.ErrBusy. If the conversion has waited long enough for a
 // GPU, it is moved to class cpu instead; then postpone returns nil, and the
 // message has done its work.
-func (d *Dispatcher) postpone(ctx context.Context, ref conversion.AttemptRef, class conversion.Class) error {
-	c, _, err := d.update(ctx, ref.ConversionID, func(c *conversion.Conversion) error {
+func (d *Dispatcher) postpone(ctx context.Context, begun conversion.Conversion) error {
+	c, _, err := d.update(ctx, begun.ID, func(c *conversion.Conversion) error {
 		now := d.o.Now()
-		if err := c.Postpone(ref.Attempt, now); err != nil || !d.waitedForGPU(*c) {
+		if !c.LaunchedAs(begun.Launch) { // somebody else has begun it again
+			return conversion.ErrStaleAttempt
+		}
+		if err := c.Postpone(begun.Attempt, now); err != nil || !d.waitedForGPU(*c) {
 			return err
 		}
 		return c.FallBack(conversion.FallbackWaited, now)
 	})
 	switch {
 	case err != nil && !errors.Is(err, conversion.ErrStaleAttempt):
-		return fmt.Errorf("postpone attempt %s: %w", ref, err)
-	case err == nil && c.Class != class:
+		return fmt.Errorf("postpone attempt %d of %s: %w", begun.Attempt, begun.ID, err)
+	case err == nil && c.Class != begun.Class:
 		return nil
 	}
 	return launch.ErrBusy
@@ -228,10 +255,11 @@ func (d *Dispatcher) halt(ctx context.Context, ref conversion.AttemptRef) error 
 func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	d.mu.Lock()
-	close(d.freed)
-	d.freed = make(chan struct{})
-	d.mu.Unlock()
+	if e.Reason == launch.Exited && e.ExitCode == attempt.ExitFault { // the next one starts once it is known whether it should
+		defer d.free()
+	} else {
+		d.free()
+	}
 	d.metrics.ended.WithLabelValues(string(e.Reason)).Inc()
 	level := slog.LevelWarn
 	if e.Reason == launch.Exited || e.Reason == launch.Stopped { // it has reported, or was stopped on request
@@ -243,9 +271,13 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	for _, p := range d.pace {
 		p.over(e.AttemptRef, d.o.Now(), e.Reason == launch.Exited && e.ExitCode == attempt.ExitDone)
 	}
+	if d.isHeld(e.AttemptRef) {
+		return
+	}
 	failure, outcome := reasonOf(e)
-	c, err := d.failAttempt(ctx, e.AttemptRef, d.failure(e.AttemptRef, failure, outcome))
-	if err == nil && (e.Reason != launch.Exited || e.ExitCode != attempt.ExitDone) {
+	c, err := d.failAttempt(ctx, e.AttemptRef, d.failure(e.AttemptRef, e.Launch, failure, outcome))
+	d.judge(e, c)
+	if ours := c.Attempt != e.Attempt || c.LaunchedAs(e.Launch); ours && err == nil && (e.Reason != launch.Exited || e.ExitCode != attempt.ExitDone) {
 		err = d.failCarried(ctx, e.AttemptRef, c)
 	}
 	if err == nil {
@@ -256,9 +288,21 @@ func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
 	}
 }
 
-// failure is the transition of an attempt that ended without a result.
-func (d *Dispatcher) failure(ref conversion.AttemptRef, f conversion.Failure, o conversion.Outcome) func(*conversion.Conversion) error {
+// free wakes whoever waits for an attempt to end.
+func (d *Dispatcher) free() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.freed)
+	d.freed = make(chan struct{})
+}
+
+// failure is the transition of an attempt whose launch ended without a result. If
+// the attempt belongs to another launch, the end changes nothing.
+func (d *Dispatcher) failure(ref conversion.AttemptRef, launch string, f conversion.Failure, o conversion.Outcome) func(*conversion.Conversion) error {
 	return func(c *conversion.Conversion) error {
+		if !c.LaunchedAs(launch) {
+			return conversion.ErrStaleAttempt
+		}
 		if f.Code == conversion.CodeLaunchFailed {
 			return c.FailStart(ref.Attempt, f, d.o.Policy, d.o.Now())
 		}

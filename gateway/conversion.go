@@ -24,7 +24,7 @@ import (
 func describe(c conversion.Conversion) api.Conversion {
 	a := api.Conversion{
 		ID: c.ID, State: c.State, Revision: c.Revision, Filename: c.Filename, Size: c.Object.Size,
-		Class: c.Class, Fallback: c.Fallback, Options: c.Options, Notify: cmp.Or(c.Notify, conversion.NotifyEmail),
+		Class: c.Class, Fallback: c.Fallback, Waiting: c.Waiting, Options: c.Options, Notify: cmp.Or(c.Notify, conversion.NotifyEmail),
 		Attempt: c.Attempt, Source: c.Source, Error: c.Error,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}

@@ -274,3 +274,23 @@ func TestResultShown(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitingShown: the owner sees what a conversion waits for, and since when.
+func TestWaitingShown(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	id := u.announce(3, false).ID
+	s.advance(id, conversion.Running)
+	if c := decode[api.Conversion](u.call("GET", "/v1/conversions/"+id, nil).want(200)); c.Waiting != nil {
+		t.Errorf("it waits for %+v", c.Waiting)
+	}
+	now := s.o.Now()
+	c, err := s.o.Records.Update(t.Context(), id, func(c *conversion.Conversion) error {
+		return c.HandBack(c.Attempt, conversion.FaultDisk, conversion.Failure{Code: conversion.CodeInternal, Message: "Full."}, conversion.DefaultPolicy, now)
+	})
+	check(t, err)
+	got := decode[api.Conversion](u.call("GET", "/v1/conversions/"+id, nil).want(200))
+	if got.State != conversion.Queued || got.Waiting == nil || got.Waiting.Reason != conversion.FaultDisk || !got.Waiting.Since.Equal(c.Waiting.Since) {
+		t.Errorf("%s, waits for %+v, want %+v", got.State, got.Waiting, c.Waiting)
+	}
+}

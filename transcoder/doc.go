@@ -28,8 +28,13 @@
 //     until it is back. The work goes on meanwhile.
 //   - The object store is away, or breaks a connection: reading resumes where
 //     it stopped, storing starts anew, until [Options.Patience] has passed
-//     without a byte. Then the attempt fails in a way that may heal. An expired
-//     URL is replaced by a fresh one from the next report.
+//     without a byte. Then the attempt is handed back. An expired URL is replaced
+//     by a fresh one from the next report.
+//   - This machine is not well: its disk is full or cannot be written, ffmpeg is
+//     missing or cannot be started, no memory is left. The result names the
+//     fault, and the attempt does not count.
+//   - Nothing moves for [Options.Silence]: no byte is read, no sound is encoded, no
+//     file grows. ffmpeg is killed and the attempt fails in a way that may heal.
 //   - The source is gone, changed or not convertible: the attempt fails for
 //     good.
 //   - The dispatcher says stop, or another attempt is the current one: ffmpeg

@@ -50,6 +50,7 @@ func (p *pictures) Heads(ctx context.Context) (string, error) {
 	if p.file, err = os.OpenFile(filepath.Join(p.w.dir, partsName), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 		return "", diskError(err)
 	}
+	defer p.w.alive.wait()()
 	if p.parts, err = p.from.Parts(ctx, p.file); err != nil {
 		return "", partsError(err)
 	}
@@ -84,6 +85,7 @@ func (p *pictures) fetch(ctx context.Context, extents []mp4.Extent) error {
 	if err := p.w.checkDiskSpace(size); err != nil {
 		return err
 	}
+	defer p.w.alive.wait()()
 	return partsError(p.parts.Fetch(ctx, extents))
 }
 
@@ -108,6 +110,7 @@ func (p *pictures) Whole(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer s.Close()
+	defer p.w.alive.wait()()
 	return s.Path(), s.fill(failing{stream})
 }
 

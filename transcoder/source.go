@@ -3,10 +3,8 @@ package transcoder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
-	"syscall"
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/mp4"
@@ -33,6 +31,7 @@ type fetched struct {
 
 // fetch begins to fetch the source to a new file. The result must be closed.
 func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
+	defer w.alive.wait()()
 	object, err := source.Open(ctx, source.Options{
 		Request: w.sourceRequest, Size: w.SourceSize, ETag: w.SourceETag, HTTP: w.http, Patience: w.patience,
 		Received: func(n int64) {
@@ -69,6 +68,7 @@ func (w *worker) fetch(ctx context.Context, path string) (*fetched, error) {
 	}
 	f.done.Go(func() {
 		defer stream.Close()
+		defer w.alive.wait()()
 		if err := f.fill(failing{stream}); err != nil {
 			w.log.Debug("source not fetched whole", "error", err)
 		}
@@ -173,21 +173,10 @@ func sourceError(err error) error {
 		return &failure{Failure: conversion.SourceMissing, final: true}
 	case errors.Is(err, source.ErrChanged):
 		return final(conversion.CodeSourceChanged, "The uploaded video was replaced by another file after the upload.")
-	case errors.Is(err, source.ErrUnavailable), errors.Is(err, source.ErrNoRanges):
+	case errors.Is(err, source.ErrUnavailable):
 		return storeError(err)
+	case errors.Is(err, source.ErrNoRanges): // it answers, and not as it should
+		return retryable(conversion.CodeStore, err, "The object store does not send parts of the file.")
 	}
 	return err
-}
-
-// checkDiskSpace checks that the disk has room for that many bytes of the source.
-func (w *worker) checkDiskSpace(size int64) error {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(w.dir, &st); err != nil {
-		return retryable(conversion.CodeInternal, err, "The converter's disk cannot be used.")
-	}
-	if free := st.Bavail * uint64(st.Bsize); free < uint64(size)+diskSlack {
-		return retryable(conversion.CodeInternal, fmt.Errorf("%d bytes free in the working directory", free),
-			"The converter's disk has no space for the video (%d bytes).", size)
-	}
-	return nil
 }

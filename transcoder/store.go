@@ -23,7 +23,8 @@ const stall = time.Minute
 type failure struct {
 	conversion.Failure
 	final bool
-	err   error // for the operator; may be nil
+	fault conversion.WaitReason // of this machine; '' if it is well
+	err   error                 // for the operator; may be nil
 }
 
 func (f *failure) Error() string {
@@ -44,17 +45,13 @@ func retryable(code conversion.Code, err error, format string, a ...any) *failur
 // errExpired: the store does not accept the presigned URL, or not any more.
 var errExpired = errors.New("the object store does not accept the presigned URL")
 
-func storeError(err error) *failure {
-	return retryable(conversion.CodeStore, err, "The converter could not reach the object store.")
-}
-
-func diskError(err error) *failure {
-	return retryable(conversion.CodeInternal, err, "The converter's disk is full or broken.")
-}
+// errRefused: the object store is there and does not take this MP3.
+var errRefused = errors.New("the object store refuses the MP3")
 
 // upload stores the file under the presigned URL. It tries until it succeeds,
 // fails for a reason to report, or Patience has passed.
 func (w *worker) upload(ctx context.Context, path string, size int64, md5 []byte) error {
+	defer w.alive.wait()()
 	expired := false
 	err := retry.Do(ctx, retry.Policy{
 		Initial: 50 * time.Millisecond, Max: 5 * time.Second, Jitter: 2, Patience: w.patience,
@@ -75,7 +72,11 @@ func (w *worker) upload(ctx context.Context, path string, size int64, md5 []byte
 	if f := (*failure)(nil); err == nil || errors.As(err, &f) || ctx.Err() != nil {
 		return err
 	}
-	return storeError(err)
+	f := storeError(err)
+	if errors.Is(err, errRefused) {
+		f.fault = ""
+	}
+	return f
 }
 
 func (w *worker) put(ctx context.Context, target attempt.Request, path string, size int64, md5 []byte) error {
@@ -105,6 +106,8 @@ func (w *worker) put(ctx context.Context, target attempt.Request, path string, s
 		return nil
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return errExpired
+	case s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooManyRequests:
+		return fmt.Errorf("%w: it answered %d", errRefused, s)
 	default:
 		return fmt.Errorf("the object store answered %d", s)
 	}

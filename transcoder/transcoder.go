@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"tonearm/internal/attempt"
@@ -39,7 +40,9 @@ type worker struct {
 	ffmpeg   ffmpeg.Program
 	http     *http.Client
 	reports  *reporter
+	alive    *alive
 	patience time.Duration
+	silence  time.Duration
 	log      *slog.Logger
 }
 
@@ -53,17 +56,15 @@ func Run(ctx context.Context, o Options) int {
 		log.Error("cannot start", "error", err)
 		return attempt.ExitUsage
 	}
-	if err := emptyDir(o.Dir); err != nil {
-		log.Error("cannot use the working directory", "error", err)
-		return attempt.ExitUsage
-	}
 	defer func() {
 		if err := emptyDir(o.Dir); err != nil {
 			log.Warn("could not empty the working directory", "error", err)
 		}
 	}()
 	nonce := rand.Text()
-	a, err := o.client(o.ConversionID, o.Token).Claim(ctx, nonce)
+	client := o.client(o.ConversionID, o.Token)
+	client.Launch = o.LaunchID
+	a, err := client.Claim(ctx, nonce)
 	if err != nil {
 		log.Error("could not get the work from the dispatcher", "error", err)
 		return unreported(err)
@@ -74,10 +75,6 @@ func Run(ctx context.Context, o Options) int {
 		code, next := w.run(ctx, nextNonce)
 		if next == nil {
 			return code
-		}
-		if err := emptyDir(o.Dir); err != nil {
-			log.Error("cannot use the working directory again", "error", err)
-			return attempt.ExitNoReport
 		}
 		w = o.worker(next.Assignment, next.Token, nextNonce)
 		w.carried = true
@@ -100,7 +97,8 @@ func (o Options) worker(a attempt.Assignment, token, nonce string) *worker {
 	asked := time.Duration(a.ReportSeconds * float64(time.Second))
 	every := cmp.Or(o.ReportEvery, max(0, asked), defaultReportEvery)
 	return &worker{
-		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience,
+		Assignment: a, client: client, nonce: nonce, dir: o.Dir, http: o.HTTP, patience: o.Patience, silence: o.Silence,
+		alive:   &alive{},
 		log:     o.Log.With("conversion_id", a.ConversionID, "attempt", a.Attempt),
 		ffmpeg:  ffmpeg.Program{Path: o.FFmpeg, GPUPath: o.GPUFFmpeg, MemoryLimit: o.MemoryLimit, ExtraFiles: o.ExtraFiles},
 		reports: newReporter(client, nonce, every, a),
@@ -125,7 +123,7 @@ func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next)
 		return attempt.ExitNoReport, nil
 	}
 	result, code := w.outcome(encoded, err)
-	if code != attempt.ExitFailed { // otherwise this machine may be the reason
+	if code != attempt.ExitFailed && code != attempt.ExitFault { // otherwise this machine may be the reason
 		result.NextNonce = nextNonce
 	}
 	taken, err := w.client.Result(ctx, result)
@@ -140,28 +138,36 @@ func (w *worker) run(ctx context.Context, nextNonce string) (int, *attempt.Next)
 	return code, taken.Next
 }
 
-// work runs the steps, and reports at the same time.
+// work runs the steps. At the same time it reports, and ends them if they hang.
 func (w *worker) work(ctx context.Context) (media.Encoded, error) {
+	if err := emptyDir(w.dir); err != nil {
+		return media.Encoded{}, diskError(err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	reported := make(chan struct{})
-	go func() {
-		defer close(reported)
-		if err := w.reports.run(ctx); err != nil {
-			cancel(err)
-		}
-	}()
+	var beside sync.WaitGroup
+	for _, run := range []func(context.Context) error{
+		w.reports.run,
+		func(ctx context.Context) error { return w.alive.watch(ctx, w.dir, w.silence) },
+	} {
+		beside.Go(func() {
+			if err := run(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
 	encoded, err := w.convert(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	cancel(nil)
-	<-reported
+	beside.Wait()
 	return encoded, err
 }
 
 // convert reads, encodes and stores.
 func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 	phase := func(p conversion.Phase) {
+		w.alive.sign()
 		w.reports.update(func(r *conversion.Progress) { r.Phase = p })
 	}
 	phase(conversion.PhaseReading)
@@ -186,7 +192,12 @@ func (w *worker) convert(ctx context.Context) (media.Encoded, error) {
 			phase(conversion.PhaseEncoding)
 		},
 		Progress: func(seconds float64) {
-			w.reports.update(func(p *conversion.Progress) { p.DoneSeconds = seconds })
+			w.reports.update(func(p *conversion.Progress) {
+				if p.DoneSeconds != seconds { // ffmpeg also says so if it gets no further
+					w.alive.sign()
+				}
+				p.DoneSeconds = seconds
+			})
 		},
 	}
 	if f.pictures != nil {
@@ -225,16 +236,19 @@ func (w *worker) outcome(encoded media.Encoded, err error) (attempt.Result, int)
 	case err == nil:
 		return attempt.Result{Nonce: w.nonce, MP3: &encoded.MP3, Source: &encoded.Source}, attempt.ExitDone
 	}
-	f := failureOf(err)
-	w.log.Warn("attempt failed", "code", f.Code, "final", f.final, "error", err)
+	f, fault := failureOf(err), w.faultOf(err)
+	w.log.Warn("attempt failed", "code", f.Code, "final", f.final, "fault", fault, "error", err)
 	if unfit := (*media.Error)(nil); errors.As(err, &unfit) && unfit.Detail != "" {
 		w.log.Debug("ffmpeg said", "detail", unfit.Detail) // the text may hold tags of the source
 	}
 	code := attempt.ExitFailed
-	if f.final {
+	switch {
+	case f.final:
 		code = attempt.ExitBadInput
+	case fault != "":
+		code = attempt.ExitFault
 	}
-	return attempt.Result{Nonce: w.nonce, Failure: &f.Failure, Final: f.final}, code
+	return attempt.Result{Nonce: w.nonce, Failure: &f.Failure, Final: f.final, Fault: fault}, code
 }
 
 // failureOf returns what the dispatcher and the owner learn about err.
@@ -246,6 +260,8 @@ func failureOf(err error) *failure {
 		return f
 	case errors.As(err, &unfit):
 		return &failure{Failure: conversion.Failure{Code: unfit.Code, Message: unfit.Message}, final: true}
+	case errors.Is(err, errHung):
+		return &failure{Failure: hung, err: err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &failure{Failure: conversion.TookTooLong, err: err}
 	}

@@ -377,16 +377,17 @@ func TestFailures(t *testing.T) {
 		bend    func(*bench)
 		code    conversion.Code
 		final   bool
+		fault   conversion.WaitReason
 	}{
-		{"truncated", good[:len(good)*2/3], nil, conversion.CodeTruncated, true},
-		{"empty", nil, nil, conversion.CodeEmpty, true},
-		{"text", []byte(strings.Repeat("words ", 1000)), nil, conversion.CodeNotMedia, true},
-		{"too large", good, func(b *bench) { b.limits.MaxSourceBytes = 10 }, conversion.CodeLimitExceeded, true},
-		{"too long", good, func(b *bench) { b.limits.MaxDurationSeconds = 1 }, conversion.CodeLimitExceeded, true},
-		{"no such track", good, func(b *bench) { b.options.Track = "7" }, conversion.CodeTrackNotFound, true},
+		{"truncated", good[:len(good)*2/3], nil, conversion.CodeTruncated, true, ""},
+		{"empty", nil, nil, conversion.CodeEmpty, true, ""},
+		{"text", []byte(strings.Repeat("words ", 1000)), nil, conversion.CodeNotMedia, true, ""},
+		{"too large", good, func(b *bench) { b.limits.MaxSourceBytes = 10 }, conversion.CodeLimitExceeded, true, ""},
+		{"too long", good, func(b *bench) { b.limits.MaxDurationSeconds = 1 }, conversion.CodeLimitExceeded, true, ""},
+		{"no such track", good, func(b *bench) { b.options.Track = "7" }, conversion.CodeTrackNotFound, true, ""},
 		{"gone", good, func(b *bench) {
 			b.onGet = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.WriteHeader(404); return true }
-		}, conversion.CodeSourceMissing, true},
+		}, conversion.CodeSourceMissing, true, ""},
 		{"changed at once", good, func(b *bench) {
 			b.onGet = func(http.ResponseWriter, *http.Request, int) bool {
 				b.mu.Lock()
@@ -394,7 +395,7 @@ func TestFailures(t *testing.T) {
 				b.mu.Unlock()
 				return false
 			}
-		}, conversion.CodeSourceChanged, true},
+		}, conversion.CodeSourceChanged, true, ""},
 		{"changed half-way", good, func(b *bench) {
 			b.onGet = func(w http.ResponseWriter, _ *http.Request, n int) bool {
 				if n > 1 {
@@ -407,16 +408,22 @@ func TestFailures(t *testing.T) {
 				b.mu.Unlock()
 				panic(http.ErrAbortHandler)
 			}
-		}, conversion.CodeSourceChanged, true},
+		}, conversion.CodeSourceChanged, true, ""},
 		{"another size", good, func(b *bench) {
 			b.onGet = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.Write(b.content[:50]); return true }
-		}, conversion.CodeSourceChanged, true},
+		}, conversion.CodeSourceChanged, true, ""},
 		{"no ranges", good, func(b *bench) { // a store that forgets the range must not be believed
 			b.onGet = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.Write(b.content); return true }
-		}, conversion.CodeStore, false},
+		}, conversion.CodeStore, false, ""},
 		{"store away", good, func(b *bench) {
 			b.onGet = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.WriteHeader(503); return true }
-		}, conversion.CodeStore, false},
+		}, conversion.CodeStore, false, conversion.FaultStore},
+		{"store has no room", good, func(b *bench) {
+			b.onPut = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.WriteHeader(507); return true }
+		}, conversion.CodeStore, false, conversion.FaultStore},
+		{"store refuses the MP3", good, func(b *bench) {
+			b.onPut = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.WriteHeader(400); return true }
+		}, conversion.CodeStore, false, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -426,12 +433,15 @@ func TestFailures(t *testing.T) {
 			}
 			code := b.run(t.Context(), func(o *transcoder.Options) { o.Patience = 300 * time.Millisecond })
 			res := b.result()
-			if res.Failure == nil || res.Failure.Code != tt.code || res.Final != tt.final || res.Failure.Message == "" || res.MP3 != nil {
+			if res.Failure == nil || res.Failure.Code != tt.code || res.Final != tt.final || res.Fault != tt.fault || res.Failure.Message == "" || res.MP3 != nil {
 				t.Fatalf("reported %+v\n%s", res, b.log)
 			}
 			want := attempt.ExitFailed
-			if tt.final {
+			switch {
+			case tt.final:
 				want = attempt.ExitBadInput
+			case tt.fault != "":
+				want = attempt.ExitFault
 			}
 			if code != want {
 				t.Errorf("exit code %d, want %d", code, want)

@@ -200,6 +200,9 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	if f := cv.Fallback; f != nil {
 		row("runs on", "%s instead of %s: %s", cv.Class, f.From, fallbackReason(f.Reason))
 	}
+	if w := cv.Waiting; w != nil {
+		row("waits for", "%s, since %s", waitReason(w.Reason), w.Since.Local().Format(time.DateTime))
+	}
 	if cv.Attempt > 0 {
 		row("attempt", "%d", cv.Attempt)
 	}
@@ -257,6 +260,31 @@ func printAudio(row func(name, format string, a ...any), m api.MP3) {
 	for _, n := range m.Notes {
 		row("note", "%s", n)
 	}
+}
+
+// waitReason says in words what a conversion waits for.
+func waitReason(reason conversion.WaitReason) string {
+	switch reason {
+	case conversion.WaitNode:
+		return "a machine with room for it"
+	case conversion.WaitPod:
+		return "room in the cluster's quota"
+	case conversion.WaitSuspended:
+		return "the cluster's permission to start"
+	case conversion.WaitStart:
+		return "its machine to be ready"
+	case conversion.FaultDisk:
+		return "a converter with room on its disk"
+	case conversion.FaultMemory:
+		return "a converter with free memory"
+	case conversion.FaultFFmpeg:
+		return "a converter with an ffmpeg that works"
+	case conversion.FaultStore:
+		return "the object store"
+	case conversion.FaultOther:
+		return "a converter that is well"
+	}
+	return string(reason)
 }
 
 // fallbackReason says in words why a conversion left its class.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,10 +32,18 @@ func TestPrintConversion(t *testing.T) {
 	})
 	full.Options, full.Notify, full.Class = conversion.Options{Preset: "voice", Cover: "12.5"}, conversion.NotifyNone, conversion.CPU
 	full.Fallback = &conversion.Fallback{From: conversion.GPU, Reason: conversion.FallbackWaited}
+	waits := api.Conversion{
+		ID: "c", State: conversion.Running, Filename: "talk.mp4", CreatedAt: created, Attempt: 1,
+		Waiting: &conversion.Waiting{Reason: conversion.WaitNode, Since: created.Add(time.Minute)},
+	}
 	for name, tt := range map[string]struct {
 		conversion api.Conversion
 		want       string
 	}{
+		"waiting": {waits, `
+waits for  a machine with room for it, since 2026-11-23 10:01:00
+attempt    1
+`},
 		"everything": {full, `
 options    {"preset":"voice","cover":"12.5"}
 mail       none
@@ -75,6 +84,14 @@ note      The video does not say how long it is, so the MP3's length was not che
 		_, got, _ := strings.Cut(out.String(), "2026-11-23 10:00:00")
 		if squeeze(got) != squeeze(tt.want) {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, got, tt.want)
+		}
+	}
+}
+
+func TestWaitReasons(t *testing.T) {
+	for _, reason := range slices.Concat(conversion.Waits, conversion.Faults) {
+		if got := waitReason(reason); got == string(reason) {
+			t.Errorf("no words for %q", reason)
 		}
 	}
 }

@@ -55,6 +55,7 @@ type Conversion struct {
 	Size       int64                       `json:"size" doc:"Bytes of the video"`
 	Class      conversion.Class            `json:"class" enum:"cpu,gpu" doc:"Kind of machine it runs on"`
 	Fallback   *conversion.Fallback        `json:"fallback,omitempty" doc:"Why it runs on another class than its options ask for"`
+	Waiting    *conversion.Waiting         `json:"waiting,omitempty" doc:"Why it does not run yet though nothing is wrong with the video: what its attempt waits for (no_node, no_pod, suspended, starting), or what was wrong with the machine of the last one (disk, memory, ffmpeg, store, other)"`
 	Options    conversion.Options          `json:"options" doc:"With the preset's values filled in"`
 	Notify     conversion.NotifyPreference `json:"notify" enum:"email,none" doc:"Whether a mail is sent at the end"`
 	Attempt    int                         `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`

@@ -30,6 +30,7 @@ const (
 	ExitFailed   = 11 // something that may heal failed; reported
 	ExitStopped  = 12 // the dispatcher said stop, or the attempt is no longer current
 	ExitNoReport = 13 // the outcome could not be reported
+	ExitFault    = 14 // this machine is not well; reported
 )
 
 // ErrToken means that a token does not belong to this attempt.
@@ -85,7 +86,8 @@ type Request struct {
 
 // Claim is the body of claim.
 type Claim struct {
-	Nonce string `json:"nonce"` // drawn once by the process; the same nonce gets the same answer
+	Nonce  string `json:"nonce"`            // drawn once by the process; the same nonce gets the same answer
+	Launch string `json:"launch,omitempty"` // id of the launch that the process belongs to; '' where it was not told
 }
 
 // Assignment answers a claim.
@@ -140,8 +142,12 @@ type Result struct {
 	Source  *conversion.Source  `json:"source,omitempty"`
 	MP3     *conversion.MP3     `json:"mp3,omitempty"` // without ID, Key and CreatedAt; ETag is the MD5 in hex
 	Failure *conversion.Failure `json:"failure,omitempty"`
-	Final   bool                `json:"final"`             // of a failure: no further attempt can heal it
-	Stopped bool                `json:"stopped,omitempty"` // the dispatcher said stop; only with NextNonce
+	Final   bool                `json:"final"` // of a failure: no further attempt can heal it
+	// Fault says that a failure is the machine's own, whatever the file: one of
+	// conversion.Faults. The attempt does not count then. A dispatcher that does
+	// not know the field counts it.
+	Fault   conversion.WaitReason `json:"fault,omitempty"`
+	Stopped bool                  `json:"stopped,omitempty"` // the dispatcher said stop; only with NextNonce
 }
 
 // ResultReply answers result.

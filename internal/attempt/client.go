@@ -26,9 +26,10 @@ var (
 
 // Times of a Client.
 const (
-	callTimeout = 30 * time.Second // of one try
-	longestWait = 10 * time.Second // between two tries
-	maxAnswer   = 1 << 20          // bytes
+	callTimeout   = 30 * time.Second // of one try
+	reportTimeout = 10 * time.Second // of one try to report progress; two must fit into a lease
+	longestWait   = 10 * time.Second // between two tries
+	maxAnswer     = 1 << 20          // bytes
 )
 
 // Client makes the three calls of an attempt. While a dispatcher is away, each
@@ -39,6 +40,7 @@ type Client struct {
 	BaseURL      string // of the dispatcher
 	ConversionID string
 	Token        string
+	Launch       string       // id of the launch, for Claim; may be ''
 	HTTP         *http.Client // http.DefaultClient where nil
 	Retrying     func(error)  // called before each further try; may be nil
 }
@@ -47,7 +49,7 @@ type Client struct {
 // makes the call safe to repeat.
 func (c *Client) Claim(ctx context.Context, nonce string) (Assignment, error) {
 	var a Assignment
-	err := c.call(ctx, "claim", Claim{Nonce: nonce}, &a)
+	err := c.call(ctx, "claim", Claim{Nonce: nonce, Launch: c.Launch}, &a)
 	return a, err
 }
 
@@ -70,6 +72,10 @@ func (c *Client) call(ctx context.Context, verb string, body, answer any) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb, err)
 	}
+	timeout := callTimeout
+	if verb == "progress" {
+		timeout = reportTimeout
+	}
 	address := strings.TrimSuffix(c.BaseURL, "/") + "/attempts/" + url.PathEscape(c.ConversionID) + "/" + verb
 	return retry.Do(ctx, retry.Policy{
 		Initial: 100 * time.Millisecond, Max: longestWait / 2, Jitter: 1,
@@ -79,7 +85,7 @@ func (c *Client) call(ctx context.Context, verb string, body, answer any) error 
 			}
 		},
 	}, func(ctx context.Context) error {
-		if err := c.try(ctx, address, content, answer); err != nil {
+		if err := c.try(ctx, timeout, address, content, answer); err != nil {
 			return fmt.Errorf("%s: %w", verb, err)
 		}
 		return nil
@@ -87,8 +93,8 @@ func (c *Client) call(ctx context.Context, verb string, body, answer any) error 
 }
 
 // try makes the call once.
-func (c *Client) try(ctx context.Context, address string, content []byte, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (c *Client) try(ctx context.Context, timeout time.Duration, address string, content []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(content))
 	if err != nil {

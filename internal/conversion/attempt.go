@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Begin starts attempt n, which must be the next one.
+// Begin starts attempt n, which must be the next one, and draws an id for its
+// launch.
 func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 	if c.State == Running && c.Attempt == n {
 		return ErrUnchanged
@@ -15,7 +16,7 @@ func (c *Conversion) Begin(n int, p Policy, now time.Time) error {
 	}
 	c.State = Running
 	c.Attempt = n
-	c.Nonce = ""
+	c.Nonce, c.Launch = "", newLaunch()
 	c.Carrier, c.Next = nil, nil
 	c.Launches++
 	c.NotBefore = time.Time{}
@@ -81,7 +82,7 @@ func (c *Conversion) Claim(n int, nonce string, p Policy, now time.Time) error {
 	if c.Nonce == "" {
 		c.ClaimedAt = stamp(now)
 	}
-	c.Nonce = nonce
+	c.Nonce, c.Waiting = nonce, nil
 	c.renew(p, now)
 	return nil
 }
@@ -120,7 +121,7 @@ func (c *Conversion) BeginCarried(n int, nonce string, by Carrier, p Policy, now
 		return err
 	}
 	by.Until = stamp(by.Until)
-	c.Carrier = &by
+	c.Carrier, c.Launch = &by, ""
 	return c.Claim(n, nonce, p, now)
 }
 
@@ -183,13 +184,18 @@ const (
 	Final     Outcome = iota // nothing can heal it: bad input
 	Counted                  // a crash, a deadline, out of memory, a store that failed
 	Disrupted                // its node or dispatcher went away; not its fault
-)
+) // HandBack and GiveUp are for machines that were not well
+
+// ended reports whether the end of attempt n, without a result, is recorded.
+func (c *Conversion) ended(n int) bool {
+	return (c.State == Queued || c.State == Failed) && c.Attempt == n && n > 0
+}
 
 // FailAttempt ends attempt n without a result: the conversion fails for good,
 // or is queued again after a pause. A stale attempt gets ErrStaleAttempt, a
 // failure that was recorded before gets ErrUnchanged.
 func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time.Time) error {
-	if (c.State == Queued || c.State == Failed) && c.Attempt == n && n > 0 {
+	if c.ended(n) {
 		return ErrUnchanged
 	}
 	if c.State != Running || c.Attempt != n {
@@ -198,6 +204,7 @@ func (c *Conversion) FailAttempt(n int, f Failure, o Outcome, p Policy, now time
 	if o == Counted {
 		c.Failures++
 	}
+	c.Faults = 0
 	c.Error = &f
 	switch {
 	case o == Final, c.Failures >= p.MaxAttempts, c.Launches >= p.MaxLaunches:

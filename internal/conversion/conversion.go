@@ -88,6 +88,16 @@ type Conversion struct {
 	NotBefore  time.Time `json:"not_before" bson:"not_before"`
 	Progress   Progress  `json:"progress" bson:"progress"`
 
+	// Launch is the id of the launch that the current or last attempt belongs
+	// to, drawn by Begin; '' for a carried one. Waiting is why nothing runs yet,
+	// nil where there is no special reason. Faults counts the attempts in a row
+	// whose machine was not well, Silences those that were silent for too long
+	// since the last retry by the owner.
+	Launch   string   `json:"launch,omitempty" bson:"launch,omitempty"`
+	Waiting  *Waiting `json:"waiting,omitempty" bson:"waiting,omitempty"`
+	Faults   int      `json:"faults,omitempty" bson:"faults,omitempty"`
+	Silences int      `json:"silences,omitempty" bson:"silences,omitempty"`
+
 	// Carrier is the launch that carries the current or last attempt; nil if
 	// that attempt has a launch of its own. Next is the attempt that the launch
 	// went on with afterwards; nil for none.
@@ -331,6 +341,9 @@ func NewID() string {
 
 // newMP3ID draws a random id, a UUID version 4, which gives nothing away.
 func newMP3ID() string { return format(randomID(), 4) }
+
+// newLaunch draws an id for a launch.
+func newLaunch() string { return rand.Text() }
 
 func randomID() (id [16]byte) {
 	_, _ = rand.Read(id[:]) // never fails

@@ -55,6 +55,12 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	if c.State == Running && (c.Next != nil || c.Carrier != nil && c.Nonce == "") {
 		t.Errorf("it runs, carried by %+v for nonce %q, and its launch went on with %+v", c.Carrier, c.Nonce, c.Next)
 	}
+	if c.Waiting != nil && c.State != Queued && (c.State != Running || c.Nonce != "") {
+		t.Errorf("%s, claimed by %q, waits for %+v", c.State, c.Nonce, c.Waiting)
+	}
+	if c.State == Running && (c.Launch == "") != (c.Carrier != nil) {
+		t.Errorf("launch %q, carried by %+v", c.Launch, c.Carrier)
+	}
 	if (c.State == Running) == c.LeaseUntil.IsZero() {
 		t.Errorf("%s with a lease until %s", c.State, c.LeaseUntil)
 	}

@@ -49,6 +49,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 		return fmt.Errorf("%w: the source was removed", ErrState)
 	}
 	c.Failures, c.Launches, c.Error = 0, 0, nil
+	c.Faults, c.Silences = 0, 0
 	c.Class, c.Fallback = c.Options.class(), nil
 	c.Notice = Notice{}
 	c.FinishedAt, c.CleanAt, c.SourceUntil, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -75,6 +76,7 @@ func (c *Conversion) Redo(now time.Time) error {
 		return fmt.Errorf("%w: the source was removed", ErrState)
 	}
 	c.Failures, c.Launches = 0, 0
+	c.Faults, c.Silences = 0, 0
 	c.Source, c.MP3 = nil, MP3{ID: c.MP3.ID}
 	c.Notice = Notice{}
 	c.FinishedAt, c.CleanAt, c.SourceUntil, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -151,7 +153,7 @@ func (c *Conversion) SourceRemoved(now time.Time) error {
 
 func (c *Conversion) enqueue(now, notBefore time.Time) {
 	c.State = Queued
-	c.Nonce = ""
+	c.Nonce, c.Waiting = "", nil
 	c.Progress = Progress{}
 	c.LeaseUntil = time.Time{}
 	c.NotBefore = time.Time{}
@@ -164,7 +166,7 @@ func (c *Conversion) enqueue(now, notBefore time.Time) {
 
 func (c *Conversion) finish(now time.Time) {
 	c.FinishedAt = stamp(now)
-	c.LeaseUntil = time.Time{}
+	c.LeaseUntil, c.Waiting = time.Time{}, nil
 	c.post()
 	if c.Upload != nil && c.Upload.ID != "" {
 		c.CleanAt = stamp(now)

@@ -161,6 +161,46 @@ var moves = []move{
 		return err
 	}},
 	{"extend", 1, func(w *walk) error { return w.stale(w.number(), "", false, w.c.Extend) }},
+	{"await", 1, func(w *walk) error {
+		n := w.number()
+		if w.c.Nonce != "" {
+			n = 0 // an attempt that was claimed waits for nothing
+		}
+		return w.stale(n, "", false, func(n int, p Policy, now time.Time) error { return w.c.Await(n, WaitNode, p, now) })
+	}},
+	{"adopt", 1, func(w *walk) error {
+		if w.c.Carrier != nil {
+			return ErrUnchanged
+		}
+		return w.stale(w.number(), "", false, func(n int, _ Policy, now time.Time) error { return w.c.Adopt(n, newLaunch(), now) })
+	}},
+	{"relaunch", 1, func(w *walk) error {
+		if w.c.Nonce != "" {
+			return ErrUnchanged
+		}
+		return w.stale(w.number(), "", false, func(n int, _ Policy, now time.Time) error { return w.c.Relaunch(n, now) })
+	}},
+	{"hand back", 2, func(w *walk) error {
+		before := w.c
+		err := w.stale(w.number(), "", false, func(n int, p Policy, now time.Time) error {
+			return w.c.HandBack(n, FaultDisk, Failure{CodeInternal, "The disk is full."}, p, now)
+		})
+		if err == nil && (w.c.State != Queued || w.c.Failures != before.Failures || w.c.Launches != before.Launches-1 ||
+			!w.c.NotBefore.After(w.now) || w.c.Waiting == nil) {
+			w.Errorf("handed back: %+v", w.c)
+		}
+		return err
+	}},
+	{"give up", 1, func(w *walk) error {
+		before := w.c
+		err := w.stale(w.number(), "", false, func(n int, p Policy, now time.Time) error {
+			return w.c.GiveUp(n, Failure{CodeLost, "It was silent."}, p, now)
+		})
+		if counted := w.c.Failures - before.Failures; err == nil && (counted == 0) != (before.Silences == 0) {
+			w.Errorf("silent for the %dth time: %d counted", before.Silences+1, counted)
+		}
+		return err
+	}},
 	{"claim", 8, func(w *walk) error {
 		n, nonce := w.number(), strconv.Itoa(w.rand.IntN(3))
 		err := w.c.Claim(n, nonce, policy, w.now)

@@ -23,6 +23,7 @@ type Health struct {
 	mu     sync.Mutex
 	phase  string // '' while running
 	checks map[string]func(context.Context) error
+	warns  map[string]func() string
 }
 
 // Check adds a condition of readiness.
@@ -33,6 +34,31 @@ func (h *Health) Check(name string, check func(context.Context) error) {
 		h.checks = map[string]func(context.Context) error{}
 	}
 	h.checks[name] = check
+}
+
+// Warn adds something that readiness tells of and does not depend on. warning
+// returns ” if there is nothing to tell.
+func (h *Health) Warn(name string, warning func() string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.warns == nil {
+		h.warns = map[string]func() string{}
+	}
+	h.warns[name] = warning
+}
+
+// Warnings returns what readiness tells of, by name.
+func (h *Health) Warnings() map[string]string {
+	h.mu.Lock()
+	warns := maps.Clone(h.warns)
+	h.mu.Unlock()
+	told := map[string]string{}
+	for name, warning := range warns {
+		if text := warning(); text != "" {
+			told[name] = text
+		}
+	}
+	return told
 }
 
 func (h *Health) set(phase string) {
@@ -106,7 +132,11 @@ func Admin(h *Health, g prometheus.Gatherer) http.Handler {
 		if len(failing) > 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		json.NewEncoder(w).Encode(map[string]any{"ready": len(failing) == 0, "failing": failing})
+		answer := map[string]any{"ready": len(failing) == 0, "failing": failing}
+		if told := h.Warnings(); len(told) > 0 {
+			answer["warnings"] = told
+		}
+		json.NewEncoder(w).Encode(answer)
 	})
 	// While a store is down, the metrics that do not need it are still shown.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))

@@ -35,6 +35,9 @@ var transcoder string
 
 func TestMain(m *testing.M) {
 	embedded.Main()
+	if len(os.Args) == 4 && os.Args[1] == hostArg {
+		host(os.Args[2], os.Args[3])
+	}
 	dir, err := os.MkdirTemp("", "tonearm-standalone-")
 	if err != nil {
 		panic(err)
@@ -279,6 +282,19 @@ func login(t *testing.T, server string, create bool) *client.Client {
 // convert uploads a video and returns its conversion once that has ended.
 func convert(t *testing.T, c *client.Client, video string) api.Conversion {
 	t.Helper()
+	made := begin(t, c, video)
+	var err error
+	for !made.State.Terminal() {
+		if made, err = c.Wait(t.Context(), made.ID, made.Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return made
+}
+
+// begin uploads a video.
+func begin(t *testing.T, c *client.Client, video string) api.Conversion {
+	t.Helper()
 	content, err := os.ReadFile(video)
 	if err != nil {
 		t.Fatal(err)
@@ -289,11 +305,6 @@ func convert(t *testing.T, c *client.Client, video string) api.Conversion {
 	}
 	if made, err = c.Send(t.Context(), made, bytes.NewReader(content), func(int64) {}); err != nil {
 		t.Fatal(err)
-	}
-	for !made.State.Terminal() {
-		if made, err = c.Wait(t.Context(), made.ID, made.Revision); err != nil {
-			t.Fatal(err)
-		}
 	}
 	return made
 }

@@ -21,6 +21,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	psa "k8s.io/pod-security-admission/api"
@@ -52,6 +53,7 @@ func TestOverlays(t *testing.T) {
 			o.checkReferences(t)
 			o.checkPermissions(t)
 			o.checkGPU(t)
+			o.checkQuota(t)
 			o.checkDashboards(t)
 		})
 	}
@@ -271,6 +273,62 @@ func (o *overlay) checkGPU(t *testing.T) {
 		if gpus := q.Spec.Hard["requests.nvidia.com/gpu"]; gpus.Value() < jobs || jobs == 0 && gpus.Value() > 0 {
 			t.Errorf("class gpu: a quota of %s for %d Jobs at a time", gpus.String(), jobs)
 		}
+	}
+}
+
+// checkQuota: every Job that the quota allows may have a pod, and so may as many
+// Jobs of each class as the dispatcher starts at a time, with what they ask for.
+func (o *overlay) checkQuota(t *testing.T) {
+	limits := map[string]string{"cpu": "4", "gpu": "0"} // the dispatcher's defaults
+	var classes map[string]struct{ Resources corev1.ResourceRequirements }
+	for _, m := range of[*corev1.ConfigMap](o) {
+		limits["cpu"] = cmp.Or(m.Data["TONEARM_MAX_JOBS"], limits["cpu"])
+		limits["gpu"] = cmp.Or(m.Data["TONEARM_MAX_GPU_JOBS"], limits["gpu"])
+		if text, ok := m.Data["job-classes.yaml"]; ok {
+			if err := yaml.Unmarshal([]byte(text), &classes); err != nil {
+				t.Errorf("ConfigMap %s: %v", m.Name, err)
+			}
+		}
+	}
+	need := corev1.ResourceList{}
+	add := func(name corev1.ResourceName, q resource.Quantity) {
+		sum := need[name]
+		sum.Add(q)
+		need[name] = sum
+	}
+	for class, limit := range limits {
+		jobs, err := strconv.Atoi(limit)
+		if err != nil {
+			t.Errorf("class %s: %v", class, err)
+		}
+		for range jobs {
+			add("count/jobs.batch", resource.MustParse("1"))
+			add(corev1.ResourcePods, resource.MustParse("1"))
+			for name, q := range classes[class].Resources.Requests {
+				add("requests."+name, q)
+			}
+			add(corev1.ResourceLimitsMemory, classes[class].Resources.Limits[corev1.ResourceMemory])
+		}
+	}
+	quotas := 0
+	for _, q := range of[*corev1.ResourceQuota](o) {
+		if q.Namespace != "tonearm-jobs" {
+			continue
+		}
+		quotas++
+		hard := q.Spec.Hard
+		jobs, pods := hard["count/jobs.batch"], hard[corev1.ResourcePods]
+		if jobs.Cmp(pods) > 0 {
+			t.Errorf("the quota allows %s Jobs, but only %s pods", jobs.String(), pods.String())
+		}
+		for name, want := range need {
+			if most, ok := hard[name]; ok && most.Cmp(want) < 0 {
+				t.Errorf("the quota allows %s of %s, but as many Jobs as the dispatcher starts need %s", most.String(), name, want.String())
+			}
+		}
+	}
+	if quotas != 1 {
+		t.Errorf("%d quotas for the Jobs", quotas)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,12 +31,15 @@ The dispatcher says in the environment what to do:
   TONEARM_DISPATCHER_URL      where to claim the attempt and report
   TONEARM_CONVERSION_ID
   TONEARM_ATTEMPT_TOKEN
+  TONEARM_LAUNCH_ID           tells this launch from another one of the same attempt
   TONEARM_WORK_DIR            a directory for this attempt alone
   TONEARM_FFMPEG              program; default: the ffmpeg in the folder of this
                               program, else that of PATH; ffprobe is not needed
   TONEARM_GPU_FFMPEG          program that decodes pictures on a GPU; default
                               TONEARM_FFMPEG
   TONEARM_MEMORY_LIMIT_BYTES  of each ffmpeg; default 1 GiB
+  TONEARM_SILENCE             an attempt in which no byte was read and no sound
+                              encoded for this long is ended; default 1m
   TONEARM_LOCK_FD             a descriptor that ffmpeg inherits
   TONEARM_LIFELINE            if set, the end of standard input ends the attempt`,
 		Args: command.NoArgs, SilenceUsage: true,
@@ -54,6 +58,7 @@ func Run() int {
 		DispatcherURL: os.Getenv("TONEARM_DISPATCHER_URL"),
 		ConversionID:  os.Getenv("TONEARM_CONVERSION_ID"),
 		Token:         os.Getenv("TONEARM_ATTEMPT_TOKEN"),
+		LaunchID:      os.Getenv("TONEARM_LAUNCH_ID"),
 		Dir:           os.Getenv("TONEARM_WORK_DIR"),
 		FFmpeg:        os.Getenv("TONEARM_FFMPEG"),
 		GPUFFmpeg:     os.Getenv("TONEARM_GPU_FFMPEG"),
@@ -66,6 +71,14 @@ func Run() int {
 			return attempt.ExitUsage
 		}
 		o.MemoryLimit = n
+	}
+	if silence := os.Getenv("TONEARM_SILENCE"); silence != "" {
+		d, err := time.ParseDuration(silence)
+		if err != nil || d <= 0 {
+			fmt.Fprintln(os.Stderr, "transcoder: TONEARM_SILENCE must be a time such as 90s")
+			return attempt.ExitUsage
+		}
+		o.Silence = d
 	}
 	if lock := os.Getenv("TONEARM_LOCK_FD"); lock != "" {
 		fd, err := strconv.Atoi(lock)

@@ -58,7 +58,7 @@ var flags = func() (all []string) {
 // others are the variables without a flag.
 var others = []string{
 	"TONEARM_TOKEN", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_CONVERSION_ID", "TONEARM_ATTEMPT_TOKEN",
-	"TONEARM_LOCK_FD", "TONEARM_LIFELINE", "TONEARM_EMBEDDED_CHILD",
+	"TONEARM_LAUNCH_ID", "TONEARM_SILENCE", "TONEARM_LOCK_FD", "TONEARM_LIFELINE", "TONEARM_EMBEDDED_CHILD",
 }
 
 // Known reports whether a flag is on the list.

@@ -47,11 +47,11 @@ func Bind(f *pflag.FlagSet) *Flags {
 	f.StringVar(&fl.WorkDir, "work-dir", "", "`FOLDER` for the files of attempts that run as processes (default: one in the system's temporary folder)")
 	f.StringVar(&fl.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` (default: the pod's service account)")
 	f.StringVar(&fl.namespace, "jobs-namespace", "tonearm-jobs", "`NAMESPACE` of the Jobs; no other dispatcher may use it")
-	f.StringVar(&fl.lease, "lease", "", "`NAMESPACE/NAME` of the Lease that the replicas share; empty for a single replica")
+	f.StringVar(&fl.lease, "lease", "", "`NAMESPACE/NAME` of the Lease that the replicas share, with --launcher kubernetes; empty for a single replica")
 	f.StringVar(&fl.classes, "job-classes", "", "YAML `FILE` with resources, nodeSelector, tolerations, runtimeClass, priorityClass and startTimeout of the Jobs of class cpu and gpu")
 	f.StringVar(&fl.image, "transcoder-image", "", "`IMAGE` of the Jobs of class cpu")
 	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "`IMAGE` of the Jobs of class gpu; empty if there are none")
-	f.DurationVar(&fl.startTimeout, "job-start-timeout", launch.DefaultStartTimeout, "a Job of class cpu whose container does not run by then has failed; for class gpu, see --gpu-wait")
+	f.DurationVar(&fl.startTimeout, "job-start-timeout", launch.DefaultStartTimeout, "a Job of class cpu whose container cannot be made by then, because of its image or configuration, has failed; for class gpu, see --gpu-wait")
 	return fl
 }
 
@@ -69,6 +69,10 @@ func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Regis
 	}
 	switch fl.Kind {
 	case Process:
+		if fl.lease != "" {
+			return nil, nil, errors.New("--lease is a Lease of Kubernetes and has no meaning with --launcher process: leave it out. " +
+				"Several dispatchers may work at once, each with its own --work-dir; each runs up to --max-jobs attempts")
+		}
 		l, err := fl.openProcess(log)
 		return l, atOnce, err
 	case "kubernetes":
@@ -82,9 +86,16 @@ func (fl *Flags) openProcess(log *slog.Logger) (launch.Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return execlaunch.New(execlaunch.Options{
+	l, err := execlaunch.New(execlaunch.Options{
 		Command:       []string{cmp.Or(fl.Transcoder, filepath.Join(filepath.Dir(self), "transcoder"))},
 		Dir:           cmp.Or(fl.WorkDir, filepath.Join(os.TempDir(), "tonearm-attempts")),
 		DispatcherURL: fl.URL, Env: config.TranscoderEnv(), Log: log,
 	})
+	if errors.Is(err, execlaunch.ErrInUse) {
+		err = fmt.Errorf("%w: stop it, or choose another folder with --work-dir", err)
+	}
+	if err != nil {
+		return nil, err // not a launcher that is nil
+	}
+	return l, nil
 }

@@ -33,7 +33,7 @@ func (s *suite) unknownFields() {
 	uploaded := func(c c) error {
 		return c.Uploaded(conversion.Object{Version: "etag", ETag: "etag", Size: 100}, now)
 	}
-	claimNotice := func(c c) error { return c.ClaimNotice(3, time.Minute, now) }
+	claimNotice := func(c c) error { return c.ClaimNotice(5, time.Minute, now) }
 	converted := []step{
 		{"PlanParts", func(c c) error { return c.PlanParts("multipart", 50, now) }},
 		{"RestartUpload", func(c c) error { return c.RestartUpload("multipart", "another", now) }},
@@ -43,7 +43,10 @@ func (s *suite) unknownFields() {
 		{"Begin", func(c c) error { return c.Begin(1, policy, now) }},
 		{"Postpone", func(c c) error { return c.Postpone(1, now) }},
 		{"Begin", func(c c) error { return c.Begin(1, policy, now) }},
+		{"Relaunch", func(c c) error { return c.Relaunch(1, now) }},
+		{"Await", func(c c) error { return c.Await(1, conversion.WaitNode, policy, now) }},
 		{"Extend", func(c c) error { return c.Extend(1, policy, now) }},
+		{"Adopt", func(c c) error { return c.Adopt(1, "another launch", now) }},
 		{"Claim", func(c c) error { return c.Claim(1, nonce, policy, now) }},
 		{"Report", func(c c) error { return c.Report(1, nonce, conversion.Progress{DoneSeconds: 1}, policy, now) }},
 		{"FailAttempt", func(c c) error { return c.FailAttempt(1, failure, conversion.Counted, policy, now) }},
@@ -51,20 +54,24 @@ func (s *suite) unknownFields() {
 		{"BeginCarried", func(c c) error { return c.BeginCarried(2, nonce, carrier, policy, now) }},
 		{"FailStart", func(c c) error { return c.FailStart(2, failure, policy, now) }},
 		{"BeginCarried", func(c c) error { return c.BeginCarried(3, nonce, carrier, policy, now) }},
+		{"HandBack", func(c c) error { return c.HandBack(3, conversion.FaultDisk, failure, policy, now) }},
+		{"BeginCarried", func(c c) error { return c.BeginCarried(4, nonce, carrier, policy, now) }},
+		{"GiveUp", func(c c) error { return c.GiveUp(4, failure, policy, now) }},
+		{"BeginCarried", func(c c) error { return c.BeginCarried(5, nonce, carrier, policy, now) }},
 		{"Complete", func(c c) error {
 			mp3 := conversion.MP3{Size: 100, Loudness: &conversion.Levels{IntegratedLUFS: -16}}
-			err := c.Complete(3, nonce, conversion.Source{Codec: "aac"}, mp3, policy, now)
+			err := c.Complete(5, nonce, conversion.Source{Codec: "aac"}, mp3, policy, now)
 			c.Retain(time.Hour)
 			return err
 		}},
 		{"Settle", nil},
 		{"PassOn", func(c c) error {
-			return c.PassOn(3, nonce, conversion.AttemptRef{ConversionID: "next", Attempt: 1}, now)
+			return c.PassOn(5, nonce, conversion.AttemptRef{ConversionID: "next", Attempt: 1}, now)
 		}},
 		{"ClaimNotice", claimNotice},
-		{"NoticeFailed", func(c c) error { return c.NoticeFailed(3, "451", true, 0, now) }},
+		{"NoticeFailed", func(c c) error { return c.NoticeFailed(5, "451", true, 0, now) }},
 		{"ClaimNotice", claimNotice},
-		{"NoticeDelivered", func(c c) error { return c.NoticeDelivered(3, now) }},
+		{"NoticeDelivered", func(c c) error { return c.NoticeDelivered(5, now) }},
 		{"Cleaned", func(c c) error { return c.Cleaned(time.Time{}, now) }},
 		{"SourceRemoved", func(c c) error { return c.SourceRemoved(now) }},
 		{"Delete", func(c c) error { return c.Delete(now) }},

@@ -25,6 +25,7 @@ type child struct {
 	grace    time.Duration
 	log      *slog.Logger
 	cmd      *exec.Cmd
+	began    time.Time
 	lifeline *os.File // write end of its standard input, held open as long as it may live
 	output   *os.File
 
@@ -44,7 +45,7 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 		stopping: make(chan struct{}),
 		gone:     make(chan struct{}),
 	}
-	lock, err := makeDir(c.dir)
+	lock, err := makeDir(c.dir, s.Launch)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +76,7 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 	c.cmd.Env = append(o.Env[:len(o.Env):len(o.Env)],
 		"TONEARM_DISPATCHER_URL="+o.DispatcherURL,
 		"TONEARM_CONVERSION_ID="+s.ConversionID,
+		"TONEARM_LAUNCH_ID="+s.Launch,
 		"TONEARM_ATTEMPT_TOKEN="+s.Token,
 		"TONEARM_WORK_DIR="+work,
 		"TONEARM_LOCK_FD=3",
@@ -88,6 +90,7 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 		output.Close()
 		return nil, err
 	}
+	c.began = time.Now()
 	// If the launcher dies right here, it leaves a child whose group is not
 	// recorded. The end of its standard input still ends it.
 	if err := recordGroup(c.dir, c.cmd.Process.Pid); err != nil {
@@ -126,7 +129,7 @@ func (c *child) follow() launch.End {
 		defer t.Stop()
 		deadline = t.C
 	}
-	end := launch.End{AttemptRef: c.AttemptRef}
+	end := launch.End{AttemptRef: c.AttemptRef, Launch: c.Launch}
 	select {
 	case <-waited:
 		end.Reason, end.ExitCode = launch.Exited, c.cmd.ProcessState.ExitCode()

@@ -12,17 +12,21 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tonearm/internal/conversion"
+	"tonearm/internal/launch"
 )
 
 // What an attempt's directory holds.
 const (
 	lockName  = "lock"  // locked as long as a process of the attempt lives
 	groupName = "group" // number of the process group
+	idName    = "id"    // of the launch
 	workName  = "work"  // the child's own files
 )
 
-// makeDir makes an attempt's directory and locks it.
-func makeDir(dir string) (lock *os.File, err error) {
+// makeDir makes the directory of an attempt's launch and locks it.
+func makeDir(dir, id string) (lock *os.File, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -36,6 +40,9 @@ func makeDir(dir string) (lock *os.File, err error) {
 		return nil, err
 	}
 	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, idName), []byte(id), 0o600)
+	}
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, workName), 0o700)
 	}
@@ -99,22 +106,39 @@ func remove(ctx context.Context, dir string) error {
 	}
 }
 
-var attemptDir = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*-[1-9][0-9]*$`)
+var attemptDir = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_-]*)-([1-9][0-9]*)$`)
 
-// recoverDir clears every attempt's directory below root, and makes root if it
-// is missing. Anything else below root is left alone.
-func recoverDir(root string) error {
+// lockRoot makes root where it is missing, and locks it for this process.
+func lockRoot(root string) (*os.File, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return err
+		return nil, err
 	}
+	lock, err := os.Open(root) // a directory can be locked like a file
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, ErrInUse
+		}
+		return nil, err
+	}
+	return lock, nil
+}
+
+// recoverDir clears every attempt's directory below root, and returns the ends
+// of the attempts that were there. Anything else below root is left alone.
+func recoverDir(root string) (ends []launch.End, err error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
 	defer cancel()
 	for _, e := range entries {
-		if !e.IsDir() || !attemptDir.MatchString(e.Name()) {
+		name := attemptDir.FindStringSubmatch(e.Name())
+		if !e.IsDir() || name == nil {
 			continue
 		}
 		dir := filepath.Join(root, e.Name())
@@ -122,12 +146,22 @@ func recoverDir(root string) error {
 			// The launcher was killed while it made or removed this directory.
 			// Or the directory is not ours; then it is not empty and stays.
 			_ = os.Remove(filepath.Join(dir, groupName))
+			_ = os.Remove(filepath.Join(dir, idName))
 			_ = os.Remove(dir)
 			continue
 		}
+		id, _ := os.ReadFile(filepath.Join(dir, idName)) // without one, it may be any launch
 		if err := remove(ctx, dir); err != nil {
-			return err
+			return nil, err
 		}
+		n, err := strconv.Atoi(name[2])
+		if err != nil {
+			continue // no attempt has such a number
+		}
+		ends = append(ends, launch.End{
+			AttemptRef: conversion.AttemptRef{ConversionID: name[1], Attempt: n}, Launch: string(id),
+			Reason: launch.Disrupted, Detail: "the launcher ended, and its next life ended this attempt",
+		})
 	}
-	return nil
+	return ends, nil
 }

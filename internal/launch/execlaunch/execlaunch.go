@@ -7,6 +7,7 @@
 //
 //	TONEARM_DISPATCHER_URL   where to claim and report
 //	TONEARM_CONVERSION_ID
+//	TONEARM_LAUNCH_ID        to name in the claim
 //	TONEARM_ATTEMPT_TOKEN
 //	TONEARM_WORK_DIR         empty, mode 0700, removed when the attempt ends; also the working directory
 //	TONEARM_LOCK_FD=3        a descriptor to keep open and to pass on to every process it starts
@@ -21,7 +22,12 @@
 // free exactly when no process of the attempt lives any more. Stop waits for
 // that. New uses it to find what an earlier life of the launcher left running:
 // if a lock is still held, New kills the process group that is recorded beside
-// it, and then removes the directory.
+// it, and then removes the directory. Watch reports the ends of such attempts:
+// nobody has to wait until their leases end.
+//
+// A second launcher must not take the first one's attempts for leftovers. So a
+// launcher holds a lock on the whole directory, and New returns [ErrInUse] while
+// another process does.
 package execlaunch
 
 import (
@@ -35,6 +41,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"syscall"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -48,7 +55,7 @@ type Options struct {
 	// Env is the environment that a child gets besides its assignment, as
 	// KEY=value. nil passes on PATH and HOME.
 	Env []string
-	// Dir holds a directory for each attempt. Only one launcher at a time may
+	// Dir holds a directory for each attempt. Only one launcher at a time can
 	// use it: New ends every attempt it finds there. Required; made if missing.
 	Dir string
 	// DispatcherURL is passed to the children. Required.
@@ -92,11 +99,15 @@ func (o Options) validate() error {
 // reapTime bounds the wait for processes that were sent SIGKILL.
 const reapTime = 20 * time.Second
 
+// ErrInUse means that the launcher of another process uses Options.Dir.
+var ErrInUse = errors.New("another dispatcher uses it")
+
 var errClosed = errors.New("execlaunch: closed")
 
 // Launcher runs attempts as child processes. It is safe for concurrent use.
 type Launcher struct {
 	o    Options
+	lock *os.File      // of o.Dir, held until Close
 	wake chan struct{} // holds a token while ends may be waiting
 	done chan struct{} // closed once Close has ended everything
 	wg   sync.WaitGroup
@@ -127,14 +138,22 @@ func New(o Options) (*Launcher, error) {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, fmt.Errorf("execlaunch: %w", err)
 	}
-	if err := recoverDir(o.Dir); err != nil {
+	lock, err := lockRoot(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("execlaunch: use %s: %w", o.Dir, err)
+	}
+	ends, err := recoverDir(o.Dir)
+	if err != nil {
+		lock.Close()
 		return nil, fmt.Errorf("execlaunch: recover %s: %w", o.Dir, err)
 	}
 	return &Launcher{
 		o:        o,
+		lock:     lock,
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		attempts: map[conversion.AttemptRef]*child{},
+		ends:     ends,
 	}, nil
 }
 
@@ -160,6 +179,9 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 		return launch.ErrBusy
 	}
 	c, err := start(l.o, s)
+	if err != nil && unwell(err) {
+		err = fmt.Errorf("%w: %w", launch.ErrUnwell, err)
+	}
 	if err != nil {
 		return fmt.Errorf("execlaunch: start %s: %w", s.AttemptRef, err)
 	}
@@ -178,6 +200,18 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 		close(c.gone)
 	})
 	return nil
+}
+
+// unwell reports whether an error of start is the machine's own and would meet
+// every attempt.
+func unwell(err error) bool {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.ENOMEM, syscall.EAGAIN,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOENT, syscall.EACCES, syscall.ENOEXEC, syscall.ETXTBSY} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Stop ends the attempt and all processes it started.
@@ -214,7 +248,7 @@ func (l *Launcher) Running(context.Context) ([]launch.Attempt, error) {
 		select {
 		case <-c.gone:
 		default:
-			running = append(running, launch.Attempt{AttemptRef: r, Class: c.Class})
+			running = append(running, launch.Attempt{AttemptRef: r, Class: c.Class, Launch: c.Launch, Since: c.began})
 		}
 	}
 	return running, nil
@@ -263,6 +297,7 @@ func (l *Launcher) Close() error {
 	l.wg.Wait()
 	if first {
 		close(l.done)
+		return l.lock.Close()
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ import (
 // URL and the conversion to start.
 const hostArg = "host-launcher"
 
+const hostLaunch = "launch-of-the-earlier-life"
+
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -43,7 +45,9 @@ func host(dir, url, conversionID string) {
 	defer stop()
 	l, err := execlaunch.New(options(dir, url))
 	if err == nil {
-		err = l.Start(ctx, launchtest.NewSpec(conversion.AttemptRef{ConversionID: conversionID, Attempt: 1}))
+		spec := launchtest.NewSpec(conversion.AttemptRef{ConversionID: conversionID, Attempt: 1})
+		spec.Launch = hostLaunch
+		err = l.Start(ctx, spec)
 	}
 	if err != nil {
 		slog.Error("host", "error", err)
@@ -138,7 +142,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	p := c.Arrival(t, r, launchtest.Leader, 1)
 	want := []string{"HOME", "PATH", "TONEARM_ATTEMPT_TOKEN", "TONEARM_CONVERSION_ID", "TONEARM_DISPATCHER_URL",
-		"TONEARM_LIFELINE", "TONEARM_LOCK_FD", "TONEARM_WORK_DIR"}
+		"TONEARM_LAUNCH_ID", "TONEARM_LIFELINE", "TONEARM_LOCK_FD", "TONEARM_WORK_DIR"}
 	got := slices.DeleteFunc(p.EnvNames, func(n string) bool { return n == "PWD" }) // set by os/exec to the working directory
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
@@ -252,6 +256,7 @@ func TestRecovery(t *testing.T) {
 				t.Errorf("a file that is no attempt's was touched: %v", err)
 			}
 			wantEmpty(t, dir)
+			wantLost(t, l, r)
 
 			// The same attempt can be started again.
 			if err := l.Start(t.Context(), launchtest.NewSpec(r)); err != nil {
@@ -260,6 +265,62 @@ func TestRecovery(t *testing.T) {
 			c.Arrival(t, r, launchtest.Leader, 2)
 		})
 	}
+}
+
+// wantLost checks that the launcher reports the end of the earlier life's
+// attempt, and nothing else.
+func wantLost(t *testing.T, l *execlaunch.Launcher, r conversion.AttemptRef) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var got []launch.End
+	err := l.Watch(ctx, func(e launch.End) {
+		got = append(got, e)
+		cancel()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch: %v", err)
+	}
+	if len(got) != 1 || got[0].AttemptRef != r || got[0].Launch != hostLaunch || got[0].Reason != launch.Disrupted {
+		t.Errorf("ends of the earlier life: got %+v, want that of %s, disrupted", got, r)
+	}
+}
+
+// TestInUse: a launcher refuses a directory that another process uses, and
+// leaves its attempts alone.
+func TestInUse(t *testing.T) {
+	c := launchtest.NewConsole(t, "127.0.0.1:0")
+	dir := t.TempDir()
+	h, r := startHost(t, c, dir)
+	p := c.Arrival(t, r, launchtest.Leader, 1)
+	if l, err := execlaunch.New(options(dir, c.URL())); !errors.Is(err, execlaunch.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a second launcher: %v, %v", l, err)
+	}
+	p.Do(t, launchtest.Command{Do: launchtest.Print, Text: "still here"})
+	if err := h.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, options(dir, c.URL()))
+}
+
+// TestUnwell: an error that every attempt would meet is told apart.
+func TestUnwell(t *testing.T) {
+	o := options(t.TempDir(), "http://127.0.0.1:1")
+	program := filepath.Join(t.TempDir(), "transcoder")
+	if err := os.WriteFile(program, []byte("#!/nonexistent/interpreter\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o.Command = []string{program}
+	l := open(t, o)
+	if err := l.Start(t.Context(), launchtest.NewSpec(launchtest.NewRef())); !errors.Is(err, launch.ErrUnwell) {
+		t.Errorf("a program that cannot be started: %v", err)
+	}
+	if err := l.Start(t.Context(), launchtest.NewSpec(conversion.AttemptRef{})); err == nil || errors.Is(err, launch.ErrUnwell) {
+		t.Errorf("a name that is none: %v", err)
+	}
+	wantEmpty(t, o.Dir)
 }
 
 // TestRecoveryOfAnOrphan leaves only a grandchild behind.

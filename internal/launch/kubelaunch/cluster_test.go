@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -354,15 +355,34 @@ func TestDisrupted(t *testing.T) {
 }
 
 func TestNotStarted(t *testing.T) {
+	tr := try(t, func(o *kubelaunch.Options) {
+		o.StartTimeout = 3 * time.Second
+		class := o.Classes[conversion.CPU]
+		class.Image = "localhost/none:none"
+		o.Classes[conversion.CPU] = class
+	})
+	r := tr.start(nil)
+	tr.until("it is unstartable", func() bool {
+		return tr.metric("tonearm_jobs_unstartable") == 1 && tr.metric("tonearm_jobs_pending") == 1
+	})
+	tr.want(r, launch.NotStarted, "ErrImageNeverPull")
+	tr.stop(r)
+	tr.until("nothing is pending", func() bool { return tr.metric("tonearm_jobs_pending") == 0 })
+}
+
+// TestWaits: an attempt that no node takes, or that a quota holds back, waits
+// for as long as it must, and says for what.
+func TestWaits(t *testing.T) {
 	for _, tt := range []struct {
-		name, metric, detail string
-		change               func(*kubelaunch.Class)
+		name, metric string
+		want         conversion.WaitReason
+		pods         string // quota of pods; '' for none
+		change       func(*kubelaunch.Class)
 	}{
-		{"no image", "tonearm_jobs_unstartable", "ErrImageNeverPull", func(c *kubelaunch.Class) { c.Image = "localhost/none:none" }},
-		{"no node", "tonearm_jobs_unschedulable", "didn't match Pod's node affinity/selector", func(c *kubelaunch.Class) {
+		{"no node", "tonearm_jobs_unschedulable", conversion.WaitNode, "", func(c *kubelaunch.Class) {
 			c.NodeSelector = map[string]string{"tonearm/none": "none"}
 		}},
-		{"no service account", "tonearm_jobs_pending", "no pod was made", nil},
+		{"no pod", "tonearm_jobs_without_pod", conversion.WaitPod, "0", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tr := try(t, func(o *kubelaunch.Options) {
@@ -371,30 +391,43 @@ func TestNotStarted(t *testing.T) {
 					class := o.Classes[conversion.CPU]
 					tt.change(&class)
 					o.Classes[conversion.CPU] = class
-				} else {
-					o.ServiceAccount = "none"
 				}
 			})
+			if tt.pods != "" {
+				tr.quota(corev1.ResourcePods, tt.pods)
+			}
 			r := tr.start(nil)
 			tr.until(tt.metric+" is 1", func() bool { return tr.metric(tt.metric) == 1 && tr.metric("tonearm_jobs_pending") == 1 })
-			tr.want(r, launch.NotStarted, tt.detail)
+			tr.until("it is late, and has not ended", func() bool {
+				running, err := tr.l.Running(t.Context())
+				return err == nil && len(running) == 1 && running[0].AttemptRef == r && running[0].Waiting == tt.want && running[0].Late
+			})
 			tr.stop(r)
 			tr.until("nothing is pending", func() bool { return tr.metric("tonearm_jobs_pending") == 0 })
 		})
 	}
 }
 
-func TestQuota(t *testing.T) {
-	tr := try(t, nil)
+// quota limits one resource of the namespace, and waits until the limit holds.
+func (tr *trial) quota(name corev1.ResourceName, most string) {
+	tr.Helper()
 	quotas := tr.CoreV1().ResourceQuotas(tr.o.Namespace)
-	hard := corev1.ResourceList{"count/jobs.batch": resource.MustParse("1")}
-	if _, err := quotas.Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	q := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "q"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{name: resource.MustParse(most)}},
+	}
+	if _, err := quotas.Create(tr.Context(), q, metav1.CreateOptions{}); err != nil {
+		tr.Fatal(err)
 	}
 	tr.until("the quota is counted", func() bool {
-		q, err := quotas.Get(t.Context(), "q", metav1.GetOptions{})
+		q, err := quotas.Get(tr.Context(), "q", metav1.GetOptions{})
 		return err == nil && len(q.Status.Used) > 0
 	})
+}
+
+func TestQuota(t *testing.T) {
+	tr := try(t, nil)
+	tr.quota("count/jobs.batch", "1")
 	first := tr.start(nil)
 	next := launchtest.NewSpec(launchtest.NewRef())
 	if err := tr.l.Start(t.Context(), next); !errors.Is(err, launch.ErrBusy) {
@@ -561,7 +594,12 @@ func TestGPU(t *testing.T) {
 		t.Errorf("the pod has %s GPUs", got.String())
 	}
 	second := tr.start(onGPU)
-	tr.want(second, launch.NotStarted, "Insufficient nvidia.com/gpu")
+	tr.until("the second one is late", func() bool {
+		running, err := tr.l.Running(t.Context())
+		return err == nil && slices.ContainsFunc(running, func(a launch.Attempt) bool {
+			return a.AttemptRef == second && a.Late && a.Waiting == conversion.WaitNode
+		})
+	})
 	tr.stop(second)
 	tr.stop(first)
 }

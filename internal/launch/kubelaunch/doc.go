@@ -55,8 +55,15 @@
 //   - Disrupted: the pod was evicted, preempted or drained, its node was lost
 //     or restarted, or somebody else deleted the pod or the Job. If a node does
 //     not answer, its pod is given up half a minute after its deletion was due.
-//   - NotStarted: no container ran within StartTimeout. The detail is the
-//     scheduler's or the kubelet's message.
+//   - NotStarted: the container could not be made within StartTimeout, because
+//     of its image or its configuration. The detail is the kubelet's message.
+//
+// An attempt that waits for something else has not ended, however long it takes:
+// for a node, for a quota of pods, for a controller that suspends Jobs or gates
+// pods. Running says what it waits for.
+//
+// A Job's name follows from its attempt, so an attempt that is started twice has
+// one Job, and its launch id is not used.
 //
 // # When the API server cannot be reached
 //

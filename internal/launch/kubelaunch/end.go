@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 )
 
@@ -27,8 +28,7 @@ func endOf(job *batchv1.Job, pods []*corev1.Pod, now time.Time, startTimeout tim
 	var last *corev1.Pod
 	for _, p := range pods {
 		if alive(p, now) {
-			if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodPending && now.Sub(p.CreationTimestamp.Time) > startTimeout {
-				_, detail := waitingFor(p)
+			if w, detail := waitingFor(p); w == forRepair && p.DeletionTimestamp == nil && now.Sub(placed(p)) > startTimeout {
 				return launch.End{Reason: launch.NotStarted, Detail: detail}, true
 			}
 			return launch.End{}, false
@@ -48,10 +48,51 @@ func endOf(job *batchv1.Job, pods []*corev1.Pod, now time.Time, startTimeout tim
 			return reasonOfJob(c), now.Sub(c.LastTransitionTime.Time) > podsLag
 		}
 	}
-	if job.DeletionTimestamp == nil && now.Sub(job.CreationTimestamp.Time) > startTimeout {
-		return launch.End{Reason: launch.NotStarted, Detail: "no pod was made for the Job; its events say why"}, true
+	return launch.End{}, false // without a pod it waits: for a quota, or for a controller that suspended it
+}
+
+// placed is when a pod got its node, or was made if it has none.
+func placed(p *corev1.Pod) time.Time {
+	if c := condition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionTrue && c.LastTransitionTime.After(p.CreationTimestamp.Time) {
+		return c.LastTransitionTime.Time
 	}
-	return launch.End{}, false
+	return p.CreationTimestamp.Time
+}
+
+// standing says what an attempt that has not ended waits for, or since when its
+// container runs. A new Job, which the cache does not have yet, is starting.
+func standing(job *batchv1.Job, pods []*corev1.Pod, now time.Time) (reason conversion.WaitReason, since time.Time) {
+	for _, p := range pods {
+		if !alive(p, now) {
+			continue
+		}
+		switch w, _ := waitingFor(p); w {
+		case forNothing:
+			return "", running(p)
+		case forNode:
+			return conversion.WaitNode, time.Time{}
+		case forGate:
+			return conversion.WaitSuspended, time.Time{}
+		}
+		return conversion.WaitStart, time.Time{}
+	}
+	switch {
+	case job == nil || len(pods) > 0:
+		return conversion.WaitStart, time.Time{}
+	case job.Spec.Suspend != nil && *job.Spec.Suspend:
+		return conversion.WaitSuspended, time.Time{}
+	}
+	return conversion.WaitPod, time.Time{}
+}
+
+// running is when a pod's container began to run; zero if nobody says.
+func running(p *corev1.Pod) time.Time {
+	for _, c := range p.Status.ContainerStatuses {
+		if c.Name == container && c.State.Running != nil {
+			return c.State.Running.StartedAt.Time
+		}
+	}
+	return time.Time{}
 }
 
 // alive says whether processes of the pod may run, now or later.
@@ -119,6 +160,7 @@ type wait int
 const (
 	forNothing wait = iota // it runs, or has ended
 	forStart               // its turn
+	forGate                // a controller that holds it back
 	forNode                // a node that takes it
 	forRepair              // of its image's name, its configuration or the like
 )
@@ -132,10 +174,13 @@ func waitingFor(p *corev1.Pod) (w wait, detail string) {
 		if c.Reason == corev1.PodReasonUnschedulable {
 			return forNode, join(c.Reason, c.Message)
 		}
+		if c.Reason == corev1.PodReasonSchedulingGated {
+			return forGate, join(c.Reason, c.Message)
+		}
 		return forStart, join(c.Reason, c.Message)
 	}
 	for _, c := range p.Status.ContainerStatuses {
-		if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" {
+		if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
 			return forRepair, join(w.Reason, w.Message)
 		}
 	}

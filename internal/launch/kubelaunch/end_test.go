@@ -126,10 +126,15 @@ func TestEndOf(t *testing.T) {
 		{"its node forgot it", active, []*corev1.Pod{pod(corev1.PodFailed, exited(137, "ContainerStatusUnknown"))}, launch.Disrupted, 0, ""},
 		{"refused by its node", active, []*corev1.Pod{pod(corev1.PodFailed, status("UnexpectedAdmissionError", "no GPU left"))}, launch.Disrupted, 0, "no GPU left"},
 
-		{"no pod for long", old, nil, launch.NotStarted, 0, "no pod was made"},
-		{"pending for long", old, []*corev1.Pod{pod(corev1.PodPending, aged(time.Hour))}, launch.NotStarted, 0, "being made"},
+		{"no pod for long", old, nil, alive, 0, ""},
+		{"pending for long", old, []*corev1.Pod{pod(corev1.PodPending, aged(time.Hour))}, alive, 0, ""},
 		{"unschedulable for long", old, []*corev1.Pod{pod(corev1.PodPending, aged(time.Hour),
-			because(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available"))}, launch.NotStarted, 0, "Unschedulable: 0/3 nodes"},
+			because(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available"))}, alive, 0, ""},
+		{"no image, on its node for a moment", old, []*corev1.Pod{pod(corev1.PodPending, aged(time.Hour), func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: ago(time.Minute)}}
+		}, waiting("ImagePullBackOff", "not found"))}, alive, 0, ""},
+		{"wrong configuration for long", old, []*corev1.Pod{pod(corev1.PodPending, aged(time.Hour),
+			waiting("CreateContainerConfigError", "no Secret"))}, launch.NotStarted, 0, "CreateContainerConfigError: no Secret"},
 		{"no image for long", old, []*corev1.Pod{pod(corev1.PodPending, aged(time.Hour),
 			because(corev1.PodScheduled, corev1.ConditionTrue, "", ""), waiting("ImagePullBackOff", "not found"))}, launch.NotStarted, 0, "ImagePullBackOff: not found"},
 
@@ -167,13 +172,46 @@ func TestWaitingFor(t *testing.T) {
 		{"ended", pod(corev1.PodFailed), forNothing},
 		{"new", pod(corev1.PodPending), forStart},
 		{"being made", pod(corev1.PodPending, scheduled, waiting("ContainerCreating", "")), forStart},
-		{"gated", pod(corev1.PodPending, because(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", "")), forStart},
+		{"gated", pod(corev1.PodPending, because(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", "")), forGate},
+		{"its sidecars start first", pod(corev1.PodPending, scheduled, waiting("PodInitializing", "")), forStart},
 		{"unschedulable", pod(corev1.PodPending, because(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "")), forNode},
 		{"no image", pod(corev1.PodPending, scheduled, waiting("ErrImagePull", "")), forRepair},
 		{"wrong configuration", pod(corev1.PodPending, scheduled, waiting("CreateContainerConfigError", "")), forRepair},
 	} {
 		if got, _ := waitingFor(tt.pod); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestStanding(t *testing.T) {
+	suspended := job("", "", "")
+	suspended.Spec.Suspend = ptr(true)
+	runs := pod(corev1.PodRunning, func(p *corev1.Pod) {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{
+			Running: &corev1.ContainerStateRunning{StartedAt: ago(7 * time.Second)},
+		}}}
+	})
+	for _, tt := range []struct {
+		name  string
+		job   *batchv1.Job
+		pods  []*corev1.Pod
+		want  conversion.WaitReason
+		since time.Time
+	}{
+		{"not seen yet", nil, nil, conversion.WaitStart, time.Time{}},
+		{"no pod", job("", "", ""), nil, conversion.WaitPod, time.Time{}},
+		{"suspended", suspended, nil, conversion.WaitSuspended, time.Time{}},
+		{"gated", job("", "", ""), []*corev1.Pod{pod(corev1.PodPending, because(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", ""))},
+			conversion.WaitSuspended, time.Time{}},
+		{"unschedulable", job("", "", ""), []*corev1.Pod{pod(corev1.PodPending, because(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", ""))},
+			conversion.WaitNode, time.Time{}},
+		{"being made", job("", "", ""), []*corev1.Pod{pod(corev1.PodPending, waiting("ContainerCreating", ""))}, conversion.WaitStart, time.Time{}},
+		{"running", job("", "", ""), []*corev1.Pod{runs}, "", now.Add(-7 * time.Second)},
+		{"running, the first pod is dead", job("", "", ""), []*corev1.Pod{pod(corev1.PodFailed), runs}, "", now.Add(-7 * time.Second)},
+	} {
+		if got, since := standing(tt.job, tt.pods, now); got != tt.want || !since.Equal(tt.since) {
+			t.Errorf("%s: waits for %q, runs since %v; want %q, %v", tt.name, got, since, tt.want, tt.since)
 		}
 	}
 }

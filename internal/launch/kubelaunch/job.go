@@ -172,7 +172,7 @@ func failureRules() []batchv1.PodFailurePolicyRule {
 		Action:          batchv1.PodFailurePolicyActionFailJob,
 		OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
 	}}
-	for _, code := range []int32{attempt.ExitUsage, attempt.ExitBadInput, attempt.ExitFailed, attempt.ExitStopped, attempt.ExitNoReport} {
+	for _, code := range []int32{attempt.ExitUsage, attempt.ExitBadInput, attempt.ExitFailed, attempt.ExitStopped, attempt.ExitNoReport, attempt.ExitFault} {
 		rules = append(rules, batchv1.PodFailurePolicyRule{
 			Action: batchv1.PodFailurePolicyActionFailJob,
 			OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{

@@ -148,6 +148,9 @@ func (l *Launcher) Start(ctx context.Context, s launch.Spec) error {
 	if busy(err) {
 		return launch.ErrBusy
 	}
+	if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) && ctx.Err() == nil { // these two are about this Job
+		err = fmt.Errorf("%w: %w", launch.ErrUnwell, err)
+	}
 	return fmt.Errorf("kubelaunch: start %s: %w", s.AttemptRef, err)
 }
 
@@ -245,11 +248,17 @@ func (l *Launcher) Running(ctx context.Context) ([]launch.Attempt, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	running := []launch.Attempt{}
-	for _, t := range l.attempts {
-		if !t.ended {
-			running = append(running, t.Attempt)
+	for name, t := range l.attempts {
+		if t.ended {
+			continue
 		}
+		a := t.Attempt
+		job, pods := l.cache.get(name)
+		a.Waiting, a.Since = standing(job, pods, now)
+		a.Late = a.Waiting != "" && job != nil && now.Sub(job.CreationTimestamp.Time) > l.o.startTimeout(t.Class)
+		running = append(running, a)
 	}
 	return running, nil
 }

@@ -37,9 +37,11 @@ type Options struct {
 	// Grace is how long a container has between SIGTERM and SIGKILL; whole
 	// seconds, default 3 s.
 	Grace time.Duration
-	// StartTimeout is how long an attempt's container may take to run; after
-	// that the attempt has ended as NotStarted. It must be longer than a new
-	// node takes to come. Default launch.DefaultStartTimeout.
+	// StartTimeout is how long the container of a pod that has a node may fail
+	// to be made, because of its image or its configuration; after that the
+	// attempt has ended as NotStarted. An attempt that waits for longer than
+	// this for something else, such as a node, is Late. Default
+	// launch.DefaultStartTimeout.
 	StartTimeout time.Duration
 	// NodeTimeout is how long a node may give no answer before its pod is given
 	// up; whole seconds, default 1 min.

@@ -101,6 +101,7 @@ func (j *Job) Make(ctx context.Context, info probe.Info) ([]byte, error) {
 	if decoders == "" {
 		return nil, Missing(fmt.Sprintf("The picture is in the format %q, which Tonearm cannot read.", from.Codec))
 	}
+	var last error
 	for _, s := range shots {
 		img, _, err := shoot(ctx, in.Source, from, s)
 		if ctx.Err() != nil {
@@ -109,6 +110,10 @@ func (j *Job) Make(ctx context.Context, info probe.Info) ([]byte, error) {
 		if err == nil {
 			return encodeJPEG(img)
 		}
+		last = err
+	}
+	if errors.Is(last, ffmpeg.ErrCannotRun) {
+		return nil, fmt.Errorf("cover: %w", last)
 	}
 	if at, ok := j.spec.Cover.Seconds(); ok {
 		return nil, Missing(fmt.Sprintf("No picture can be decoded at %v s.", at))

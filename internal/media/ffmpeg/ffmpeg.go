@@ -32,6 +32,14 @@ type Program struct {
 
 const defaultMemory = 1 << 30
 
+// ErrCannotRun means that ffmpeg is missing or cannot be started on this machine.
+// It says nothing about the source.
+var ErrCannotRun = errors.New("ffmpeg cannot be run")
+
+// ErrNoSpace means that ffmpeg speaks of a full disk. Its output also holds texts
+// of the source, so look at the disk too.
+var ErrNoSpace = errors.New("ffmpeg says that the disk is full")
+
 // Find returns the path of the program to run: Path, or the ffmpeg that lies
 // beside this program, or else the one in $PATH.
 func (p Program) Find() (string, error) {
@@ -41,7 +49,7 @@ func (p Program) Find() (string, error) {
 	}
 	path, err := exec.LookPath(cmp.Or(path, "ffmpeg"))
 	if err != nil {
-		return "", fmt.Errorf("find ffmpeg: %w", err)
+		return "", fmt.Errorf("%w: %w", ErrCannotRun, err)
 	}
 	return filepath.Abs(path)
 }
@@ -71,8 +79,9 @@ type Outcome struct {
 	Err    *exec.ExitError
 }
 
-// Run runs ffmpeg. The error says that ffmpeg could not be run to its end, or that
-// the input could not be read; a failure of ffmpeg itself is in the Outcome.
+// Run runs ffmpeg. The error says that ffmpeg could not be started (ErrCannotRun)
+// or run to its end, or that the input could not be read; a failure of ffmpeg
+// itself is in the Outcome.
 func (p Program) Run(ctx context.Context, c Command) (Outcome, error) {
 	if c.Input.stream == nil {
 		if c.Input.path != "" {
@@ -145,6 +154,9 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
 	}
 	if errors.As(err, &o.Err) {
+		if limit.Died(o.Err.ExitCode(), o.Stderr) {
+			return o, fmt.Errorf("%w: exit status %d: %s", ErrCannotRun, o.Err.ExitCode(), o.Tail())
+		}
 		return o, nil
 	}
 	if err != nil {
@@ -182,8 +194,8 @@ func (o Outcome) Failure() error {
 		return unfit.New(conversion.CodeLimitExceeded, "The MP3 would be larger than the limit.").Because(o.Tail())
 	case status.Signaled():
 		return fmt.Errorf("ffmpeg died of %v: %s", status.Signal(), o.Tail())
-	case status.ExitStatus() == limit.CannotRun, status.ExitStatus() == limit.NotFound, has("No space left on device"): // not executable, not loadable
-		return fmt.Errorf("ffmpeg failed with exit status %d: %s", status.ExitStatus(), o.Tail())
+	case has("No space left on device"):
+		return fmt.Errorf("%w: exit status %d: %s", ErrNoSpace, status.ExitStatus(), o.Tail())
 	case has("Cannot allocate memory"), has("pthread_create() failed"):
 		return unfit.New(conversion.CodeLimitExceeded, "The file needs more memory than it may use.").Because(o.Tail())
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -26,11 +27,31 @@ type Limits struct {
 	File   int64         // bytes of each file that it writes
 }
 
-// Exit statuses of a program that could not be started, as a shell has them.
+// Exit statuses of a program that could not be started, as a shell has them. The
+// system's loader also ends with NotFound, where a library is missing.
 const (
 	CannotRun = 126
 	NotFound  = 127
 )
+
+// goDied is the exit status of a Go program that its runtime ends, for instance
+// because it gets no thread or no memory.
+const goDied = 2
+
+// goSays begins what the runtime says then.
+var goSays = regexp.MustCompile(`^(?:fatal error|panic|runtime|runtime/cgo|SIG[A-Z]+): `)
+
+// Died reports whether a run ended before the program itself did anything: what
+// sets the limits died, or could not start it. stderr is what the run printed.
+func Died(status int, stderr string) bool {
+	switch status {
+	case CannotRun, NotFound:
+		return true
+	case goDied:
+		return goSays.MatchString(stderr)
+	}
+	return false
+}
 
 const openFiles = 1024
 
@@ -38,7 +59,7 @@ const openFiles = 1024
 const name = "tonearm-limit"
 
 func init() {
-	if len(os.Args) > 4 && os.Args[0] == name {
+	if len(os.Args) > 0 && os.Args[0] == name {
 		err := become(os.Args[1:])
 		fmt.Fprintln(os.Stderr, name+":", err)
 		if errors.Is(err, os.ErrNotExist) {
@@ -74,6 +95,9 @@ func self() string {
 // become sets the limits and runs the program in this process. It returns only
 // if that fails.
 func become(args []string) error {
+	if len(args) < 4 {
+		return errors.New("limits and a program are missing")
+	}
 	var n [3]uint64
 	for i := range n {
 		var err error

@@ -102,6 +102,46 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
+// TestDied: the death of what sets the limits is not taken for one of the
+// program. Here the runtime is refused the memory that it needs.
+func TestDied(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a limit on address space")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := limit.Command(t.Context(), plenty, "/bin/true")
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `ulimit -v 60000; exec -a "$0" "$PROGRAM" "$@"`}, limited.Args...)...)
+	if bash, err := exec.LookPath("bash"); err == nil {
+		cmd.Path = bash // exec -a is not in every shell
+	} else {
+		t.Skip("no bash")
+	}
+	cmd.Env = append(os.Environ(), "PROGRAM="+self)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &exit) || !limit.Died(exit.ExitCode(), stderr.String()) {
+		t.Errorf("without memory: %v, %.300s", err, stderr.String())
+	}
+	for _, tt := range []struct {
+		status int
+		stderr string
+		want   bool
+	}{
+		{limit.CannotRun, "", true}, {limit.NotFound, "", true},
+		{2, "runtime: failed to create new OS thread (have 2 already; errno=11)\nfatal error: newosproc", true},
+		{2, "ffmpeg version 7.1.5\nfatal error: something", false},
+		{1, "fatal error: something", false}, {2, "", false},
+	} {
+		if got := limit.Died(tt.status, tt.stderr); got != tt.want {
+			t.Errorf("status %d, %q: got %t", tt.status, tt.stderr, got)
+		}
+	}
+}
+
 // TestBatch: the program is run as one that computes.
 func TestBatch(t *testing.T) {
 	if runtime.GOOS != "linux" {
