@@ -106,11 +106,34 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+// An attempt that may be lost is looked at, however many others are due and
+// however long what they need takes.
+func TestLeasesFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, shortLease)
+	for range 150 { // more than one batch
+		w.create("owner", int64(len(source)))
+	}
+	w.clock.advance(time.Minute)
+	release := make(chan struct{})
+	busy := func() bool { <-release; return false }
+	w.objects.fails.Store(&busy)
+	defer close(release)
+	w.launcher.set(func(l *launcher) { l.script = vanish })
+	w.run()
+	w.until("all hands are busy with uploads", func() bool { return w.objects.headed.Load() >= 8 })
+	c := w.create("owner", int64(len(source)))
+	w.act(c.ID, func(c *conversion.Conversion) error {
+		return c.Uploaded(conversion.Object{Key: c.Object.Key, Size: c.Object.Size, ETag: "e", Version: "e"}, w.clock.Now())
+	})
+	w.until("the attempt is given up", func() bool { return w.metric("tonearm_attempts_ended_total", "reason=lost") > 0 })
+}
+
 // The agenda publishes what a crashed writer left in the outbox.
 func TestOutboxRelayed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()
-	w.until("what is owed was published", func() bool { return w.redis.Exists("tonearm:generation") })
+	w.until("what is owed was published", func() bool { return w.redis.Exists("tonearm:{notice}:life") })
 	c := w.create("owner", int64(len(source)))
 	w.put(c.Object.Key, source)
 	o, err := w.objects.Head(t.Context(), c.Object.Key)
@@ -198,9 +221,7 @@ func TestAgendaOfFailures(t *testing.T) {
 	w.objects.always()
 	w.run()
 	w.until("the lost attempt is found", func() bool { return w.read(c.ID).Attempt == 2 })
-	if n := w.objects.failed.Load(); n < 120 {
-		t.Errorf("only %d looks for uploads", n)
-	}
+	w.until("every upload was looked for", func() bool { return w.objects.failed.Load() >= 120 })
 }
 
 func TestMetrics(t *testing.T) {

@@ -117,7 +117,6 @@ type Dispatcher struct {
 	pace    map[conversion.Class]*pace
 	started time.Time
 	inbox   knownDrops
-	snoozed map[string]time.Time // ids that the agenda leaves alone, until when
 
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when an attempt ends
@@ -133,7 +132,6 @@ func New(o Options) (*Dispatcher, error) {
 		o: o,
 		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
 			RecordRetention: o.Policy.RecordRetention},
-		snoozed: map[string]time.Time{},
 		freed:   make(chan struct{}),
 		pace:    map[conversion.Class]*pace{},
 	}
@@ -190,7 +188,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for range stopTakers {
 		repeat("taking stops", d.stops)
 	}
-	repeat("keeping the agenda", d.agenda)
+	repeat("keeping the agenda", d.agenda(d.others))
+	repeat("keeping the agenda of running attempts", d.agenda(d.o.Records.Lapsed))
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
 	repeat("scanning for orphan objects", d.scanOrphans)

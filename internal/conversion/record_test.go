@@ -46,7 +46,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 		c.Fallback != nil && (!gpu || c.Fallback.From != GPU || c.Fallback.At.IsZero()) {
 		t.Errorf("cover %q in class %s with %+v", c.Options.Cover, c.Class, c.Fallback)
 	}
-	if limit := 30 * time.Second; c.State == Queued && c.Class == GPU && c.WakeAt.After(now.Add(limit)) && c.WakeAt.After(c.NotBefore.Add(limit)) {
+	if limit := max(30*time.Second, now.Sub(c.QueuedAt)/2); c.State == Queued && c.Class == GPU && c.WakeAt.After(now.Add(limit)) && c.WakeAt.After(c.NotBefore.Add(limit)) {
 		t.Errorf("it waits for a GPU since %s, and somebody looks at %s", c.QueuedAt, c.WakeAt)
 	}
 	if (c.State == Queued || c.State == Running) && c.QueuedAt.IsZero() {

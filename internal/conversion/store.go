@@ -69,6 +69,9 @@ type Store interface {
 	// longest overdue first. A zero WakeAt means never. Those of a newer format
 	// are left out.
 	Due(ctx context.Context, now time.Time, limit int) ([]Conversion, error)
+	// Lapsed is Due for Running conversions alone: their lease has ended. It takes
+	// a time that does not grow with the number of others.
+	Lapsed(ctx context.Context, now time.Time, limit int) ([]Conversion, error)
 	// Owing returns up to limit conversions with an id above after, in order of
 	// id, that are Queued or whose notice is owed or being sent. Those of a newer
 	// format are left out.

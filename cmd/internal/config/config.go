@@ -101,7 +101,7 @@ func (s *Stores) BindUsers(f *pflag.FlagSet) {
 
 // BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
-	f.StringVar(&s.Queue, "queue", "", "`URL` of the Redis server that carries the queue, such as redis://host:6379/0")
+	f.StringVar(&s.Queue, "queue", "", "`URL` of the Redis that carries the queue: redis://host:6379/0, redis+cluster://host:6379 or redis+sentinel://host:26379/0?master_name=NAME")
 	f.StringVar(&s.Prefix, "queue-prefix", redisqueue.DefaultPrefix, "`PREFIX` of all Redis keys")
 	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Queue, err = s.OpenQueue(); return err })
 }

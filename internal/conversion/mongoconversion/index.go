@@ -44,6 +44,10 @@ var indexes = []index{
 		filter: bson.D{{Key: "wake_at", Value: bson.D{{Key: "$gt", Value: time.Time{}}}}},
 	},
 	{
+		name: "lapsed", keys: bson.D{{Key: "state", Value: 1}, {Key: "wake_at", Value: 1}},
+		filter: bson.D{{Key: "state", Value: conversion.Running}},
+	},
+	{
 		name: "queued", keys: bson.D{{Key: "state", Value: -1}, {Key: "_id", Value: 1}},
 		filter: bson.D{{Key: "state", Value: conversion.Queued}},
 	},

@@ -271,6 +271,15 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion
 	return found, nil
 }
 
+// Lapsed returns the running conversions whose lease has ended.
+func (s *Store) Lapsed(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	found, err := s.many(ctx, `state = 'running' AND wake_at <= ? AND `+knownFormat+` ORDER BY wake_at`, []any{now.UnixMilli()}, limit)
+	if err != nil {
+		return nil, fmt.Errorf("lapsed conversions: %w", err)
+	}
+	return found, nil
+}
+
 // Owing returns the conversions that owe work or a notice.
 func (s *Store) Owing(ctx context.Context, after string, limit int) ([]conversion.Conversion, error) {
 	found, err := s.many(ctx, `owing = 1 AND id > ? AND `+knownFormat+` ORDER BY id`, []any{after}, limit)
