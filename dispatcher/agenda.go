@@ -150,6 +150,11 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 			return err
 		}
 		return d.o.Records.Purge(ctx, c.ID)
+	case c.State == conversion.Expired: // the last look for an upload that was under way when its time was over
+		if outcome, err := d.accept(ctx, c, time.Time{}); err != nil || outcome != eventNotThere {
+			return err
+		}
+		return update(func(c *conversion.Conversion) error { return c.Look(now) })
 	}
 	return update(func(c *conversion.Conversion) error { return c.Republish(now) })
 }

@@ -132,8 +132,8 @@ func New(o Options) (*Dispatcher, error) {
 		o: o,
 		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
 			RecordRetention: o.Policy.RecordRetention},
-		freed:   make(chan struct{}),
-		pace:    map[conversion.Class]*pace{},
+		freed: make(chan struct{}),
+		pace:  map[conversion.Class]*pace{},
 	}
 	for _, class := range classes {
 		d.pace[class] = newPace()

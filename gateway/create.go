@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"tonearm/internal/account"
@@ -167,8 +168,13 @@ func (g *Gateway) withUpload(ctx context.Context, status int, user account.User,
 // URLs for the parts in numbers; if numbers is empty, for the next parts that
 // are missing from have.
 func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob.Part, numbers []int) (*api.Upload, error) {
+	// No URL outlives the upload window: what came with it would come too late.
+	expiry := min(g.o.URLExpiry, c.ExpiresAt.Sub(g.o.Now())).Truncate(time.Second)
+	if expiry <= 0 {
+		return nil, conflict("The time for the upload of this conversion is over. To upload the video, create a new conversion.")
+	}
 	if c.Upload == nil {
-		r, err := g.o.Objects.PresignPut(ctx, c.Object.Key, c.Object.Size, g.o.URLExpiry, blob.Public)
+		r, err := g.o.Objects.PresignPut(ctx, c.Object.Key, c.Object.Size, expiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +184,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 		return &api.Upload{Method: r.Method, URL: r.URL, Headers: headers, ExpiresAt: r.ExpiresAt.UTC()}, nil
 	}
-	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.o.Now().Add(g.o.URLExpiry).UTC()}
+	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.o.Now().Add(expiry).UTC()}
 	for _, p := range have {
 		up.Stored = append(up.Stored, p.Number)
 	}
@@ -190,7 +196,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 	}
 	for _, n := range numbers {
-		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.o.URLExpiry, blob.Public)
+		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, expiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}

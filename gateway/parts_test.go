@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
@@ -158,4 +161,38 @@ func TestJoinedUnseen(t *testing.T) {
 		t.Errorf("created again: %+v", again)
 	}
 	equal(t, "state", decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200)).State, conversion.Queued)
+}
+
+// No URL for an upload is good for longer than the upload may take.
+func TestURLsEndWithWindow(t *testing.T) {
+	late := time.Duration(0)
+	s := start(t, func(o *Options) {
+		o.UploadWindow, o.URLExpiry = 10*time.Minute, time.Hour
+		o.Now = func() time.Time { return time.Now().Add(late) }
+	})
+	u := s.user("a@example.org")
+	for _, parts := range []bool{false, true} {
+		late = 0
+		c := u.announce(5, parts)
+		late = 4 * time.Minute
+		again := decode[api.Upload](u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(200))
+		for _, up := range []api.Upload{*c.Upload, again} {
+			if up.ExpiresAt.After(*c.ExpiresAt) {
+				t.Errorf("parts %v: the URL is good until %s, the upload awaited until %s", parts, up.ExpiresAt, c.ExpiresAt)
+			}
+			signed := up.URL
+			if parts {
+				signed = up.Parts[0].URL
+			}
+			url, err := url.Parse(signed)
+			check(t, err)
+			seconds, err := strconv.Atoi(url.Query().Get("X-Amz-Expires"))
+			check(t, err)
+			if seconds > 600 || seconds < 300 {
+				t.Errorf("parts %v: signed for %d s", parts, seconds)
+			}
+		}
+		late = 11 * time.Minute
+		u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
+	}
 }

@@ -9,6 +9,7 @@ const (
 	maxRepublish  = 6 * time.Hour      // longest pause between two looks at a conversion that waits
 	firstLook     = 30 * time.Second   // until the first look for an upload, in case its notification was lost
 	maxLook       = time.Hour          // longest pause between two looks for an upload
+	lastLook      = 10 * time.Minute   // after the upload window, until the last look for an upload that was under way
 	tombstoneLife = 8 * 24 * time.Hour // longer than any signed link lives
 	noticeLife    = 5 * 24 * time.Hour // how long temporary refusals of a mail are retried
 )
@@ -101,6 +102,9 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 		} else {
 			by(now.Add(waiting(republish, c.Notice.OwedSince, now)))
 		}
+	}
+	if last := c.ExpiresAt.Add(lastLook); c.State == Expired && last.After(now) {
+		by(last)
 	}
 	by(c.CleanAt)
 	by(c.SourceUntil)

@@ -109,7 +109,7 @@ func TestTransitions(t *testing.T) { //nolint:funlen // most of it is a table
 			"! ! ! ! ! ! ! !"},
 		"reject upload": {func(c *Conversion) error { return c.RejectUpload(uploaded(c), Failure{}, late) },
 			"failed = = = = = failed ="},
-		"look":       {func(c *Conversion) error { return c.Look(late) }, "awaiting_upload = = = = = = ="},
+		"look":       {func(c *Conversion) error { return c.Look(late) }, "awaiting_upload = = = = = expired ="},
 		"expire":     {func(c *Conversion) error { return c.Expire(late) }, "expired = = = = = = ="},
 		"expire now": {func(c *Conversion) error { return c.Expire(epoch) }, "! = = = = = = ="},
 		"begin 1":    {func(c *Conversion) error { return c.Begin(1, policy, late) }, "stale running = stale stale stale stale stale"},
