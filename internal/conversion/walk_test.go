@@ -429,6 +429,8 @@ func (w *walk) due() error {
 		return c.Cleaned(time.Time{}, w.now)
 	case past(c.SourceUntil):
 		return c.SourceRemoved(w.now)
+	case c.State == Expired:
+		return c.Look(w.now)
 	}
 	return errors.New("nothing to do")
 }
