@@ -473,3 +473,44 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
+
+// A mail that takes longer than a claim is sent once: the claim and the lease
+// are renewed meanwhile.
+func TestSlowMail(t *testing.T) {
+	w := newWorld(t)
+	w.change = func(n *Notifier) { n.claim, n.lease = 90*time.Millisecond, 120*time.Millisecond }
+	c := w.done(t, "a.mp4")
+	w.sink.OnData(func(mailtest.Received) error {
+		claims := map[time.Time]bool{}
+		waittest.Until(t, patience, "the claim to be renewed several times", func() bool {
+			got, err := w.records.ByID(context.WithoutCancel(t.Context()), c.ID)
+			claims[got.Notice.ClaimedUntil] = err == nil
+			return len(claims) > 5
+		})
+		return nil
+	})
+	w.start(t)
+	w.start(t)
+	c = w.await(t, c.ID, conversion.NoticeSent)
+	w.awaitEmptyQueue(t)
+	if c.Notice.Tries != 1 || w.sink.Tries() != 1 {
+		t.Errorf("%d tries, %d mails", c.Notice.Tries, w.sink.Tries())
+	}
+}
+
+// If nobody knows whether the mail was taken, it is not sent again soon.
+func TestUnknown(t *testing.T) {
+	w := newWorld(t)
+	w.change = func(n *Notifier) { n.unknown = unknownPause }
+	w.sink.OnData(func(mailtest.Received) error { return mailtest.ErrDrop })
+	w.start(t)
+	c := w.await(t, w.done(t, "a.mp4").ID, conversion.NoticeSending)
+	c = w.await(t, c.ID, conversion.NoticeOwed)
+	if pause := c.Notice.NotBefore.Sub(c.UpdatedAt); pause != unknownPause {
+		t.Errorf("sent again after %v, want %v", pause, unknownPause)
+	}
+	waittest.Until(t, patience, "it to be counted", func() bool { return w.count(t, outcomeUnknown) == 1 })
+	if n := w.count(t, outcomeDelayed); n != 0 {
+		t.Errorf("%d more counted as delayed", n)
+	}
+}

@@ -159,6 +159,7 @@ func TestTransitions(t *testing.T) { //nolint:funlen // most of it is a table
 		"source removed":   {func(c *Conversion) error { return c.SourceRemoved(late) }, "= = = done failed canceled expired deleted"},
 		"claim notice":     {func(c *Conversion) error { return c.ClaimNotice(1, window, late) }, "= = = done failed = = ="},
 		"claim notice 0":   {func(c *Conversion) error { return c.ClaimNotice(0, window, late) }, "= = = = = = = ="},
+		"renew notice":     {func(c *Conversion) error { return c.RenewNotice(1, 0, window, late) }, "= = = = = = = ="},
 		"notice delivered": {func(c *Conversion) error { return c.NoticeDelivered(1, late) }, "= = = = = = = ="},
 		"notice failed": {func(c *Conversion) error { return c.NoticeFailed(1, "", true, window, late) },
 			"= = = = = = = ="},

@@ -244,6 +244,13 @@ var moves = []move{
 		}
 		return err
 	}},
+	{"renew notice", 1, func(w *walk) error {
+		err := w.c.RenewNotice(w.number(), w.c.Notice.Tries, 10*time.Minute, w.now)
+		if err == nil {
+			w.sending = w.c.Notice.ClaimedUntil
+		}
+		return err
+	}},
 	{"notice delivered", 2, func(w *walk) error {
 		err := w.c.NoticeDelivered(w.number(), w.now)
 		if err == nil {

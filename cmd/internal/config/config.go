@@ -313,6 +313,6 @@ func SMTP(f *pflag.FlagSet) *smtpmail.Options {
 	f.StringVar(&o.Password, "smtp-password", "", "`PASSWORD` of --smtp-username")
 	f.StringVar((*string)(&o.TLS), "smtp-tls", string(smtpmail.DefaultTLS), "`HOW` the connection to the mail server is encrypted: starttls, implicit or none")
 	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "`SENDER` of the mails")
-	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "time limit of one mail, from the connection until the server accepts it")
+	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "time limit of one mail, from the connection until all of it is sent; the server may take 10 minutes more to accept it")
 	return o
 }

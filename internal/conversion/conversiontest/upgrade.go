@@ -64,6 +64,7 @@ func (s *suite) unknownFields() {
 		{"ClaimNotice", claimNotice},
 		{"NoticeFailed", func(c c) error { return c.NoticeFailed(3, "451", true, 0, now) }},
 		{"ClaimNotice", claimNotice},
+		{"RenewNotice", func(c c) error { return c.RenewNotice(3, 2, time.Hour, now) }},
 		{"NoticeDelivered", func(c c) error { return c.NoticeDelivered(3, now) }},
 		{"Cleaned", func(c c) error { return c.Cleaned(time.Time{}, now) }},
 		{"SourceRemoved", func(c c) error { return c.SourceRemoved(now) }},
