@@ -145,6 +145,11 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 			return err
 		}
 		return update(func(c *conversion.Conversion) error { return c.SourceRemoved(now) })
+	case due(c.MP3Until, now):
+		if err := d.o.Objects.Delete(ctx, c.MP3.Key); err != nil {
+			return err
+		}
+		return update(func(c *conversion.Conversion) error { return c.MP3Removed(now) })
 	case c.State == conversion.Deleted: // no link to it is good any more: after a last look it is removed completely
 		if err := d.removeObjects(ctx, c); err != nil {
 			return err
@@ -224,7 +229,9 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 	if last := c.FinishedAt.Add(d.o.Policy.URLExpiry); now.Before(last) && c.Attempt > 0 {
 		next = last
 	}
-	_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Cleaned(next, now) })
+	_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+		return c.Cleaned(next, d.o.Policy.SourceRetention, now)
+	})
 	return err
 }
 

@@ -56,6 +56,7 @@ type Options struct {
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
 	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
+	OldSources      bool                     // Policy.SourceRetention is also for what failed or was canceled under a version before 0.2
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

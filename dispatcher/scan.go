@@ -57,10 +57,46 @@ func (d *Dispatcher) scan(ctx context.Context, o blob.Object) (known bool, err e
 	if err != nil {
 		return false, fmt.Errorf("look up %s: %w", id, err)
 	}
-	if c.State == conversion.Expired && c.Object.Key == o.Key {
-		if _, err := d.accept(ctx, c, time.Time{}); err != nil {
-			return true, err
+	return true, d.bringHome(ctx, c, o)
+}
+
+// bringHome does what is still to be done about an object that came after the
+// last look of its record: an upload whose time was over is queued, and what
+// should be gone is removed.
+func (d *Dispatcher) bringHome(ctx context.Context, c conversion.Conversion, o blob.Object) error {
+	switch source := c.Object.Key == o.Key; {
+	case source && c.State == conversion.Expired:
+		_, err := d.accept(ctx, c, time.Time{})
+		return err
+	case source && c.SourceGone, !source && c.CleanAt.IsZero() && d.refused(c, o.Key):
+		if err := d.o.Objects.Delete(ctx, o.Key); err != nil {
+			return fmt.Errorf("remove object: %w", err)
+		}
+		d.metrics.removed.Inc()
+		d.o.Log.Info("removed an object that came late", "conversion_id", c.ID, "source", source)
+		return nil
+	case source && d.o.OldSources && d.o.Policy.SourceRetention > 0 && !c.SourceLeft:
+		_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+			if c.SourceLeft { // it ended meanwhile
+				return conversion.ErrUnchanged
+			}
+			return c.KeepSource(d.o.Policy.SourceRetention, d.o.Now())
+		})
+		return err
+	}
+	return nil
+}
+
+// refused reports whether key is that of a result which c does not show, and
+// which no attempt will show any more.
+func (d *Dispatcher) refused(c conversion.Conversion, key string) bool {
+	if !c.State.Terminal() || c.State == conversion.Done && key == c.MP3.Key && !c.MP3Gone {
+		return false
+	}
+	for n := range c.Attempt {
+		if key == c.MP3Key(n+1) {
+			return true
 		}
 	}
-	return true, nil
+	return false
 }

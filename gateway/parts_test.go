@@ -122,7 +122,7 @@ func TestPartsAnew(t *testing.T) {
 			s.advance(c.ID, conversion.Expired)
 			check(t, s.o.Objects.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
 			_, err := s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
-				return c.Cleaned(c.UpdatedAt, c.UpdatedAt)
+				return c.Cleaned(c.UpdatedAt, 0, c.UpdatedAt)
 			})
 			check(t, err)
 			u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")

@@ -514,3 +514,31 @@ func TestUnknown(t *testing.T) {
 		t.Errorf("%d more counted as delayed", n)
 	}
 }
+
+// The mail says when the MP3 goes, and no link is said to work longer.
+func TestKeptUntil(t *testing.T) {
+	w := newWorld(t)
+	keep := func(until time.Time) string {
+		w.update(t, w.begin(t, "a.mp4").ID, func(c *conversion.Conversion) error {
+			p, now := policy, time.Now()
+			if !until.IsZero() {
+				p.MP3Retention = until.Sub(now)
+			}
+			return c.Complete(1, "nonce", conversion.Source{}, conversion.MP3{Size: 1, Duration: 1}, p, now)
+		})
+		mails := w.sink.Wait(t, len(w.sink.Mails())+1)
+		return mailtest.Parse(t, mails[len(mails)-1].Raw).Text
+	}
+	w.start(t)
+	if text := keep(time.Time{}); strings.Contains(text, "removed") || strings.Contains(text, "\n\n\n") {
+		t.Errorf("a kept MP3: %s", text)
+	}
+	before := linkEnds.Add(-24 * time.Hour)
+	if text := keep(before.Add(time.Second)); strings.Count(text, "23 December 2026, 18:30 UTC") != 2 {
+		t.Errorf("an MP3 that goes before its link ends: %s", text)
+	}
+	if text := keep(linkEnds.Add(24*time.Hour + time.Second)); !strings.Contains(text, "until Thursday, 24 December 2026, 18:30 UTC") ||
+		!strings.Contains(text, "removed from the server on Friday, 25 December 2026, 18:30 UTC") {
+		t.Errorf("an MP3 that goes after its link ends: %s", text)
+	}
+}

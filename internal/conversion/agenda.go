@@ -108,6 +108,7 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 	}
 	by(c.CleanAt)
 	by(c.SourceUntil)
+	by(c.MP3Until)
 	if len(c.Owed()) == 0 {
 		by(c.RecordUntil)
 	}

@@ -112,6 +112,13 @@ type Conversion struct {
 	SourceUntil time.Time `json:"source_until" bson:"source_until"`
 	// SourceGone is set when the source object was removed after its retention.
 	SourceGone bool `json:"source_gone" bson:"source_gone"`
+	// SourceLeft is set when a conversion fails or is canceled, until it is
+	// decided how long its source is kept. Records that ended under versions
+	// before 0.2 lack it, and their sources stay.
+	SourceLeft bool `json:"source_left,omitempty" bson:"source_left,omitempty"`
+	// MP3Until is when the MP3 is removed; zero for never. MP3Gone is set then.
+	MP3Until time.Time `json:"mp3_until,omitzero" bson:"mp3_until,omitempty"`
+	MP3Gone  bool      `json:"mp3_gone,omitempty" bson:"mp3_gone,omitempty"`
 	// RecordUntil is when the conversion is deleted because it ended long ago;
 	// zero for never.
 	RecordUntil time.Time `json:"record_until,omitzero" bson:"record_until,omitempty"`

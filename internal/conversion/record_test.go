@@ -12,7 +12,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	t.Helper()
 	noticed := c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending
 	owes := c.State == AwaitingUpload || c.State == Queued || c.State == Running || noticed ||
-		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || !c.RecordUntil.IsZero() || c.State == Deleted
+		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || !c.MP3Until.IsZero() || c.SourceLeft || !c.RecordUntil.IsZero() || c.State == Deleted
 	if owes && c.WakeAt.IsZero() {
 		t.Error("something is owed and nobody will look")
 	}

@@ -254,7 +254,8 @@ func Policy(f *pflag.FlagSet) *conversion.Policy {
 	f.IntVar(&p.MaxAttempts, "max-attempts", p.MaxAttempts, "`NUMBER` of failed attempts after which the conversion has failed")
 	f.IntVar(&p.MaxLaunches, "max-launches", p.MaxLaunches, "`NUMBER` of attempts in all, lost ones included, after which the conversion has failed")
 	f.DurationVar(&p.Backoff, "retry-backoff", p.Backoff, "pause before the second attempt; it doubles each time")
-	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "a video is removed this long after it was converted; 0 keeps it")
+	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "a video is removed this long after its conversion ended; 0 keeps it")
+	f.DurationVar(&p.MP3Retention, "mp3-retention", 0, "an MP3 is removed this long after it was made, and the mail says when; 0 keeps it")
 	RecordRetention(f, &p.RecordRetention)
 	f.DurationVar(&p.URLExpiry, "attempt-url-expiry", p.URLExpiry, "lifetime of the URLs that transcoders get")
 	return &p

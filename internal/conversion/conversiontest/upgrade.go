@@ -66,8 +66,9 @@ func (s *suite) unknownFields() {
 		{"ClaimNotice", claimNotice},
 		{"RenewNotice", func(c c) error { return c.RenewNotice(3, 2, time.Hour, now) }},
 		{"NoticeDelivered", func(c c) error { return c.NoticeDelivered(3, now) }},
-		{"Cleaned", func(c c) error { return c.Cleaned(time.Time{}, now) }},
+		{"Cleaned", func(c c) error { return c.Cleaned(time.Time{}, time.Hour, now) }},
 		{"SourceRemoved", func(c c) error { return c.SourceRemoved(now) }},
+		{"MP3Removed", func(c c) error { return c.MP3Removed(now) }},
 		{"Delete", func(c c) error { return c.Delete(now) }},
 	}
 	retry := step{"Retry", func(c c) error { return c.Retry(time.Hour, now) }}
@@ -78,6 +79,7 @@ func (s *suite) unknownFields() {
 		{"Cancel", func(c c) error { return c.Cancel(now) }},
 		retry,
 		{"Reject", func(c c) error { return c.Reject(failure, now) }},
+		{"KeepSource", func(c c) error { return c.KeepSource(time.Hour, now) }},
 	}
 	refused := []step{
 		{"RejectUpload", func(c c) error {
