@@ -74,7 +74,7 @@ func (a *agenda) step(ctx context.Context) error {
 				}
 				mu.Lock()
 				if failed++; failed == 1 { // one log line for the whole batch
-					d.o.Log.Warn("could not do what a conversion needs now; trying again later", "conversion_id", c.ID, "state", c.State, "error", err)
+					d.outage.Warn("could not do what a conversion needs now; trying again later", "conversion_id", c.ID, "state", c.State, "error", err)
 				}
 				if len(a.snoozed) < maxSnoozed {
 					a.snoozed[c.ID] = now.Add(agendaSnooze)

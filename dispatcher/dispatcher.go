@@ -113,6 +113,7 @@ func (o Options) validate() error {
 // Dispatcher is one replica.
 type Dispatcher struct {
 	o       Options
+	outage  *slog.Logger // for what many say while a neighbour is away
 	outbox  *queue.Outbox
 	metrics *metrics
 	pace    map[conversion.Class]*pace
@@ -129,9 +130,11 @@ func New(o Options) (*Dispatcher, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
+	outage := service.Sparse(o.Log)
 	d := &Dispatcher{
-		o: o,
-		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
+		o:      o,
+		outage: outage,
+		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.Policy.RecordRetention},
 		freed: make(chan struct{}),
 		pace:  map[conversion.Class]*pace{},
@@ -173,12 +176,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	defer stopWatching()
 	var watch, wg sync.WaitGroup
 	watch.Go(func() {
-		service.Repeat(watching, d.o.Log, "watching attempts", func(ctx context.Context) error {
+		service.Repeat(watching, d.outage, "watching attempts", func(ctx context.Context) error {
 			return d.o.Launcher.Watch(ctx, func(e launch.End) { d.ended(ctx, e) })
 		})
 	})
 	repeat := func(what string, step func(context.Context) error) {
-		wg.Go(func() { service.Repeat(ctx, d.o.Log, what, step) })
+		wg.Go(func() { service.Repeat(ctx, d.outage, what, step) })
 	}
 	repeat("taking work of class cpu", func(ctx context.Context) error { return d.work(ctx, conversion.CPU) })
 	if d.o.MaxJobs[conversion.GPU] > 0 {

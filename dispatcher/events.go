@@ -72,7 +72,7 @@ func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range eventConsumers {
 		wg.Go(func() {
-			service.Repeat(ctx, d.o.Log, "taking notifications", func(ctx context.Context) error {
+			service.Repeat(ctx, d.outage, "taking notifications", func(ctx context.Context) error {
 				return d.o.EventSource.Consume(ctx, d.handleEvent)
 			})
 		})
@@ -86,7 +86,7 @@ func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 func (d *Dispatcher) handleEvent(ctx context.Context, body []byte) error {
 	err := d.notified(ctx, body)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		d.o.Log.Warn("could not handle a notification; it stays in its queue", "error", err)
+		d.outage.Warn("could not handle a notification; it stays in its queue", "error", err)
 	}
 	return err
 }

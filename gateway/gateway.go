@@ -114,6 +114,7 @@ func within[T int64 | time.Duration](name string, v, limit T) error {
 // Gateway serves Tonearm's HTTP interface.
 type Gateway struct {
 	o        Options
+	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
 	logins   *throttle
 	metrics  *metrics
@@ -134,9 +135,11 @@ func New(o Options) (*Gateway, error) {
 	if err := service.Register(o.Registerer, m.requests, m.seconds); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	outage := service.Sparse(o.Log)
 	g := &Gateway{
-		o: o,
-		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
+		o:      o,
+		outage: outage,
+		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
 		logins:  newThrottle(o.Now),
 		metrics: m,

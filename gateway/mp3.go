@@ -15,7 +15,7 @@ func describeMP3(c conversion.Conversion) api.MP3 {
 	m := c.MP3
 	var until *time.Time
 	if !c.MP3Until.IsZero() {
-		until = &c.MP3Until
+		until = new(c.MP3Until)
 	}
 	return api.MP3{
 		Until: until, Removed: c.MP3Gone,

@@ -70,6 +70,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	}
 	p := service.NewProcess(log)
 	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	opened.QueueOptional = true
 	opened.Attach(p)
 	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, log))
 	return p.Run(ctx)

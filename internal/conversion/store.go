@@ -27,6 +27,8 @@ var (
 	// ErrStaleAttempt: the attempt is not the current one, or another process
 	// claimed it.
 	ErrStaleAttempt = errors.New("conversion: attempt is not the current one")
+	// ErrFull: the store has no room for more. What it has can still be read.
+	ErrFull = errors.New("conversion: the store is full")
 	// ErrNewerFormat: a newer version of Tonearm wrote the record, and this one
 	// may not change it.
 	ErrNewerFormat = errors.New("conversion: the record has a newer format than this version of Tonearm writes")

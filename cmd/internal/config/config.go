@@ -41,6 +41,7 @@ func Command(use, short, example string, bind func(*pflag.FlagSet), run func(cmd
 				return err
 			}
 			log := Logger(cmd.ErrOrStderr(), level)
+			slog.SetDefault(log) // for libraries that write to the standard logger
 			env.Warn(log)
 			return run(cmd, log)
 		},
@@ -83,6 +84,8 @@ type Opened struct {
 	Users   *sqlaccount.Store
 	Queue   *redisqueue.Queue
 	Objects *s3blob.Store
+
+	QueueOptional bool // the service works without its queue, though not as well
 }
 
 // BindRecords adds the flags of the conversions' store.
@@ -158,7 +161,11 @@ func (o *Opened) Attach(p *service.Process) {
 		p.Prepare("users", o.Users.Prepare)
 	}
 	if o.Queue != nil {
-		p.Health.Check("queue", o.Queue.Ping)
+		ready := p.Health.Check
+		if o.QueueOptional {
+			ready = p.Health.Warn // without it, work is delayed, and whoever waits for a change asks the records
+		}
+		ready("queue", o.Queue.Ping)
 	}
 	if o.Objects != nil {
 		p.Health.Check("objects", o.Objects.Ping)

@@ -144,6 +144,8 @@ func build(ctx context.Context, log *slog.Logger, exists bool, create func(conte
 // Codes of the server's errors.
 const (
 	codeIndexNotFound  = 27
+	codeOverQuota      = 8000 // Atlas, where a cluster has reached its size
+	codeOutOfDiskSpace = 14031
 	codeNotImplemented = 238
 )
 

@@ -169,6 +169,8 @@ func contractError(err error) error {
 	case mongo.IsDuplicateKeyError(err), duplicateOnFerretDB(err):
 		// The server's message quotes the key, and that may hold an address.
 		return conversion.ErrExists
+	case hasCode(err, codeOutOfDiskSpace), hasCode(err, codeOverQuota):
+		return fmt.Errorf("%w: %w", conversion.ErrFull, err)
 	}
 	return err
 }

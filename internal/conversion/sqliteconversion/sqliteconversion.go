@@ -125,13 +125,16 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (sql.Result
 	}
 }
 
-// contractError turns a violated unique index into conversion.ErrExists.
+// contractError turns a violated unique index into conversion.ErrExists, and a
+// full disk into conversion.ErrFull.
 func contractError(err error) error {
 	var sqliteErr *sqlite.Error
 	if errors.As(err, &sqliteErr) {
 		switch sqliteErr.Code() {
 		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 			return fmt.Errorf("%w: %w", conversion.ErrExists, err)
+		case sqlite3.SQLITE_FULL:
+			return fmt.Errorf("%w: %w", conversion.ErrFull, err)
 		}
 	}
 	return err
