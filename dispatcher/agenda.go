@@ -112,7 +112,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	}
 	switch c.State {
 	case conversion.AwaitingUpload:
-		outcome, err := d.accept(ctx, c, time.Time{})
+		outcome, err := d.accept(ctx, c, time.Time{}, bySweep)
 		if err != nil || outcome != eventNotThere {
 			return err
 		}
@@ -156,7 +156,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 		}
 		return d.o.Records.Purge(ctx, c.ID)
 	case c.State == conversion.Expired: // the last look for an upload that was under way when its time was over
-		if outcome, err := d.accept(ctx, c, time.Time{}); err != nil || outcome != eventNotThere {
+		if outcome, err := d.accept(ctx, c, time.Time{}, bySweep); err != nil || outcome != eventNotThere {
 			return err
 		}
 		return update(func(c *conversion.Conversion) error { return c.Look(now) })

@@ -119,6 +119,7 @@ type Dispatcher struct {
 	pace    map[conversion.Class]*pace
 	started time.Time
 	inbox   knownDrops
+	signals signals
 
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when an attempt ends
@@ -143,7 +144,7 @@ func New(o Options) (*Dispatcher, error) {
 		d.pace[class] = newPace()
 	}
 	d.metrics = newMetrics()
-	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d})...); err != nil {
+	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d}, d.silentGauge())...); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
 	return d, nil
@@ -196,6 +197,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("keeping the agenda of running attempts", d.agenda(d.o.Records.Lapsed))
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
+	repeat("hearing of notifications", d.hear)
 	repeat("scanning for orphan objects", d.scanOrphans)
 	wg.Wait()
 	return d.close(context.WithoutCancel(ctx), func() { stopWatching(); watch.Wait() })

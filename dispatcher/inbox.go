@@ -39,7 +39,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			known[id] = true
 			continue
 		}
-		outcome, err := d.observeDrop(ctx, o.Key, o.Modified)
+		outcome, err := d.observeDrop(ctx, o.Key, o.Modified, bySweep)
 		if err != nil { // the others need not wait for this one
 			failed = err
 			continue
@@ -49,9 +49,6 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			known[id] = true
 		case eventUnknownOwner:
 			waiting++
-		}
-		if outcome == eventRecorded {
-			d.metrics.event(eventFoundBySweep)
 		}
 	}
 	d.inbox = known

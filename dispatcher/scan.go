@@ -66,7 +66,7 @@ func (d *Dispatcher) scan(ctx context.Context, o blob.Object) (known bool, err e
 func (d *Dispatcher) bringHome(ctx context.Context, c conversion.Conversion, o blob.Object) error {
 	switch source := c.Object.Key == o.Key; {
 	case source && c.State == conversion.Expired:
-		_, err := d.accept(ctx, c, time.Time{})
+		_, err := d.accept(ctx, c, time.Time{}, bySweep)
 		return err
 	case source && c.SourceGone, !source && c.CleanAt.IsZero() && d.refused(c, o.Key):
 		if err := d.o.Objects.Delete(ctx, o.Key); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -116,6 +117,7 @@ type Gateway struct {
 	o        Options
 	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
+	told     atomic.Pointer[time.Time] // when the dispatchers were told of a completed upload last
 	logins   *throttle
 	metrics  *metrics
 	mux      *routeMux
@@ -132,7 +134,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	m := newMetrics()
-	if err := service.Register(o.Registerer, m.requests, m.seconds); err != nil {
+	if err := service.Register(o.Registerer, m.requests, m.seconds, m.found); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	outage := service.Sparse(o.Log)

@@ -8,9 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/queue"
 )
 
 func TestPartSize(t *testing.T) {
@@ -195,4 +199,32 @@ func TestURLsEndWithWindow(t *testing.T) {
 		late = 11 * time.Minute
 		u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
 	}
+}
+
+// Uploads of which a client tells first are counted, and the dispatchers hear of
+// them.
+func TestCompletedIsTold(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	s := start(t, func(o *Options) { o.Registerer = registry })
+	u := s.user("a@example.org")
+	told, cancel, err := s.o.Queue.Subscribe(t.Context(), queue.TopicCompleted)
+	check(t, err)
+	defer cancel()
+	<-told // the connection is made
+	for range 2 {
+		c := u.announce(5, false)
+		put(t, c.Upload.Method, c.Upload.URL, c.Upload.Headers, "video")
+		for range 2 {
+			u.call("POST", "/v1/conversions/"+c.ID+"/complete", nil).want(200)
+		}
+	}
+	<-told
+	u.call("PUT", "/upload/a.mp4", strings.NewReader("video")).want(201)
+	want := `
+# HELP tonearm_uploads_found_total Uploads that became known, by how: by a notification of the object store, a sweep (a look at it), the client's complete call, or as a plain form.
+# TYPE tonearm_uploads_found_total counter
+tonearm_uploads_found_total{by="complete"} 2
+tonearm_uploads_found_total{by="form"} 1
+`
+	check(t, testutil.GatherAndCompare(registry, strings.NewReader(want), "tonearm_uploads_found_total"))
 }

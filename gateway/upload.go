@@ -106,8 +106,10 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
 	if err != nil { // also if the conversion was deleted meanwhile
 		g.discard(ctx, user, c)
+		return done, err
 	}
-	return done, err
+	g.metrics.found.WithLabelValues(byForm).Inc()
+	return done, nil
 }
 
 // begin writes the record and checks that the store answers, before a long body

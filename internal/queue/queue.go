@@ -71,6 +71,15 @@ type Depth struct {
 	WaitingSince time.Time // the earliest Since among them; zero where none waits
 }
 
+// Topics of Announce and Subscribe beside the ids of conversions.
+const (
+	// TopicNotified: a notification of the object store has come.
+	TopicNotified = "store-notified"
+	// TopicCompleted: a client said that an upload is complete, before any
+	// notification did.
+	TopicCompleted = "upload-completed"
+)
+
 // Queue delivers messages. Within a class the owners with waiting messages take
 // turns, and each owner's longest-waiting message is next.
 type Queue interface {
