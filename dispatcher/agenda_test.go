@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/queue"
+	"tonearm/internal/service"
 )
 
 const day = 24 * time.Hour
@@ -363,4 +365,33 @@ func TestOptions(t *testing.T) {
 	if _, err := dispatcher.New(w.options); err == nil || !strings.Contains(err.Error(), "register metrics") {
 		t.Errorf("a second dispatcher with the registerer of the first: %v", err)
 	}
+}
+
+// A dispatcher whose own clock is hours behind goes by the store's.
+func TestSkewedClock(t *testing.T) {
+	t.Parallel()
+	var clock *service.Clock
+	w := newWorld(t, func(o *dispatcher.Options) {
+		store := o.Now
+		var err error
+		clock, err = service.NewClock(func(context.Context) (time.Time, error) { return store(), nil }, o.Log, prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Now = clock.Now
+	})
+	w.clock.advance(5 * time.Hour)
+	w.must(clock.Measure(t.Context()))
+	w.run()
+	w.become(w.uploaded("owner").ID, conversion.Done)
+	c := w.create("owner", int64(len(source)))
+	w.clock.advance(time.Hour - time.Minute)
+	w.must(clock.Measure(t.Context()))
+	w.until("the upload is looked for", func() bool { return w.read(c.ID).WakeAt.After(w.clock.Now()) })
+	if got := w.read(c.ID); got.State != conversion.AwaitingUpload {
+		t.Errorf("%s before its time", got.State)
+	}
+	w.clock.advance(2 * time.Minute)
+	w.must(clock.Measure(t.Context()))
+	w.become(c.ID, conversion.Expired)
 }

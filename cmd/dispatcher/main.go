@@ -81,6 +81,9 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	o.Records, o.Users, o.Queue, o.Objects, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Objects, attempts
 	o.AttemptKey, o.EventToken = key, fl.eventToken
 	o.Log, o.Registerer = log, registry
+	if o.Now, err = opened.Clock(log, registry); err != nil {
+		return errors.Join(err, attempts.Close())
+	}
 	if fl.sqsURL != "" {
 		o.EventSource, err = sqsnotify.New(ctx, sqsnotify.Options{
 			QueueURL: fl.sqsURL, Region: fl.stores.S3.Region, AccessKey: fl.stores.S3.AccessKey, SecretKey: fl.stores.S3.SecretKey,

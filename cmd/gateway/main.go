@@ -64,6 +64,9 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	}
 	o.Records, o.Users, o.Queue, o.Objects, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Objects, signer
 	o.Log, o.Registerer = log, registry
+	if o.Now, err = opened.Clock(log, registry); err != nil {
+		return err
+	}
 	g, err := gateway.New(o)
 	if err != nil {
 		return err

@@ -82,6 +82,9 @@ type Store interface {
 	// another state or of a newer format is left alone without error. A missing
 	// one is no error either.
 	Purge(ctx context.Context, id string) error
+	// Now returns the store's time, by which all that use it can agree on what is
+	// over.
+	Now(ctx context.Context) (time.Time, error)
 	// Ping reports whether the store can be reached.
 	Ping(ctx context.Context) error
 	Close() error

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -86,6 +87,8 @@ type Opened struct {
 	Objects *s3blob.Store
 
 	QueueOptional bool // the service works without its queue, though not as well
+
+	clock *service.Clock
 }
 
 // BindRecords adds the flags of the conversions' store.
@@ -149,12 +152,26 @@ func (o *Opened) Close() {
 	}
 }
 
+// Clock returns the time of the conversions' store, once Attach's parts run.
+func (o *Opened) Clock(log *slog.Logger, r prometheus.Registerer) (now func() time.Time, err error) {
+	o.clock, err = service.NewClock(o.Records.Now, log, r)
+	if err != nil {
+		return nil, err
+	}
+	if o.Queue != nil {
+		o.Queue.UseClock(o.clock.Now)
+	}
+	return o.clock.Now, nil
+}
+
 // Attach makes the process ready only while its stores answer, and its next
 // parts start only once they are prepared.
 func (o *Opened) Attach(p *service.Process) {
 	if o.Records != nil {
 		p.Health.Check("records", o.Records.Ping)
 		p.Prepare("records", o.Records.Prepare)
+		p.Await("clock", o.clock.Measure)
+		p.Add("clock", o.clock.Run)
 	}
 	if o.Users != nil {
 		p.Health.Check("users", o.Users.Ping)

@@ -129,6 +129,24 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Now asks the primary for its time.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var hello struct {
+		LocalTime time.Time `bson:"localTime"`
+	}
+	conversions, err := s.collection(ctx)
+	if err == nil {
+		err = conversions.Database().RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello)
+	}
+	if err == nil && hello.LocalTime.IsZero() {
+		err = errors.New("the server does not say it")
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time of MongoDB: %w", err)
+	}
+	return hello.LocalTime, nil
+}
+
 // Close ends all connections.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -77,6 +77,7 @@ type Queue struct {
 	channel string // pub/sub: announcements and wake-ups
 	hub     *hub
 	lives   lives
+	now     func() time.Time
 }
 
 var _ queue.Queue = (*Queue)(nil)
@@ -85,8 +86,13 @@ var _ queue.Queue = (*Queue)(nil)
 func New(client redis.UniversalClient, prefix string) *Queue {
 	prefix = cmp.Or(prefix, DefaultPrefix)
 	channel := prefix + ":events"
-	return &Queue{client: client, prefix: prefix, channel: channel, hub: newHub(client, channel)}
+	return &Queue{client: client, prefix: prefix, channel: channel, hub: newHub(client, channel), now: time.Now}
 }
+
+// UseClock makes now the clock by which Publish's notBefore is meant; time.Now
+// otherwise. Call it before anything else. Redis is told pauses only, so its own
+// clock does not matter.
+func (q *Queue) UseClock(now func() time.Time) { q.now = now }
 
 // Close ends the listening connection and waits for it.
 func (q *Queue) Close() error {
@@ -113,8 +119,8 @@ func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Tim
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
-	ms := milliseconds(notBefore.Add(time.Millisecond - 1)) // round up, so that it never comes too early
-	if _, err := q.run(ctx, publishScript, m.Class, m.ID(), b, ms); err != nil {
+	pause := max(0, notBefore.Sub(q.now())+time.Millisecond-1) // round up, so that it never comes too early
+	if _, err := q.run(ctx, publishScript, m.Class, m.ID(), b, pause.Milliseconds()); err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
 	return nil
