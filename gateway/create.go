@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
@@ -39,8 +38,8 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	if err := g.acceptable(user, req); err != nil {
 		return nil, err
 	}
-	if len(in.Key) > maxKeyLength || !utf8.ValidString(in.Key) {
-		return nil, invalid("header.Idempotency-Key", "a key may have at most 255 bytes of UTF-8")
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
 	}
 	hash, err := requestHash(req)
 	if err != nil {
@@ -135,10 +134,14 @@ func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash str
 		return nil, err
 	}
 	if c.RequestHash != hash {
-		return nil, refuse(http.StatusUnprocessableEntity, "idempotency_mismatch",
-			"This Idempotency-Key was used for another request. Use a new key.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
+		return nil, otherRequest()
 	}
 	return g.withUpload(ctx, http.StatusOK, user, c)
+}
+
+func otherRequest() error {
+	return refuse(http.StatusUnprocessableEntity, "idempotency_mismatch",
+		"This Idempotency-Key was used for another request. Use a new key.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
 }
 
 // withUpload answers with the conversion. While the conversion awaits its

@@ -114,7 +114,7 @@ func problemOf(err error) *problem {
 			"The server has no room for this. The operator has to make some. What is there already can be downloaded.").retryIn(fullRetryAfter)
 	}
 	return refuse(http.StatusServiceUnavailable, "unavailable",
-		"Tonearm cannot reach one of its stores right now. Nothing is lost. Try again in a few seconds.").retryIn(retryAfter)
+		"Tonearm cannot reach one of its stores right now. Try again in a few seconds.").retryIn(retryAfter)
 }
 
 // problemOfHuma translates what huma found wrong with a request. It leaves out
