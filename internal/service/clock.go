@@ -62,11 +62,11 @@ func (c *Clock) Measure(ctx context.Context) error {
 // Run measures again and again until ctx is done.
 func (c *Clock) Run(ctx context.Context) error {
 	Repeat(ctx, c.log, "comparing clocks", func(ctx context.Context) error {
-		Wait(ctx, clockPause)
-		if ctx.Err() != nil {
-			return nil
+		err := limited(c.Measure)(ctx)
+		if err == nil {
+			Wait(ctx, clockPause)
 		}
-		return limited(c.Measure)(ctx)
+		return err
 	})
 	return nil
 }

@@ -81,13 +81,8 @@ func (s *suite) unknownFields() {
 		{"Reject", func(c c) error { return c.Reject(failure, now) }},
 		{"KeepSource", func(c c) error { return c.KeepSource(time.Hour, now) }},
 	}
-	refused := []step{
-		{"RejectUpload", func(c c) error {
-			return c.RejectUpload(conversion.Object{Version: "etag", ETag: "etag", Size: 100}, failure, now)
-		}},
-	}
 	walked := map[string]bool{}
-	for _, steps := range [][]step{converted, ended, redone(uploaded), refused} {
+	for _, steps := range [][]step{converted, ended, redone(uploaded), refused()} {
 		c := s.add("u1", func(c *conversion.Conversion) {
 			c.Object.Size = 100
 			c.Class, c.Options.Cover = conversion.GPU, conversion.CoverPoster
@@ -107,6 +102,16 @@ func (s *suite) unknownFields() {
 		if !walked[name] {
 			s.Errorf("no step of this test calls %s", name)
 		}
+	}
+}
+
+// refused is the life of a conversion whose upload is not accepted.
+func refused() []step {
+	return []step{
+		{"RejectUpload", func(c *conversion.Conversion) error {
+			return c.RejectUpload(conversion.Object{Version: "etag", ETag: "etag", Size: 100},
+				conversion.Failure{Code: conversion.CodeSizeMismatch, Message: "It is another file."}, epoch)
+		}},
 	}
 }
 
