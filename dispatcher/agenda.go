@@ -25,16 +25,38 @@ const (
 	owedPause     = 2 * time.Second // between two looks at the queue's generation
 )
 
-// agenda handles every record whose time has come. A record that cannot be
-// handled is left alone for a while, so that it does not hold up the others.
-func (d *Dispatcher) agenda(ctx context.Context) error {
-	now := d.o.Now()
-	maps.DeleteFunc(d.snoozed, func(_ string, until time.Time) bool { return !now.Before(until) })
-	due, err := d.o.Records.Due(ctx, now, agendaBatch+len(d.snoozed))
+// agenda handles every record whose time has come. There are two: what must be
+// done for attempts that may be lost does not wait for anything else.
+type agenda struct {
+	d       *Dispatcher
+	read    func(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error)
+	snoozed map[string]time.Time // ids that are left alone, until when
+}
+
+// agenda returns the step of an agenda that reads its records by read.
+func (d *Dispatcher) agenda(read func(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error)) func(context.Context) error {
+	a := &agenda{d: d, read: read, snoozed: map[string]time.Time{}}
+	return a.step
+}
+
+// others are the records of the agenda without those of running attempts.
+func (d *Dispatcher) others(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	due, err := d.o.Records.Due(ctx, now, limit)
+	return slices.DeleteFunc(due, func(c conversion.Conversion) bool {
+		return c.State == conversion.Running && len(c.Outbox) == 0
+	}), err
+}
+
+// step handles a batch. A record that cannot be handled is left alone for a
+// while, so that it does not hold up the others.
+func (a *agenda) step(ctx context.Context) error {
+	d, now := a.d, a.d.o.Now()
+	maps.DeleteFunc(a.snoozed, func(_ string, until time.Time) bool { return !now.Before(until) })
+	due, err := a.read(ctx, now, agendaBatch+len(a.snoozed))
 	if err != nil {
 		return fmt.Errorf("read the agenda: %w", err)
 	}
-	due = slices.DeleteFunc(due, func(c conversion.Conversion) bool { return d.snoozed[c.ID].After(now) })
+	due = slices.DeleteFunc(due, func(c conversion.Conversion) bool { return a.snoozed[c.ID].After(now) })
 	if len(due) == 0 {
 		service.Wait(ctx, agendaPause)
 		return nil
@@ -52,10 +74,10 @@ func (d *Dispatcher) agenda(ctx context.Context) error {
 				}
 				mu.Lock()
 				if failed++; failed == 1 { // one log line for the whole batch
-					d.o.Log.Warn("could not do what a conversion needs now; trying again later", "conversion_id", c.ID, "state", c.State, "error", err)
+					d.outage.Warn("could not do what a conversion needs now; trying again later", "conversion_id", c.ID, "state", c.State, "error", err)
 				}
-				if len(d.snoozed) < maxSnoozed {
-					d.snoozed[c.ID] = now.Add(agendaSnooze)
+				if len(a.snoozed) < maxSnoozed {
+					a.snoozed[c.ID] = now.Add(agendaSnooze)
 				}
 				mu.Unlock()
 			}
@@ -90,7 +112,7 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 	}
 	switch c.State {
 	case conversion.AwaitingUpload:
-		outcome, err := d.accept(ctx, c, time.Time{})
+		outcome, err := d.accept(ctx, c, time.Time{}, bySweep)
 		if err != nil || outcome != eventNotThere {
 			return err
 		}
@@ -123,11 +145,21 @@ func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error 
 			return err
 		}
 		return update(func(c *conversion.Conversion) error { return c.SourceRemoved(now) })
+	case due(c.MP3Until, now):
+		if err := d.o.Objects.Delete(ctx, c.MP3.Key); err != nil {
+			return err
+		}
+		return update(func(c *conversion.Conversion) error { return c.MP3Removed(now) })
 	case c.State == conversion.Deleted: // no link to it is good any more: after a last look it is removed completely
 		if err := d.removeObjects(ctx, c); err != nil {
 			return err
 		}
 		return d.o.Records.Purge(ctx, c.ID)
+	case c.State == conversion.Expired: // the last look for an upload that was under way when its time was over
+		if outcome, err := d.accept(ctx, c, time.Time{}, bySweep); err != nil || outcome != eventNotThere {
+			return err
+		}
+		return update(func(c *conversion.Conversion) error { return c.Look(now) })
 	}
 	return update(func(c *conversion.Conversion) error { return c.Republish(now) })
 }
@@ -155,7 +187,9 @@ func (d *Dispatcher) clean(ctx context.Context, c conversion.Conversion) error {
 	if last := c.FinishedAt.Add(d.o.Policy.URLExpiry); now.Before(last) && c.Attempt > 0 {
 		next = last
 	}
-	_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Cleaned(next, now) })
+	_, err := d.outbox.Update(ctx, c.ID, func(c *conversion.Conversion) error {
+		return c.Cleaned(next, d.o.Policy.SourceRetention, now)
+	})
 	return err
 }
 

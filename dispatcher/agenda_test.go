@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/queue"
+	"tonearm/internal/service"
 )
 
 const day = 24 * time.Hour
@@ -66,20 +68,72 @@ func TestSourceRetention(t *testing.T) {
 	w.become(w.dropped(u, 1)[0].ID, conversion.Done)
 	c := w.uploaded("owner")
 	w.become(c.ID, conversion.Done)
-	kept := w.create("owner", int64(len(source)))
-	w.put(kept.Object.Key, source)
-	w.act(kept.ID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })
+	canceled := w.create("owner", int64(len(source)))
+	w.put(canceled.Object.Key, source) // and its event is lost
+	w.act(canceled.ID, func(c *conversion.Conversion) error { return c.Cancel(w.clock.Now()) })
+	rejected := w.create("owner", 1)
+	w.put(rejected.Object.Key, source)
+	w.tell(rejected.Object.Key)
+	w.become(rejected.ID, conversion.Failed)
+	w.launcher.set(func(l *launcher) { l.script = fail(true) })
+	failed := w.uploaded("owner")
+	w.become(failed.ID, conversion.Failed)
+	old := w.create("owner", int64(len(source)))
+	w.put(old.Object.Key, source)
+	w.act(old.ID, func(c *conversion.Conversion) error { // as the version before did
+		err := c.Cancel(w.clock.Now())
+		c.SourceLeft, c.CleanAt = false, time.Time{}
+		return err
+	})
+	all := []string{c.Object.Key, canceled.Object.Key, rejected.Object.Key, failed.Object.Key, old.Object.Key}
+	slices.Sort(all)
 
 	w.clock.advance(7*day - time.Minute)
 	w.until("the agenda was kept at that time", func() bool { return w.read(c.ID).WakeAt.After(w.clock.Now()) })
-	if w.read(c.ID).SourceGone {
-		t.Error("removed before its time")
+	if got := w.keys("uploads/"); !slices.Equal(got, all) {
+		t.Errorf("left before their time: %q, want %q", got, all)
 	}
 	w.clock.advance(2 * time.Minute)
-	w.until("the source is gone", func() bool { return len(w.keys(c.Object.Key)) == 0 && w.read(c.ID).SourceGone })
+	w.until("the sources are gone", func() bool { return slices.Equal(w.keys("uploads/"), []string{old.Object.Key}) })
+	w.until("the record says so", func() bool { return w.read(c.ID).SourceGone && w.read(failed.ID).SourceGone })
 	w.wantMP3(w.read(c.ID))
-	if got, want := append(w.keys("inbox/"), w.keys("uploads/")...), []string{drop, kept.Object.Key}; !slices.Equal(got, want) {
-		t.Errorf("left: %q, want %q", got, want)
+	if got := w.keys("inbox/"); !slices.Equal(got, []string{drop}) {
+		t.Errorf("left in the inbox: %q, want %q", got, drop)
+	}
+	w.put(canceled.Object.Key, source) // as late as can be
+	w.put(c.MP3Key(1)+"x", "no result of an attempt")
+	w.put(failed.MP3Key(1), "the result of an attempt that had failed")
+	w.until("what came late is gone", func() bool {
+		return len(w.keys(canceled.Object.Key))+len(w.keys(failed.MP3Folder())) == 0
+	})
+	if len(w.keys("uploads/")) != 1 || len(w.keys(c.MP3Folder())) != 2 {
+		t.Errorf("left: %q", w.keys(""))
+	}
+	w.halt()
+	w.options.OldSources = true
+	w.fresh()
+	w.run()
+	w.until("an old one is gone too", func() bool { return len(w.keys("uploads/")) == 0 })
+}
+
+// An MP3 goes at the end of its time, and its record says so.
+func TestMP3Retention(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.MP3Retention = 30 * day }).run()
+	c := w.uploaded("owner")
+	c = w.become(c.ID, conversion.Done)
+	if until := c.FinishedAt.Add(30 * day); !c.MP3Until.Equal(until) {
+		t.Fatalf("the MP3 goes at %s, want %s", c.MP3Until, until)
+	}
+	w.clock.advance(30*day - time.Minute)
+	w.until("the agenda was kept at that time", func() bool { return w.read(c.ID).WakeAt.After(w.clock.Now()) })
+	w.wantMP3(w.read(c.ID))
+	w.clock.advance(2 * time.Minute)
+	w.until("it is gone", func() bool { return len(w.keys(c.MP3Folder())) == 0 && w.read(c.ID).MP3Gone })
+	w.put(c.MP3.Key, "late") // by an attempt that was thought dead
+	w.until("it is gone again", func() bool { return len(w.keys(c.MP3Folder())) == 0 })
+	if got := w.read(c.ID); got.State != conversion.Done || got.MP3.Key != c.MP3.Key || !got.MP3Until.IsZero() {
+		t.Errorf("%s with %+v until %s", got.State, got.MP3, got.MP3Until)
 	}
 }
 
@@ -106,11 +160,34 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+// An attempt that may be lost is looked at, however many others are due and
+// however long what they need takes.
+func TestLeasesFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, shortLease)
+	for range 150 { // more than one batch
+		w.create("owner", int64(len(source)))
+	}
+	w.clock.advance(time.Minute)
+	release := make(chan struct{})
+	busy := func() bool { <-release; return false }
+	w.objects.fails.Store(&busy)
+	defer close(release)
+	w.launcher.set(func(l *launcher) { l.script = vanish })
+	w.run()
+	w.until("all hands are busy with uploads", func() bool { return w.objects.headed.Load() >= 8 })
+	c := w.create("owner", int64(len(source)))
+	w.act(c.ID, func(c *conversion.Conversion) error {
+		return c.Uploaded(conversion.Object{Key: c.Object.Key, Size: c.Object.Size, ETag: "e", Version: "e"}, w.clock.Now())
+	})
+	w.until("the attempt is given up", func() bool { return w.metric("tonearm_attempts_ended_total", "reason=lost") > 0 })
+}
+
 // The agenda publishes what a crashed writer left in the outbox.
 func TestOutboxRelayed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).run()
-	w.until("what is owed was published", func() bool { return w.redis.Exists("tonearm:generation") })
+	w.until("what is owed was published", func() bool { return w.redis.Exists("tonearm:{notice}:life") })
 	c := w.create("owner", int64(len(source)))
 	w.put(c.Object.Key, source)
 	o, err := w.objects.Head(t.Context(), c.Object.Key)
@@ -198,9 +275,7 @@ func TestAgendaOfFailures(t *testing.T) {
 	w.objects.always()
 	w.run()
 	w.until("the lost attempt is found", func() bool { return w.read(c.ID).Attempt == 2 })
-	if n := w.objects.failed.Load(); n < 120 {
-		t.Errorf("only %d looks for uploads", n)
-	}
+	w.until("every upload was looked for", func() bool { return w.objects.failed.Load() >= 120 })
 }
 
 func TestMetrics(t *testing.T) {
@@ -291,4 +366,33 @@ func TestOptions(t *testing.T) {
 	if _, err := dispatcher.New(w.options); err == nil || !strings.Contains(err.Error(), "register metrics") {
 		t.Errorf("a second dispatcher with the registerer of the first: %v", err)
 	}
+}
+
+// A dispatcher whose own clock is hours behind goes by the store's.
+func TestSkewedClock(t *testing.T) {
+	t.Parallel()
+	var clock *service.Clock
+	w := newWorld(t, func(o *dispatcher.Options) {
+		store := o.Now
+		var err error
+		clock, err = service.NewClock(func(context.Context) (time.Time, error) { return store(), nil }, o.Log, prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Now = clock.Now
+	})
+	w.clock.advance(5 * time.Hour)
+	w.must(clock.Measure(t.Context()))
+	w.run()
+	w.become(w.uploaded("owner").ID, conversion.Done)
+	c := w.create("owner", int64(len(source)))
+	w.clock.advance(time.Hour - time.Minute)
+	w.must(clock.Measure(t.Context()))
+	w.until("the upload is looked for", func() bool { return w.read(c.ID).WakeAt.After(w.clock.Now()) })
+	if got := w.read(c.ID); got.State != conversion.AwaitingUpload {
+		t.Errorf("%s before its time", got.State)
+	}
+	w.clock.advance(2 * time.Minute)
+	w.must(clock.Measure(t.Context()))
+	w.become(c.ID, conversion.Expired)
 }

@@ -1,10 +1,11 @@
 package dispatcher
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -127,15 +128,15 @@ func (d *Dispatcher) faulty(class conversion.Class, id string, fault conversion.
 	}
 }
 
-// Warning says which classes of work are stopped because their machines are not
-// well; ” for none. It is for readiness, which must not depend on it: attempts
-// that run need the dispatcher.
-func (d *Dispatcher) Warning() string {
-	var told []string
+// Machines returns an error that names the classes of work that are stopped because
+// their machines are not well. It is for readiness, which must not depend on it:
+// attempts that run need the dispatcher.
+func (d *Dispatcher) Machines(context.Context) error {
+	var told []error
 	for _, class := range slices.Sorted(maps.Keys(d.breakers)) {
 		if fault := d.breakers[class].stopped(); fault != "" {
-			told = append(told, fmt.Sprintf("class %s takes no work, because of this fault of its machines: %s", class, fault))
+			told = append(told, fmt.Errorf("class %s takes no work, because of this fault of its machines: %s", class, fault))
 		}
 	}
-	return strings.Join(told, "; ")
+	return errors.Join(told...)
 }

@@ -57,6 +57,7 @@ type Options struct {
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
 	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
+	OldSources      bool                     // Policy.SourceRetention is also for what failed or was canceled under a version before 0.2
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -117,14 +118,16 @@ func (o Options) validate() error {
 // Dispatcher is one replica.
 type Dispatcher struct {
 	o        Options
+	outage   *slog.Logger // for what many say while a neighbour is away
 	outbox   *queue.Outbox
 	metrics  *metrics
 	pace     map[conversion.Class]*pace
 	breakers map[conversion.Class]*breaker
 	hearing  *hearing
 	quiet    quiet
+	started  time.Time
 	inbox    knownDrops
-	snoozed  map[string]time.Time // ids that the agenda leaves alone, until when
+	signals  signals
 
 	mu    sync.Mutex
 	freed chan struct{}                 // closed and replaced when an attempt ends
@@ -137,18 +140,19 @@ func New(o Options) (*Dispatcher, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
+	outage := service.Sparse(o.Log)
 	hearing := &hearing{Store: o.Records, now: o.Now, lease: o.Policy.Lease}
 	o.Records = hearing
 	d := &Dispatcher{
 		o:       o,
+		outage:  outage,
 		hearing: hearing,
-		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
+		outbox: &queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.Policy.RecordRetention},
-		snoozed: map[string]time.Time{},
-		freed:   make(chan struct{}),
-		pace:    map[conversion.Class]*pace{},
-		held:    map[conversion.AttemptRef]int{},
-		quiet:   quiet{seen: map[string]spell{}},
+		freed: make(chan struct{}),
+		pace:  map[conversion.Class]*pace{},
+		held:  map[conversion.AttemptRef]int{},
+		quiet: quiet{seen: map[string]spell{}},
 
 		breakers: map[conversion.Class]*breaker{},
 	}
@@ -156,7 +160,7 @@ func New(o Options) (*Dispatcher, error) {
 		d.pace[class], d.breakers[class] = newPace(), &breaker{}
 	}
 	d.metrics = newMetrics()
-	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d})...); err != nil {
+	if err := service.Register(o.Registerer, append(d.metrics.collectors(), collector{d}, d.silentGauge())...); err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
 	return d, nil
@@ -187,15 +191,16 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWatching()
 	var watch, wg sync.WaitGroup
+	d.started = d.o.Now()
 	d.hearing.restart()
 	wg.Go(func() { d.hearing.run(ctx) })
 	watch.Go(func() {
-		service.Repeat(watching, d.o.Log, "watching attempts", func(ctx context.Context) error {
+		service.Repeat(watching, d.outage, "watching attempts", func(ctx context.Context) error {
 			return d.o.Launcher.Watch(ctx, func(e launch.End) { d.ended(ctx, e) })
 		})
 	})
 	repeat := func(what string, step func(context.Context) error) {
-		wg.Go(func() { service.Repeat(ctx, d.o.Log, what, step) })
+		wg.Go(func() { service.Repeat(ctx, d.outage, what, step) })
 	}
 	repeat("taking work of class cpu", func(ctx context.Context) error { return d.work(ctx, conversion.CPU) })
 	if d.o.MaxJobs[conversion.GPU] > 0 {
@@ -206,9 +211,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for range stopTakers {
 		repeat("taking stops", d.stops)
 	}
-	repeat("keeping the agenda", d.agenda)
+	repeat("keeping the agenda", d.agenda(d.others))
+	repeat("keeping the agenda of running attempts", d.agenda(d.o.Records.Lapsed))
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
+	repeat("hearing of notifications", d.hear)
 	repeat("scanning for orphan objects", d.scanOrphans)
 	wg.Wait()
 	return d.close(context.WithoutCancel(ctx), func() { stopWatching(); watch.Wait() })

@@ -26,8 +26,8 @@
 //     come again, or the sweep finds the uploads. Attempts go on and repeat
 //     their reports. Nothing is launched.
 //   - Queue down: transitions are written, and their messages wait in the
-//     records' outboxes. Queue wiped: its generation changes, and everything
-//     owed is published again.
+//     records' outboxes. Queue wiped, or back at an earlier state: its generation
+//     changes, and everything owed is published again.
 //   - Queue of notifications down: the sweep finds uploads.
 //   - Object store down: whatever needs a HEAD waits; attempts retry.
 //   - Users down: inbox drops wait for the next sweep; nothing else is

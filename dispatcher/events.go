@@ -72,7 +72,7 @@ func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range eventConsumers {
 		wg.Go(func() {
-			service.Repeat(ctx, d.o.Log, "taking notifications", func(ctx context.Context) error {
+			service.Repeat(ctx, d.outage, "taking notifications", func(ctx context.Context) error {
 				return d.o.EventSource.Consume(ctx, d.handleEvent)
 			})
 		})
@@ -86,7 +86,7 @@ func (d *Dispatcher) ConsumeEvents(ctx context.Context) error {
 func (d *Dispatcher) handleEvent(ctx context.Context, body []byte) error {
 	err := d.notified(ctx, body)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		d.o.Log.Warn("could not handle a notification; it stays in its queue", "error", err)
+		d.outage.Warn("could not handle a notification; it stays in its queue", "error", err)
 	}
 	return err
 }
@@ -110,18 +110,20 @@ func (d *Dispatcher) notified(ctx context.Context, body []byte) error {
 			return err
 		}
 		d.metrics.event(outcome)
+		if outcome != eventForeignKey {
+			d.notificationCame(ctx)
+		}
 	}
 	return nil
 }
 
-// observe is called when an object may have been at key since at. It does not
-// matter how that became known.
+// observe is called when the store says that an object is at key since at.
 func (d *Dispatcher) observe(ctx context.Context, key string, at time.Time) (eventOutcome, error) {
 	switch {
 	case strings.HasPrefix(key, conversion.UploadPrefix):
 		return d.observeUpload(ctx, key, at)
 	case strings.HasPrefix(key, conversion.InboxPrefix):
-		return d.observeDrop(ctx, key, at)
+		return d.observeDrop(ctx, key, at, byNotification)
 	}
 	return eventForeignKey, nil
 }
@@ -140,7 +142,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 	}
 	switch c.State {
 	case conversion.AwaitingUpload, conversion.Expired:
-		return d.accept(ctx, c, at)
+		return d.accept(ctx, c, at, byNotification)
 	case conversion.Deleted: // the upload arrived after its owner deleted the conversion
 		if err := d.o.Objects.Delete(ctx, key); err != nil {
 			return "", fmt.Errorf("remove source of deleted %s: %w", id, err)
@@ -153,7 +155,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 
 // accept asks the store for the upload of c and queues the conversion if it is
 // there.
-func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time) (eventOutcome, error) {
+func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time, by foundBy) (eventOutcome, error) {
 	o, err := d.o.Objects.Head(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return eventNotThere, nil
@@ -171,13 +173,14 @@ func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at tim
 		return eventRepeated, nil
 	}
 	d.metrics.detected(c, at, o)
+	d.foundUpload(by, o.Modified)
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	return eventRecorded, nil
 }
 
 // observeDrop makes a conversion of a file dropped into the inbox, once its
 // owner has an account.
-func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) (eventOutcome, error) {
+func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time, by foundBy) (eventOutcome, error) {
 	email, filename, ok := conversion.ParseInboxKey(key)
 	if !ok {
 		return eventForeignKey, nil
@@ -234,6 +237,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time) 
 	}
 	d.outbox.Flush(ctx, c)
 	d.metrics.detected(c, at, head)
+	d.foundUpload(by, head.Modified)
 	d.o.Log.Info("inbox drop recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	d.metrics.finished(c)
 	return eventRecorded, nil

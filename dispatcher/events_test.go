@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tonearm/dispatcher"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/queue"
@@ -236,11 +237,39 @@ func TestExpiry(t *testing.T) {
 		_, err := w.objects.Parts(ctx, c.Object.Key, upload)
 		return err != nil && w.read(c.ID).Upload.ID == ""
 	})
-	if got := w.read(c.ID); !got.WakeAt.IsZero() || got.Notice.State != conversion.NoticeNone {
+	if got := w.read(c.ID); got.WakeAt.Before(w.clock.Now()) || got.Notice.State != conversion.NoticeNone {
 		t.Errorf("wakes at %s, notice %s", got.WakeAt, got.Notice.State)
 	}
+	w.clock.advance(time.Hour)
+	w.until("nobody looks any more", func() bool { return w.read(c.ID).WakeAt.IsZero() })
 
 	w.put(c.Object.Key, source) // the upload turns up after all
 	w.tell(c.Object.Key)
 	w.wantMP3(w.become(c.ID, conversion.Done))
+}
+
+// An upload that was under way when its time was over is found without an
+// event: by the last look, and after that by a scan.
+func TestExpiredLostEvent(t *testing.T) {
+	t.Parallel()
+	for name, scan := range map[string]time.Duration{"last look": time.Hour, "scan": 20 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(o *dispatcher.Options) { o.OrphanScanEvery = scan })
+			c := w.create("owner", int64(len(source)))
+			w.run()
+			w.clock.advance(time.Hour + time.Second)
+			w.become(c.ID, conversion.Expired)
+			if name == "scan" {
+				w.clock.advance(time.Hour)
+				w.until("the last look is over", func() bool { return w.read(c.ID).WakeAt.IsZero() })
+			}
+			w.put(c.Object.Key, source)
+			if name == "last look" {
+				w.until("the scan is over", func() bool { return w.metric("tonearm_orphan_objects") == 0 })
+				w.clock.advance(time.Hour)
+			}
+			w.wantMP3(w.become(c.ID, conversion.Done))
+		})
+	}
 }

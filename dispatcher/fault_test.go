@@ -86,6 +86,13 @@ func (r *records) Due(ctx context.Context, now time.Time, limit int) ([]conversi
 	return r.Store.Due(ctx, now, limit)
 }
 
+func (r *records) Lapsed(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	if err := r.before.err(); err != nil {
+		return nil, err
+	}
+	return r.Store.Lapsed(ctx, now, limit)
+}
+
 func (r *records) Owing(ctx context.Context, after string, limit int) ([]conversion.Conversion, error) {
 	if err := r.before.err(); err != nil {
 		return nil, err

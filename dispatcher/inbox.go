@@ -2,9 +2,7 @@ package dispatcher
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"tonearm/internal/blob"
@@ -41,7 +39,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			known[id] = true
 			continue
 		}
-		outcome, err := d.observeDrop(ctx, o.Key, o.Modified)
+		outcome, err := d.observeDrop(ctx, o.Key, o.Modified, bySweep)
 		if err != nil { // the others need not wait for this one
 			failed = err
 			continue
@@ -52,9 +50,6 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 		case eventUnknownOwner:
 			waiting++
 		}
-		if outcome == eventRecorded {
-			d.metrics.event(eventFoundBySweep)
-		}
 	}
 	d.inbox = known
 	d.metrics.unknownOwner.Set(float64(waiting))
@@ -62,39 +57,5 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 		return failed
 	}
 	service.Wait(ctx, d.o.InboxEvery)
-	return nil
-}
-
-// scanOrphans counts objects that no record knows. They are reported and never
-// removed.
-func (d *Dispatcher) scanOrphans(ctx context.Context) error {
-	for _, prefix := range []string{conversion.UploadPrefix, conversion.MP3Prefix} {
-		var ids []string
-		err := d.o.Objects.List(ctx, prefix, "", func(o blob.Object) bool {
-			id := ""
-			if parts := strings.Split(o.Key, "/"); len(parts) == 4 {
-				id = parts[2]
-			}
-			ids = append(ids, id)
-			return true
-		})
-		if err != nil {
-			return fmt.Errorf("list %s: %w", prefix, err)
-		}
-		orphans := 0
-		for _, id := range ids {
-			_, err := d.o.Records.ByID(ctx, id)
-			if errors.Is(err, conversion.ErrNotFound) {
-				orphans++
-			} else if err != nil {
-				return fmt.Errorf("look up %s: %w", id, err)
-			}
-		}
-		d.metrics.scanned(strings.TrimSuffix(prefix, "/"), orphans)
-		if orphans > 0 {
-			d.o.Log.Warn("found objects that no record knows", "prefix", prefix, "count", orphans)
-		}
-	}
-	service.Wait(ctx, d.o.OrphanScanEvery)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 type metrics struct {
 	events       *prometheus.CounterVec
+	found        *prometheus.CounterVec
 	launched     *prometheus.CounterVec
 	carried      *prometheus.CounterVec
 	ended        *prometheus.CounterVec
@@ -58,7 +59,9 @@ func newMetrics() *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"prefix"})
 	}
 	m := &metrics{
-		events:      counter("events_total", "Store notifications and sweep finds, by what came of them.", "outcome"),
+		events: counter("events_total", "Store notifications and sweep finds, by what came of them.", "outcome"),
+		found: counter("uploads_found_total", "Uploads that became known, by how: by a notification of the object store, a sweep (a look at it), "+
+			"the client's complete call, or as a plain form.", "by"),
 		launched:    counter("attempts_launched_total", "Attempts launched.", "class"),
 		carried:     counter("attempts_carried_total", "Attempts that went on in the launch of an earlier one.", "class"),
 		ended:       counter("attempts_ended_total", "Launches that ended, by reason.", "reason"),
@@ -88,7 +91,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.launched, m.carried, m.ended, m.faults, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
+	return []prometheus.Collector{m.events, m.found, m.launched, m.carried, m.ended, m.faults, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
 		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner}
 }
 
@@ -97,6 +100,9 @@ func (m *metrics) collectors() []prometheus.Collector {
 func (m *metrics) zero() {
 	for _, outcome := range eventOutcomes {
 		m.events.WithLabelValues(string(outcome))
+	}
+	for _, by := range []foundBy{byNotification, bySweep} {
+		m.found.WithLabelValues(string(by))
 	}
 	m.ended.WithLabelValues(endedLost)
 	m.ended.WithLabelValues(endedSilent)
@@ -123,6 +129,17 @@ func (m *metrics) zero() {
 			c.WithLabelValues(class)
 		}
 	}
+}
+
+// silentGauge shows what Notifications says.
+func (d *Dispatcher) silentGauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tonearm_notifications_silent",
+		Help: "1 while uploads are found, but no notification of the object store has come for two minutes."}, func() float64 {
+		if d.signals.silent(d.o.Now()) {
+			return 1
+		}
+		return 0
+	})
 }
 
 func (m *metrics) event(o eventOutcome) { m.events.WithLabelValues(string(o)).Inc() }

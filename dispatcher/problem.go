@@ -32,7 +32,7 @@ func (d *Dispatcher) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "1")
 	case r.Context().Err() != nil: // the caller hung up
 	default:
-		d.o.Log.Warn("request failed", "route", r.Pattern, "error", err)
+		d.outage.Warn("request failed", "route", r.Pattern, "error", err)
 		w.Header().Set("Retry-After", "1")
 	}
 	p.Title = http.StatusText(p.Status)

@@ -195,7 +195,7 @@ func TestLauncherBusyForLong(t *testing.T) {
 	w.run()
 	first := w.uploaded("owner")
 	w.until("the first one runs, and what is owed was published", func() bool {
-		return w.launcher.started(first.ID)[1] == 1 && w.depth(queue.CPU) == 0 && w.redis.Exists("tonearm:generation")
+		return w.launcher.started(first.ID)[1] == 1 && w.depth(queue.CPU) == 0 && w.redis.Exists("tonearm:{notice}:life")
 	})
 	c := w.uploaded("owner")
 	w.returned(25)

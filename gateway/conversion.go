@@ -182,7 +182,7 @@ func (g *Gateway) subscribe(ctx context.Context, id string) (<-chan struct{}, fu
 	defer stop()
 	changed, cancel, err := g.o.Queue.Subscribe(ctx, id)
 	if err != nil {
-		g.o.Log.Warn("could not subscribe to changes; asking the records instead", "conversion_id", id, "error", err)
+		g.outage.Warn("could not subscribe to changes; asking the records instead", "conversion_id", id, "error", err)
 		return nil, nil
 	}
 	return changed, cancel

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"unicode/utf8"
+	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
@@ -38,8 +38,8 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	if err := g.acceptable(user, req); err != nil {
 		return nil, err
 	}
-	if len(in.Key) > maxKeyLength || !utf8.ValidString(in.Key) {
-		return nil, invalid("header.Idempotency-Key", "a key may have at most 255 bytes of UTF-8")
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
 	}
 	hash, err := requestHash(req)
 	if err != nil {
@@ -134,10 +134,14 @@ func (g *Gateway) repeated(ctx context.Context, user account.User, key, hash str
 		return nil, err
 	}
 	if c.RequestHash != hash {
-		return nil, refuse(http.StatusUnprocessableEntity, "idempotency_mismatch",
-			"This Idempotency-Key was used for another request. Use a new key.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
+		return nil, otherRequest()
 	}
 	return g.withUpload(ctx, http.StatusOK, user, c)
+}
+
+func otherRequest() error {
+	return refuse(http.StatusUnprocessableEntity, "idempotency_mismatch",
+		"This Idempotency-Key was used for another request. Use a new key.", api.Field{Location: "header.Idempotency-Key", Message: "used before"})
 }
 
 // withUpload answers with the conversion. While the conversion awaits its
@@ -167,8 +171,13 @@ func (g *Gateway) withUpload(ctx context.Context, status int, user account.User,
 // URLs for the parts in numbers; if numbers is empty, for the next parts that
 // are missing from have.
 func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob.Part, numbers []int) (*api.Upload, error) {
+	// No URL outlives the upload window: what came with it would come too late.
+	expiry := min(g.o.URLExpiry, c.ExpiresAt.Sub(g.o.Now())).Truncate(time.Second)
+	if expiry <= 0 {
+		return nil, conflict("The time for the upload of this conversion is over. To upload the video, create a new conversion.")
+	}
 	if c.Upload == nil {
-		r, err := g.o.Objects.PresignPut(ctx, c.Object.Key, c.Object.Size, g.o.URLExpiry, blob.Public)
+		r, err := g.o.Objects.PresignPut(ctx, c.Object.Key, c.Object.Size, expiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +187,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 		return &api.Upload{Method: r.Method, URL: r.URL, Headers: headers, ExpiresAt: r.ExpiresAt.UTC()}, nil
 	}
-	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.o.Now().Add(g.o.URLExpiry).UTC()}
+	up := &api.Upload{PartSize: c.Upload.PartSize, PartCount: c.Upload.Parts, ExpiresAt: g.o.Now().Add(expiry).UTC()}
 	for _, p := range have {
 		up.Stored = append(up.Stored, p.Number)
 	}
@@ -190,7 +199,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 	}
 	for _, n := range numbers {
-		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, g.o.URLExpiry, blob.Public)
+		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, expiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}

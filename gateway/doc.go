@@ -9,7 +9,7 @@
 // be sent again. A transition that has already happened is answered as if it
 // had happened now. An Idempotency-Key makes creating a conversion repeatable:
 // 201 for the first request, 200 for the same again, 422 idempotency_mismatch
-// for another body under the same key.
+// for another body under the same key. POST /upload takes it too.
 //
 // Users see only what is theirs. An id of another user, a deleted one and one
 // that never existed get exactly the same answer.
@@ -19,15 +19,17 @@
 // one value, no unknown fields.
 //
 // An upload through the gateway is either complete and recorded, or it leaves
-// neither conversion nor object. A gateway that is killed in the middle of one
+// neither conversion nor object, or the answer is 503 outcome_unknown and names
+// the conversion, because a store failed in such a way that it may go on. A gateway that is killed in the middle of one
 // leaves a conversion that expires, and parts that the store removes itself
 // when it cleans up incomplete uploads.
 //
 // # When a neighbour fails
 //
 // Records, accounts or object store down: 503 code unavailable with
-// Retry-After, within 5 seconds (10 if a password is checked). Nothing is lost.
-// Requests that do not need that store work as usual.
+// Retry-After, within 5 seconds (10 if a password is checked). Nothing that was
+// answered with 2xx is lost. Records, accounts or object store full: 507 code
+// storage_full; reading goes on. Requests that do not need that store work as usual.
 //
 // Queue down: everything works. Transitions are written together with their
 // messages, and whoever looks at the record next publishes them; ?wait= reads

@@ -29,7 +29,8 @@ func uploadOperation(op huma.Operation) huma.Operation {
 	op.Description = "Send a form with one file, or the video as the whole body. " +
 		"The fields options (JSON) and notify are optional. In a form they come before the file. They can also be in the query. " +
 		"In a form, the file gives the name of the video. Otherwise the name comes from the query, else from Content-Disposition, else from the path. " +
-		"The answer is the conversion."
+		"The answer is the conversion. " +
+		"After 503 outcome_unknown the video may be converted all the same: send an Idempotency-Key, and repeat the request with it."
 	op.Security = []map[string][]string{{"bearer": {}}, {"basic": {}}}
 	binary := &huma.Schema{Type: huma.TypeString, Format: "binary"}
 	notify := &huma.Schema{Type: huma.TypeString, Enum: []any{conversion.NotifyEmail, conversion.NotifyNone}, Default: conversion.NotifyEmail}
@@ -49,6 +50,10 @@ func uploadOperation(op huma.Operation) huma.Operation {
 		name,
 		{Name: "options", In: "query", Description: "JSON, as in POST /v1/conversions", Schema: &huma.Schema{Type: huma.TypeString}},
 		{Name: "notify", In: "query", Schema: notify},
+		{Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "At most 255 bytes. The same video with the same key again gives the same conversion (200)"},
+		{Name: "Content-Digest", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "RFC 9530, sha-256 or sha-512 of the whole body. If the body that arrives has another one, nothing is kept (400 digest_mismatch)"},
 	}
 	op.Responses = described(op, map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Conversion"}},

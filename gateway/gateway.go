@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -114,7 +115,9 @@ func within[T int64 | time.Duration](name string, v, limit T) error {
 // Gateway serves Tonearm's HTTP interface.
 type Gateway struct {
 	o        Options
+	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
+	told     atomic.Pointer[time.Time] // when the dispatchers were told of a completed upload last
 	logins   *throttle
 	metrics  *metrics
 	mux      *routeMux
@@ -131,12 +134,14 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	m := newMetrics()
-	if err := service.Register(o.Registerer, m.requests, m.seconds); err != nil {
+	if err := service.Register(o.Registerer, m.requests, m.seconds, m.found); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	outage := service.Sparse(o.Log)
 	g := &Gateway{
-		o: o,
-		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: o.Log, Now: o.Now,
+		o:      o,
+		outage: outage,
+		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
 		logins:  newThrottle(o.Now),
 		metrics: m,

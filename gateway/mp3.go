@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
@@ -12,7 +13,12 @@ import (
 
 func describeMP3(c conversion.Conversion) api.MP3 {
 	m := c.MP3
+	var until *time.Time
+	if !c.MP3Until.IsZero() {
+		until = new(c.MP3Until)
+	}
 	return api.MP3{
+		Until: until, Removed: c.MP3Gone,
 		ID: m.ID, ConversionID: c.ID, Name: conversion.MP3Name(c.Filename), Size: m.Size, Duration: m.Duration,
 		BitrateKbps: m.BitrateKbps, VBRQuality: m.VBRQuality, SampleRateHz: m.SampleRate, Channels: m.Channels,
 		SHA256: m.SHA256, LengthChecked: m.LengthChecked, Encoder: m.Encoder, CreatedAt: m.CreatedAt,
@@ -84,6 +90,9 @@ func (g *Gateway) mp3Download(ctx context.Context, user account.User, in *mp3Inp
 
 // link returns a presigned link that saves the MP3 under the video's name.
 func (g *Gateway) link(ctx context.Context, c conversion.Conversion) (string, error) {
+	if c.MP3Gone {
+		return "", refuse(http.StatusGone, "mp3_removed", "This MP3 was removed at the end of its time. To get it again, upload the video again.")
+	}
 	r, err := g.o.Objects.PresignGet(ctx, c.MP3.Key, conversion.MP3Name(c.Filename), "audio/mpeg", g.o.DownloadExpiry, blob.Public)
 	return r.URL, err
 }

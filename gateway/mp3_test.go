@@ -95,3 +95,19 @@ func TestExpiredLink(t *testing.T) {
 	s.send("GET", link, nil).want(403, "link_invalid")
 	u.call("GET", "/v1/conversions", nil).want(401, "invalid_token")
 }
+
+// An MP3 that went at the end of its time is still described, and says so.
+func TestRemovedMP3(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	c := s.advance(u.announce(3, false).ID, conversion.Done)
+	_, err := s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error { return c.MP3Removed(time.Now()) })
+	check(t, err)
+	token, _, err := s.o.Tokens.Download(c.MP3.ID)
+	check(t, err)
+	if m := decode[api.MP3](u.call("GET", "/v1/mp3s/"+c.MP3.ID, nil).want(200)); !m.Removed || m.Until != nil {
+		t.Errorf("described as %+v", m)
+	}
+	u.call("GET", "/v1/mp3s/"+c.MP3.ID+"/download", nil).want(410, "mp3_removed")
+	s.send("GET", "/download?mp3_id="+c.MP3.ID+"&token="+token, nil).want(410, "mp3_removed")
+}

@@ -128,9 +128,17 @@ func (g *Gateway) complete(ctx context.Context, user account.User, in *idInput) 
 	if err != nil {
 		return nil, err
 	}
-	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
+	first := false
+	c, err = g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
+		err := c.Uploaded(object.Record(), g.o.Now())
+		first = err == nil // otherwise a notification was faster
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	if first {
+		g.completed(ctx)
 	}
 	return answer(http.StatusOK, c), nil
 }

@@ -1,13 +1,20 @@
 package gateway
 
 import (
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/queue"
 )
 
 func TestPartSize(t *testing.T) {
@@ -119,7 +126,7 @@ func TestPartsAnew(t *testing.T) {
 			s.advance(c.ID, conversion.Expired)
 			check(t, s.o.Objects.AbortUpload(t.Context(), c.Object.Key, c.Upload.ID))
 			_, err := s.o.Records.Update(t.Context(), c.ID, func(c *conversion.Conversion) error {
-				return c.Cleaned(c.UpdatedAt, c.UpdatedAt)
+				return c.Cleaned(c.UpdatedAt, 0, c.UpdatedAt)
 			})
 			check(t, err)
 			u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
@@ -158,4 +165,66 @@ func TestJoinedUnseen(t *testing.T) {
 		t.Errorf("created again: %+v", again)
 	}
 	equal(t, "state", decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200)).State, conversion.Queued)
+}
+
+// No URL for an upload is good for longer than the upload may take.
+func TestURLsEndWithWindow(t *testing.T) {
+	late := time.Duration(0)
+	s := start(t, func(o *Options) {
+		o.UploadWindow, o.URLExpiry = 10*time.Minute, time.Hour
+		o.Now = func() time.Time { return time.Now().Add(late) }
+	})
+	u := s.user("a@example.org")
+	for _, parts := range []bool{false, true} {
+		late = 0
+		c := u.announce(5, parts)
+		late = 4 * time.Minute
+		again := decode[api.Upload](u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(200))
+		for _, up := range []api.Upload{*c.Upload, again} {
+			if up.ExpiresAt.After(*c.ExpiresAt) {
+				t.Errorf("parts %v: the URL is good until %s, the upload awaited until %s", parts, up.ExpiresAt, c.ExpiresAt)
+			}
+			signed := up.URL
+			if parts {
+				signed = up.Parts[0].URL
+			}
+			url, err := url.Parse(signed)
+			check(t, err)
+			seconds, err := strconv.Atoi(url.Query().Get("X-Amz-Expires"))
+			check(t, err)
+			if seconds > 600 || seconds < 300 {
+				t.Errorf("parts %v: signed for %d s", parts, seconds)
+			}
+		}
+		late = 11 * time.Minute
+		u.call("POST", "/v1/conversions/"+c.ID+"/parts", nil).want(409, "conflict")
+	}
+}
+
+// Uploads of which a client tells first are counted, and the dispatchers hear of
+// them.
+func TestCompletedIsTold(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	s := start(t, func(o *Options) { o.Registerer = registry })
+	u := s.user("a@example.org")
+	told, cancel, err := s.o.Queue.Subscribe(t.Context(), queue.TopicCompleted)
+	check(t, err)
+	defer cancel()
+	<-told // the connection is made
+	for range 2 {
+		c := u.announce(5, false)
+		put(t, c.Upload.Method, c.Upload.URL, c.Upload.Headers, "video")
+		for range 2 {
+			u.call("POST", "/v1/conversions/"+c.ID+"/complete", nil).want(200)
+		}
+	}
+	<-told
+	u.call("PUT", "/upload/a.mp4", strings.NewReader("video")).want(201)
+	want := `
+# HELP tonearm_uploads_found_total Uploads that became known, by how: by a notification of the object store, a sweep (a look at it), the client's complete call, or as a plain form.
+# TYPE tonearm_uploads_found_total counter
+tonearm_uploads_found_total{by="complete"} 2
+tonearm_uploads_found_total{by="form"} 1
+`
+	check(t, testutil.GatherAndCompare(registry, strings.NewReader(want), "tonearm_uploads_found_total"))
 }

@@ -15,6 +15,7 @@ import (
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
+	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 )
 
@@ -24,6 +25,9 @@ const clientGone = 499
 
 // retryAfter is how long a client should wait while a store is down.
 const retryAfter = 5 * time.Second
+
+// fullRetryAfter is the same while a store is full.
+const fullRetryAfter = time.Minute
 
 // problem is an answer that reports a failure.
 type problem struct {
@@ -105,8 +109,12 @@ func problemOf(err error) *problem {
 	case errors.Is(err, context.Canceled):
 		return refuse(clientGone, "client_gone", "The client closed the connection before the answer.")
 	}
+	if errors.Is(err, blob.ErrFull) || errors.Is(err, conversion.ErrFull) || errors.Is(err, account.ErrFull) {
+		return refuse(http.StatusInsufficientStorage, "storage_full",
+			"The server has no room for this. The operator has to make some. What is there already can be downloaded.").retryIn(fullRetryAfter)
+	}
 	return refuse(http.StatusServiceUnavailable, "unavailable",
-		"Tonearm cannot reach one of its stores right now. Nothing is lost. Try again in a few seconds.").retryIn(retryAfter)
+		"Tonearm cannot reach one of its stores right now. Try again in a few seconds.").retryIn(retryAfter)
 }
 
 // problemOfHuma translates what huma found wrong with a request. It leaves out
@@ -149,7 +157,10 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 		err = context.Canceled // a store may have made another error of it
 	}
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
+	switch {
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
+		g.outage.Error("a store cannot be used", "status", p.Status, "code", p.Code, "error", err)
+	case p.Status >= http.StatusInternalServerError:
 		g.o.Log.Error("request failed", "status", p.Status, "code", p.Code, "error", err)
 	}
 	return p

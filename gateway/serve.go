@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +13,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tonearm/internal/queue"
 )
+
+// toldPause is the pause between two announcements of completed uploads.
+const toldPause = 10 * time.Second
 
 // bodyTimeout is how long a client may take to send a JSON body.
 const bodyTimeout = 15 * time.Second
@@ -20,10 +26,16 @@ const bodyTimeout = 15 * time.Second
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	found    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
+		found: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tonearm_uploads_found_total",
+			Help: "Uploads that became known, by how: by a notification of the object store, a sweep (a look at it), " +
+				"the client's complete call, or as a plain form.",
+		}, []string{"by"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tonearm_http_requests_total",
 			Help: "Requests answered, by route, method and status; 499 where the client did not wait.",
@@ -33,6 +45,31 @@ func newMetrics() *metrics {
 			Help:    "Time to answer, by route. Uploads through the gateway and ?wait= take as long as they are asked to.",
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"route"}),
+	}
+	for _, by := range []string{byComplete, byForm} {
+		m.found.WithLabelValues(by)
+	}
+	return m
+}
+
+// How the end of an upload becomes known to a gateway. Dispatchers count the
+// others.
+const (
+	byComplete = "complete"
+	byForm     = "form"
+)
+
+// completed counts an upload of which its client told first, and tells the
+// dispatchers of it: they watch whether the store's notifications come.
+func (g *Gateway) completed(ctx context.Context) {
+	g.metrics.found.WithLabelValues(byComplete).Inc()
+	now := g.o.Now()
+	if last := g.told.Load(); last != nil && now.Sub(*last) < toldPause {
+		return
+	}
+	g.told.Store(&now)
+	if err := g.o.Queue.Announce(ctx, queue.TopicCompleted); err != nil {
+		g.outage.Warn("could not tell the dispatchers of an upload", "error", err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"unicode"
 
 	"tonearm/internal/account"
+	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 )
 
@@ -35,6 +36,9 @@ type video struct {
 	notify  conversion.NotifyPreference
 	content *limited
 	form    *multipart.Reader // nil for a raw body
+	body    io.Reader         // the whole of it
+	key     string            // Idempotency-Key; '' for none
+	digest  digest
 }
 
 // upload is the plain form: one video, in a form or as the whole body. It is
@@ -52,10 +56,30 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	defer cancel(nil)
 	body := &source{w: w, r: r.Body, stalled: time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) })}
 	defer body.stop()
-	r.Body = body
+	sum, err := parseDigest(r.Header)
+	if err != nil {
+		return err
+	}
+	r.Body = sum.body(body)
 	v, file, err := g.video(r)
 	if err != nil {
 		return err
+	}
+	v.key, v.digest, v.body = r.Header.Get("Idempotency-Key"), sum, r.Body
+	if err := checkKey(v.key); err != nil {
+		return err
+	}
+	if v.key != "" {
+		c, err := g.begun(ctx, user, v)
+		if err == nil && !awaits(c) {
+			if v.form != nil { // a client that is sending its form may not see an answer before it is through
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			return taken(w, http.StatusOK, c)
+		}
+		if err != nil && !errors.Is(err, conversion.ErrNotFound) {
+			return err
+		}
 	}
 	content := bufio.NewReader(file)
 	if _, err := content.Peek(1); err == io.EOF {
@@ -68,26 +92,66 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := answer(http.StatusCreated, c)
+	return taken(w, http.StatusCreated, c)
+}
+
+// taken answers with the conversion of an upload.
+func taken(w http.ResponseWriter, status int, c conversion.Conversion) error {
+	out := answer(status, c)
 	w.Header().Set("Location", "/v1/conversions/"+c.ID)
 	w.Header().Set("ETag", out.ETag)
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusCreated)
+	w.WriteHeader(status)
 	return json.NewEncoder(w).Encode(out.Body)
 }
 
 // receive makes the conversion and stores its source. A failure leaves nothing
-// behind.
+// behind, or the answer says that it may.
 func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conversion.Conversion, error) {
+	hash := ""
+	if v.key != "" {
+		var err error
+		if hash, err = v.hash(); err != nil {
+			return conversion.Conversion{}, err
+		}
+	}
 	c, err := conversion.New(conversion.Params{
 		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: v.notify, UploadWindow: g.o.UploadWindow,
+		IdempotencyKey: v.key, RequestHash: hash,
 	}, g.o.Now())
 	if err != nil {
 		return c, err
 	}
-	if err := g.begin(ctx, c); err != nil {
+	err = g.begin(ctx, c)
+	first := err == nil
+	if errors.Is(err, conversion.ErrExists) && v.key != "" { // an earlier request was broken off, or is under way
+		if c, err = g.begun(ctx, user, v); err == nil && !awaits(c) {
+			return c, nil
+		}
+	}
+	if err != nil {
 		return c, err
 	}
+	object, err := g.store(ctx, c, v)
+	if err != nil {
+		return c, g.undo(ctx, user, c, v.key, first, err)
+	}
+	soon, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
+	if err != nil { // also if the conversion was deleted meanwhile
+		if v.key != "" && !errors.Is(err, conversion.ErrNotFound) {
+			g.o.Log.Warn("could not record an upload that is stored", "conversion_id", c.ID, "error", err)
+			return done, uncertain(c, v.key) // it is kept for the next try
+		}
+		return done, g.undo(ctx, user, c, v.key, first, err)
+	}
+	g.metrics.found.WithLabelValues(byForm).Inc()
+	return done, nil
+}
+
+// store passes the video on to the object store.
+func (g *Gateway) store(ctx context.Context, c conversion.Conversion, v video) (blob.Object, error) {
 	object, err := g.o.Objects.Put(ctx, c.Object.Key, v.content)
 	if failure := v.content.err; failure != nil {
 		err = failure // the store's client may have changed it
@@ -97,17 +161,28 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	if err == nil && v.form != nil {
 		err = noMoreOptions(v.form)
 	}
-	if err != nil {
-		g.discard(ctx, user, c)
-		return c, err
+	if err == nil {
+		err = v.digest.check(v.body)
 	}
-	soon, cancel := context.WithTimeout(ctx, quick)
-	defer cancel()
-	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
-	if err != nil { // also if the conversion was deleted meanwhile
-		g.discard(ctx, user, c)
+	return object, err
+}
+
+// undo takes back an upload that failed with err, and returns what to answer.
+// With a key, another request may be sending the same video: only the first one
+// takes it back, and only while nobody has recorded it.
+func (g *Gateway) undo(ctx context.Context, user account.User, c conversion.Conversion, key string, first bool, err error) error {
+	if !first {
+		if errors.Is(err, conversion.ErrNotFound) {
+			return conflict("An earlier request with this Idempotency-Key was broken off and took this upload with it. Send the video again.")
+		}
+		return err
 	}
-	return done, err
+	known := (*problem)(nil)
+	refused := errors.As(err, &known) // what was stored must not be converted
+	if left := g.discard(ctx, user, c, key != "", refused); left && !refused {
+		return uncertain(c, key)
+	}
+	return err
 }
 
 // begin writes the record and checks that the store answers, before a long body
@@ -122,15 +197,31 @@ func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
 }
 
 // discard removes what a broken upload left: first the conversion, so that
-// nobody starts it, then the object.
-func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.Conversion) {
+// nobody starts it, then the object. With shared, a conversion that somebody has
+// recorded is left alone. It reports whether the conversion may still be there;
+// then the object stays too, because the conversion may need it, unless the
+// upload was refused.
+func (g *Gateway) discard(ctx context.Context, user account.User, c conversion.Conversion, shared, refused bool) (left bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*quick)
 	defer cancel()
-	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
-	err = errors.Join(err, g.o.Objects.Delete(ctx, c.Object.Key))
-	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // otherwise it ends with its upload window
-		g.o.Log.Warn("could not remove what a broken upload left", "conversion_id", c.ID, "error", err)
+	kept := false
+	_, err := g.transition(ctx, user, c.ID, func(c *conversion.Conversion) error {
+		if kept = shared && !awaits(*c); kept {
+			return conversion.ErrUnchanged
+		}
+		return c.Delete(g.o.Now())
+	})
+	if kept {
+		return true
 	}
+	left = err != nil && !errors.Is(err, conversion.ErrNotFound)
+	if !left || refused {
+		err = errors.Join(err, g.o.Objects.Delete(ctx, c.Object.Key))
+	}
+	if err != nil && !errors.Is(err, conversion.ErrNotFound) { // otherwise it ends with its upload window
+		g.outage.Warn("could not remove what a broken upload left", "conversion_id", c.ID, "error", err)
+	}
+	return left
 }
 
 // video finds the file in the request; its content is not set yet.

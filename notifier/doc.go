@@ -11,11 +11,19 @@
 // # Guarantee
 //
 // Each outcome gets at least one mail, and ordinarily exactly one. Before
-// anything is sent, the notice is claimed for longer than the sender's
-// time-out. The message is acknowledged only once the record says what
-// happened. If a process dies in between, its claim stays, and the mail is sent
-// again after the claim has ended. All mails about one outcome carry the same
-// Message-ID. Temporary refusals are retried after 30 s, then after twice as
+// anything is sent, the notice is claimed for 30 s, and the claim is renewed
+// while the mail is being sent. The message is acknowledged only once the record
+// says what happened. All mails about one outcome carry the same Message-ID.
+//
+// A second mail can come in three cases. The connection breaks after the whole
+// mail was sent and before the server's answer, for which the notifier waits
+// for ten minutes: the mail is sent again after ten more minutes, and the
+// metric counts that as unknown. The process dies after the server has the mail
+// and before the record says so: the mail is sent again after the claim has
+// ended. Or the records cannot be written for longer than the claim lasts, and
+// the notifier ends before they can.
+//
+// Temporary refusals are retried after 30 s, then after twice as
 // long each time up to an hour, for five days; permanent refusals are recorded.
 //
 // A message whose notice somebody else has claimed is not acknowledged, but
@@ -40,7 +48,7 @@
 // Gateway down: mails go out; their links work once it is back.
 //
 // On shutdown no more messages are taken, and mails that are being sent are
-// finished. That takes up to the sender's time-out.
+// finished, for up to 30 s.
 //
 // # Permissions
 //

@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 const (
 	outcomeSent     = "sent"
 	outcomeDelayed  = "delayed"  // refused for now, to be tried again
+	outcomeUnknown  = "unknown"  // the connection broke before the answer; to be tried again, maybe a second time
 	outcomeRefused  = "refused"  // given up
 	outcomeObsolete = "obsolete" // nothing was owed any more
 	outcomePoison   = "poison"   // delivered too often
@@ -27,7 +28,7 @@ func newMetrics() metrics {
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 3600, 6 * 3600, 24 * 3600},
 		}),
 	}
-	for _, o := range []string{outcomeSent, outcomeDelayed, outcomeRefused, outcomeObsolete, outcomePoison} {
+	for _, o := range []string{outcomeSent, outcomeDelayed, outcomeUnknown, outcomeRefused, outcomeObsolete, outcomePoison} {
 		m.outcomes.WithLabelValues(o) // so that it is shown from the start
 	}
 	return m

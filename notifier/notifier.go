@@ -79,14 +79,19 @@ type Notifier struct {
 	records outage
 	queue   outage
 
-	claim   time.Duration // how long a notice is claimed in the record
-	lease   time.Duration // how long its message is leased in the queue
+	claim   time.Duration // how long a notice is claimed in the record, until that is renewed
+	lease   time.Duration // how long its message is leased in the queue, until that is renewed
+	unknown time.Duration // pause after a try of which nobody knows whether the mail was taken
+	drain   time.Duration // longest time for a mail that is being sent when the notifier is stopped
 	sending retry.Policy  // pauses after temporary refusals
 	storing retry.Policy  // after failures of record store and queue
 }
 
 const (
-	margin         = 10 * time.Second // for the updates of the record before and after a mail
+	claimTime      = 30 * time.Second // renewed three times as often while a mail is being sent
+	margin         = time.Second      // of the lease beyond the claim: a message that comes again finds the claim ended
+	unknownPause   = 10 * time.Minute // by then a mail server has taken the mail for good or dropped it
+	drainTime      = 30 * time.Second
 	takeWait       = 5 * time.Second
 	storeTimeout   = 10 * time.Second // for one call to record store or queue
 	mostDeliveries = 20
@@ -110,8 +115,10 @@ func New(o Options) (*Notifier, error) {
 		records: outage{neighbour: "records", log: o.Log},
 		queue:   outage{neighbour: "queue", log: o.Log},
 
-		claim:   o.Sender.Timeout() + margin,
-		lease:   o.Sender.Timeout() + margin + time.Second, // longer than the claim: a message that comes again finds the claim ended
+		claim:   claimTime,
+		lease:   claimTime + margin,
+		unknown: unknownPause,
+		drain:   drainTime,
 		sending: retry.Policy{Initial: 30 * time.Second, Max: time.Hour},
 		storing: retry.Policy{Initial: 200 * time.Millisecond, Max: 5 * time.Second},
 	}
@@ -214,8 +221,12 @@ func owedAt(c conversion.Conversion, attempt int) time.Time {
 // deliver sends the claimed notice of c and records the result.
 func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.Conversion) {
 	claim := c.Notice
-	failure := n.send(ctx, c)
+	failure := n.send(ctx, d, c)
 	now := n.options.Now()
+	pause := n.sending.Pause(claim.Tries)
+	if mail.Unknown(failure) {
+		pause = max(pause, n.unknown)
+	}
 	c, err := n.record(ctx, d, func(c *conversion.Conversion) error {
 		if !c.Notice.OwedSince.Equal(claim.OwedSince) {
 			return conversion.ErrUnchanged // the record has another notice by now
@@ -226,8 +237,7 @@ func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.C
 		if c.Notice.Tries != claim.Tries {
 			return conversion.ErrUnchanged // somebody else is sending it
 		}
-		return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure),
-			n.sending.Pause(claim.Tries), now)
+		return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure), pause, now)
 	})
 	if err != nil {
 		n.options.Log.Error("could not record what became of a mail; it may be sent again",
@@ -241,14 +251,48 @@ func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.C
 	n.outbox.Flush(ctx, c)
 }
 
-func (n *Notifier) send(ctx context.Context, c conversion.Conversion) error {
+// send sends the notice of c and keeps its claim and its lease meanwhile. When
+// the notifier is stopped, it goes on for a while.
+func (n *Notifier) send(ctx context.Context, d queue.Delivery, c conversion.Conversion) error {
 	m, err := n.render(c, n.options.Now())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.options.Sender.Timeout())
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.options.Sender.Timeout())
 	defer cancel()
-	return n.options.Sender.Send(ctx, m)
+	var renewing sync.WaitGroup
+	defer renewing.Wait()
+	sent := make(chan struct{})
+	defer close(sent)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(n.drain):
+			cancel()
+		case <-sent:
+		}
+	})()
+	renewing.Go(func() { n.renew(sending, sent, d, c.Notice) })
+	return n.options.Sender.Send(sending, m)
+}
+
+// renew keeps claim and lease of a notice until it is sent.
+func (n *Notifier) renew(ctx context.Context, sent <-chan struct{}, d queue.Delivery, claim conversion.Notice) {
+	tick := time.NewTicker(n.claim / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-sent:
+			return
+		case <-tick.C:
+		}
+		_, _ = n.update(ctx, d.ConversionID, func(c *conversion.Conversion) error { // update tells of a failure
+			if !c.Notice.OwedSince.Equal(claim.OwedSince) {
+				return conversion.ErrUnchanged
+			}
+			return c.RenewNotice(d.Attempt, claim.Tries, n.claim, n.options.Now())
+		})
+		n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
+	}
 }
 
 // tell logs and counts the result of a try.
@@ -264,7 +308,11 @@ func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
 		log.Error("notice given up", "error", reason(failure))
 	default:
 		outcome = outcomeDelayed
-		log.Warn("notice not sent; it will be tried again", "not_before", c.Notice.NotBefore, "error", reason(failure))
+		if mail.Unknown(failure) {
+			outcome = outcomeUnknown
+		}
+		log.Warn("notice not sent; it will be tried again", "not_before", c.Notice.NotBefore, "maybe_sent", mail.Unknown(failure),
+			"error", reason(failure))
 	}
 	n.metrics.outcomes.WithLabelValues(outcome).Inc()
 }

@@ -41,13 +41,18 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 		}
 		name = "done"
 		m.Subject = "Your MP3 is ready: " + short(video)
+		kept := ""
+		if !c.MP3Until.IsZero() {
+			kept = date(c.MP3Until)
+			until = earlier(until, c.MP3Until)
+		}
 		data = struct {
-			Video, MP3Name, MP3ID, Length, Size, Link, Until string
-			Notes                                            []string
+			Video, MP3Name, MP3ID, Length, Size, Link, Until, Kept string
+			Notes                                                  []string
 		}{
 			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, conversion.Clock(c.MP3.Duration), conversion.Size(c.MP3.Size),
 			n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode(),
-			until.UTC().Format("Monday, 2 January 2006, 15:04 UTC"), told(c.MP3.Notes),
+			date(until), kept, told(c.MP3.Notes),
 		}
 	} else {
 		failure := conversion.Failure{Code: conversion.CodeInternal, Message: "Something went wrong on the server."}
@@ -69,6 +74,15 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 	}
 	m.Text, m.HTML = text.String(), html.String()
 	return m, nil
+}
+
+func date(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006, 15:04 UTC") }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // printable removes from a name what would end a line or hide the rest of it.

@@ -46,6 +46,7 @@ type world struct {
 	registry *prometheus.Registry
 	log      *logged
 	options  Options
+	change   func(*Notifier) // made to notifiers that are started from now on
 }
 
 func newWorld(t *testing.T) *world {
@@ -95,6 +96,10 @@ func (w *world) start(t *testing.T) (stop func()) {
 		t.Fatal(err)
 	}
 	n.sending.Initial, n.storing.Initial = 20*time.Millisecond, 5*time.Millisecond
+	n.unknown = 20 * time.Millisecond
+	if w.change != nil {
+		w.change(n)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()

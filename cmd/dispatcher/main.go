@@ -81,6 +81,9 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	o.Records, o.Users, o.Queue, o.Objects, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Objects, attempts
 	o.AttemptKey, o.EventToken = key, fl.eventToken
 	o.Log, o.Registerer = log, registry
+	if o.Now, err = opened.Clock(log, registry); err != nil {
+		return errors.Join(err, attempts.Close())
+	}
 	if fl.sqsURL != "" {
 		o.EventSource, err = sqsnotify.New(ctx, sqsnotify.Options{
 			QueueURL: fl.sqsURL, Region: fl.stores.S3.Region, AccessKey: fl.stores.S3.AccessKey, SecretKey: fl.stores.S3.SecretKey,
@@ -94,9 +97,10 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return errors.Join(err, attempts.Close())
 	}
 	p := service.NewProcess(log)
-	p.Health.Warn("attempts", d.Warning)
+	p.Health.Warn("attempts", d.Machines)
 	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
 	opened.Attach(p)
+	p.Health.Warn("notifications", d.Notifications)
 	p.Add("dispatcher http", service.ListenHTTP("listen", fl.listen.Addr, d.Handler(), 10*time.Second, log))
 	p.Await("objects", d.Prepare)
 	if o.EventSource != nil {

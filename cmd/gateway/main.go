@@ -64,12 +64,16 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	}
 	o.Records, o.Users, o.Queue, o.Objects, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Objects, signer
 	o.Log, o.Registerer = log, registry
+	if o.Now, err = opened.Clock(log, registry); err != nil {
+		return err
+	}
 	g, err := gateway.New(o)
 	if err != nil {
 		return err
 	}
 	p := service.NewProcess(log)
 	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	opened.QueueOptional = true
 	opened.Attach(p)
 	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, log))
 	return p.Run(ctx)

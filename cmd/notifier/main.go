@@ -68,6 +68,9 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	}
 	o.Records, o.Queue, o.Tokens, o.Sender = opened.Records, opened.Queue, signer, sender
 	o.Log, o.Registerer = log, registry
+	if o.Now, err = opened.Clock(log, registry); err != nil {
+		return err
+	}
 	n, err := notifier.New(o)
 	if err != nil {
 		return err

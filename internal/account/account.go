@@ -17,6 +17,8 @@ var (
 	ErrNotFound = errors.New("account: not found")
 	// ErrExists: the address has an account already.
 	ErrExists = errors.New("account: exists")
+	// ErrFull: the store has no room for more. What it has can still be read.
+	ErrFull = errors.New("account: the store is full")
 	// ErrCredentials: unknown address or wrong password; it does not say which.
 	ErrCredentials = errors.New("account: wrong e-mail address or password")
 	// ErrToken: a token that is malformed, expired, wrongly signed, of another

@@ -121,6 +121,8 @@ type MP3 struct {
 	Chapters      int                `json:"chapters,omitempty"`
 	Notes         []conversion.Note  `json:"notes,omitempty" doc:"What Tonearm decided, and what it could not do"`
 	CreatedAt     time.Time          `json:"created_at"`
+	Until         *time.Time         `json:"until,omitempty" doc:"When the MP3 will be removed; missing if it is kept"`
+	Removed       bool               `json:"removed,omitempty" doc:"The MP3 was removed at the end of its time"`
 }
 
 // Presets answers GET /v1/presets.

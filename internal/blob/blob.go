@@ -22,6 +22,8 @@ var (
 	// ErrInvalid: the store refused the request and would refuse it again
 	// (parts missing or too small, a wrong checksum, a name it cannot hold).
 	ErrInvalid = errors.New("blob: refused by the store")
+	// ErrFull: the store has no room for more. What it has can still be read.
+	ErrFull = errors.New("blob: the store is full")
 )
 
 // Audience is who uses a presigned URL. In every cluster people and transcoders

@@ -4,10 +4,12 @@ import "time"
 
 const (
 	publishGrace  = 5 * time.Second    // after this time a relay publishes what the writer has not
-	republish     = 10 * time.Minute   // how often owed messages are published again, in case the queue lost them
-	gpuLook       = 30 * time.Second   // how often a conversion that waits for a GPU is looked at
+	republish     = 10 * time.Minute   // until owed messages are published again, in case the queue lost them
+	gpuLook       = 30 * time.Second   // until the first look at a conversion that waits for a GPU
+	maxRepublish  = 6 * time.Hour      // longest pause between two looks at a conversion that waits
 	firstLook     = 30 * time.Second   // until the first look for an upload, in case its notification was lost
 	maxLook       = time.Hour          // longest pause between two looks for an upload
+	lastLook      = 10 * time.Minute   // after the upload window, until the last look for an upload that was under way
 	tombstoneLife = 8 * 24 * time.Hour // longer than any signed link lives
 	noticeLife    = 5 * 24 * time.Hour // how long temporary refusals of a mail are retried
 )
@@ -77,11 +79,11 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 		}
 		return stamp(c.ExpiresAt)
 	case Queued:
-		pause := republish
+		first := republish
 		if c.Class == GPU {
-			pause = gpuLook
+			first = gpuLook
 		}
-		return stamp(latest(now, c.NotBefore).Add(pause))
+		return stamp(latest(now, c.NotBefore).Add(waiting(first, c.QueuedAt, now)))
 	case Running:
 		return c.LeaseUntil
 	}
@@ -93,16 +95,20 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 	}
 	switch c.Notice.State {
 	case NoticeOwed:
-		by(latest(now, c.Notice.NotBefore).Add(republish))
+		by(latest(now, c.Notice.NotBefore).Add(waiting(republish, c.Notice.OwedSince, now)))
 	case NoticeSending:
 		if until := c.Notice.ClaimedUntil.Add(publishGrace); until.After(now) {
 			by(until)
 		} else {
-			by(now.Add(republish))
+			by(now.Add(waiting(republish, c.Notice.OwedSince, now)))
 		}
+	}
+	if last := c.ExpiresAt.Add(lastLook); c.State == Expired && last.After(now) {
+		by(last)
 	}
 	by(c.CleanAt)
 	by(c.SourceUntil)
+	by(c.MP3Until)
 	if len(c.Owed()) == 0 {
 		by(c.RecordUntil)
 	}
@@ -110,6 +116,12 @@ func (c *Conversion) SettledWake(now time.Time) time.Time {
 		by(c.FinishedAt.Add(tombstoneLife))
 	}
 	return wake
+}
+
+// waiting is the pause before another look at what has waited since. It grows
+// with the wait, so that many that wait long do not keep the agenda busy.
+func waiting(first time.Duration, since, now time.Time) time.Duration {
+	return min(max(first, now.Sub(since)/2), maxRepublish)
 }
 
 func latest(a, b time.Time) time.Time {

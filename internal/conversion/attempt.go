@@ -172,6 +172,9 @@ func (c *Conversion) Complete(n int, nonce string, src Source, mp3 MP3, p Policy
 	if !c.Inbox() && p.SourceRetention > 0 {
 		c.SourceUntil = stamp(now.Add(p.SourceRetention))
 	}
+	if p.MP3Retention > 0 {
+		c.MP3Until = stamp(now.Add(p.MP3Retention))
+	}
 	c.oweNotice(now)
 	return nil
 }

@@ -20,6 +20,19 @@ func (c *Conversion) ClaimNotice(n int, claim time.Duration, now time.Time) erro
 	return nil
 }
 
+// RenewNotice makes the claim of try number tries of attempt n's notice end
+// after the given time from now. ErrUnchanged if that try is over or another one
+// has begun.
+func (c *Conversion) RenewNotice(n, tries int, claim time.Duration, now time.Time) error {
+	if c.Notice.Attempt != n || c.Notice.State != NoticeSending || c.Notice.Tries != tries {
+		return ErrUnchanged
+	}
+	c.Notice.ClaimedUntil = stamp(now.Add(claim))
+	c.post()
+	c.touch(now)
+	return nil
+}
+
 // NoticeDelivered records that the mail server took the mail.
 func (c *Conversion) NoticeDelivered(n int, now time.Time) error {
 	if c.Notice.Attempt != n || c.Notice.State != NoticeSending {

@@ -32,6 +32,17 @@ func TestNotice(t *testing.T) {
 	if err := claim(); err != nil {
 		t.Fatal(err)
 	}
+	now = now.Add(time.Minute - time.Second)
+	if err := c.RenewNotice(1, 1, time.Minute, now); !errors.Is(err, ErrUnchanged) {
+		t.Fatalf("renewal by an earlier try: %v", err)
+	}
+	if err := c.RenewNotice(1, 2, time.Minute, now); err != nil || !c.Notice.ClaimedUntil.Equal(now.Add(time.Minute)) {
+		t.Fatalf("renewal: %v, %+v", err, c.Notice)
+	}
+	now = now.Add(time.Second)
+	if err := claim(); !errors.Is(err, ErrUnchanged) {
+		t.Fatalf("claim of a renewed one: %v", err)
+	}
 	now = now.Add(time.Minute) // the sender went away
 	if err := claim(); err != nil || c.Notice.Tries != 3 {
 		t.Fatalf("claim of a lost one: %v, %+v", err, c.Notice)

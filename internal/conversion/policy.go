@@ -13,7 +13,8 @@ type Policy struct {
 	MaxLaunches     int           // most attempts in all, however they end
 	Backoff         time.Duration // before the second attempt; doubles with each further failure
 	MaxBackoff      time.Duration
-	SourceRetention time.Duration // uploads are removed this long after done; 0 keeps them
+	SourceRetention time.Duration // uploads are removed this long after their conversion's end; 0 keeps them
+	MP3Retention    time.Duration // MP3s are removed this long after they were made; 0 keeps them
 	RecordRetention time.Duration // an ended conversion is deleted this long after its end; 0 keeps it
 	URLExpiry       time.Duration // how long a transcoder's upload URL can still be used
 }

@@ -12,7 +12,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	t.Helper()
 	noticed := c.Notice.State == NoticeOwed || c.Notice.State == NoticeSending
 	owes := c.State == AwaitingUpload || c.State == Queued || c.State == Running || noticed ||
-		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || !c.RecordUntil.IsZero() || c.State == Deleted
+		!c.CleanAt.IsZero() || !c.SourceUntil.IsZero() || !c.MP3Until.IsZero() || c.SourceLeft || !c.RecordUntil.IsZero() || c.State == Deleted
 	if owes && c.WakeAt.IsZero() {
 		t.Error("something is owed and nobody will look")
 	}
@@ -46,7 +46,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 		c.Fallback != nil && (!gpu || c.Fallback.From != GPU || c.Fallback.At.IsZero()) {
 		t.Errorf("cover %q in class %s with %+v", c.Options.Cover, c.Class, c.Fallback)
 	}
-	if limit := 30 * time.Second; c.State == Queued && c.Class == GPU && c.WakeAt.After(now.Add(limit)) && c.WakeAt.After(c.NotBefore.Add(limit)) {
+	if limit := max(30*time.Second, now.Sub(c.QueuedAt)/2); c.State == Queued && c.Class == GPU && c.WakeAt.After(now.Add(limit)) && c.WakeAt.After(c.NotBefore.Add(limit)) {
 		t.Errorf("it waits for a GPU since %s, and somebody looks at %s", c.QueuedAt, c.WakeAt)
 	}
 	if (c.State == Queued || c.State == Running) && c.QueuedAt.IsZero() {

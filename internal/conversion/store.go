@@ -27,6 +27,8 @@ var (
 	// ErrStaleAttempt: the attempt is not the current one, or another process
 	// claimed it.
 	ErrStaleAttempt = errors.New("conversion: attempt is not the current one")
+	// ErrFull: the store has no room for more. What it has can still be read.
+	ErrFull = errors.New("conversion: the store is full")
 	// ErrNewerFormat: a newer version of Tonearm wrote the record, and this one
 	// may not change it.
 	ErrNewerFormat = errors.New("conversion: the record has a newer format than this version of Tonearm writes")
@@ -69,6 +71,9 @@ type Store interface {
 	// longest overdue first. A zero WakeAt means never. Those of a newer format
 	// are left out.
 	Due(ctx context.Context, now time.Time, limit int) ([]Conversion, error)
+	// Lapsed is Due for Running conversions alone: their lease has ended. It takes
+	// a time that does not grow with the number of others.
+	Lapsed(ctx context.Context, now time.Time, limit int) ([]Conversion, error)
 	// Owing returns up to limit conversions with an id above after, in order of
 	// id, that are Queued or whose notice is owed or being sent. Those of a newer
 	// format are left out.
@@ -77,6 +82,9 @@ type Store interface {
 	// another state or of a newer format is left alone without error. A missing
 	// one is no error either.
 	Purge(ctx context.Context, id string) error
+	// Now returns the store's time, by which all that use it can agree on what is
+	// over.
+	Now(ctx context.Context) (time.Time, error)
 	// Ping reports whether the store can be reached.
 	Ping(ctx context.Context) error
 	Close() error

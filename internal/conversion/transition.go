@@ -53,6 +53,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 	c.Class, c.Fallback = c.Options.class(), nil
 	c.Notice = Notice{}
 	c.FinishedAt, c.CleanAt, c.SourceUntil, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	c.SourceLeft = false
 	if c.Object.ETag == "" { // never uploaded
 		c.State = AwaitingUpload
 		c.AwaitedAt, c.ExpiresAt = stamp(now), stamp(now.Add(window))
@@ -70,7 +71,7 @@ func (c *Conversion) Retry(window time.Duration, now time.Time) error {
 // the source was removed.
 func (c *Conversion) Redo(now time.Time) error {
 	switch {
-	case c.State != Done:
+	case c.State != Done, c.MP3Gone:
 		return ErrUnchanged
 	case c.SourceGone:
 		return fmt.Errorf("%w: the source was removed", ErrState)
@@ -80,6 +81,7 @@ func (c *Conversion) Redo(now time.Time) error {
 	c.Source, c.MP3 = nil, MP3{ID: c.MP3.ID}
 	c.Notice = Notice{}
 	c.FinishedAt, c.CleanAt, c.SourceUntil, c.RecordUntil = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	c.MP3Until = time.Time{}
 	c.QueuedAt = stamp(now)
 	c.enqueue(now, time.Time{})
 	return nil
@@ -96,7 +98,7 @@ func (c *Conversion) Delete(now time.Time) error {
 	c.IdempotencyKey = c.ID // the owner may use the key again
 	c.Notice = Notice{}
 	c.finish(now)
-	c.CleanAt, c.SourceUntil, c.RecordUntil = stamp(now), time.Time{}, time.Time{}
+	c.CleanAt, c.SourceUntil, c.RecordUntil, c.MP3Until = stamp(now), time.Time{}, time.Time{}, time.Time{}
 	if stop {
 		c.stop()
 	}
@@ -122,8 +124,9 @@ func (c *Conversion) Outlived(now time.Time) bool {
 }
 
 // Cleaned notes that leftovers of a terminal conversion were removed; next is
-// when to look for more, zero for never.
-func (c *Conversion) Cleaned(next, now time.Time) error {
+// when to look for more, zero for never. The source of a conversion that failed
+// or was canceled is kept for sourceRetention, see KeepSource.
+func (c *Conversion) Cleaned(next time.Time, sourceRetention time.Duration, now time.Time) error {
 	if !c.State.Terminal() {
 		return ErrUnchanged
 	}
@@ -138,6 +141,35 @@ func (c *Conversion) Cleaned(next, now time.Time) error {
 		c.Object.Version = "removed " + c.ID // the same file may be dropped there again
 	}
 	c.touch(now)
+	if c.SourceLeft {
+		return c.KeepSource(sourceRetention, now)
+	}
+	return nil
+}
+
+// KeepSource sets how long the source of a conversion that failed or was canceled
+// is kept: for retention after its end, and until nobody can upload it any more;
+// always if retention is 0. ErrUnchanged for any other conversion, and where that
+// is set.
+func (c *Conversion) KeepSource(retention time.Duration, now time.Time) error {
+	if c.State != Failed && c.State != Canceled || c.Inbox() || c.SourceGone || !c.SourceUntil.IsZero() {
+		return ErrUnchanged
+	}
+	c.SourceLeft = false
+	if retention > 0 {
+		c.SourceUntil = stamp(latest(c.FinishedAt.Add(retention), c.ExpiresAt))
+	}
+	c.touch(now)
+	return nil
+}
+
+// MP3Removed notes that the MP3 went after its retention.
+func (c *Conversion) MP3Removed(now time.Time) error {
+	if c.MP3Gone || c.State != Done {
+		return ErrUnchanged
+	}
+	c.MP3Gone, c.MP3Until = true, time.Time{}
+	c.touch(now)
 	return nil
 }
 
@@ -146,7 +178,7 @@ func (c *Conversion) SourceRemoved(now time.Time) error {
 	if c.SourceGone || !c.State.Terminal() {
 		return ErrUnchanged
 	}
-	c.SourceGone, c.SourceUntil = true, time.Time{}
+	c.SourceGone, c.SourceLeft, c.SourceUntil = true, false, time.Time{}
 	c.touch(now)
 	return nil
 }
@@ -168,6 +200,10 @@ func (c *Conversion) finish(now time.Time) {
 	c.FinishedAt = stamp(now)
 	c.LeaseUntil, c.Waiting = time.Time{}, nil
 	c.post()
+	c.SourceLeft = (c.State == Failed || c.State == Canceled) && !c.Inbox() && !c.SourceGone
+	if c.SourceLeft {
+		c.CleanAt = stamp(now.Add(publishGrace))
+	}
 	if c.Upload != nil && c.Upload.ID != "" {
 		c.CleanAt = stamp(now)
 	}

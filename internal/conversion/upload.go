@@ -74,9 +74,10 @@ func (c *Conversion) found(o Object) {
 }
 
 // Look notes that the store was asked for the upload in vain, and when to ask
-// again: the pause grows with the time that the upload has been awaited.
+// again: the pause grows with the time that the upload has been awaited. An
+// expired conversion is looked at once more.
 func (c *Conversion) Look(now time.Time) error {
-	if c.State != AwaitingUpload {
+	if c.State != AwaitingUpload && c.State != Expired {
 		return ErrUnchanged
 	}
 	c.touch(now)

@@ -265,7 +265,14 @@ var moves = []move{
 	}},
 	{"cleaned", 2, func(w *walk) error {
 		next := []time.Time{{}, w.now.Add(time.Hour)}[w.rand.IntN(2)]
-		return w.c.Cleaned(next, w.now)
+		return w.c.Cleaned(next, time.Hour, w.now)
+	}},
+	{"keep source", 1, func(w *walk) error { return w.c.KeepSource(time.Hour, w.now) }},
+	{"mp3 removed", 1, func(w *walk) error {
+		if w.rand.IntN(3) > 0 {
+			return ErrUnchanged
+		}
+		return w.c.MP3Removed(w.now)
 	}},
 	{"source removed", 0, func(w *walk) error {
 		if w.rand.IntN(10) > 0 {
@@ -280,6 +287,13 @@ var moves = []move{
 			if w.now.Before(w.sending) {
 				w.Errorf("notice claimed while another sends it until %s", w.sending)
 			}
+			w.sending = w.c.Notice.ClaimedUntil
+		}
+		return err
+	}},
+	{"renew notice", 1, func(w *walk) error {
+		err := w.c.RenewNotice(w.number(), w.c.Notice.Tries, 10*time.Minute, w.now)
+		if err == nil {
 			w.sending = w.c.Notice.ClaimedUntil
 		}
 		return err
@@ -466,9 +480,13 @@ func (w *walk) due() error {
 	case c.Outlived(w.now):
 		return c.Delete(w.now)
 	case past(c.CleanAt):
-		return c.Cleaned(time.Time{}, w.now)
+		return c.Cleaned(time.Time{}, time.Hour, w.now)
 	case past(c.SourceUntil):
 		return c.SourceRemoved(w.now)
+	case past(c.MP3Until):
+		return c.MP3Removed(w.now)
+	case c.State == Expired:
+		return c.Look(w.now)
 	}
 	return errors.New("nothing to do")
 }

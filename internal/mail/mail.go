@@ -35,6 +35,13 @@ func Permanent(err error) bool {
 	return errors.As(err, &e) && e.Permanent
 }
 
+// Unknown reports whether err says that the message may have been accepted all
+// the same.
+func Unknown(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Unknown
+}
+
 // Sender hands mails to whoever delivers them.
 type Sender interface {
 	// Send returns nil once the message was accepted, else an *Error.

@@ -71,16 +71,27 @@ type Depth struct {
 	WaitingSince time.Time // the earliest Since among them; zero where none waits
 }
 
+// Topics of Announce and Subscribe beside the ids of conversions.
+const (
+	// TopicNotified: a notification of the object store has come.
+	TopicNotified = "store-notified"
+	// TopicCompleted: a client said that an upload is complete, before any
+	// notification did.
+	TopicCompleted = "upload-completed"
+)
+
 // Queue delivers messages. Within a class the owners with waiting messages take
 // turns, and each owner's longest-waiting message is next.
 type Queue interface {
 	// Publish adds m, to be delivered at notBefore or at once if that is zero or
 	// past. A message with the same class and ID that waits or is leased is left
-	// alone; one that is delayed comes at the earlier of the two times.
+	// alone; one that is delayed comes at the earlier of the two times. One that
+	// has lost its place in the queue gets a new one.
 	Publish(ctx context.Context, m Message, notBefore time.Time) error
 	// Take leases the next message of class for lease, waiting up to wait for
 	// one; ErrEmpty if none came. A waiting Take is woken by Publish, by a delay
-	// that ends and by a lease that runs out.
+	// that ends and by a lease that runs out. If the answer of the queue is lost,
+	// the message comes again within seconds, however long lease is.
 	Take(ctx context.Context, class Class, lease, wait time.Duration) (Delivery, error)
 	// TakeNext leases owner's next message of class for lease, for a taker that
 	// has just finished another message of this owner. It takes the message
@@ -101,8 +112,9 @@ type Queue interface {
 	// their number. Size and Since may not yet include messages whose delay or
 	// lease has just ended, until the next Take.
 	Depth(ctx context.Context, class Class) (Depth, error)
-	// Generation names the queue's present life; a wiped queue gets a new name.
-	// A caller that sees another name than before publishes again all that is
+	// Generation names the queue's present life. A queue gets a new name if it
+	// was wiped, if it has lost a part, or if it lacks the last changes, as after
+	// a failover. A caller that sees another name than before publishes again all that is
 	// owed.
 	Generation(ctx context.Context) (string, error)
 	// Announce wakes the subscribers of a conversion, best effort.

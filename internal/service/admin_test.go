@@ -190,7 +190,12 @@ func TestRegisterTwice(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	var h service.Health
 	text := ""
-	h.Warn("attempts", func() string { return text })
+	h.Warn("attempts", func(context.Context) error {
+		if text == "" {
+			return nil
+		}
+		return errors.New(text)
+	})
 	for _, text = range []string{"", "class cpu takes no work"} {
 		w := httptest.NewRecorder()
 		service.Admin(&h, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))

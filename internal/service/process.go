@@ -251,15 +251,16 @@ func Wait(ctx context.Context, d time.Duration) {
 }
 
 // Repeat calls step again and again until ctx is done. After an error it logs
-// once, pauses up to 5 s between calls, and logs when step works again.
+// and pauses up to 5 s between calls, and it logs when step works again. A
+// long outage is one line a minute; several callers that share a Sparse logger
+// share that line.
 func Repeat(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) {
+	failed := Sparse(log)
 	for ctx.Err() == nil {
 		p, failing := pauses, false
 		p.Before = func(err error, _ time.Duration) {
-			if !failing {
-				log.Error("failed, trying again", "what", what, "error", err)
-			}
 			failing = true
+			failed.Error("failed, trying again", "what", what, "error", err)
 		}
 		if retry.Forever(ctx, p, step) == nil && failing {
 			log.Info("works again", "what", what)

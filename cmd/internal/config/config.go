@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -41,6 +42,7 @@ func Command(use, short, example string, bind func(*pflag.FlagSet), run func(cmd
 				return err
 			}
 			log := Logger(cmd.ErrOrStderr(), level)
+			slog.SetDefault(log) // for libraries that write to the standard logger
 			env.Warn(log)
 			return run(cmd, log)
 		},
@@ -83,6 +85,10 @@ type Opened struct {
 	Users   *sqlaccount.Store
 	Queue   *redisqueue.Queue
 	Objects *s3blob.Store
+
+	QueueOptional bool // the service works without its queue, though not as well
+
+	clock *service.Clock
 }
 
 // BindRecords adds the flags of the conversions' store.
@@ -101,7 +107,7 @@ func (s *Stores) BindUsers(f *pflag.FlagSet) {
 
 // BindQueue adds the flags of the queue.
 func (s *Stores) BindQueue(f *pflag.FlagSet) {
-	f.StringVar(&s.Queue, "queue", "", "`URL` of the Redis server that carries the queue, such as redis://host:6379/0")
+	f.StringVar(&s.Queue, "queue", "", "`URL` of the Redis that carries the queue: redis://host:6379/0, redis+cluster://host:6379 or redis+sentinel://host:26379/0?master_name=NAME")
 	f.StringVar(&s.Prefix, "queue-prefix", redisqueue.DefaultPrefix, "`PREFIX` of all Redis keys")
 	s.bound = append(s.bound, func(_ *slog.Logger, o *Opened) (err error) { o.Queue, err = s.OpenQueue(); return err })
 }
@@ -146,19 +152,37 @@ func (o *Opened) Close() {
 	}
 }
 
+// Clock returns the time of the conversions' store, once Attach's parts run.
+func (o *Opened) Clock(log *slog.Logger, r prometheus.Registerer) (now func() time.Time, err error) {
+	o.clock, err = service.NewClock(o.Records.Now, log, r)
+	if err != nil {
+		return nil, err
+	}
+	if o.Queue != nil {
+		o.Queue.UseClock(o.clock.Now)
+	}
+	return o.clock.Now, nil
+}
+
 // Attach makes the process ready only while its stores answer, and its next
 // parts start only once they are prepared.
 func (o *Opened) Attach(p *service.Process) {
 	if o.Records != nil {
 		p.Health.Check("records", o.Records.Ping)
 		p.Prepare("records", o.Records.Prepare)
+		p.Await("clock", o.clock.Measure)
+		p.Add("clock", o.clock.Run)
 	}
 	if o.Users != nil {
 		p.Health.Check("users", o.Users.Ping)
 		p.Prepare("users", o.Users.Prepare)
 	}
 	if o.Queue != nil {
-		p.Health.Check("queue", o.Queue.Ping)
+		ready := p.Health.Check
+		if o.QueueOptional {
+			ready = p.Health.Warn // without it, work is delayed, and whoever waits for a change asks the records
+		}
+		ready("queue", o.Queue.Ping)
 	}
 	if o.Objects != nil {
 		p.Health.Check("objects", o.Objects.Ping)
@@ -254,7 +278,8 @@ func Policy(f *pflag.FlagSet) *conversion.Policy {
 	f.IntVar(&p.MaxAttempts, "max-attempts", p.MaxAttempts, "`NUMBER` of failed attempts after which the conversion has failed")
 	f.IntVar(&p.MaxLaunches, "max-launches", p.MaxLaunches, "`NUMBER` of attempts in all, lost ones included, after which the conversion has failed")
 	f.DurationVar(&p.Backoff, "retry-backoff", p.Backoff, "pause before the second attempt; it doubles each time")
-	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "a video is removed this long after it was converted; 0 keeps it")
+	f.DurationVar(&p.SourceRetention, "source-retention", p.SourceRetention, "a video is removed this long after its conversion ended; 0 keeps it")
+	f.DurationVar(&p.MP3Retention, "mp3-retention", 0, "an MP3 is removed this long after it was made, and the mail says when; 0 keeps it")
 	RecordRetention(f, &p.RecordRetention)
 	f.DurationVar(&p.URLExpiry, "attempt-url-expiry", p.URLExpiry, "lifetime of the URLs that transcoders get")
 	return &p
@@ -313,6 +338,6 @@ func SMTP(f *pflag.FlagSet) *smtpmail.Options {
 	f.StringVar(&o.Password, "smtp-password", "", "`PASSWORD` of --smtp-username")
 	f.StringVar((*string)(&o.TLS), "smtp-tls", string(smtpmail.DefaultTLS), "`HOW` the connection to the mail server is encrypted: starttls, implicit or none")
 	f.StringVar(&o.From, "mail-from", "Tonearm <tonearm@localhost>", "`SENDER` of the mails")
-	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "time limit of one mail, from the connection until the server accepts it")
+	f.DurationVar(&o.Timeout, "smtp-timeout", smtpmail.DefaultTimeout, "time limit of one mail, from the connection until all of it is sent; the server may take 10 minutes more to accept it")
 	return o
 }

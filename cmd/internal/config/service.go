@@ -43,6 +43,7 @@ type Dispatcher struct {
 	maxDuration time.Duration
 	maxMP3      int64
 	inboxEvery  time.Duration
+	oldSources  bool
 }
 
 // BindDispatcher adds them. target is the default of --target.
@@ -57,6 +58,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	f.DurationVar(&d.maxDuration, "max-duration", attempt.DefaultMaxDuration, "longest audio of one video")
 	f.Int64Var(&d.maxMP3, "max-mp3-bytes", attempt.DefaultMaxMP3Bytes, "largest MP3 in `BYTES`")
 	f.DurationVar(&d.inboxEvery, "inbox-every", dispatcher.DefaultInboxEvery, "pause between two listings of the inbox")
+	f.BoolVar(&d.oldSources, "old-sources", false, "--source-retention is also for videos whose conversion failed or was canceled under a version before 0.2; give it once")
 	return d
 }
 
@@ -65,6 +67,7 @@ func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 	o := dispatcher.Options{
 		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu, conversion.GPU: d.gpu},
 		MaxFilesPerJob: d.files, GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
+		OldSources: d.oldSources,
 	}
 	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3
 	return o

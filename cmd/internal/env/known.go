@@ -31,7 +31,8 @@ var Groups = []Group{
 	}},
 	{"Limits", []string{
 		"max-upload-bytes", "max-inbox-bytes", "max-duration", "max-mp3-bytes", "upload-window", "url-expiry",
-		"attempt-url-expiry", "source-retention", "record-retention",
+		"attempt-url-expiry", "source-retention", "old-sources", "mp3-retention",
+		"record-retention",
 	}},
 	{"Attempts", []string{
 		"max-jobs", "max-gpu-jobs", "gpu-wait", "target", "max-files-per-job", "max-attempts", "max-launches", "attempt-lease",

@@ -23,6 +23,8 @@ import (
 type dialect struct {
 	// duplicate reports whether err says that a unique value is there already.
 	duplicate func(err error) bool
+	// full reports whether err says that there is no room for more.
+	full func(err error) bool
 	// exclusively runs do on one connection while no other handle may migrate.
 	exclusively func(ctx context.Context, db *sql.DB, do func(execer) error) error
 	// create makes the database if opening it does not.
@@ -59,6 +61,10 @@ func OpenSQLite(path string) (*Store, error) {
 		duplicate: func(err error) bool {
 			var e *sqlite.Error
 			return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+		},
+		full: func(err error) bool {
+			var e *sqlite.Error
+			return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_FULL
 		},
 		exclusively: inTransaction,
 		create: func() error { // SQLite would make it readable by everybody
@@ -125,6 +131,7 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 		cfg.TLS, cfg.AllowFallbackToPlaintext = tlsConfig, false
 	}
 	cfg.Logger = driverLog{log}
+	_ = mysql.SetLogger(driverLog{log}) // for what the driver reports outside of a connection; it refuses nil only
 	cfg.ParseTime = true
 	cfg.InterpolateParams = true // one round trip for each query
 	cfg.Collation = "utf8mb4_bin"
@@ -156,6 +163,10 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 		duplicate: func(err error) bool {
 			var e *mysql.MySQLError
 			return errors.As(err, &e) && e.Number == 1062
+		},
+		full: func(err error) bool { // ER_DISK_FULL, ER_RECORD_FILE_FULL, or error 28 of the system
+			var e *mysql.MySQLError
+			return errors.As(err, &e) && (e.Number == 1021 || e.Number == 1114 || e.Number == 3 || e.Number == 1026)
 		},
 		exclusively: func(ctx context.Context, _ *sql.DB, do func(execer) error) error {
 			db := sql.OpenDB(migrating)

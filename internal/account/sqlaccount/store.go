@@ -54,6 +54,8 @@ func (s *Store) Create(ctx context.Context, email, password string, maxUploadByt
 	switch {
 	case s.dialect.duplicate(err):
 		return account.User{}, account.ErrExists
+	case s.dialect.full(err):
+		return account.User{}, fmt.Errorf("create user: %w: %w", account.ErrFull, err)
 	case err != nil:
 		return account.User{}, fmt.Errorf("create user: %w", err)
 	}

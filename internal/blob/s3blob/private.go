@@ -54,10 +54,14 @@ func translate(err error, key string) error {
 		return fmt.Errorf("%w: %w", blob.ErrNotExist, err)
 	case minio.PreconditionFailed:
 		return fmt.Errorf("%w: %w", blob.ErrChanged, err)
+	case "XMinioStorageFull", "NoSpaceLeftOnDevice", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientCapacity", "StorageFull":
+		return fmt.Errorf("%w: %w", blob.ErrFull, err)
 	case "RequestTimeout", "IncompleteBody", "ExpiredToken", "AuthorizationHeaderMalformed", "OperationAborted", "ConditionalRequestConflict":
 		return err // such answers have status 400 or 409 too, but a retry may work
 	}
 	switch r.StatusCode {
+	case http.StatusInsufficientStorage:
+		return fmt.Errorf("%w: %w", blob.ErrFull, err)
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
 		return fmt.Errorf("%w: %w", blob.ErrInvalid, err)
 	}

@@ -113,6 +113,7 @@ func TestErrorsArePrivate(t *testing.T) {
 		{"not there", fake(t, answer("NoSuchUpload", http.StatusNotFound)), func(err error) bool { return errors.Is(err, blob.ErrNotExist) }},
 		{"changed", fake(t, answer("PreconditionFailed", http.StatusPreconditionFailed)), func(err error) bool { return errors.Is(err, blob.ErrChanged) }},
 		{"invalid", fake(t, answer("InvalidArgument", http.StatusBadRequest)), func(err error) bool { return errors.Is(err, blob.ErrInvalid) }},
+		{"full", fake(t, answer("XMinioStorageFull", http.StatusInsufficientStorage)), func(err error) bool { return errors.Is(err, blob.ErrFull) }},
 		{"not XML", fake(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "no "+inboxKey+" at "+r.URL.String(), http.StatusForbidden)
 		}), nil},

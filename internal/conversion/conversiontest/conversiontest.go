@@ -53,6 +53,9 @@ func Run(t *testing.T, open func(t *testing.T) (conversion.Store, Raw)) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &suite{T: t}
 			s.store, s.raw = open(t)
+			if now, err := s.store.Now(t.Context()); err != nil || time.Since(now).Abs() > time.Hour {
+				t.Fatalf("the store's time is %v, %v", now, err)
+			}
 			if err := s.store.Ping(t.Context()); err != nil {
 				t.Fatalf("ping: %v", err)
 			}

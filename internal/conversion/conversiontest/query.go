@@ -67,6 +67,23 @@ func (s *suite) due() {
 		s.Fatal(err)
 	}
 	s.ids(s.dueIDs(epoch.Add(time.Second), 10), old.ID, second.ID)
+
+	lapsed := func(now time.Time, limit int) []conversion.Conversion {
+		s.Helper()
+		found, err := s.store.Lapsed(s.Context(), now, limit)
+		s.want("lapsed", err, nil)
+		return found
+	}
+	s.ids(lapsed(epoch.Add(time.Hour), 10))
+	var running []string
+	for i := range 3 {
+		running = append(running, s.add("u1", func(c *conversion.Conversion) {
+			c.State, c.WakeAt = conversion.Running, epoch.Add(time.Duration(3-i)*time.Minute)
+		}).ID)
+	}
+	s.ids(lapsed(epoch.Add(time.Minute-time.Millisecond), 10))
+	s.ids(lapsed(epoch.Add(2*time.Minute), 10), running[2], running[1])
+	s.ids(lapsed(epoch.Add(time.Hour), 2), running[2], running[1])
 }
 
 func (s *suite) owing() {

@@ -71,9 +71,11 @@ func (s *suite) unknownFields() {
 		{"ClaimNotice", claimNotice},
 		{"NoticeFailed", func(c c) error { return c.NoticeFailed(5, "451", true, 0, now) }},
 		{"ClaimNotice", claimNotice},
+		{"RenewNotice", func(c c) error { return c.RenewNotice(5, 2, time.Hour, now) }},
 		{"NoticeDelivered", func(c c) error { return c.NoticeDelivered(5, now) }},
-		{"Cleaned", func(c c) error { return c.Cleaned(time.Time{}, now) }},
+		{"Cleaned", func(c c) error { return c.Cleaned(time.Time{}, time.Hour, now) }},
 		{"SourceRemoved", func(c c) error { return c.SourceRemoved(now) }},
+		{"MP3Removed", func(c c) error { return c.MP3Removed(now) }},
 		{"Delete", func(c c) error { return c.Delete(now) }},
 	}
 	retry := step{"Retry", func(c c) error { return c.Retry(time.Hour, now) }}
@@ -84,14 +86,10 @@ func (s *suite) unknownFields() {
 		{"Cancel", func(c c) error { return c.Cancel(now) }},
 		retry,
 		{"Reject", func(c c) error { return c.Reject(failure, now) }},
-	}
-	refused := []step{
-		{"RejectUpload", func(c c) error {
-			return c.RejectUpload(conversion.Object{Version: "etag", ETag: "etag", Size: 100}, failure, now)
-		}},
+		{"KeepSource", func(c c) error { return c.KeepSource(time.Hour, now) }},
 	}
 	walked := map[string]bool{}
-	for _, steps := range [][]step{converted, ended, redone(uploaded), refused} {
+	for _, steps := range [][]step{converted, ended, redone(uploaded), refused()} {
 		c := s.add("u1", func(c *conversion.Conversion) {
 			c.Object.Size = 100
 			c.Class, c.Options.Cover = conversion.GPU, conversion.CoverPoster
@@ -111,6 +109,16 @@ func (s *suite) unknownFields() {
 		if !walked[name] {
 			s.Errorf("no step of this test calls %s", name)
 		}
+	}
+}
+
+// refused is the life of a conversion whose upload is not accepted.
+func refused() []step {
+	return []step{
+		{"RejectUpload", func(c *conversion.Conversion) error {
+			return c.RejectUpload(conversion.Object{Version: "etag", ETag: "etag", Size: 100},
+				conversion.Failure{Code: conversion.CodeSizeMismatch, Message: "It is another file."}, epoch)
+		}},
 	}
 }
 

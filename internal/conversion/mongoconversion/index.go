@@ -44,6 +44,10 @@ var indexes = []index{
 		filter: bson.D{{Key: "wake_at", Value: bson.D{{Key: "$gt", Value: time.Time{}}}}},
 	},
 	{
+		name: "lapsed", keys: bson.D{{Key: "state", Value: 1}, {Key: "wake_at", Value: 1}},
+		filter: bson.D{{Key: "state", Value: conversion.Running}},
+	},
+	{
 		name: "queued", keys: bson.D{{Key: "state", Value: -1}, {Key: "_id", Value: 1}},
 		filter: bson.D{{Key: "state", Value: conversion.Queued}},
 	},
@@ -140,6 +144,8 @@ func build(ctx context.Context, log *slog.Logger, exists bool, create func(conte
 // Codes of the server's errors.
 const (
 	codeIndexNotFound  = 27
+	codeOverQuota      = 8000 // Atlas, where a cluster has reached its size
+	codeOutOfDiskSpace = 14031
 	codeNotImplemented = 238
 )
 

@@ -129,6 +129,24 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Now asks the primary for its time.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var hello struct {
+		LocalTime time.Time `bson:"localTime"`
+	}
+	conversions, err := s.collection(ctx)
+	if err == nil {
+		err = conversions.Database().RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello)
+	}
+	if err == nil && hello.LocalTime.IsZero() {
+		err = errors.New("the server does not say it")
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time of MongoDB: %w", err)
+	}
+	return hello.LocalTime, nil
+}
+
 // Close ends all connections.
 func (s *Store) Close() error {
 	s.mu.Lock()
@@ -169,6 +187,8 @@ func contractError(err error) error {
 	case mongo.IsDuplicateKeyError(err), duplicateOnFerretDB(err):
 		// The server's message quotes the key, and that may hold an address.
 		return conversion.ErrExists
+	case hasCode(err, codeOutOfDiskSpace), hasCode(err, codeOverQuota):
+		return fmt.Errorf("%w: %w", conversion.ErrFull, err)
 	}
 	return err
 }
@@ -284,6 +304,15 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion
 	found, err := s.many(ctx, due(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("due conversions: %w", err)
+	}
+	return found, nil
+}
+
+// Lapsed returns the running conversions whose lease has ended.
+func (s *Store) Lapsed(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	found, err := s.many(ctx, lapsed(now), limit)
+	if err != nil {
+		return nil, fmt.Errorf("lapsed conversions: %w", err)
 	}
 	return found, nil
 }

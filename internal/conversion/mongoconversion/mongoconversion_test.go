@@ -148,7 +148,7 @@ func testUpgrade(t *testing.T, uri string) {
 		}
 		got := indexNames(t, conversions)
 		want := []string{
-			"_id_", "due", "idempotency_key", "mp3_owner", "object_owner", "owed_notice",
+			"_id_", "due", "idempotency_key", "lapsed", "mp3_owner", "object_owner", "owed_notice",
 			"owner", "owner_mp3", "owner_object", "owner_state", "queued",
 		}
 		if !slices.Equal(got, want) {
@@ -194,7 +194,7 @@ func testPrepareAtOnce(t *testing.T, uri string) {
 		})
 	}
 	wg.Wait()
-	if got := indexNames(t, conversions); len(got) != 11 || slices.Contains(got, "mp3_id") {
+	if got := indexNames(t, conversions); len(got) != 12 || slices.Contains(got, "mp3_id") {
 		t.Errorf("indexes %q", got)
 	}
 }

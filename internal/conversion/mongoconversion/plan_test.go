@@ -72,6 +72,7 @@ func TestPlans(t *testing.T) {
 		"list a later page":  {list(page), "owner"},
 		"list states":        {list(ofStates), "owner_state"},
 		"due":                {due(time.Now()), "due"},
+		"lapsed":             {lapsed(time.Now()), "lapsed"},
 		"owing work":         {owingWork(""), "queued"},
 		"owing a notice":     {owingNotice(""), "owed_notice"},
 	} {

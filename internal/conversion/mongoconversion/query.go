@@ -50,6 +50,13 @@ func due(now time.Time) query {
 	}
 }
 
+func lapsed(now time.Time) query {
+	return query{
+		bson.D{{Key: "state", Value: conversion.Running}, {Key: "wake_at", Value: bson.D{{Key: "$lte", Value: now}}}, knownFormat},
+		bson.D{{Key: "wake_at", Value: 1}},
+	}
+}
+
 func owingWork(after string) query {
 	return owing(after, bson.E{Key: "state", Value: conversion.Queued})
 }

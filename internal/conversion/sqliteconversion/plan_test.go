@@ -121,6 +121,7 @@ func TestPlans(t *testing.T) {
 		use("COVERING INDEX conversion_owner_state (owner_id=? AND state=? AND id<?)", 1, func() error { return all(s.List(ctx, q)) })
 	}
 	use("INDEX conversion_wake_at (wake_at", 1, func() error { return all(s.Due(ctx, time.Now(), 10)) })
+	use("INDEX conversion_lapsed (wake_at", 1, func() error { return all(s.Lapsed(ctx, time.Now(), 10)) })
 	use("INDEX conversion_owing (id>?)", 1, func() error { return all(s.Owing(ctx, "", 10)) })
 }
 
@@ -197,7 +198,7 @@ func TestUpgrade(t *testing.T) {
 		}
 		names = append(names, strings.TrimPrefix(name, "conversion_"))
 	}
-	if want := []string{"idempotency_key", "mp3", "object", "owing", "owner", "owner_state", "wake_at"}; !slices.Equal(names, want) || rows.Err() != nil {
+	if want := []string{"idempotency_key", "lapsed", "mp3", "object", "owing", "owner", "owner_state", "wake_at"}; !slices.Equal(names, want) || rows.Err() != nil {
 		t.Errorf("indexes %q, %v; want %q", names, rows.Err(), want)
 	}
 	if got, err := s.ByID(ctx, old.ID); err != nil || got.Format != 0 || got.Revision != old.Revision {

@@ -48,6 +48,7 @@ CREATE INDEX        conversion_owing           ON conversion (id) WHERE owing = 
 // dropped.
 const indexes = `
 CREATE INDEX IF NOT EXISTS conversion_owner_state ON conversion (owner_id, state, id);
+CREATE INDEX IF NOT EXISTS conversion_lapsed      ON conversion (wake_at) WHERE state = 'running';
 `
 
 // Prepare makes or updates the tables. It may be called again, and by several

@@ -68,6 +68,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Now returns this machine's time: all that use the file are on it.
+func (s *Store) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
 // Close ends the use of the file.
 func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
 
@@ -125,13 +128,16 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (sql.Result
 	}
 }
 
-// contractError turns a violated unique index into conversion.ErrExists.
+// contractError turns a violated unique index into conversion.ErrExists, and a
+// full disk into conversion.ErrFull.
 func contractError(err error) error {
 	var sqliteErr *sqlite.Error
 	if errors.As(err, &sqliteErr) {
 		switch sqliteErr.Code() {
 		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 			return fmt.Errorf("%w: %w", conversion.ErrExists, err)
+		case sqlite3.SQLITE_FULL:
+			return fmt.Errorf("%w: %w", conversion.ErrFull, err)
 		}
 	}
 	return err
@@ -267,6 +273,15 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion
 	found, err := s.many(ctx, `wake_at <= ? AND `+knownFormat+` ORDER BY wake_at`, []any{now.UnixMilli()}, limit)
 	if err != nil {
 		return nil, fmt.Errorf("due conversions: %w", err)
+	}
+	return found, nil
+}
+
+// Lapsed returns the running conversions whose lease has ended.
+func (s *Store) Lapsed(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	found, err := s.many(ctx, `state = 'running' AND wake_at <= ? AND `+knownFormat+` ORDER BY wake_at`, []any{now.UnixMilli()}, limit)
+	if err != nil {
+		return nil, fmt.Errorf("lapsed conversions: %w", err)
 	}
 	return found, nil
 }

@@ -50,7 +50,8 @@ type Options struct {
 	Password string
 	From     string         // such as "Tonearm <tonearm@example.org>"
 	TLS      TLS            // default DefaultTLS
-	Timeout  time.Duration  // for all of one mail; default DefaultTimeout
+	Timeout  time.Duration  // for one mail until all of it is sent; default DefaultTimeout
+	Answer   time.Duration  // then for the server's answer; default DefaultAnswer
 	RootCAs  *x509.CertPool // nil for the system's
 }
 
@@ -58,6 +59,10 @@ type Options struct {
 const (
 	DefaultTLS     = STARTTLS
 	DefaultTimeout = 30 * time.Second // for one mail
+	// DefaultAnswer is how long RFC 5321, section 4.5.3.2.6, lets a server take
+	// to answer after the last line of a mail. Who gives up earlier may send the
+	// mail twice.
+	DefaultAnswer = 10 * time.Minute
 )
 
 // ports are the default ports.
@@ -67,6 +72,7 @@ func (o Options) withDefaults() Options {
 	o.TLS = cmp.Or(o.TLS, DefaultTLS)
 	o.Port = cmp.Or(o.Port, ports[o.TLS])
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Answer = cmp.Or(o.Answer, DefaultAnswer)
 	return o
 }
 
@@ -78,8 +84,8 @@ func (o Options) validate() error {
 		return errors.New("the mail server's host is missing")
 	case o.Port < 0 || o.Port > 65535:
 		return fmt.Errorf("there is no port %d; use 1 to 65535", o.Port)
-	case o.Timeout < 0:
-		return errors.New("the time-out must not be negative")
+	case o.Timeout < 0 || o.Answer < 0:
+		return errors.New("the time-outs must not be negative")
 	case o.Username != "" && o.TLS == None:
 		return errors.New("a login at the mail server needs TLS; use starttls or implicit")
 	case o.Username == "" && o.Password != "":
@@ -127,7 +133,7 @@ func New(o Options) (*Sender, error) {
 }
 
 // Timeout is the longest that Send takes.
-func (s *Sender) Timeout() time.Duration { return s.options.Timeout }
+func (s *Sender) Timeout() time.Duration { return s.options.Timeout + s.options.Answer }
 
 // Ping connects and logs in.
 func (s *Sender) Ping(ctx context.Context) error {
@@ -143,8 +149,10 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(s.options.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer late.Stop()
 	failed := mail.Error{}
 	err = s.session(ctx, func(c *smtp.Client) error {
 		if utf8, _ := c.Extension("SMTPUTF8"); !utf8 && !ascii(m.To+s.from.Address) {
@@ -166,6 +174,7 @@ func (s *Sender) Send(ctx context.Context, m mail.Message) error {
 		if _, err := msg.WriteTo(w); err != nil {
 			return fmt.Errorf("send mail: %w", err) // the server accepts nothing without the last line
 		}
+		late.Reset(s.options.Answer)
 		if err := w.Close(); err != nil {
 			var reply *textproto.Error
 			failed.Permanent, failed.Unknown = permanent(err), !errors.As(err, &reply)

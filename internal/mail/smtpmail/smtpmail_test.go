@@ -168,9 +168,19 @@ func TestTimeoutIsForTheWhole(t *testing.T) {
 	sink.OnData(func(mailtest.Received) error { <-answer; return nil })
 	defer close(answer)
 	var failed *mail.Error
-	err = open(t, sink, func(o *Options) { o.Timeout = 500 * time.Millisecond }).Send(t.Context(), mailtest.Sample())
+	err = open(t, sink, func(o *Options) { o.Answer = 500 * time.Millisecond }).Send(t.Context(), mailtest.Sample())
 	if !errors.As(err, &failed) || failed.Permanent || !failed.Unknown {
 		t.Errorf("no answer to the mail: got %#v, want an unknown outcome", err)
+	}
+}
+
+// A server may take longer to take a mail than all that comes before.
+func TestSlowAnswer(t *testing.T) {
+	sink := mailtest.NewSink(t, login)
+	const limit = 500 * time.Millisecond
+	sink.OnData(func(mailtest.Received) error { <-time.After(2 * limit); return nil })
+	if err := open(t, sink, func(o *Options) { o.Timeout = limit }).Send(t.Context(), mailtest.Sample()); err != nil {
+		t.Errorf("a slow answer: %v", err)
 	}
 }
 
@@ -211,7 +221,7 @@ func TestOptions(t *testing.T) {
 	for tls, port := range map[TLS]int{"": 587, STARTTLS: 587, Implicit: 465, None: 25} {
 		o := good
 		o.TLS = tls
-		if s, err := New(o); err != nil || s.options.Port != port || s.Timeout() != 30*time.Second {
+		if s, err := New(o); err != nil || s.options.Port != port || s.Timeout() != 30*time.Second+10*time.Minute {
 			t.Errorf("TLS %q: %+v, %v", tls, s, err)
 		}
 	}

@@ -1,11 +1,11 @@
 -- Removes a leased message.
---   ARGV[3] id
---   ARGV[4] which delivery
+--   ARGV[6] id
+--   ARGV[7] which delivery
 -- Returns 1, or 0 if the lease is not this delivery's any more.
-if not held(ARGV[3], ARGV[4]) then
-  return 0
+if not held(ARGV[6], ARGV[7]) then
+  return answer(0, false)
 end
-redis.call('ZREM', leases, ARGV[3])
-redis.call('HDEL', messages, ARGV[3])
-redis.call('HDEL', deliveries, ARGV[3])
-return 1
+redis.call('ZREM', leases, ARGV[6])
+redis.call('HDEL', messages, ARGV[6])
+redis.call('HDEL', deliveries, ARGV[6])
+return answer(1, true)

@@ -2,28 +2,45 @@
 local BATCH = 100 -- of ended delays and leases each, so that no call is long
 
 -- ripen puts messages whose delay or lease has ended by time into their owners'
--- lines.
+-- lines, and reports whether there were any. One whose message was lost is
+-- dropped.
 local function ripen(time)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', delays, '-inf', time, 'LIMIT', 0, BATCH)) do
+  local over = redis.call('ZRANGEBYSCORE', delays, '-inf', time, 'LIMIT', 0, BATCH)
+  for _, id in ipairs(over) do
     redis.call('ZREM', delays, id)
-    stand('RPUSH', id)
+    if redis.call('HEXISTS', messages, id) == 1 then
+      stand('RPUSH', id)
+    end
   end
-  local lost = redis.call('ZRANGEBYSCORE', leases, '-inf', time, 'LIMIT', 0, BATCH)
-  for i = #lost, 1, -1 do -- so that the one taken first comes out first
-    redis.call('ZREM', leases, lost[i])
-    stand('LPUSH', lost[i])
+  local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', time, 'LIMIT', 0, BATCH)
+  for i = #ended, 1, -1 do -- so that the one taken first comes out first
+    redis.call('ZREM', leases, ended[i])
+    if redis.call('HEXISTS', messages, ended[i]) == 1 then
+      stand('LPUSH', ended[i])
+    end
+  end
+  return #over + #ended > 0
+end
+
+-- upcoming returns the message of the owner whose turn it is, as {id, message}, or
+-- nothing if the class has lost a part of what it needs for that.
+local function upcoming(owner)
+  local id = redis.call('LINDEX', KEYS[6] .. owner, 0)
+  local message = id and redis.call('HGET', messages, id)
+  if message then
+    return {id, message}
   end
 end
 
--- deliver leases the next message of the owner whose turn it is.
-local function deliver(owner, time, lease)
-  local line = KEYS[6] .. owner
-  local id = redis.call('LPOP', line)
+-- deliver leases the next message of the owner whose turn it is, which
+-- upcoming has returned.
+local function deliver(owner, first, time, lease)
+  local line, id, message = KEYS[6] .. owner, first[1], first[2]
+  redis.call('LPOP', line)
   redis.call('LPOP', ring)
   if redis.call('LLEN', line) > 0 then
     redis.call('RPUSH', ring, owner)
   end
-  local message = redis.call('HGET', messages, id)
   redis.call('ZREM', waiting, id)
   redis.call('DECRBY', size, cjson.decode(message).size)
   redis.call('ZADD', leases, time + lease, id)

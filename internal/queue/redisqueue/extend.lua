@@ -1,11 +1,12 @@
 -- Makes a lease end later, or sooner.
---   ARGV[3] id
---   ARGV[4] which delivery
---   ARGV[5] lease  ms from now
+--   ARGV[6] id
+--   ARGV[7] which delivery
+--   ARGV[8] lease  ms from now
 -- Returns 1, or 0 if the lease is not this delivery's any more.
-if not held(ARGV[3], ARGV[4]) then
-  return 0
+if not held(ARGV[6], ARGV[7]) then
+  return answer(0, false)
 end
-redis.call('ZADD', leases, now() + ARGV[5], ARGV[3])
-wake(tonumber(ARGV[5]))
-return 1
+redis.call('ZREM', leases, ARGV[6])
+redis.call('ZADD', leases, now() + ARGV[8], ARGV[6])
+wake(tonumber(ARGV[8]))
+return answer(1, true)

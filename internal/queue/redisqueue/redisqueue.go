@@ -5,8 +5,11 @@
 // of takers do not matter. Nothing scans: the work of a call does not grow with
 // the number of waiting messages.
 //
-// Redis must not evict keys (maxmemory-policy noeviction) and may lose all of
-// them at any moment.
+// Redis must not evict keys (maxmemory-policy noeviction). It may lose all of
+// them at any moment, or one, or go back to an earlier state: each class has a
+// life with a name and a count of writes, and a new life begins where a part is
+// missing or the count is lower than a caller has seen. A full Redis refuses new
+// messages only.
 package redisqueue
 
 import (
@@ -17,15 +20,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/queue"
 )
+
+// firstLease is the lease of a delivery until its receipt, when it becomes what
+// the taker asked for.
+const firstLease = 5 * time.Second
 
 // DefaultPrefix begins the name of every key if no other prefix is given.
 const DefaultPrefix = "tonearm"
@@ -49,17 +55,17 @@ var (
 	returnLua string
 	//go:embed depth.lua
 	depthLua string
-	//go:embed generation.lua
-	generationLua string
+	//go:embed life.lua
+	lifeLua string
 
-	publishScript    = redis.NewScript(commonLua + publishLua)
-	takeScript       = redis.NewScript(commonLua + deliverLua + takeLua)
-	takeNextScript   = redis.NewScript(commonLua + deliverLua + takeNextLua)
-	extendScript     = redis.NewScript(commonLua + extendLua)
-	ackScript        = redis.NewScript(commonLua + ackLua)
-	returnScript     = redis.NewScript(commonLua + returnLua)
-	depthScript      = redis.NewScript(commonLua + depthLua)
-	generationScript = redis.NewScript(generationLua)
+	publishScript  = redis.NewScript(commonLua + publishLua)
+	takeScript     = redis.NewScript(commonLua + deliverLua + takeLua)
+	takeNextScript = redis.NewScript(commonLua + deliverLua + takeNextLua)
+	extendScript   = redis.NewScript(commonLua + extendLua)
+	ackScript      = redis.NewScript(commonLua + ackLua)
+	returnScript   = redis.NewScript(commonLua + returnLua)
+	depthScript    = redis.NewScript(commonLua + depthLua)
+	lifeScript     = redis.NewScript(commonLua + lifeLua)
 )
 
 // Queue is a queue.Queue on Redis, for use by any number of goroutines. One
@@ -70,36 +76,23 @@ type Queue struct {
 	prefix  string
 	channel string // pub/sub: announcements and wake-ups
 	hub     *hub
+	lives   lives
+	now     func() time.Time
 }
 
 var _ queue.Queue = (*Queue)(nil)
-
-// Open returns the queue at a redis:// or rediss:// URL, with prefix before the
-// names of its keys (DefaultPrefix if empty). It does not contact the server;
-// an error means that the URL is wrong. It turns off the log of the Redis
-// client, which would only repeat the errors that the methods return,
-// unstructured.
-func Open(url, prefix string) (*Queue, error) {
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, fmt.Errorf("redis URL: %w", err)
-	}
-	o.ContextTimeoutEnabled = true
-	o.DialerRetries = 1 // the queue tries commands again itself
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	logging.Disable()
-	client := redis.NewClient(o)
-	q := New(client, prefix)
-	q.close = client.Close
-	return q, nil
-}
 
 // New returns the queue on a client. Close does not close that client.
 func New(client redis.UniversalClient, prefix string) *Queue {
 	prefix = cmp.Or(prefix, DefaultPrefix)
 	channel := prefix + ":events"
-	return &Queue{client: client, prefix: prefix, channel: channel, hub: newHub(client, channel)}
+	return &Queue{client: client, prefix: prefix, channel: channel, hub: newHub(client, channel), now: time.Now}
 }
+
+// UseClock makes now the clock by which Publish's notBefore is meant; time.Now
+// otherwise. Call it before anything else. Redis is told pauses only, so its own
+// clock does not matter.
+func (q *Queue) UseClock(now func() time.Time) { q.now = now }
 
 // Close ends the listening connection and waits for it.
 func (q *Queue) Close() error {
@@ -126,8 +119,8 @@ func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Tim
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
-	ms := milliseconds(notBefore.Add(time.Millisecond - 1)) // round up, so that it never comes too early
-	if err := q.run(ctx, publishScript, m.Class, m.ID(), b, ms).Err(); err != nil {
+	pause := max(0, notBefore.Sub(q.now())+time.Millisecond-1) // round up, so that it never comes too early
+	if _, err := q.run(ctx, publishScript, m.Class, m.ID(), b, pause.Milliseconds()); err != nil {
 		return fmt.Errorf("publish %s: %w", m.ID(), err)
 	}
 	return nil
@@ -135,9 +128,12 @@ func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Tim
 
 // Take implements queue.Queue.
 func (q *Queue) Take(ctx context.Context, class queue.Class, lease, wait time.Duration) (queue.Delivery, error) {
-	d, err := q.take(ctx, class, lease, wait)
+	d, err := q.take(ctx, class, min(lease, firstLease), wait)
+	if err == nil {
+		err = q.received(ctx, d, lease)
+	}
 	if err != nil && !errors.Is(err, queue.ErrEmpty) {
-		return d, fmt.Errorf("take %s: %w", class, err)
+		return queue.Delivery{}, fmt.Errorf("take %s: %w", class, err)
 	}
 	return d, err
 }
@@ -175,7 +171,7 @@ func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Du
 // look again.
 func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration) (queue.Delivery, time.Duration, error) {
 	var none queue.Delivery
-	got, err := q.run(ctx, takeScript, class, lease.Milliseconds()).Result()
+	got, err := q.run(ctx, takeScript, class, lease.Milliseconds())
 	if err != nil {
 		return none, 0, err
 	}
@@ -189,18 +185,39 @@ func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration
 	return none, 0, fmt.Errorf("unexpected answer %v", got)
 }
 
+// received makes the first lease of a delivery as long as it is to be. The
+// first one is short because the answer that brings the delivery may be lost:
+// then nobody works on the message, and it is to come again soon.
+func (q *Queue) received(ctx context.Context, d queue.Delivery, lease time.Duration) error {
+	if lease <= firstLease {
+		return nil
+	}
+	err := q.Extend(ctx, d, lease)
+	if errors.Is(err, queue.ErrLeaseLost) { // the answer came too late
+		return queue.ErrEmpty
+	}
+	return err
+}
+
 // TakeNext implements queue.Queue.
 func (q *Queue) TakeNext(ctx context.Context, class queue.Class, owner string, size int64, lease time.Duration) (queue.Delivery, error) {
-	got, err := q.run(ctx, takeNextScript, class, lease.Milliseconds(), owner, size).Slice()
-	if errors.Is(err, redis.Nil) {
+	got, err := q.run(ctx, takeNextScript, class, min(lease, firstLease).Milliseconds(), owner, size)
+	if err == nil && got == nil {
 		return queue.Delivery{}, queue.ErrEmpty
 	}
 	var d queue.Delivery
 	if err == nil {
-		d, err = delivery(class, got)
+		taken, _ := got.([]any)
+		d, err = delivery(class, taken)
+	}
+	if err == nil {
+		err = q.received(ctx, d, lease)
+	}
+	if errors.Is(err, queue.ErrEmpty) {
+		return queue.Delivery{}, queue.ErrEmpty
 	}
 	if err != nil {
-		return d, fmt.Errorf("take next of %s: %w", class, err)
+		return queue.Delivery{}, fmt.Errorf("take next of %s: %w", class, err)
 	}
 	return d, nil
 }
@@ -237,8 +254,8 @@ func (q *Queue) Return(ctx context.Context, d queue.Delivery, pause time.Duratio
 }
 
 func (q *Queue) onLease(ctx context.Context, op string, script *redis.Script, d queue.Delivery, args ...any) error {
-	held, err := q.run(ctx, script, d.Class, append([]any{d.ID(), d.Count}, args...)...).Bool()
-	if err == nil && !held {
+	held, err := q.run(ctx, script, d.Class, append([]any{d.ID(), d.Count}, args...)...)
+	if err == nil && held != int64(1) {
 		err = queue.ErrLeaseLost
 	}
 	if err != nil {
@@ -249,7 +266,7 @@ func (q *Queue) onLease(ctx context.Context, op string, script *redis.Script, d 
 
 // Depth implements queue.Queue.
 func (q *Queue) Depth(ctx context.Context, class queue.Class) (queue.Depth, error) {
-	n, err := q.run(ctx, depthScript, class).Int64Slice()
+	n, err := depthScript.Run(ctx, q.client, q.keys(class)).Int64Slice()
 	if err == nil && len(n) != 5 {
 		err = fmt.Errorf("unexpected answer %v", n)
 	}
@@ -259,14 +276,16 @@ func (q *Queue) Depth(ctx context.Context, class queue.Class) (queue.Depth, erro
 	return queue.Depth{Waiting: n[0], Delayed: n[1], Leased: n[2], WaitingSize: n[3], WaitingSince: instant(n[4])}, nil
 }
 
-// Generation implements queue.Queue.
+// Generation implements queue.Queue: the names of the lives of all classes.
 func (q *Queue) Generation(ctx context.Context) (string, error) {
-	keys := []string{q.prefix + ":generation"}
-	name, err := generationScript.Run(ctx, q.client, keys, rand.Text()).Text()
-	if err != nil {
-		return "", fmt.Errorf("generation of queue: %w", err)
+	names := make([]string, len(queue.Classes))
+	for i, class := range queue.Classes {
+		if _, err := q.run(ctx, lifeScript, class); err != nil {
+			return "", fmt.Errorf("generation of queue: %w", err)
+		}
+		names[i] = q.lives.known(class).name
 	}
-	return name, nil
+	return strings.Join(names, "."), nil
 }
 
 // Announce implements queue.Queue.
@@ -293,14 +312,37 @@ func (q *Queue) Ping(ctx context.Context) error {
 	return nil
 }
 
-// run runs one of the scripts that start with common.lua.
-func (q *Queue) run(ctx context.Context, script *redis.Script, class queue.Class, args ...any) *redis.Cmd {
-	key := q.prefix + ":{" + string(class) + "}:"
-	keys := []string{
-		key + "messages", key + "deliveries", key + "leases", key + "delays", key + "ring", key + "line:",
-		key + "waiting", key + "size",
+// run runs one of the scripts that end by answer of common.lua, and returns its
+// result; nil for none.
+func (q *Queue) run(ctx context.Context, script *redis.Script, class queue.Class, args ...any) (any, error) {
+	known := q.lives.known(class)
+	got, err := script.Run(ctx, q.client, q.keys(class),
+		append([]any{q.channel, classTopic(class), known.name, known.writes, rand.Text()}, args...)...).Slice()
+	if err != nil {
+		return nil, err
 	}
-	return script.Run(ctx, q.client, keys, append([]any{q.channel, classTopic(class)}, args...)...)
+	var now life
+	if len(got) > 1 {
+		now.name, _ = got[0].(string)
+		now.writes, _ = got[1].(int64)
+	}
+	if now.name == "" {
+		return nil, fmt.Errorf("unexpected answer %v", got)
+	}
+	q.lives.saw(class, known, now)
+	if len(got) < 3 {
+		return nil, nil
+	}
+	return got[2], nil
+}
+
+// keys are those that common.lua names.
+func (q *Queue) keys(class queue.Class) []string {
+	key := q.prefix + ":{" + string(class) + "}:"
+	return []string{
+		key + "messages", key + "deliveries", key + "leases", key + "delays", key + "ring", key + "line:",
+		key + "waiting", key + "size", key + "life",
+	}
 }
 
 // milliseconds since 1970; 0 for the zero time.

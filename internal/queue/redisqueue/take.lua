@@ -1,13 +1,18 @@
 -- Leases the next message.
---   ARGV[3] lease  ms
+--   ARGV[6] lease  ms
 -- Returns {message, how often it was delivered}, or how long to wait for
 -- something to become ready, ms.
 local time = now()
-ripen(time)
+local wrote = ripen(time)
 
 local owner = redis.call('LINDEX', ring, 0)
 if owner then
-  return deliver(owner, time, ARGV[3])
+  local first = upcoming(owner)
+  if first then
+    return answer(deliver(owner, first, time, ARGV[6]), true)
+  end
+  lost()
+  return answer(0, true)
 end
 
 local wait = ROUND
@@ -17,4 +22,4 @@ for _, set in ipairs({delays, leases}) do
     wait = math.min(wait, first[2] - time)
   end
 end
-return wait
+return answer(wait, wrote)
