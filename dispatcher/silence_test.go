@@ -49,15 +49,18 @@ func TestSilentAttempt(t *testing.T) {
 // While the records are down no report can be written. That is no silence.
 func TestRecordsAwayIsNoSilence(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *dispatcher.Options) { shortLease(o); o.Silence = o.Policy.Lease })
-	away, back := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Policy.Lease = 2 * time.Second // longer than it takes until the records are down
+		o.Silence = o.Policy.Lease
+	})
+	claimed, back := make(chan struct{}, policy.MaxLaunches), make(chan struct{})
 	w.launcher.set(func(l *launcher) {
 		l.script = func(a *agent) launch.End {
 			as, err := a.Claim(a.ctx, a.nonce)
 			if err != nil {
 				return a.ended(err)
 			}
-			close(away)
+			claimed <- struct{}{}
 			select {
 			case <-back:
 			case <-a.ctx.Done():
@@ -67,7 +70,7 @@ func TestRecordsAwayIsNoSilence(t *testing.T) {
 	})
 	w.run()
 	c := w.uploaded("owner")
-	<-away
+	<-claimed
 	w.records.before.always()
 	w.until("the lease has ended long ago", func() bool { return w.clock.Now().After(w.read(c.ID).LeaseUntil.Add(4 * w.options.Policy.Lease)) })
 	w.records.before.never()
