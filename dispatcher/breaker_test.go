@@ -91,8 +91,8 @@ func TestSickMachineIsStopped(t *testing.T) {
 	if got := w.metric("tonearm_attempts_allowed", "class=cpu"); got != 0 {
 		t.Errorf("%v attempts may run", got)
 	}
-	if got := w.serving.Load().Warning(); !strings.Contains(got, "class cpu") || !strings.Contains(got, "ffmpeg") {
-		t.Errorf("readiness says %q", got)
+	if err := w.serving.Load().Well(t.Context()); err == nil || !strings.Contains(err.Error(), "class cpu") || !strings.Contains(err.Error(), "ffmpeg") {
+		t.Errorf("readiness says %v", err)
 	}
 	if got := starts(); got != 3 {
 		t.Errorf("%d attempts were started, want 3", got)
@@ -107,8 +107,8 @@ func TestSickMachineIsStopped(t *testing.T) {
 		}
 	}
 	w.until("the class is back", func() bool { return w.metric("tonearm_attempts_stopped", "class=cpu") == 0 })
-	if got := w.serving.Load().Warning(); got != "" {
-		t.Errorf("readiness says %q", got)
+	if err := w.serving.Load().Well(t.Context()); err != nil {
+		t.Errorf("readiness says %v", err)
 	}
 	if got := starts(); got != 4+len(ids) {
 		t.Errorf("%d attempts were started, want %d", got, 4+len(ids))

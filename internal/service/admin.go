@@ -23,7 +23,7 @@ type Health struct {
 	mu     sync.Mutex
 	phase  string // '' while running
 	checks map[string]func(context.Context) error
-	warns  map[string]func() string
+	warns  map[string]func(context.Context) error
 }
 
 // Check adds a condition of readiness.
@@ -36,29 +36,15 @@ func (h *Health) Check(name string, check func(context.Context) error) {
 	h.checks[name] = check
 }
 
-// Warn adds something that readiness tells of and does not depend on. warning
-// returns ” if there is nothing to tell.
-func (h *Health) Warn(name string, warning func() string) {
+// Warn adds a condition that readiness shows and that does not end it: the
+// process works without it, though not as well.
+func (h *Health) Warn(name string, check func(context.Context) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.warns == nil {
-		h.warns = map[string]func() string{}
+		h.warns = map[string]func(context.Context) error{}
 	}
-	h.warns[name] = warning
-}
-
-// Warnings returns what readiness tells of, by name.
-func (h *Health) Warnings() map[string]string {
-	h.mu.Lock()
-	warns := maps.Clone(h.warns)
-	h.mu.Unlock()
-	told := map[string]string{}
-	for name, warning := range warns {
-		if text := warning(); text != "" {
-			told[name] = text
-		}
-	}
-	return told
+	h.warns[name] = check
 }
 
 func (h *Health) set(phase string) {
@@ -70,28 +56,38 @@ func (h *Health) set(phase string) {
 // Failing returns the conditions that are not met, by name. It takes at most
 // two seconds.
 func (h *Health) Failing(ctx context.Context) map[string]string {
-	failing := map[string]string{}
+	failing, _ := h.look(ctx)
+	return failing
+}
+
+// look returns the conditions that are not met and the warnings.
+func (h *Health) look(ctx context.Context) (failing, warnings map[string]string) {
+	failing, warnings = map[string]string{}, map[string]string{}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	h.mu.Lock()
 	if h.phase != "" {
 		failing["process"] = h.phase
 	}
-	checks := maps.Clone(h.checks)
+	checks, warns := maps.Clone(h.checks), maps.Clone(h.warns)
 	h.mu.Unlock()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for name, check := range checks {
-		wg.Go(func() {
-			if err := check(ctx); err != nil {
-				mu.Lock()
-				failing[name] = err.Error()
-				mu.Unlock()
-			}
-		})
+	ask := func(checks map[string]func(context.Context) error, into map[string]string) {
+		for name, check := range checks {
+			wg.Go(func() {
+				if err := check(ctx); err != nil {
+					mu.Lock()
+					into[name] = err.Error()
+					mu.Unlock()
+				}
+			})
+		}
 	}
+	ask(checks, failing)
+	ask(warns, warnings)
 	wg.Wait()
-	return failing
+	return failing, warnings
 }
 
 // NewRegistry returns a registry with the metrics of the process and the
@@ -127,14 +123,14 @@ func Admin(h *Health, g prometheus.Gatherer) http.Handler {
 		w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		failing := h.Failing(r.Context())
+		failing, warnings := h.look(r.Context())
 		w.Header().Set("Content-Type", "application/json")
 		if len(failing) > 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		answer := map[string]any{"ready": len(failing) == 0, "failing": failing}
-		if told := h.Warnings(); len(told) > 0 {
-			answer["warnings"] = told
+		if len(warnings) > 0 {
+			answer["warnings"] = warnings
 		}
 		json.NewEncoder(w).Encode(answer)
 	})
