@@ -129,9 +129,10 @@ func TestLauncherUnwell(t *testing.T) {
 	c := w.uploaded("owner")
 	w.run()
 	w.until("the class is stopped", func() bool { return w.metric("tonearm_attempts_stopped", "class=cpu") == 1 })
-	if got := w.read(c.ID); got.State != conversion.Queued || got.Attempt != 0 || got.Launches != 0 {
-		t.Errorf("%s, attempt %d, launches %d", got.State, got.Attempt, got.Launches)
-	}
+	w.until("the beginning of the attempt is taken back", func() bool {
+		got := w.read(c.ID)
+		return got.State == conversion.Queued && got.Attempt == 0 && got.Launches == 0
+	})
 	w.launcher.set(func(l *launcher) { l.refuse = nil })
 	w.clock.advance(time.Minute)
 	c = w.become(c.ID, conversion.Done)
