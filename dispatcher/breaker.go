@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,15 +129,18 @@ func (d *Dispatcher) faulty(class conversion.Class, id string, fault conversion.
 	}
 }
 
-// Machines returns an error that names the classes of work that are stopped because
-// their machines are not well. It is for readiness, which must not depend on it:
+// Well returns an error if classes of work are stopped because their machines are
+// not well. It is for a warning in readiness, which must not depend on it: the
 // attempts that run need the dispatcher.
-func (d *Dispatcher) Machines(context.Context) error {
-	var told []error
+func (d *Dispatcher) Well(context.Context) error {
+	var told []string
 	for _, class := range slices.Sorted(maps.Keys(d.breakers)) {
 		if fault := d.breakers[class].stopped(); fault != "" {
-			told = append(told, fmt.Errorf("class %s takes no work, because of this fault of its machines: %s", class, fault))
+			told = append(told, fmt.Sprintf("class %s takes no work, because of this fault of its machines: %s", class, fault))
 		}
 	}
-	return errors.Join(told...)
+	if len(told) > 0 {
+		return errors.New(strings.Join(told, "; "))
+	}
+	return nil
 }

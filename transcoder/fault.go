@@ -60,8 +60,12 @@ func diskError(err error) *failure {
 	return f
 }
 
+// usualDisk is how many bytes a disk has at least that is meant for videos.
+const usualDisk = 4 * diskSlack
+
 // checkDiskSpace checks that the disk has room for that many bytes of the
-// source. If even the empty disk had none, the machine is not at fault.
+// source. If a disk of usual size had none even if it were empty, the machine is
+// not at fault.
 func (w *worker) checkDiskSpace(size int64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(w.dir, &st); err != nil {
@@ -74,7 +78,7 @@ func (w *worker) checkDiskSpace(size int64) error {
 	}
 	f := retryable(conversion.CodeInternal, nil, "The converter's disk has no space for the video (%d bytes).", size)
 	f.err = fmt.Errorf("%d bytes free in the working directory", free)
-	if all >= need {
+	if all < usualDisk || all > uint64(size) {
 		f.fault = conversion.FaultDisk
 	}
 	return f

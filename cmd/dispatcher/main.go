@@ -97,7 +97,7 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return errors.Join(err, attempts.Close())
 	}
 	p := service.NewProcess(log)
-	p.Health.Warn("attempts", d.Machines)
+	p.Health.Warn("attempts", d.Well)
 	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
 	opened.Attach(p)
 	p.Health.Warn("notifications", d.Notifications)

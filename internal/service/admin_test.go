@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -183,28 +182,5 @@ func TestRegisterTwice(t *testing.T) {
 	err := service.Register(labelled, broken{})
 	if err == nil || !strings.Contains(err.Error(), "register metrics: ") || !strings.Contains(err.Error(), "uses this registerer") {
 		t.Errorf("registered twice: %v", err)
-	}
-}
-
-// TestWarnings: readiness tells of what it does not depend on.
-func TestWarnings(t *testing.T) {
-	var h service.Health
-	text := ""
-	h.Warn("attempts", func(context.Context) error {
-		if text == "" {
-			return nil
-		}
-		return errors.New(text)
-	})
-	for _, text = range []string{"", "class cpu takes no work"} {
-		w := httptest.NewRecorder()
-		service.Admin(&h, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
-		var got struct {
-			Ready    bool
-			Warnings map[string]string
-		}
-		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK || !got.Ready || got.Warnings["attempts"] != text {
-			t.Errorf("with %q: %d %s, %v", text, w.Code, w.Body, err)
-		}
 	}
 }

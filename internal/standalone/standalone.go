@@ -220,7 +220,7 @@ func (r *instance) process() (*service.Process, error) {
 	p.Health.Check("users", r.Users.Ping)
 	p.Health.Check("queue", r.Queue.Ping)
 	p.Health.Check("objects", r.objects.Ping)
-	p.Health.Warn("attempts", s.dispatcher.Machines)
+	p.Health.Warn("attempts", s.dispatcher.Well)
 	p.Health.Warn("notifications", s.dispatcher.Notifications)
 	r.Log.Info("listening", "address", r.admin.Addr().String())
 	p.Add("admin", service.HTTP(r.admin, service.Admin(&p.Health, s.registry), time.Second, r.Log))
