@@ -329,11 +329,10 @@ func (s *Scratch) port(ctx context.Context, usual string) (string, error) {
 	if s.Host != Loopback {
 		return usual, nil
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	addr, err := FreeAddr(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(addr)
 	return port, err
 }

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"tonearm/internal/api"
+	"tonearm/internal/conversion"
+	"tonearm/test/faults/proxy"
+)
+
+// alone are faults with a flow of their own.
+var alone = []fault{
+	{name: "none", text: "nothing", ci: []string{"-"}, tune: tune{flow: nothing, recovery: 30 * time.Second}},
+	{name: "spool-full", text: "the disk of the attempts is full for 25 s", ci: []string{"-"},
+		tune: tune{flow: spoolFull, needs: needsRoot, files: 10, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+	{name: "expired", text: "uploads end after the upload window, and their notifications are lost", ci: []string{"-"},
+		tune: tune{flow: expired, mayRefuse: true, flags: map[string][]string{"gateway": {"--upload-window=6s"}}, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+}
+
+// nothing uploads without a fault.
+func nothing(r *run, ctx context.Context) error {
+	r.struck = 1
+	r.begin(ctx)
+	return nil
+}
+
+func needsRoot() string {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		return "needs Linux and root, to mount"
+	}
+	return ""
+}
+
+// spoolFull lets attempts work on a disk that somebody else has filled.
+func spoolFull(r *run, ctx context.Context) error {
+	if err := mountTmpfs(ctx, r.work, 8<<20); err != nil {
+		return err
+	}
+	defer func() {
+		r.services["dispatcher"].Kill()
+		_ = unmount(context.WithoutCancel(ctx), r.work)
+		_ = r.services["dispatcher"].Start()
+	}()
+	// The dispatcher made its folder before the disk was there.
+	r.services["dispatcher"].Kill()
+	if err := startAgain("dispatcher")(ctx, r); err != nil {
+		return err
+	}
+	filler := filepath.Join(r.work, "filler")
+	if err := fill(filler); err != nil {
+		return err
+	}
+	for range r.cell.files {
+		r.add(r.world.client, "spooled.mkv", false)
+	}
+	r.start(ctx)
+	pause(ctx, 25*time.Second)
+	if err := os.Remove(filler); err != nil {
+		return err
+	}
+	r.struck, r.ended = 1, time.Now()
+	r.patient(ctx, r.cell.patience)
+	return nil
+}
+
+// fill writes a file until the disk is full.
+func fill(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, 4096)
+	for {
+		if _, err := f.Write(block); err != nil {
+			return nil //nolint:nilerr // the disk is full, which is the aim
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// expired uploads after the window: half of the files begin before its end, and
+// half after it.
+func expired(r *run, ctx context.Context) error {
+	rule := &proxy.Rule{Do: proxy.Drop}
+	defer r.gate[gateEvents].Add(rule)()
+	type sent struct {
+		*upload
+		to    api.Upload
+		write *io.PipeWriter
+		done  chan error
+	}
+	var all []*sent
+	for i := range r.cell.files {
+		u := r.add(r.world.client, mix[i%3], false)
+		made, err := u.client.Create(ctx, u.key, api.NewConversion{Filename: u.tone.name, Size: u.tone.size})
+		if err != nil {
+			return err
+		}
+		u.id = made.ID
+		s := &sent{upload: u, to: *made.Upload, done: make(chan error, 1)}
+		if i%2 == 0 { // this one has begun when its window ends
+			var read *io.PipeReader
+			read, s.write = io.Pipe()
+			go func() { s.done <- put(ctx, s.to, read, s.tone.size) }()
+			if err := s.some(s.write, 0, s.tone.size/2); err != nil {
+				return err
+			}
+		}
+		all = append(all, s)
+	}
+	if err := r.until(ctx, time.Minute, "every upload has expired", func(s *seen) bool {
+		n := 0
+		for _, d := range s.documents {
+			if d.State == conversion.Expired {
+				n++
+			}
+		}
+		return n == len(all)
+	}); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.write != nil {
+			if err := s.some(s.write, s.tone.size/2, s.tone.size); err != nil {
+				return err
+			}
+			_ = s.write.Close()
+		} else {
+			f, err := os.Open(s.tone.path)
+			if err != nil {
+				return err
+			}
+			s.done <- put(ctx, s.to, f, s.tone.size)
+			_ = f.Close()
+		}
+		if err := <-s.done; err == nil {
+			s.acknowledged()
+			r.struck++
+		} else {
+			s.refused = err
+		}
+		s.ended = true
+	}
+	r.ended = time.Now()
+	return nil
+}
+
+// some writes a part of the upload's file.
+func (u *upload) some(to io.Writer, from, until int64) error {
+	f, err := os.Open(u.tone.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(to, io.NewSectionReader(f, from, until-from))
+	return err
+}
+
+// until waits until the servers show something.
+func (r *run) until(ctx context.Context, limit time.Duration, what string, ok func(*seen) bool) error {
+	for late := time.After(limit); ; {
+		if s, err := r.see(ctx, false, nil); err == nil && ok(s) {
+			return nil
+		}
+		select {
+		case <-late:
+			return errors.New("still not: " + what)
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		case <-time.After(look):
+		}
+	}
+}
