@@ -66,7 +66,7 @@ func spoolFull(r *run, ctx context.Context) error {
 		return err
 	}
 	r.struck, r.ended = 1, time.Now()
-	r.patient(ctx, r.cell.patience)
+	r.patient(ctx, r.cell.patience, 0)
 	return nil
 }
 

@@ -157,7 +157,7 @@ var onServers = []fault{
 	{name: "records-kill", text: "MongoDB is killed and comes back after 5 s", cuts: []string{"created", "queued", "running", "done", "sent"},
 		tune: tune{begin: kill(recordsOf), hold: 5 * time.Second, heal: restart(recordsOf), secondMails: 1}},
 	{name: "records-stop", text: "MongoDB stands still for 10 s", cuts: []string{"created", "queued", "running", "done", "sent"}, ci: []string{"running"},
-		tune: tune{begin: freeze(recordsOf), hold: 10 * time.Second, heal: thaw(recordsOf)}},
+		tune: tune{begin: freeze(recordsOf), hold: 10 * time.Second, heal: thawRecords}},
 	{name: "store-kill", text: "the object store is killed for 3 s, and its notifications are lost meanwhile", cuts: []string{"upload", "read", "put"}, ci: []string{"upload"},
 		tune: tune{begin: killStore, after: true, hold: 3 * time.Second, heal: restartStore, recovery: 3 * time.Minute, patience: 4 * time.Minute}},
 	{name: "store-stop", text: "the object store stands still for 10 s", cuts: []string{"upload", "read", "put"},

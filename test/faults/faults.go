@@ -84,6 +84,24 @@ func signalTranscoders(s syscall.Signal) act {
 	}
 }
 
+// thawRecords continues MongoDB. FerretDB, which stands in for it, may leave a
+// connection to SQLite interrupted for good when a request's time passed while it
+// stood still. Then it is started again.
+func thawRecords(ctx context.Context, r *run) error {
+	if err := r.records.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	const patience = 5 * time.Second
+	for late := time.Now().Add(patience); time.Now().Before(late); {
+		if _, err := r.see(ctx, false, nil); err == nil {
+			return nil
+		}
+		pause(ctx, look)
+	}
+	r.records.Kill()
+	return r.records.Restart(ctx)
+}
+
 const dump = "dump.rdb"
 
 // keepDump saves Redis once the first message has been published.

@@ -14,7 +14,8 @@ const (
 	recoveryLimit   = 60 * time.Second // from the end of the fault until everything is done
 	goroutinesLimit = 80               // more than before the fault, of one service
 	memoryLimit     = 256 << 20        // resident bytes of one service
-	linesLimit      = 10.0             // log lines a second, of one service
+	linesLimit      = 10.0             // log lines a second, of one service, beyond those of files
+	linesOfFile     = 12               // log lines of one service about one file that meets no fault
 )
 
 // evidence is what a cell left behind; judge sees nothing else.
@@ -65,7 +66,7 @@ type verdict struct {
 
 	RecoveryP50 float64 `json:"recovery_p50_s"` // seconds
 	RecoveryMax float64 `json:"recovery_max_s"`
-	Lines       float64 `json:"log_lines_per_s"` // of the service that logs most
+	Lines       float64 `json:"log_lines_per_s"` // of the service that logs most, beyond those of files
 	Memory      float64 `json:"memory_mb"`       // of the largest service
 	Goroutines  float64 `json:"goroutines"`      // of the service with most
 }
@@ -271,7 +272,7 @@ func (v *verdict) recoveries(e evidence) {
 // states: services do not grow and do not fill the disk with logs.
 func (v *verdict) states(e evidence) {
 	for name, s := range e.services {
-		rate := float64(s.after.lines-s.before.lines) / max(1, e.observed.Seconds())
+		rate := float64(max(0, s.after.lines-s.before.lines-linesOfFile*len(e.files))) / max(1, e.observed.Seconds())
 		v.Lines, v.Memory = max(v.Lines, rate), max(v.Memory, s.after.memory/1e6)
 		v.Goroutines = max(v.Goroutines, s.after.goroutines)
 		if rate > linesLimit {

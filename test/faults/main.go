@@ -33,9 +33,9 @@ import (
 
 // choice is the program's flags.
 type choice struct {
-	list, ci, report, keep bool
-	run, out, bin          string
-	worlds                 int
+	list, ci, report    bool
+	run, out, bin, logs string
+	worlds              int
 }
 
 func main() {
@@ -45,6 +45,7 @@ func main() {
 	flag.StringVar(&o.run, "run", "", "run the cells whose names match this `regexp`, also those that only run by name")
 	flag.StringVar(&o.out, "out", "", "`file` of results; cells that it has are not run again")
 	flag.StringVar(&o.bin, "bin", "bin", "`folder` with Tonearm's programs; flags that they lack are left out")
+	flag.StringVar(&o.logs, "logs", "", "`folder` for the logs of the cells")
 	flag.IntVar(&o.worlds, "worlds", 3, "`number` of worlds at a time")
 	flag.BoolVar(&o.report, "report", false, "write the results of -out into docs/reliability.md and end")
 	flag.Parse()
@@ -137,7 +138,7 @@ func runAll(ctx context.Context, o choice, some []cell, kept *record, p *program
 	for range o.worlds {
 		workers.Go(func() {
 			for c := range next {
-				done(one(ctx, c, p, tones), true)
+				done(one(ctx, c, p, tones, o.logs), true)
 			}
 		})
 	}
@@ -158,9 +159,9 @@ func runAll(ctx context.Context, o choice, some []cell, kept *record, p *program
 }
 
 // one runs a cell.
-func one(ctx context.Context, c cell, p *programs, tones map[string]*tone) result {
+func one(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs string) result {
 	r := result{Cell: c.name(), Programs: p.stamp, At: time.Now().UTC().Truncate(time.Second)}
-	v, err := do(ctx, c, p, tones)
+	v, err := do(ctx, c, p, tones, logs)
 	var reason skipped
 	if errors.As(err, &reason) {
 		r.Skipped = string(reason)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -40,7 +41,7 @@ const (
 )
 
 // do runs a cell from its world's start to its verdict.
-func do(ctx context.Context, c cell, p *programs, tones map[string]*tone) (verdict, error) {
+func do(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs string) (v verdict, err error) {
 	if reason := c.skip(); reason != "" {
 		return verdict{}, skipped(reason)
 	}
@@ -52,6 +53,11 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone) (verdi
 		return verdict{}, fmt.Errorf("open a world: %w", err)
 	}
 	defer w.close()
+	defer func() {
+		if logs != "" {
+			err = errors.Join(err, w.keepLogs(filepath.Join(logs, strings.ReplaceAll(c.name(), "/", "_"))))
+		}
+	}()
 	r := &run{world: w, cell: c, tones: tones, rnd: rand.New(rand.NewPCG(c.seed, 17)), before: map[string]state{}, keep: map[string]any{}}
 	defer func() {
 		if r.stop != nil {
@@ -73,7 +79,7 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone) (verdi
 	if r.ended.IsZero() {
 		r.ended = time.Now()
 	}
-	r.patient(ctx, c.patience)
+	r.patient(ctx, c.patience, c.watch)
 	return r.verdict(ctx)
 }
 
@@ -87,7 +93,7 @@ func (s skipped) Error() string { return string(s) }
 func (r *run) warm(ctx context.Context) error {
 	r.add(r.world.client, "low.mp4", false)
 	r.start(ctx)
-	r.patient(ctx, settlePatience)
+	r.patient(ctx, settlePatience, 0)
 	r.stop()
 	if left := r.unsettled(); left != "" {
 		return fmt.Errorf("the world does not work before the fault: %s", left)
@@ -205,16 +211,18 @@ func (r *run) last(ctx context.Context, rule *proxy.Rule) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if r.cell.rule != nil && r.cell.begin == nil && r.cell.rule.Do != proxy.Hang && rule.Struck() == rule.Times {
+			if r.cell.rule == nil || r.cell.begin != nil || rule.Struck() < rule.Times {
+				continue
+			}
+			if do := rule.Do; do != proxy.Hang && do != proxy.HoldAnswer { // those last
 				return
 			}
 		}
 	}
 }
 
-// patient waits until nothing is left to do, at least as long as the cell wants
-// to watch.
-func (r *run) patient(ctx context.Context, patience time.Duration) {
+// patient waits until nothing is left to do, for at least the time watch.
+func (r *run) patient(ctx context.Context, patience, watch time.Duration) {
 	from := time.Now()
 	for time.Since(from) < patience && ctx.Err() == nil {
 		var earlier map[string]string
@@ -223,7 +231,7 @@ func (r *run) patient(ctx context.Context, patience time.Duration) {
 		}
 		if s, err := r.see(ctx, false, earlier); err == nil {
 			r.seen = s
-			if r.unsettled() == "" && time.Since(from) >= r.cell.watch {
+			if r.unsettled() == "" && time.Since(from) >= watch {
 				return
 			}
 		}

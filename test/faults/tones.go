@@ -76,7 +76,7 @@ func quiet(ctx context.Context, p *programs, tones map[string]*tone) error {
 	defer w.close()
 	r := &run{world: w, cell: cell{tune: tune{files: len(mix)}}, tones: tones}
 	r.begin(ctx)
-	r.patient(ctx, settlePatience)
+	r.patient(ctx, settlePatience, 0)
 	for _, u := range r.uploads {
 		d, ok := r.seen.document(u.key)
 		if !ok || d.Error == nil && d.State != conversion.Done || d.Error != nil && d.Error.Code != u.tone.want {

@@ -282,6 +282,27 @@ func (w *world) close() {
 	w.Close()
 }
 
+// keepLogs copies the logs of all programs into a folder.
+func (w *world) keepLogs(dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	logs, err := filepath.Glob(filepath.Join(w.Dir(), "*.log"))
+	if err != nil {
+		return err
+	}
+	for _, path := range logs {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // transcoders are the processes that the dispatcher has started.
 func (w *world) transcoders() []int { return children(w.services["dispatcher"].PID()) }
 
