@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -20,9 +19,13 @@ var alone = []fault{
 	{name: "none", text: "nothing", ci: []string{"-"}, tune: tune{flow: nothing, recovery: 30 * time.Second}},
 	{name: "spool-full", text: "the disk of the attempts is full for 25 s", ci: []string{"-"},
 		tune: tune{flow: spoolFull, needs: needsRoot, files: 10, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+	{name: "power", text: "the power of the machine with tonearm up fails", ci: []string{"-"}, seeds: 2, tune: power},
+	{name: "power-again", text: "the same, ten times", seeds: 10, command: true, tune: power},
 	{name: "expired", text: "uploads end after the upload window, and their notifications are lost", ci: []string{"-"},
 		tune: tune{flow: expired, mayRefuse: true, flags: map[string][]string{"gateway": {"--upload-window=6s"}}, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 }
+
+var power = tune{whole: powerCut, needs: needsDisk}
 
 // nothing uploads without a fault.
 func nothing(r *run, ctx context.Context) error {
@@ -38,7 +41,8 @@ func needsRoot() string {
 	return ""
 }
 
-// spoolFull lets attempts work on a disk that somebody else has filled.
+// spoolFull lets attempts work on a disk that has too little room. Its size does
+// not matter much: a transcoder keeps a reserve.
 func spoolFull(r *run, ctx context.Context) error {
 	if err := mountTmpfs(ctx, r.work, 8<<20); err != nil {
 		return err
@@ -53,36 +57,17 @@ func spoolFull(r *run, ctx context.Context) error {
 	if err := startAgain("dispatcher")(ctx, r); err != nil {
 		return err
 	}
-	filler := filepath.Join(r.work, "filler")
-	if err := fill(filler); err != nil {
-		return err
-	}
 	for range r.cell.files {
 		r.add(r.world.client, "spooled.mkv", false)
 	}
 	r.start(ctx)
 	pause(ctx, 25*time.Second)
-	if err := os.Remove(filler); err != nil {
+	if err := resizeTmpfs(ctx, r.work, 1<<30); err != nil {
 		return err
 	}
 	r.struck, r.ended = 1, time.Now()
 	r.patient(ctx, r.cell.patience, 0)
 	return nil
-}
-
-// fill writes a file until the disk is full.
-func fill(path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	block := make([]byte, 4096)
-	for {
-		if _, err := f.Write(block); err != nil {
-			return nil //nolint:nilerr // the disk is full, which is the aim
-		}
-	}
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -28,15 +28,15 @@ type tune struct {
 	flags     map[string][]string // more flags of services
 	after     bool                // it begins when the request has been answered; else every second seed does
 
-	rule    *proxy.Rule                                                               // what happens to the requests of the cut; nil for nothing
-	prepare func(context.Context, *run) error                                         // before the uploads
-	begin   func(context.Context, *run) error                                         // at the cut
-	hold    time.Duration                                                             // how long the fault lasts
-	heal    func(context.Context, *run) error                                         // afterwards
-	flow    func(*run, context.Context) error                                         // in place of all these
-	whole   func(context.Context, cell, *programs, map[string]*tone) (verdict, error) // in place of the world as well
-	spoil   func(context.Context, *run) error                                         // changes what is judged, to show that the judge sees it
-	needs   func() string                                                             // why it cannot run here; "" if it can
+	rule    *proxy.Rule                                                                       // what happens to the requests of the cut; nil for nothing
+	prepare func(context.Context, *run) error                                                 // before the uploads
+	begin   func(context.Context, *run) error                                                 // at the cut
+	hold    time.Duration                                                                     // how long the fault lasts
+	heal    func(context.Context, *run) error                                                 // afterwards
+	flow    func(*run, context.Context) error                                                 // in place of all these
+	whole   func(context.Context, cell, *programs, map[string]*tone, string) (verdict, error) // in place of the world as well
+	spoil   func(context.Context, *run) error                                                 // changes what is judged, to show that the judge sees it
+	needs   func() string                                                                     // why it cannot run here; "" if it can
 
 	patience     time.Duration // to wait for the end of everything; 0 means settlePatience
 	watch        time.Duration // to go on looking at least
@@ -93,7 +93,7 @@ func cells() (all []cell) {
 			for seed := range max(f.seeds, 1) {
 				c := cell{tune: f.tune, fault: f.name, cut: cut, seed: uint64(seed + i), command: f.command}
 				for _, name := range f.ci {
-					c.ci = c.ci || seed == 0 && (name == cut || name == "-" && cut == "")
+					c.ci = c.ci || seed == 0 && !f.command && (name == cut || name == "-" && cut == "")
 				}
 				all = append(all, c)
 			}
@@ -112,7 +112,7 @@ func everywhere(only func(cut) bool) (names []string) {
 	return names
 }
 
-func always(cut) bool      { return true }
+func always(cut) bool    { return true }
 func isHTTP(c cut) bool  { return c.http }
 func notMail(c cut) bool { return c.name != "mail" }
 

@@ -29,12 +29,12 @@ type evidence struct {
 	settled  time.Duration // after ended; 0 if it never settled
 	struck   int
 
-	secondMails   int  // that the fault allows
-	unknownMails  bool // a mail that has come need not be recorded as sent
-	mayRefuse     bool // the store may refuse an upload
-	late          bool // objects of earlier attempts may stand until their URLs end
-	recovery      time.Duration
-	withoutStrike bool
+	noMails      bool          // mails are not looked at
+	secondMails  int           // that the fault allows
+	unknownMails bool          // a mail that has come need not be recorded as sent
+	mayRefuse    bool          // the store may refuse an upload
+	late         bool          // objects of earlier attempts may stand until their URLs end
+	recovery     time.Duration // limit
 }
 
 // file is an upload and what must come of it.
@@ -78,7 +78,7 @@ func (v *verdict) red(format string, args ...any) {
 // judge compares what there is with what must be.
 func judge(e evidence) verdict {
 	v := verdict{Red: []string{}}
-	if e.struck == 0 && !e.withoutStrike {
+	if e.struck == 0 {
 		v.red("unproven: the fault never struck")
 	}
 	for _, f := range e.files {
@@ -86,7 +86,9 @@ func judge(e evidence) verdict {
 	}
 	v.documents(e)
 	v.objects(e)
-	v.mails(e)
+	if !e.noMails {
+		v.mails(e)
+	}
 	v.pending(e)
 	v.recoveries(e)
 	v.states(e)

@@ -203,7 +203,11 @@ func (r result) line() string {
 	case r.Error != "":
 		what = "ERROR " + r.Error
 	case len(r.Red) > 0:
-		what = "RED " + strings.Join(r.Red, "\n      ")
+		const most = 6
+		what = "RED " + strings.Join(r.Red[:min(most, len(r.Red))], "\n      ")
+		if more := len(r.Red) - most; more > 0 {
+			what += fmt.Sprintf("\n      and %d more", more)
+		}
 	}
 	return fmt.Sprintf("%-32s %5.0f s  %2d files, recovery %3.0f/%3.0f s, %d second mails, %4.1f lines/s, %3.0f MB, %4.0f goroutines  %s",
 		r.Cell, r.Seconds, r.Uploads, r.RecoveryP50, r.RecoveryMax, r.SecondMails, r.Lines, r.Memory, r.Goroutines, what)

@@ -18,4 +18,8 @@ func mountTmpfs(ctx context.Context, dir string, bytes int) error {
 	return command(ctx, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", bytes), "tonearm-faults", dir)
 }
 
+func resizeTmpfs(ctx context.Context, dir string, bytes int) error {
+	return command(ctx, "mount", "-o", fmt.Sprintf("remount,size=%d", bytes), dir)
+}
+
 func unmount(ctx context.Context, dir string) error { return command(ctx, "umount", "-l", dir) }

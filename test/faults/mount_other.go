@@ -9,5 +9,8 @@ import (
 
 var errLinux = errors.New("needs Linux")
 
-func mountTmpfs(context.Context, string, int) error { return errLinux }
-func unmount(context.Context, string) error         { return errLinux }
+func mountTmpfs(context.Context, string, int) error  { return errLinux }
+func resizeTmpfs(context.Context, string, int) error { return errLinux }
+func unmount(context.Context, string) error          { return errLinux }
+
+func command(context.Context, string, ...string) error { return errLinux }

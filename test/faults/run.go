@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -46,7 +45,7 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs s
 		return verdict{}, skipped(reason)
 	}
 	if c.whole != nil {
-		return c.whole(ctx, c, p, tones)
+		return c.whole(ctx, c, p, tones, logs)
 	}
 	w, err := openWorld(ctx, p, c.flags)
 	if err != nil {
@@ -54,9 +53,7 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs s
 	}
 	defer w.close()
 	defer func() {
-		if logs != "" {
-			err = errors.Join(err, w.keepLogs(filepath.Join(logs, strings.ReplaceAll(c.name(), "/", "_"))))
-		}
+		err = errors.Join(err, keepLogs(w.Dir(), logs, c))
 	}()
 	r := &run{world: w, cell: c, tones: tones, rnd: rand.New(rand.NewPCG(c.seed, 17)), before: map[string]state{}, keep: map[string]any{}}
 	defer func() {
@@ -296,12 +293,7 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 		recovery: r.cell.recovery,
 	}
 	for _, u := range r.uploads {
-		_, acked, refused, _ := u.state()
-		f := file{name: u.tone.name, key: u.key, acked: !acked.IsZero(), want: u.tone.want, sum: u.tone.sum}
-		if refused != nil {
-			f.error = refused.Error()
-		}
-		e.files = append(e.files, f)
+		e.files = append(e.files, u.file())
 	}
 	var states []string
 	for _, name := range names {

@@ -34,6 +34,16 @@ func (u *upload) state() (id string, acked time.Time, refused error, ended bool)
 	return u.id, u.acked, u.refused, u.ended
 }
 
+// file is the upload as judges see it.
+func (u *upload) file() file {
+	_, acked, refused, _ := u.state()
+	f := file{name: u.tone.name, key: u.key, acked: !acked.IsZero(), want: u.tone.want, sum: u.tone.sum}
+	if refused != nil {
+		f.error = refused.Error()
+	}
+	return f
+}
+
 // send brings the file up as a client does that does not give up soon.
 func (u *upload) send(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, clientPatience)

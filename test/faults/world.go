@@ -241,25 +241,33 @@ func get(ctx context.Context, url string) ([]byte, error) {
 }
 
 // join makes an account and logs in.
-func (w *world) join(ctx context.Context) (err error) {
-	w.client, err = newUser(ctx, w.url, "owner@example.org")
+func (w *world) join(ctx context.Context) error {
+	token, err := newUser(ctx, w.url, "owner@example.org")
+	if err == nil {
+		w.client, err = userOf(w.url, token)
+	}
 	return err
 }
 
-func newUser(ctx context.Context, url, email string) (*client.Client, error) {
+// newUser makes an account and returns a token of it.
+func newUser(ctx context.Context, url, email string) (string, error) {
 	c, err := client.New(client.Options{Server: url})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	password := token()
 	if _, err := c.CreateUser(ctx, api.NewUser{Email: email, Password: password}); err != nil {
-		return nil, fmt.Errorf("make an account: %w", err)
+		return "", fmt.Errorf("make an account: %w", err)
 	}
 	login, err := c.Login(ctx, email, password)
 	if err != nil {
-		return nil, fmt.Errorf("log in: %w", err)
+		return "", fmt.Errorf("log in: %w", err)
 	}
-	return client.New(client.Options{Server: url, Token: login.AccessToken, Patience: clientPatience})
+	return login.AccessToken, nil
+}
+
+func userOf(url, token string) (*client.Client, error) {
+	return client.New(client.Options{Server: url, Token: token, Patience: clientPatience})
 }
 
 // clientPatience is how long a client goes on trying.
@@ -282,16 +290,21 @@ func (w *world) close() {
 	w.Close()
 }
 
-// keepLogs copies the logs of all programs into a folder.
-func (w *world) keepLogs(dir string) error {
+// keepLogs copies the logs in a folder into one of the cell below logs; "" for
+// not.
+func keepLogs(from, logs string, c cell) error {
+	if logs == "" {
+		return nil
+	}
+	dir := filepath.Join(logs, strings.ReplaceAll(c.name(), "/", "_"))
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	logs, err := filepath.Glob(filepath.Join(w.Dir(), "*.log"))
+	files, err := filepath.Glob(filepath.Join(from, "*.log"))
 	if err != nil {
 		return err
 	}
-	for _, path := range logs {
+	for _, path := range files {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			return err
