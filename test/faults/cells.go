@@ -45,7 +45,7 @@ type tune struct {
 	unknownMails bool          // see evidence
 	mayRefuse    bool          // see evidence
 	late         bool          // see evidence
-	wantRed      string        // the word with which each complaint must begin, of a cell that spoils
+	wantRed      []string      // the first words of the complaints that a cell with spoil must get
 }
 
 // cell is one fault at one cut with one seed.
@@ -118,7 +118,7 @@ func notMail(c cut) bool { return c.name != "mail" }
 
 // faults is the table.
 func faults() []fault {
-	return append(append(append(onRequests, onServers...), onServices...), alone...)
+	return append(append(append(append(onRequests, onServers...), onServices...), alone...), spoiled...)
 }
 
 // onRequests are faults of single requests.

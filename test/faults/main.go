@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,25 +174,27 @@ func one(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs 
 	return r
 }
 
-// expected turns the verdict of a cell around that must be red for one reason.
-func (v verdict) expected(word string) verdict {
-	if word == "" {
+// expected turns the verdict of a cell around that must be red for these
+// reasons and no other.
+func (v verdict) expected(words []string) verdict {
+	if len(words) == 0 {
 		return v
 	}
-	var wrong []string
-	found := false
+	wrong := []string{}
+	found := map[string]bool{}
 	for _, red := range v.Red {
-		if strings.HasPrefix(red, word+":") {
-			found = true
-		} else {
+		word, _, _ := strings.Cut(red, ":")
+		found[word] = true
+		if !slices.Contains(words, word) {
 			wrong = append(wrong, red)
 		}
 	}
-	if !found {
-		wrong = append(wrong, "blind: nothing is red for "+word)
+	for _, word := range words {
+		if !found[word] {
+			wrong = append(wrong, "blind: nothing is red for "+word)
+		}
 	}
-	v.Red = wrong
-	return v
+	return verdict{Red: wrong, Uploads: v.Uploads, Acknowledged: v.Acknowledged}
 }
 
 // line is a result for people.
