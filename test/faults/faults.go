@@ -65,6 +65,8 @@ const (
 	cont  = syscall.SIGCONT
 )
 
+var errIdle = errors.New("no transcoder runs")
+
 // signalTranscoders sends a signal to every transcoder that runs, or continues
 // those that were stopped.
 func signalTranscoders(s syscall.Signal) act {
@@ -74,7 +76,7 @@ func signalTranscoders(s syscall.Signal) act {
 		if s == cont {
 			pids, _ = r.keep[kept].([]int)
 		} else if len(pids) == 0 {
-			return errors.New("no transcoder runs")
+			return errIdle
 		}
 		r.keep[kept] = pids
 		for _, pid := range pids {

@@ -61,10 +61,11 @@ type world struct {
 	gate     map[string]*proxy.Proxy
 	services map[string]*service
 	scripts  *scripts
-	work     string // folder of attempts
-	url      string // of the gateway, for clients
-	event    string // token of notifications
-	secret   string // key of attempts
+	common   []string // flags of all services
+	work     string   // folder of attempts
+	url      string   // of the gateway, for clients
+	event    string   // token of notifications
+	secret   string   // key of attempts
 	client   *client.Client
 
 	documents *mongo.Collection
@@ -159,7 +160,7 @@ func (w *world) startServices(ctx context.Context) error {
 	}
 	w.url = "http://" + w.gate[gateAPI].Addr
 	smtpHost, smtpPort, _ := strings.Cut(w.gate[gateSMTP].Addr, ":")
-	common := []string{
+	w.common = []string{
 		"--records=mongodb://" + w.gate[gateRecords].Addr + "/", "--records-database=tonearm",
 		"--users=root@tcp(" + w.gate[gateUsers].Addr + ")/tonearm",
 		"--queue=redis://" + w.gate[gateRedis].Addr + "/0", "--queue-prefix=" + prefix,
@@ -173,7 +174,7 @@ func (w *world) startServices(ctx context.Context) error {
 		"--smtp-host=" + smtpHost, "--smtp-port=" + smtpPort, "--smtp-tls=none", "--mail-from=Tonearm <tonearm@example.org>",
 	}
 	for _, name := range names {
-		if err := w.startService(ctx, name, name, common); err != nil {
+		if err := w.startService(ctx, name, name, w.common); err != nil {
 			return err
 		}
 	}

@@ -44,8 +44,9 @@ func (s *Scratch) MariaDB(ctx context.Context) (*Server, error) {
 		}
 		installer = append(installer, "--user=mysql")
 	}
-	out, err := exec.CommandContext(ctx, install, append(installer,
-		"--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput()
+	making := exec.CommandContext(ctx, install, append(installer, "--auth-root-authentication-method=normal", "--skip-test-db")...)
+	making.Env = append(os.Environ(), "TMPDIR="+dir) // in a common one, servers that start at a time remove each other's tables
+	out, err := making.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}

@@ -62,6 +62,13 @@ func (p *Proxy) Aim(target string) {
 	p.target = target
 }
 
+// Target is the server that connections go to.
+func (p *Proxy) Target() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
+}
+
 // Cut closes every connection.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
