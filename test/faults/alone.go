@@ -28,7 +28,7 @@ var alone = []fault{
 var power = tune{whole: powerCut, needs: needsDisk}
 
 // nothing uploads without a fault.
-func nothing(r *run, ctx context.Context) error {
+func nothing(ctx context.Context, r *run) error {
 	r.struck = 1
 	r.begin(ctx)
 	return nil
@@ -43,7 +43,7 @@ func needsRoot() string {
 
 // spoolFull lets attempts work on a disk that has too little room. Its size does
 // not matter much: a transcoder keeps a reserve.
-func spoolFull(r *run, ctx context.Context) error {
+func spoolFull(ctx context.Context, r *run) error {
 	if err := mountTmpfs(ctx, r.work, 8<<20); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func spoolFull(r *run, ctx context.Context) error {
 		return err
 	}
 	for range r.cell.files {
-		r.add(r.world.client, "spooled.mkv", false)
+		r.add(r.client, "spooled.mkv", false)
 	}
 	r.start(ctx)
 	pause(ctx, 25*time.Second)
@@ -79,7 +79,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // expired uploads after the window: half of the files begin before its end, and
 // half after it.
-func expired(r *run, ctx context.Context) error {
+func expired(ctx context.Context, r *run) error {
 	rule := &proxy.Rule{Do: proxy.Drop}
 	defer r.gate[gateEvents].Add(rule)()
 	type sent struct {
@@ -90,7 +90,7 @@ func expired(r *run, ctx context.Context) error {
 	}
 	var all []*sent
 	for i := range r.cell.files {
-		u := r.add(r.world.client, mix[i%3], false)
+		u := r.add(r.client, mix[i%3], false)
 		made, err := u.client.Create(ctx, u.key, api.NewConversion{Filename: u.tone.name, Size: u.tone.size})
 		if err != nil {
 			return err

@@ -29,13 +29,13 @@ type tune struct {
 	after     bool                // it begins when the request has been answered; else every second seed does
 
 	rule    *proxy.Rule                                                                       // what happens to the requests of the cut; nil for nothing
-	prepare func(context.Context, *run) error                                                 // before the uploads
-	begin   func(context.Context, *run) error                                                 // at the cut
+	prepare act                                                                               // before the uploads
+	begin   act                                                                               // at the cut
 	hold    time.Duration                                                                     // how long the fault lasts
-	heal    func(context.Context, *run) error                                                 // afterwards
-	flow    func(*run, context.Context) error                                                 // in place of all these
+	heal    act                                                                               // afterwards
+	flow    act                                                                               // in place of all these
 	whole   func(context.Context, cell, *programs, map[string]*tone, string) (verdict, error) // in place of the world as well
-	spoil   func(context.Context, *run) error                                                 // changes what is judged, to show that the judge sees it
+	spoil   act                                                                               // changes what is judged, to show that the judge sees it
 	needs   func() string                                                                     // why it cannot run here; "" if it can
 
 	patience     time.Duration // to wait for the end of everything; 0 means settlePatience

@@ -22,11 +22,10 @@ const (
 type evidence struct {
 	files    []file
 	seen     *seen
-	services map[string]service2 // by name
+	services map[string]change // by name
 
 	ended    time.Time // of the fault
 	observed time.Duration
-	settled  time.Duration // after ended; 0 if it never settled
 	struck   int
 
 	noMails      bool          // mails are not looked at
@@ -47,8 +46,8 @@ type file struct {
 	sum   string
 }
 
-// service2 is a service before the fault and at the end.
-type service2 struct{ before, after state }
+// change is a service before the fault and at the end.
+type change struct{ before, after state }
 
 // verdict is a cell's result.
 type verdict struct {

@@ -29,7 +29,7 @@ func good() evidence {
 			sums:      map[string]string{"mp3s/o/a/1.mp3": "sum"},
 			mails:     map[string]int{"<a>": 1, "<b>": 1},
 		},
-		services: map[string]service2{"gateway": {state{30, 50e6, 10}, state{32, 60e6, 20}}},
+		services: map[string]change{"gateway": {state{30, 50e6, 10}, state{32, 60e6, 20}}},
 		ended:    at, observed: 10 * time.Second, struck: 1, recovery: recoveryLimit,
 	}
 }

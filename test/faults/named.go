@@ -109,7 +109,7 @@ func secondDispatcher(folder string) act {
 }
 
 // killOften kills one program after the other and starts it again.
-func killOften(r *run, ctx context.Context) error {
+func killOften(ctx context.Context, r *run) error {
 	const kills = 20
 	r.begin(ctx)
 	for range kills {

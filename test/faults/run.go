@@ -67,10 +67,10 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs s
 	}
 	flow := c.flow
 	if flow == nil {
-		flow = (*run).strike
+		flow = strike
 	}
 	r.began = time.Now()
-	if err := flow(r, ctx); err != nil {
+	if err := flow(ctx, r); err != nil {
 		return verdict{}, err
 	}
 	if r.ended.IsZero() {
@@ -88,7 +88,7 @@ func (s skipped) Error() string { return string(s) }
 // warm converts one file, so that all connections stand and every script of the
 // queue has been sent once.
 func (r *run) warm(ctx context.Context) error {
-	r.add(r.world.client, "low.mp4", false)
+	r.add(r.client, "low.mp4", false)
 	r.start(ctx)
 	r.patient(ctx, settlePatience, 0)
 	r.stop()
@@ -96,7 +96,7 @@ func (r *run) warm(ctx context.Context) error {
 		return fmt.Errorf("the world does not work before the fault: %s", left)
 	}
 	for _, name := range names {
-		st, err := r.world.state(ctx, r.services[name])
+		st, err := stateOf(ctx, r.services[name])
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (r *run) warm(ctx context.Context) error {
 // begin starts the uploads of a cell.
 func (r *run) begin(ctx context.Context) {
 	for i := range r.cell.files {
-		r.add(r.world.client, mix[i%len(mix)], r.cell.parts)
+		r.add(r.client, mix[i%len(mix)], r.cell.parts)
 	}
 	r.start(ctx)
 }
@@ -143,7 +143,7 @@ func (r *run) start(ctx context.Context) {
 
 // strike is the usual flow: the fault begins at its cut while files are under
 // way, lasts, and ends.
-func (r *run) strike(ctx context.Context) error {
+func strike(ctx context.Context, r *run) error {
 	c, ok := findCut(r.cell.cut)
 	if !ok {
 		return fmt.Errorf("no cut %q", r.cell.cut)
@@ -288,7 +288,7 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 		return verdict{}, err
 	}
 	e := evidence{
-		seen: s, services: map[string]service2{}, ended: r.ended, observed: time.Since(r.began), struck: r.struck,
+		seen: s, services: map[string]change{}, ended: r.ended, observed: time.Since(r.began), struck: r.struck,
 		secondMails: r.cell.secondMails, unknownMails: r.cell.unknownMails, mayRefuse: r.cell.mayRefuse, late: r.cell.late,
 		recovery: r.cell.recovery,
 	}
@@ -297,12 +297,12 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 	}
 	var states []string
 	for _, name := range names {
-		after, err := r.world.state(ctx, r.services[name])
+		after, err := stateOf(ctx, r.services[name])
 		if err != nil {
 			states = append(states, fmt.Sprintf("down: %s does not answer: %v", name, err))
 			continue
 		}
-		e.services[name] = service2{r.before[name], after}
+		e.services[name] = change{r.before[name], after}
 	}
 	v := judge(e)
 	v.Red = append(v.Red, states...)

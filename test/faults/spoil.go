@@ -29,7 +29,7 @@ var spoiled = []fault{
 	{name: "self-log", text: "a log is flooded", tune: spoils(floodLog, "log")},
 	{name: "self-down", text: "a service is gone", tune: spoils(kill(serviceOf("notifier")), "down")},
 	{name: "self-unproven", text: "the fault never begins", tune: tune{
-		flow:    func(r *run, ctx context.Context) error { r.begin(ctx); return nil },
+		flow:    func(ctx context.Context, r *run) error { r.begin(ctx); return nil },
 		wantRed: []string{"unproven"},
 	}},
 }
@@ -93,7 +93,7 @@ func repeatMail(_ context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.mail.Dir, "999999.eml"), b, 0o600)
+	return os.WriteFile(filepath.Join(r.mail.Dir, "999999.eml"), b, 0o600) //nolint:gosec // a folder of this run
 }
 
 func addMessage(ctx context.Context, r *run) error {

@@ -80,7 +80,7 @@ func quiet(ctx context.Context, p *programs, tones map[string]*tone) error {
 	for _, u := range r.uploads {
 		d, ok := r.seen.document(u.key)
 		if !ok || d.Error == nil && d.State != conversion.Done || d.Error != nil && d.Error.Code != u.tone.want {
-			return fmt.Errorf("quiet world: %s became %s %+v", u.tone.name, d.State, d.Error)
+			return fmt.Errorf("quiet world: %s is not right: %s", u.tone.name, d.State)
 		}
 		u.tone.sum = r.seen.sums[d.MP3.Key]
 	}

@@ -164,14 +164,13 @@ func (s *site) judged(ctx context.Context, uploads []*upload, ended time.Time, t
 	if last == nil {
 		return verdict{}, fmt.Errorf("look at the conversions: %w", failed)
 	}
-	w := &world{}
-	after, err := w.state(ctx, s.service)
+	after, err := stateOf(ctx, s.service)
 	if err != nil {
 		return verdict{}, err
 	}
 	e := evidence{
 		seen: last, ended: ended, observed: time.Since(ended), struck: 1, mayRefuse: true, noMails: true, recovery: t.recovery,
-		services: map[string]service2{"up": {before: state{goroutines: after.goroutines, lines: after.lines}, after: after}},
+		services: map[string]change{"up": {before: state{goroutines: after.goroutines, lines: after.lines}, after: after}},
 	}
 	for _, u := range uploads {
 		e.files = append(e.files, u.file())

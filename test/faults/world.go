@@ -310,7 +310,7 @@ func keepLogs(from, logs string, c cell) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), b, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), b, 0o600); err != nil { //nolint:gosec // whoever runs this names the folder
 			return err
 		}
 	}
@@ -353,7 +353,7 @@ type state struct {
 	lines      int     // of its log
 }
 
-func (w *world) state(ctx context.Context, s *service) (state, error) {
+func stateOf(ctx context.Context, s *service) (state, error) {
 	b, err := get(ctx, "http://"+s.admin+"/metrics")
 	if err != nil {
 		return state{}, err
