@@ -21,6 +21,9 @@ var alone = []fault{
 		tune: tune{flow: spoolFull, needs: needsRoot, files: 10, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 	{name: "power", text: "the power of the machine with tonearm up fails", ci: []string{"-"}, seeds: 2, tune: power},
 	{name: "power-again", text: "the same, ten times", seeds: 10, command: true, tune: power},
+	{name: "plain", text: "the answers to two plain uploads are lost, and the client repeats them", tune: tune{flow: plain, files: 4}},
+	{name: "outage-redis", text: "Redis is away for 60 s; the gateway stays ready, and a service logs at most one line each 5 s", tune: tune{flow: outage(redisOf), lines: 0.2, files: 2}},
+	{name: "outage-records", text: "MongoDB is away for 60 s; a service logs at most one line each 5 s", tune: tune{flow: outage(recordsOf), lines: 0.2, files: 2}},
 	{name: "expired", text: "uploads end after the upload window, and their notifications are lost", ci: []string{"-"},
 		tune: tune{flow: expired, mayRefuse: true, flags: map[string][]string{"gateway": {"--upload-window=6s"}}, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 }
@@ -32,6 +35,13 @@ func nothing(ctx context.Context, r *run) error {
 	r.struck = 1
 	r.begin(ctx)
 	return nil
+}
+
+func needsLinux() string {
+	if runtime.GOOS != "linux" {
+		return "needs Linux, to find processes"
+	}
+	return ""
 }
 
 func needsRoot() string {

@@ -41,6 +41,7 @@ type tune struct {
 	patience     time.Duration // to wait for the end of everything; 0 means settlePatience
 	watch        time.Duration // to go on looking at least
 	recovery     time.Duration // most until everything is done; 0 means recoveryLimit
+	lines        float64       // most log lines a second; 0 means linesLimit
 	secondMails  int           // allowed
 	unknownMails bool          // see evidence
 	mayRefuse    bool          // see evidence
@@ -86,6 +87,9 @@ func cells() (all []cell) {
 		if f.patience == 0 {
 			f.patience = settlePatience
 		}
+		if f.lines == 0 {
+			f.lines = linesLimit
+		}
 		if f.recovery == 0 {
 			f.recovery = recoveryLimit
 		}
@@ -102,7 +106,8 @@ func cells() (all []cell) {
 	return all
 }
 
-// everywhere are all cuts; spoken those where HTTP is spoken.
+// everywhere returns the names of some cuts. What is sent to a mail server after
+// the mail's text is a case of its own: nobody knows whether it has the mail.
 func everywhere(only func(cut) bool) (names []string) {
 	for _, c := range cuts {
 		if only(c) {
@@ -112,7 +117,6 @@ func everywhere(only func(cut) bool) (names []string) {
 	return names
 }
 
-func always(cut) bool    { return true }
 func isHTTP(c cut) bool  { return c.http }
 func notMail(c cut) bool { return c.name != "mail" }
 
@@ -125,7 +129,7 @@ func faults() []fault {
 var onRequests = []fault{
 	{name: "lost", text: "three answers are lost", cuts: everywhere(notMail), ci: []string{"publish", "take", "done", "claim", "result"},
 		tune: tune{rule: &proxy.Rule{Do: proxy.LoseAnswer, Times: 3}, hold: 20 * time.Second}},
-	{name: "drop", text: "three requests are lost", cuts: everywhere(always),
+	{name: "drop", text: "three requests are lost", cuts: everywhere(notMail),
 		tune: tune{rule: &proxy.Rule{Do: proxy.Drop, Times: 3}, hold: 20 * time.Second}},
 	{name: "half", text: "a connection ends after 300 bytes of a request, three times", cuts: everywhere(isHTTP),
 		tune: tune{rule: &proxy.Rule{Do: proxy.CloseAfter, Bytes: 300, Times: 3}, hold: 20 * time.Second}},
@@ -188,12 +192,12 @@ var onServices = []fault{
 	{name: "notifier-stop", text: "the notifier stands still for 40 s", cuts: []string{"notice", "mail", "sent"},
 		tune: tune{begin: freeze(serviceOf("notifier")), hold: 40 * time.Second, heal: thaw(serviceOf("notifier")), secondMails: 1}},
 	{name: "transcoder-kill", text: "every running transcoder is killed", cuts: []string{"claim", "read", "put", "result"}, ci: []string{"read"},
-		tune: tune{begin: signalTranscoders(kill9), late: true}},
+		tune: tune{needs: needsLinux, begin: signalTranscoders(kill9), late: true}},
 	{name: "transcoder-hang", text: "every running transcoder stops for good", cuts: []string{"claim", "read", "put", "result"}, ci: []string{"put"},
-		tune: tune{begin: signalTranscoders(stop), late: true, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+		tune: tune{needs: needsLinux, begin: signalTranscoders(stop), late: true, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 	{name: "transcoder-freeze", text: "every running transcoder stops for 60 s", cuts: []string{"read", "put"},
-		tune: tune{begin: signalTranscoders(stop), hold: 60 * time.Second, heal: signalTranscoders(cont), late: true}},
+		tune: tune{needs: needsLinux, begin: signalTranscoders(stop), hold: 60 * time.Second, heal: signalTranscoders(cont), late: true}},
 	{name: "zombie", text: "a transcoder is gone, and its PUT arrives after the next attempt is done", cuts: []string{"put"}, ci: []string{"put"},
-		tune: tune{rule: &proxy.Rule{Do: proxy.Late, Delay: 15 * time.Second, Times: 1}, begin: signalTranscoders(kill9), hold: 20 * time.Second,
+		tune: tune{needs: needsLinux, rule: &proxy.Rule{Do: proxy.Late, Delay: 15 * time.Second, Times: 1}, begin: signalTranscoders(kill9), hold: 20 * time.Second,
 			flags: map[string][]string{"dispatcher": {"--attempt-url-expiry=40s"}}}},
 }

@@ -58,6 +58,7 @@ type verdict struct {
 	Done         int `json:"done"`
 	Failed       int `json:"failed"` // with the right code
 	Lost         int `json:"lost"`
+	Unfinished   int `json:"unfinished"`
 	Wrong        int `json:"failed_wrongly"`
 	Doubled      int `json:"doubled"`
 	SecondMails  int `json:"second_mails"`
@@ -121,6 +122,9 @@ func (v *verdict) file(e evidence, f file) {
 			code = d.Error.Code
 		}
 		v.red("failed: %s failed with %q, want %q", f.name, code, f.want)
+	case !d.State.Terminal():
+		v.Unfinished++
+		v.red("unfinished: %s is acknowledged and %s", f.name, d.State)
 	case d.State != conversion.Done:
 		v.Lost++
 		v.red("lost: %s is acknowledged and %s", f.name, d.State)
@@ -276,7 +280,7 @@ func (v *verdict) states(e evidence) {
 		rate := float64(max(0, s.after.lines-s.before.lines-linesOfFile*len(e.files))) / max(1, e.observed.Seconds())
 		v.Lines, v.Memory = max(v.Lines, rate), max(v.Memory, s.after.memory/1e6)
 		v.Goroutines = max(v.Goroutines, s.after.goroutines)
-		if rate > linesLimit {
+		if rate > e.lines {
 			v.red("log: %s wrote %.0f lines a second", name, rate)
 		}
 		if s.after.memory > memoryLimit {

@@ -30,7 +30,7 @@ func good() evidence {
 			mails:     map[string]int{"<a>": 1, "<b>": 1},
 		},
 		services: map[string]change{"gateway": {state{30, 50e6, 10}, state{32, 60e6, 20}}},
-		ended:    at, observed: 10 * time.Second, struck: 1, recovery: recoveryLimit,
+		ended:    at, observed: 10 * time.Second, struck: 1, recovery: recoveryLimit, lines: linesLimit,
 	}
 }
 
@@ -52,7 +52,7 @@ func TestJudge(t *testing.T) {
 		{"expired", func(e *evidence) {
 			document(e, 0).State, e.seen.objects, e.seen.mails = conversion.Expired, e.seen.objects[:2], map[string]int{"<b>": 1}
 		}, []string{"lost"}},
-		{"running", func(e *evidence) { document(e, 1).State = conversion.Running; delete(e.seen.mails, "<b>") }, []string{"lost", "pending"}},
+		{"running", func(e *evidence) { document(e, 1).State = conversion.Running; delete(e.seen.mails, "<b>") }, []string{"pending", "unfinished"}},
 		{"wrong code", func(e *evidence) { document(e, 1).Error.Code = conversion.CodeInternal }, []string{"failed"}},
 		{"failed though good", func(e *evidence) { e.files[1].want, e.files[1].sum = "", "sum" }, []string{"failed"}},
 		{"done though bad", func(e *evidence) { e.files[0].want = conversion.CodeNoAudio }, []string{"failed"}},

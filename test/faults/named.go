@@ -32,10 +32,16 @@ var named = []fault{
 	{name: "parts-lost", text: "three answers are lost while files come in parts", cuts: []string{"create", "created", "upload", "queued"}, command: true,
 		tune: tune{parts: true, rule: &proxy.Rule{Do: proxy.LoseAnswer, Times: 3}, hold: 20 * time.Second}},
 	{name: "kill-20", text: "services and transcoders are killed twenty times", seeds: 3, command: true,
-		tune: tune{flow: killOften, files: 60, late: true, unknownMails: true, secondMails: 20, recovery: 4 * time.Minute, patience: 6 * time.Minute}},
+		tune: tune{flow: killOften, files: 60, late: true, unknownMails: true, secondMails: 20, recovery: 4 * time.Minute, patience: mailPatience}},
+	{name: "mail-drop", text: "the connection ends before the end of the mail's text reaches the server, three times", cuts: []string{"mail"}, command: true,
+		tune: tune{rule: &proxy.Rule{Do: proxy.Drop, Times: 3}, hold: 20 * time.Second, patience: mailPatience}},
 	{name: "notifier-kill-long", text: "the notifier is killed when the mail server has accepted a mail; what happens to the mail later", cuts: []string{"mail"}, command: true,
-		tune: tune{begin: kill(serviceOf("notifier")), after: true, heal: startAgain("notifier"), secondMails: 1, patience: 13 * time.Minute}},
+		tune: tune{begin: kill(serviceOf("notifier")), after: true, heal: startAgain("notifier"), secondMails: 1, patience: mailPatience}},
 }
+
+// mailPatience is longer than a notifier waits when nobody knows whether the mail
+// server has a mail.
+const mailPatience = 13 * time.Minute
 
 func killAll(_ context.Context, r *run) error {
 	for _, name := range names {
@@ -81,7 +87,7 @@ func hangs(gate string) tune {
 			r.gate[gate].Cut() // requests that are three minutes old
 			return nil
 		},
-		late: true, secondMails: 1, recovery: 3 * time.Minute, patience: 5 * time.Minute,
+		late: true, secondMails: 1, recovery: 3 * time.Minute, patience: mailPatience,
 	}
 }
 

@@ -53,8 +53,8 @@ func table(all []fault, results []result) string {
 	var b strings.Builder
 	var whole totals
 	var bad []string
-	b.WriteString("| cells | what goes wrong | begins when | files | lost | failed wrongly | doubled | second mails | recovery p50, max | |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| cells | what goes wrong | begins when | files | lost | unfinished | failed wrongly | doubled | second mails | recovery p50, max | |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range all {
 		var sum totals
 		var points []string
@@ -81,8 +81,8 @@ func table(all []fault, results []result) string {
 		if sum.cells == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "| `%s` × %d | %s | %s | %d | %d | %d | %d | %d | %.0f s, %.0f s | %s |\n", f.name, sum.cells, f.text, strings.Join(points, ", "),
-			sum.uploads, sum.lost, sum.wrong, sum.doubled, sum.secondMails, sum.percentile(0.5), sum.percentile(1), sum.word())
+		fmt.Fprintf(&b, "| `%s` × %d | %s | %s | %d | %d | %d | %d | %d | %d | %.0f s, %.0f s | %s |\n", f.name, sum.cells, f.text, strings.Join(points, ", "),
+			sum.uploads, sum.lost, sum.unfinished, sum.wrong, sum.doubled, sum.secondMails, sum.percentile(0.5), sum.percentile(1), sum.word())
 	}
 	fmt.Fprintf(&b, "\n%s.\n", whole.line())
 	if len(bad) > 0 {

@@ -17,7 +17,7 @@ func TestTable(t *testing.T) {
 		at("redis-kill/take/2", "new", 5, "slow: very"), {Cell: "power/0", Programs: "new", Skipped: "needs root"}, at("self-mp3/0", "new", 0),
 	})
 	for _, want := range []string{
-		"| `lost` × 2 | three answers are lost | take, claim | 14 | 0 | 0 | 0 | 0 | 12 s, 12 s | ok |",
+		"| `lost` × 2 | three answers are lost | take, claim | 14 | 0 | 0 | 0 | 0 | 0 | 12 s, 12 s | ok |",
 		"| `redis-kill` × 1 |", "| 1 red |",
 		"- `redis-kill/take/2` slow: very", "- `power/0` was not run: needs root",
 		"4 cells, 1 red, 1 skipped, 0 not run; 21 uploads",

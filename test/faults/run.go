@@ -29,8 +29,9 @@ type run struct {
 	before map[string]state
 	struck int
 	began  time.Time
-	ended  time.Time // of the fault
-	keep   map[string]any
+	ended  time.Time      // of the fault
+	red    []string       // what a fault's own flow complains about
+	keep   map[string]any // of a fault's steps
 }
 
 const (
@@ -290,7 +291,7 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 	e := evidence{
 		seen: s, services: map[string]change{}, ended: r.ended, observed: time.Since(r.began), struck: r.struck,
 		secondMails: r.cell.secondMails, unknownMails: r.cell.unknownMails, mayRefuse: r.cell.mayRefuse, late: r.cell.late,
-		recovery: r.cell.recovery,
+		recovery: r.cell.recovery, lines: r.cell.lines,
 	}
 	for _, u := range r.uploads {
 		e.files = append(e.files, u.file())
@@ -305,6 +306,6 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 		e.services[name] = change{r.before[name], after}
 	}
 	v := judge(e)
-	v.Red = append(v.Red, states...)
+	v.Red = append(append(v.Red, states...), r.red...)
 	return v, nil
 }

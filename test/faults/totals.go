@@ -7,9 +7,9 @@ import (
 
 // totals sum up results.
 type totals struct {
-	cells, red, skipped, broken                                            int
-	uploads, acknowledged, done, failed, lost, wrong, doubled, secondMails int
-	recoveries                                                             []float64 // the longest of each cell, seconds
+	cells, red, skipped, broken                                                        int
+	uploads, acknowledged, done, failed, lost, unfinished, wrong, doubled, secondMails int
+	recoveries                                                                         []float64 // the longest of each cell, seconds
 }
 
 func (t *totals) add(r result) {
@@ -29,6 +29,7 @@ func (t *totals) add(r result) {
 	t.done += r.Done
 	t.failed += r.Failed
 	t.lost += r.Lost
+	t.unfinished += r.Unfinished
 	t.wrong += r.Wrong
 	t.doubled += r.Doubled
 	t.secondMails += r.SecondMails
@@ -45,8 +46,8 @@ func (t *totals) percentile(p float64) float64 {
 }
 
 func (t *totals) line() string {
-	return fmt.Sprintf("%d cells, %d red, %d skipped, %d not run; %d uploads, %d acknowledged: %d done, %d failed rightly, lost %d, failed wrongly %d, doubled %d; second mails %d; recovery p50 %.0f s, p99 %.0f s",
-		t.cells, t.red, t.skipped, t.broken, t.uploads, t.acknowledged, t.done, t.failed, t.lost, t.wrong, t.doubled, t.secondMails, t.percentile(0.5), t.percentile(0.99))
+	return fmt.Sprintf("%d cells, %d red, %d skipped, %d not run; %d uploads, %d acknowledged: %d done, %d failed rightly, lost %d, unfinished %d, failed wrongly %d, doubled %d; second mails %d; recovery p50 %.0f s, p99 %.0f s",
+		t.cells, t.red, t.skipped, t.broken, t.uploads, t.acknowledged, t.done, t.failed, t.lost, t.unfinished, t.wrong, t.doubled, t.secondMails, t.percentile(0.5), t.percentile(0.99))
 }
 
 func (t *totals) status() int {

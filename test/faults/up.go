@@ -169,7 +169,7 @@ func (s *site) judged(ctx context.Context, uploads []*upload, ended time.Time, t
 		return verdict{}, err
 	}
 	e := evidence{
-		seen: last, ended: ended, observed: time.Since(ended), struck: 1, mayRefuse: true, noMails: true, recovery: t.recovery,
+		seen: last, ended: ended, observed: time.Since(ended), struck: 1, mayRefuse: true, noMails: true, recovery: t.recovery, lines: t.lines,
 		services: map[string]change{"up": {before: state{goroutines: after.goroutines, lines: after.lines}, after: after}},
 	}
 	for _, u := range uploads {

@@ -66,6 +66,7 @@ type world struct {
 	url      string   // of the gateway, for clients
 	event    string   // token of notifications
 	secret   string   // key of attempts
+	token    string   // of the account
 	client   *client.Client
 
 	documents *mongo.Collection
@@ -243,10 +244,11 @@ func get(ctx context.Context, url string) ([]byte, error) {
 
 // join makes an account and logs in.
 func (w *world) join(ctx context.Context) error {
-	token, err := newUser(ctx, w.url, "owner@example.org")
-	if err == nil {
-		w.client, err = userOf(w.url, token)
+	var err error
+	if w.token, err = newUser(ctx, w.url, "owner@example.org"); err != nil {
+		return err
 	}
+	w.client, err = userOf(w.url, w.token)
 	return err
 }
 
