@@ -34,6 +34,7 @@ type evidence struct {
 	mayRefuse    bool          // the store may refuse an upload
 	late         bool          // objects of earlier attempts may stand until their URLs end
 	recovery     time.Duration // limit
+	lines        float64       // limit, a second
 }
 
 // file is an upload and what must come of it.
