@@ -24,6 +24,7 @@ type fault struct {
 type tune struct {
 	files     int // 0 means filesDefault
 	uploaders int
+	gap       time.Duration       // that each client waits after a file
 	parts     bool                // files are uploaded in parts
 	flags     map[string][]string // more flags of services
 	after     bool                // it begins when the request has been answered; else every second seed does

@@ -109,20 +109,27 @@ const dump = "dump.rdb"
 // keepDump saves Redis once the first message has been published.
 func keepDump(ctx context.Context, r *run) error {
 	publish, _ := findCut("publish")
+	kept := make(chan error, 1)
+	r.keep[dump] = kept
 	r.gate[gateRedis].Add(&proxy.Rule{Match: publish.match(r.world), Times: 1, Do: proxy.HoldAnswer, Strike: func([]byte) {
 		err := r.queue.Save(ctx).Err()
 		if err == nil {
 			err = os.Rename(filepath.Join(r.redis.Dir, dump), filepath.Join(r.redis.Dir, "old.rdb"))
 		}
-		r.keep[dump] = err
+		kept <- err
 	}})
 	return nil
 }
 
 // restoreDump starts Redis on what keepDump has saved.
 func restoreDump(ctx context.Context, r *run) error {
-	if err, _ := r.keep[dump].(error); err != nil {
-		return err
+	select {
+	case err := <-r.keep[dump].(chan error):
+		if err != nil {
+			return err
+		}
+	default:
+		return errors.New("nothing was published before the fault")
 	}
 	if err := os.Rename(filepath.Join(r.redis.Dir, "old.rdb"), filepath.Join(r.redis.Dir, dump)); err != nil {
 		return err
@@ -165,7 +172,7 @@ func restartStore(ctx context.Context, r *run) error {
 // lossy loses each tenth answer at a gate.
 func lossy(gate string) tune {
 	return tune{
-		files: 12,
+		files: 15, gap: 4 * time.Second, // so that files come while it lasts
 		begin: func(_ context.Context, r *run) error {
 			rule := &proxy.Rule{Do: proxy.LoseAnswer, Match: func([]byte) bool { return r.chance(10) }}
 			r.keep["lossy"] = r.gate[gate].Add(rule)

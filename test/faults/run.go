@@ -137,6 +137,7 @@ func (r *run) start(ctx context.Context) {
 		r.uploaded.Go(func() {
 			for u := range work {
 				u.send(ctx)
+				pause(ctx, r.cell.gap)
 			}
 		})
 	}
