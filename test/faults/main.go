@@ -41,7 +41,7 @@ type choice struct {
 
 func main() {
 	var o choice
-	flag.BoolVar(&o.list, "list", false, "print the cells and end")
+	flag.BoolVar(&o.list, "list", false, "print the cells and end, also those that only run by name")
 	flag.BoolVar(&o.ci, "ci", false, "run the cells of CI")
 	flag.StringVar(&o.run, "run", "", "run the cells whose names match this `regexp`, also those that only run by name")
 	flag.StringVar(&o.out, "out", "", "`file` of results; cells that it has are not run again")
@@ -68,7 +68,7 @@ func (o choice) chosen() ([]cell, error) {
 	}
 	var some []cell
 	for _, c := range cells() {
-		if o.run != "" && !name.MatchString(c.name()) || o.ci && !c.ci || o.run == "" && c.command {
+		if o.run != "" && !name.MatchString(c.name()) || o.ci && !c.ci || o.run == "" && c.command && !o.list {
 			continue
 		}
 		some = append(some, c)
