@@ -5,7 +5,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm ffmpeg ffmpeg-test test docs-test upgrade-test media-test large-test cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build tonearm ffmpeg ffmpeg-test test docs-test upgrade-test media-test large-test faults faults-ci cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ media-test: ## every kind of input converted on every way and judged by what a d
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup
 	TONEARM_TEST_LARGE=1 go test -count=1 -v -run TestLarge -timeout 20m ./test/e2e
+
+faults: $(if $(BIN),,build) ## servers, connections and programs break while files go through (40 minutes); FAULTS=REGEXP for some, BIN=DIR for other programs
+	@scripts/setup ffmpeg redis-server mariadbd
+	@mkdir -p .faults
+	go run ./test/faults -bin '$(or $(BIN),bin)' -out .faults/results.jsonl $(if $(FAULTS),-run '$(FAULTS)')
+
+faults-ci: build ## those that every change must pass (8 minutes)
+	@scripts/setup ffmpeg redis-server mariadbd
+	go run ./test/faults -ci
 
 bench: build ffmpeg ## Tonearm beside ffmpeg and curl: bench/results.json and docs/performance.md (20 minutes; Debian and root); BENCH='NAME…' for some
 	@scripts/setup ffmpeg curl redis-server mariadbd

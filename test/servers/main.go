@@ -44,6 +44,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"tonearm/test/server"
 )
 
 func main() {
@@ -51,10 +53,10 @@ func main() {
 	// thread; see isolate.
 	runtime.LockOSThread()
 	only := flag.String("only", "", "start these servers alone, a comma-separated `list` of "+strings.Join(names(), ", "))
-	s := scratch{host: loopback}
-	flag.StringVar(&s.host, "addr", s.host, "`address` of this machine that the servers listen on")
-	flag.StringVar(&s.webhook, "webhook", "", "`URL` that MinIO posts its notifications to; default: the relay")
-	flag.StringVar(&s.webhookToken, "webhook-token", "", "bearer `token` for it")
+	s := server.Scratch{Host: server.Loopback}
+	flag.StringVar(&s.Host, "addr", s.Host, "`address` of this machine that the servers listen on")
+	flag.StringVar(&s.Webhook, "webhook", "", "`URL` that MinIO posts its notifications to; default: the relay")
+	flag.StringVar(&s.WebhookToken, "webhook-token", "", "bearer `token` for it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends this process at once
@@ -66,17 +68,16 @@ func main() {
 	os.Exit(status)
 }
 
-// servers are started in this order. Once a server answers, its start returns
-// what tests need to know about it, as NAME=value.
+// servers are started in this order.
 var servers = []struct {
 	name  string
-	start func(context.Context, *scratch) ([]string, error)
+	start func(*server.Scratch, context.Context) (*server.Server, error)
 }{
-	{"redis", startRedis},
-	{"mariadb", startMariaDB},
-	{"minio", startMinIO},
-	{"ferretdb", startFerretDB},
-	{"smtp", startSMTP},
+	{"redis", (*server.Scratch).Redis},
+	{"mariadb", (*server.Scratch).MariaDB},
+	{"minio", (*server.Scratch).MinIO},
+	{"ferretdb", (*server.Scratch).FerretDB},
+	{"smtp", (*server.Scratch).SMTP},
 }
 
 func names() []string {
@@ -88,7 +89,7 @@ func names() []string {
 }
 
 // run starts servers and the command, and returns its exit status.
-func run(ctx context.Context, s *scratch, only string, command []string) (int, error) {
+func run(ctx context.Context, s *server.Scratch, only string, command []string) (int, error) {
 	selected := names()
 	if only != "" {
 		selected = strings.Split(only, ",")
@@ -98,30 +99,30 @@ func run(ctx context.Context, s *scratch, only string, command []string) (int, e
 			return 0, fmt.Errorf("no server %q; there are %s", name, strings.Join(names(), ", "))
 		}
 	}
-	if err := endWithParent(); err != nil {
+	if err := server.EndWithParent(); err != nil {
 		return 0, fmt.Errorf("bind to the parent process: %w", err)
 	}
-	if err := s.open(); err != nil {
+	if err := s.Open(); err != nil {
 		return 0, err
 	}
-	defer s.close()
+	defer s.Close()
 
 	var env []string
-	for _, server := range servers {
-		if !slices.Contains(selected, server.name) {
+	for _, v := range servers {
+		if !slices.Contains(selected, v.name) {
 			continue
 		}
-		told, err := server.start(ctx, s)
+		started, err := v.start(s, ctx)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", server.name, err)
+			return 0, fmt.Errorf("%s: %w", v.name, err)
 		}
-		env = append(env, told...)
+		env = append(env, started.Env...)
 	}
 	if only == "" {
 		env = append(env, "TONEARM_TEST_REQUIRE=1")
 	}
 	if len(command) > 0 {
-		return s.command(ctx, command, env)
+		return s.Command(ctx, command, env)
 	}
 	for _, line := range env {
 		name, value, _ := strings.Cut(line, "=")
@@ -131,7 +132,7 @@ func run(ctx context.Context, s *scratch, only string, command []string) (int, e
 	select {
 	case <-ctx.Done():
 		return 0, nil
-	case p := <-s.ended:
-		return 0, p.failure("ended while in use")
+	case p := <-s.Ended():
+		return 0, p.Failure("ended while in use")
 	}
 }

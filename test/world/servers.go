@@ -2,22 +2,18 @@ package world
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
-	"fmt"
-	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+
+	"tonearm/test/server"
 )
 
 // Servers are the addresses of the real servers, and the names that one
@@ -99,35 +95,21 @@ func (s *Servers) Receive(t *testing.T, url, token string) {
 	}
 }
 
-// FreeAddr returns a loopback address that was free a moment ago. Its port is
-// below those that systems choose by themselves. So no other program gets it
-// before a program listens there, or while that program is restarted.
+// FreeAddr returns a loopback address that was free a moment ago.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(22_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
+	addr, err := server.FreeAddr(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port was found")
-	return ""
+	return addr
 }
 
 // SigningKey writes a key as openssl genpkey -algorithm ed25519 does.
 func SigningKey(t *testing.T) string {
 	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(t.TempDir(), "signing.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := server.SigningKey(file); err != nil {
 		t.Fatal(err)
 	}
 	return file

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"crypto/ecdsa"
@@ -66,7 +66,7 @@ func certificate(dir, name string, c *x509.Certificate, key *ecdsa.PrivateKey, p
 		name + ".pem":     {Type: "CERTIFICATE", Bytes: signed},
 		name + "-key.pem": {Type: "PRIVATE KEY", Bytes: private},
 	} {
-		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o644); err != nil { //nolint:gosec // see open
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o644); err != nil { //nolint:gosec // see Open
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -14,10 +14,9 @@ import (
 	"syscall"
 )
 
-// cached returns the path of a program in the cache. If it is missing, build
-// makes it in a folder, under name. version is a part of the file name, so each
-// version has its own file.
-func cached(name, version string, build func(dir string) *exec.Cmd) (string, error) {
+// Cache is the folder of what is built once: TONEARM_CACHE, or tonearm in the
+// user's cache directory.
+func Cache() (string, error) {
 	cache := os.Getenv("TONEARM_CACHE")
 	if cache == "" {
 		user, err := os.UserCacheDir()
@@ -26,10 +25,18 @@ func cached(name, version string, build func(dir string) *exec.Cmd) (string, err
 		}
 		cache = filepath.Join(user, "tonearm")
 	}
-	bin, err := filepath.Abs(filepath.Join(cache, "bin"))
+	return filepath.Abs(cache)
+}
+
+// cached returns the path of a program in the cache. If it is missing, build
+// makes it in a folder, under name. version is a part of the file name, so each
+// version has its own file.
+func cached(name, version string, build func(dir string) *exec.Cmd) (string, error) {
+	cache, err := Cache()
 	if err != nil {
 		return "", err
 	}
+	bin := filepath.Join(cache, "bin")
 	path := filepath.Join(bin, name+"-"+version)
 	if _, err := os.Stat(path); err == nil { //nolint:gosec // the user names the cache
 		return path, nil
@@ -92,14 +99,14 @@ func built(ctx context.Context, name, source string) (string, error) {
 	})
 }
 
-// repository returns the root of Tonearm's repository.
-func repository() (string, error) {
+// Repository returns the root of Tonearm's repository.
+func Repository() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "test", "servers")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "test", "server")); err == nil {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {

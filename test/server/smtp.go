@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// startSMTP serves a mail server without TLS and login in this process, until s
+// SMTP serves a mail server without TLS and login in this process, until s
 // is closed. It writes each mail to a file in a folder; 000001.eml is the
 // first. A file appears only when it is complete.
-func startSMTP(ctx context.Context, s *scratch) ([]string, error) {
-	dir, err := s.folder("mails")
+func (s *Scratch) SMTP(ctx context.Context) (*Server, error) {
+	dir, err := s.Folder("mails")
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func startSMTP(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.host, port))
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.Host, port))
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,8 @@ func startSMTP(ctx context.Context, s *scratch) ([]string, error) {
 	server.EnableSMTPUTF8 = true
 	go func() { _ = server.Serve(l) }()
 	s.closers = append(s.closers, func() { _ = server.Close() })
-	return []string{"TONEARM_TEST_SMTP=" + l.Addr().String(), "TONEARM_TEST_MAILS=" + dir}, nil
+	addr := l.Addr().String()
+	return &Server{Addr: addr, Dir: dir, Env: []string{"TONEARM_TEST_SMTP=" + addr, "TONEARM_TEST_MAILS=" + dir}}, nil
 }
 
 // mailbox accepts every mail, in every session.

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -16,7 +16,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
+// MariaDB starts MariaDB, whose root needs no password.
+func (s *Scratch) MariaDB(ctx context.Context) (*Server, error) {
 	install, err := program("mariadb-install-db", "mariadb-server", "mariadb")
 	if err != nil {
 		return nil, err
@@ -25,7 +26,7 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := s.folder("mariadb")
+	dir, err := s.Folder("mariadb")
 	if err != nil {
 		return nil, err
 	}
@@ -43,45 +44,51 @@ func startMariaDB(ctx context.Context, s *scratch) ([]string, error) {
 		}
 		installer = append(installer, "--user=mysql")
 	}
-	out, err := exec.CommandContext(ctx, install, append(installer,
-		"--auth-root-authentication-method=normal", "--skip-test-db")...).CombinedOutput()
+	making := exec.CommandContext(ctx, install, append(installer, "--auth-root-authentication-method=normal", "--skip-test-db")...)
+	making.Env = append(os.Environ(), "TMPDIR="+dir) // in a common one, servers that start at a time remove each other's tables
+	out, err := making.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
 	// The root that the installer makes may connect only from loopback. The
 	// database is for services that are given one; tests make their own.
 	first := filepath.Join(dir, "first.sql")
-	statements := "CREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\nCREATE DATABASE tonearm;\n"
-	if err := os.WriteFile(first, []byte(statements), 0o644); err != nil { //nolint:gosec // see open
+	statements := "CREATE USER IF NOT EXISTS root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\nCREATE DATABASE IF NOT EXISTS tonearm;\n"
+	if err := os.WriteFile(first, []byte(statements), 0o644); err != nil { //nolint:gosec // see Open
 		return nil, err
 	}
-	if err := certificates(dir, s.host); err != nil {
+	if err := certificates(dir, s.Host); err != nil {
 		return nil, fmt.Errorf("make certificates for MariaDB: %w", err)
 	}
 	pem := func(name string) string { return filepath.Join(dir, name+".pem") }
-	cmd := lasting(ctx, serve, append(common, "--init-file="+first,
+	args := append(common, "--init-file="+first,
 		"--ssl-ca="+pem("ca"), "--ssl-cert="+pem("server"), "--ssl-key="+pem("server-key"),
-		"--bind-address="+s.host, "--port="+port,
+		"--bind-address="+s.Host, "--port="+port,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 		"--tmpdir="+dir, "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
-		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2")...)
-	// Not with --user: a process that changes its user outlives this process.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	p, err := s.start("mariadbd", cmd)
+		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2")
+	p, err := s.start("mariadbd", func() (*exec.Cmd, error) {
+		cmd := lasting(ctx, serve, args...)
+		// Not with --user: a process that changes its user outlives this process.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+		return cmd, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	dsn := "root@tcp(" + net.JoinHostPort(s.host, port) + ")/"
+	addr := net.JoinHostPort(s.Host, port)
+	dsn := "root@tcp(" + addr + ")/"
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // it would report each try
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		return nil, err
+	v := &Server{Process: p, Addr: addr, Dir: dir, Env: []string{"TONEARM_TEST_MYSQL=" + dsn, "TONEARM_TEST_MYSQL_CERTIFICATES=" + dir}}
+	v.ask = func(ctx context.Context) error {
+		db, err := sql.Open("mysql", dsn)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
+		return db.PingContext(ctx)
 	}
-	defer func() { _ = db.Close() }()
-	if err := p.answers(ctx, db.PingContext); err != nil {
-		return nil, err
-	}
-	return []string{"TONEARM_TEST_MYSQL=" + dsn, "TONEARM_TEST_MYSQL_CERTIFICATES=" + dir}, nil
+	return v, v.Answers(ctx, v.ask)
 }
 
 // owner gives dir to a user, and returns the credential to start that user's

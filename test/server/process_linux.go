@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"os"
@@ -14,9 +14,9 @@ func isolate(a *syscall.SysProcAttr) *syscall.SysProcAttr {
 	return a
 }
 
-// endWithParent ends this process properly when its parent, `go run`, ends: `go
+// EndWithParent ends this process properly when its parent, `go run`, ends: `go
 // run` passes no signal on.
-func endWithParent() error {
+func EndWithParent() error {
 	parent := os.Getppid()
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGTERM), 0, 0, 0); err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -35,8 +35,8 @@ type receiver struct {
 }
 
 // startRelay serves a relay until s is closed.
-func startRelay(ctx context.Context, s *scratch) (url string, err error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.host, "0"))
+func startRelay(ctx context.Context, s *Scratch) (url string, err error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.Host, "0"))
 	if err != nil {
 		return "", err
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -14,7 +14,16 @@ const (
 	mcVersion    = "v0.0.0-20250313080218-cf909e1063a9"
 )
 
-func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
+// Keys of MinIO, and the notification target of every bucket.
+const (
+	AccessKey = "tonearm"
+	SecretKey = "tonearm-secret"
+	NotifyARN = "arn:minio:sqs::TONEARM:webhook"
+)
+
+// MinIO starts MinIO, and a relay that gets its notifications unless there is a
+// Webhook.
+func (s *Scratch) MinIO(ctx context.Context) (*Server, error) {
 	path, err := installed(ctx, "minio", "github.com/minio/minio", minioVersion)
 	if err != nil {
 		return nil, err
@@ -23,7 +32,7 @@ func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := s.folder("minio")
+	dir, err := s.Folder("minio")
 	if err != nil {
 		return nil, err
 	}
@@ -31,19 +40,19 @@ func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	webhook, authorization := relayURL+eventPath, ""
+	if s.Webhook != "" {
+		webhook, authorization = s.Webhook, "Bearer "+s.WebhookToken
+	}
 	port, err := s.port(ctx, "9000")
 	if err != nil {
 		return nil, err
 	}
-	webhook, authorization := relayURL+eventPath, ""
-	if s.webhook != "" {
-		webhook, authorization = s.webhook, "Bearer "+s.webhookToken
-	}
+	addr := net.JoinHostPort(s.Host, port)
 	// Without a queue directory a notification comes within milliseconds, and is
 	// lost if its receiver answers with an error.
-	p, err := s.start("minio", lasting(ctx, path, "server", "--quiet", "--address", net.JoinHostPort(s.host, port),
-		filepath.Join(dir, "data")),
-		"MINIO_ROOT_USER=tonearm", "MINIO_ROOT_PASSWORD=tonearm-secret",
+	p, err := s.Run(ctx, "minio", path, []string{"server", "--quiet", "--address", addr, filepath.Join(dir, "data")},
+		"MINIO_ROOT_USER="+AccessKey, "MINIO_ROOT_PASSWORD="+SecretKey,
 		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off",
 		"MINIO_API_CORS_ALLOW_ORIGIN=*", "MINIO_PROMETHEUS_AUTH_TYPE=public",
 		"MINIO_NOTIFY_WEBHOOK_ENABLE_TONEARM=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_TONEARM="+webhook,
@@ -51,16 +60,12 @@ func startMinIO(ctx context.Context, s *scratch) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	url := "http://" + net.JoinHostPort(s.host, port)
-	if err := p.answers(ctx, func(ctx context.Context) error { return ready(ctx, url+"/minio/health/ready") }); err != nil {
-		return nil, err
-	}
-	return []string{
-		"TONEARM_TEST_S3=" + url,
-		"TONEARM_TEST_S3_ARN=arn:minio:sqs::TONEARM:webhook",
-		"TONEARM_TEST_S3_RELAY=" + relayURL,
-		"TONEARM_TEST_MC=" + mc,
-	}, nil
+	v := &Server{Process: p, Addr: addr, Dir: dir, Env: []string{
+		"TONEARM_TEST_S3=http://" + addr, "TONEARM_TEST_S3_ARN=" + NotifyARN,
+		"TONEARM_TEST_S3_RELAY=" + relayURL, "TONEARM_TEST_MC=" + mc,
+	}}
+	v.ask = func(ctx context.Context) error { return ready(ctx, "http://"+addr+"/minio/health/ready") }
+	return v, v.Answers(ctx, v.ask)
 }
 
 func ready(ctx context.Context, url string) error {

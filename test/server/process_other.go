@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package server
 
 import "syscall"
 
@@ -10,5 +10,5 @@ func isolate(a *syscall.SysProcAttr) *syscall.SysProcAttr {
 	return a
 }
 
-// endWithParent needs Linux.
-func endWithParent() error { return nil }
+// EndWithParent needs Linux.
+func EndWithParent() error { return nil }

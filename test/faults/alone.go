@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"tonearm/internal/api"
+	"tonearm/internal/conversion"
+	"tonearm/test/faults/proxy"
+)
+
+// alone are faults with a flow of their own.
+var alone = []fault{
+	{name: "none", text: "nothing", ci: []string{"-"}, tune: tune{flow: nothing, recovery: 30 * time.Second}},
+	{name: "spool-full", text: "the disk of the attempts is full for 25 s", ci: []string{"-"},
+		tune: tune{flow: spoolFull, needs: needsRoot, files: 10, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+	{name: "power", text: "the power of the machine with tonearm up fails", ci: []string{"-"}, seeds: 2, tune: power},
+	{name: "power-again", text: "the same, ten times", seeds: 10, command: true, tune: power},
+	{name: "plain", text: "the answers to two plain uploads are lost, and the client repeats them", tune: tune{flow: plain, files: 4}},
+	{name: "outage-redis", text: "Redis is away for 60 s; the gateway stays ready, and a service logs at most one line each 5 s", tune: tune{flow: outage(redisOf), lines: 0.2, files: 2}},
+	{name: "outage-records", text: "MongoDB is away for 60 s; a service logs at most one line each 5 s", tune: tune{flow: outage(recordsOf), lines: 0.2, files: 2}},
+	{name: "expired", text: "uploads end after the upload window, and their notifications are lost", ci: []string{"-"},
+		tune: tune{flow: expired, mayRefuse: true, flags: map[string][]string{"gateway": {"--upload-window=6s"}}, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+}
+
+var power = tune{whole: powerCut, needs: needsDisk}
+
+// nothing uploads without a fault.
+func nothing(ctx context.Context, r *run) error {
+	r.struck = 1
+	r.begin(ctx)
+	return nil
+}
+
+func needsLinux() string {
+	if runtime.GOOS != "linux" {
+		return "needs Linux, to find processes"
+	}
+	return ""
+}
+
+func needsRoot() string {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		return "needs Linux and root, to mount"
+	}
+	return ""
+}
+
+// spoolFull lets attempts work on a disk that has too little room. Its size does
+// not matter much: a transcoder keeps a reserve.
+func spoolFull(ctx context.Context, r *run) error {
+	if err := mountTmpfs(ctx, r.work, 8<<20); err != nil {
+		return err
+	}
+	defer func() {
+		r.services["dispatcher"].Kill()
+		_ = unmount(context.WithoutCancel(ctx), r.work)
+		_ = r.services["dispatcher"].Start()
+	}()
+	// The dispatcher made its folder before the disk was there.
+	r.services["dispatcher"].Kill()
+	if err := startAgain("dispatcher")(ctx, r); err != nil {
+		return err
+	}
+	for range r.cell.files {
+		r.add(r.client, "spooled.mkv", false)
+	}
+	r.start(ctx)
+	pause(ctx, 25*time.Second)
+	if err := resizeTmpfs(ctx, r.work, 1<<30); err != nil {
+		return err
+	}
+	r.struck, r.ended = 1, time.Now()
+	r.patient(ctx, r.cell.patience, 0)
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// expired uploads after the window: half of the files begin before its end, and
+// half after it.
+func expired(ctx context.Context, r *run) error {
+	rule := &proxy.Rule{Do: proxy.Drop}
+	defer r.gate[gateEvents].Add(rule)()
+	type sent struct {
+		*upload
+		to    api.Upload
+		write *io.PipeWriter
+		done  chan error
+	}
+	var all []*sent
+	for i := range r.cell.files {
+		u := r.add(r.client, mix[i%3], false)
+		made, err := u.client.Create(ctx, u.key, api.NewConversion{Filename: u.tone.name, Size: u.tone.size})
+		if err != nil {
+			return err
+		}
+		u.id = made.ID
+		s := &sent{upload: u, to: *made.Upload, done: make(chan error, 1)}
+		if i%2 == 0 { // this one has begun when its window ends
+			var read *io.PipeReader
+			read, s.write = io.Pipe()
+			go func() { s.done <- put(ctx, s.to, read, s.tone.size) }()
+			if err := s.some(s.write, 0, s.tone.size/2); err != nil {
+				return err
+			}
+		}
+		all = append(all, s)
+	}
+	if err := r.until(ctx, time.Minute, "every upload has expired", func(s *seen) bool {
+		n := 0
+		for _, d := range s.documents {
+			if d.State == conversion.Expired {
+				n++
+			}
+		}
+		return n == len(all)
+	}); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.write != nil {
+			if err := s.some(s.write, s.tone.size/2, s.tone.size); err != nil {
+				return err
+			}
+			_ = s.write.Close()
+		} else {
+			f, err := os.Open(s.tone.path)
+			if err != nil {
+				return err
+			}
+			s.done <- put(ctx, s.to, f, s.tone.size)
+			_ = f.Close()
+		}
+		if err := <-s.done; err == nil {
+			s.acknowledged()
+			r.struck++
+		} else {
+			s.refused = err
+		}
+		s.ended = true
+	}
+	r.ended = time.Now()
+	return nil
+}
+
+// some writes a part of the upload's file.
+func (u *upload) some(to io.Writer, from, until int64) error {
+	f, err := os.Open(u.tone.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(to, io.NewSectionReader(f, from, until-from))
+	return err
+}
+
+// until waits until the servers show something.
+func (r *run) until(ctx context.Context, limit time.Duration, what string, ok func(*seen) bool) error {
+	for late := time.After(limit); ; {
+		if s, err := r.see(ctx, false, nil); err == nil && ok(s) {
+			return nil
+		}
+		select {
+		case <-late:
+			return errors.New("still not: " + what)
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		case <-time.After(look):
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// programs are Tonearm's programs of one version.
+type programs struct {
+	dir   string
+	stamp string // distinguishes one set of programs from another
+
+	mu    sync.Mutex
+	flags map[string]map[string]bool // by command: the flags that it has
+}
+
+// openPrograms looks at the programs in a folder.
+func openPrograms(dir string) (*programs, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.New()
+	for _, name := range []string{"gateway", "dispatcher", "notifier", "transcoder", "tonearm"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("a program of Tonearm is missing (make build): %w", err)
+		}
+		hash.Write(b)
+	}
+	return &programs{dir: dir, stamp: hex.EncodeToString(hash.Sum(nil)[:6]), flags: map[string]map[string]bool{}}, nil
+}
+
+func (p *programs) path(name string) string { return filepath.Join(p.dir, name) }
+
+var flagInHelp = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z0-9-]+)`)
+
+// known returns those of the flags that a command has. Each flag is --name=value.
+// Older programs lack some.
+func (p *programs) known(ctx context.Context, command []string, flags []string) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := strings.Join(command, " ")
+	if p.flags[name] == nil {
+		help, err := exec.CommandContext(ctx, p.path(command[0]), append(command[1:], "--help")...).CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("%s --help: %w: %s", name, err, help)
+		}
+		has := map[string]bool{}
+		for _, m := range flagInHelp.FindAllSubmatch(help, -1) {
+			has[string(m[1])] = true
+		}
+		p.flags[name] = has
+	}
+	var kept []string
+	for _, f := range flags {
+		flag, _, _ := strings.Cut(strings.TrimPrefix(f, "--"), "=")
+		if p.flags[name][flag] {
+			kept = append(kept, f)
+		}
+	}
+	return kept, nil
+}
