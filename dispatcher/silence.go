@@ -57,6 +57,14 @@ func (h *hearing) Due(ctx context.Context, now time.Time, limit int) ([]conversi
 	return due, err
 }
 
+// Lapsed implements conversion.Store. The agenda of attempts calls it all the time.
+func (h *hearing) Lapsed(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
+	began := time.Now()
+	lapsed, err := h.Store.Lapsed(ctx, now, limit)
+	h.called(began, err)
+	return lapsed, err
+}
+
 // called notes a call of the records. After one that failed, nothing can be heard
 // until the next one that does not.
 func (h *hearing) called(began time.Time, err error) {
