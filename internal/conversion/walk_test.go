@@ -1,5 +1,7 @@
 package conversion
 
+// Over 500 lines: one random walk, and every move that it may take.
+
 import (
 	"errors"
 	"math/rand/v2"

@@ -25,7 +25,7 @@ const nonce = "nonce"
 // unknownFields walks conversions through every transition. After each of them
 // the fields that another version added must still be there, unless the object
 // that held them is gone.
-func (s *suite) unknownFields() {
+func (s *suite) unknownFields() { //nolint:funlen // most of it is lists of steps
 	now, policy := epoch, conversion.DefaultPolicy
 	type c = *conversion.Conversion
 	failure := conversion.Failure{Code: conversion.CodeCrashed, Message: "It crashed."}
