@@ -20,11 +20,19 @@ func (j *Job) filters(l level, m meter) string {
 	if j.stretches == nil {
 		chain = append(chain, reorder(j.plan.Track.Order)...)
 		chain = append(chain, j.trim()...)
-		chain = append(chain, mix(j.plan, j.plan.Track.Channels)...)
+		if j.plan.Track.Ambisonic {
+			chain = append(chain, ambisonic, mix(j.plan, 2)[0])
+		} else {
+			chain = append(chain, mix(j.plan, j.plan.Track.Channels)...)
+		}
 	}
 	chain = append(chain, l.filters(j.plan.Rate)...)
 	return strings.Join(append(chain, string(m)), ",")
 }
+
+// ambisonic is what two ears hear of a sound field: what comes from everywhere, and
+// what comes from the left (RFC 8486, section 4).
+const ambisonic = "pan=stereo|FL=0.5*c0+0.5*c1|FR=0.5*c0-0.5*c1"
 
 // trim cuts the audio to the sample, on the clock of a player. On the way, and
 // without a trim, too, it prints the jumps of the clock.

@@ -12,9 +12,9 @@ import (
 var configureNames = map[string]string{"f32le": "pcm_f32le", "mpeg": "mpegps", "msmpeg4": "msmpeg4v3"}
 
 // recognized are demuxers that are never opened. ffmpeg asks them which codec a
-// stream has, where an MPEG program stream does not say so; without them it takes
+// stream has, where an MPEG program stream or a WAV file does not say so; without them it takes
 // pictures for sound.
-var recognized = []string{"av1", "dvbsub", "dvbtxt", "evc", "h264", "hevc", "loas", "m4v", "mjpeg_2000", "mpegvideo", "vvc"}
+var recognized = []string{"av1", "dvbsub", "dvbtxt", "evc", "h264", "hevc", "loas", "m4v", "mjpeg_2000", "mpegvideo", "spdif", "vvc"}
 
 // Components returns what Tonearm uses of ffmpeg, by the kinds that
 // ffmpeg's configure has: demuxer, decoder, parser, filter, encoder, muxer and

@@ -102,6 +102,7 @@ func parseTrack(id, language, desc string) Track {
 	}
 	t.Default = strings.Contains(desc, "(default)")
 	if m := reRate.FindStringSubmatch(desc); m != nil {
+		t.Ambisonic = strings.HasPrefix(m[2], "ambisonic ")
 		t.SampleRate, _ = strconv.Atoi(m[1])
 		t.Channels = channelCount(m[2])
 	}
@@ -129,6 +130,14 @@ func channelCount(layout string) int {
 		return 8
 	case "hexadecagonal":
 		return 16
+	}
+	if order, ok := strings.CutPrefix(name, "ambisonic "); ok { // with other channels behind it
+		order, beside, _ := strings.Cut(order, "+")
+		n, err := strconv.Atoi(strings.TrimSpace(order))
+		if err != nil || n < 0 || n > 14 {
+			return 0
+		}
+		return (n+1)*(n+1) + channelCount(beside)
 	}
 	if n, ok := strings.CutSuffix(name, " channels"); ok {
 		name = n

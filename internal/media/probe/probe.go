@@ -56,6 +56,7 @@ type Track struct {
 	Language   string // as the container has it, '' for none
 	Default    bool   // the container's default track
 	Kbps       int    // bit rate, 0 where it could not be told
+	Ambisonic  bool   // the channels are a sound field, not loudspeakers
 	Encrypted  bool
 	Start      float64 // seconds on a player's clock where it begins; known where Exact
 	Seconds    float64
@@ -135,13 +136,19 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 		case s.MP4 != nil:
 			tr.promise(s.MP4, info.Start)
 		case len(s.Tracks) == len(info.Tracks) && !s.Open:
-			tr.Seconds, tr.Own = s.Tracks[i].Seconds, s.Tracks[i].Own
+			tr.Seconds, tr.Own = s.Tracks[i].Seconds, s.Tracks[i].Own && !disguised(info.Container, tr.Codec)
 		}
 	}
 	if in.sourceTracks != nil {
 		info = info.extracted(in.sourceTracks, in.index)
 	}
 	return info, nil
+}
+
+// disguised reports whether a WAV file, which counts samples of PCM, holds
+// something else in them, such as a CD with DTS.
+func disguised(container, codec string) bool {
+	return container == "wav" && (codec == "dts" || codec == "ac3" || codec == "eac3")
 }
 
 // LookAgain reads what may stand behind the audio, such as tags, as soon as the
