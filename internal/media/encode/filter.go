@@ -37,10 +37,10 @@ const ambisonic = "pan=stereo|FL=0.5*c0+0.5*c1|FR=0.5*c0-0.5*c1"
 // trim cuts the audio to the sample, on the clock of a player. On the way, and
 // without a trim, too, it prints the jumps of the clock.
 func (j *Job) trim() []string {
-	clock := strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(j.plan.Clock)+"/TB)")
-	if j.plan.Untrimmed() {
-		return []string{"asetpts='" + clock + ";PTS'"}
+	if j.plan.Untrimmed() { // for a guess, which does not know the clock; see shift
+		return []string{"asetpts='" + strings.ReplaceAll(steadyClock, "ZERO", "0") + ";PTS'"}
 	}
+	clock := strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(j.plan.Clock)+"/TB)")
 	cut := "atrim=start=" + micro(j.plan.Start)
 	if j.plan.End > 0 {
 		cut += ":end=" + micro(j.plan.End)

@@ -27,6 +27,16 @@ func (h *heard) jump(at, offset float64) {
 	}
 }
 
+// shift sets the zero of the player's clock, in seconds on ffmpeg's, for jumps of a
+// run that did not know it.
+func (h *heard) shift(zero float64) {
+	for i := range h.jumps {
+		if h.jumps[i].offset -= zero; i == 0 && math.Abs(h.jumps[i].offset) < softStart {
+			h.jumps[i].offset = 0
+		}
+	}
+}
+
 // lostPacket are ffmpeg's messages for a packet that the decoder refuses: that of
 // version 5, and those of 7.
 var lostPacket = [][]byte{

@@ -124,6 +124,8 @@ func (j *Job) there(d *demuxed) answer {
 		return no
 	case t.Own || j.info.Whole:
 		return yes
+	case j.plan.End > 0 && track.last >= j.plan.End: // a pause within the trim
+		return yes
 	case j.info.Torn: // whatever the other streams have
 		return no
 	case reached >= ends-roughly:
