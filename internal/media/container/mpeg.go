@@ -7,9 +7,8 @@ import (
 )
 
 // inspectMPEG reads the information frame that an encoder puts before the frames
-// of an MP3. The bytes that it counts are better evidence than its frames: writers
-// count those wrong. More bytes are another MP3 behind the first, or tags. Where a
-// few are missing, the frames tell whether sound is missing with them.
+// of an MP3. It counts the samples if it also counts the bytes that are there: more
+// of them are another MP3 behind the first, or tags.
 func inspectMPEG(r io.ReaderAt, size int64) Structure {
 	const slack = 4 << 10 // tags behind the sound, and writers that forget their own frame
 	b := make([]byte, min(size, 4<<10))
@@ -22,7 +21,7 @@ func inspectMPEG(r io.ReaderAt, size int64) Structure {
 		return Structure{}
 	case size < bytes-slack:
 		return Structure{Torn: true}
-	case size >= bytes:
+	case size > bytes+slack:
 		return Structure{Whole: true}
 	}
 	return Structure{Tracks: counted(samples, float64(rate))}

@@ -40,16 +40,7 @@ func (j *Job) notes(seconds float64) []conversion.Note {
 	notes = append(notes, placed(gaps, func(n int) conversion.Note {
 		return conversion.Note{Code: conversion.NoteGap, Message: fmt.Sprintf("%d more pauses, together %s, were left out.", n, lasting(rest))}
 	})...)
-	lost := j.heard.lost
-	if !j.plan.Untrimmed() { // ffmpeg may read on behind the end, and it tells no time
-		lost = 0
-		for _, h := range holes {
-			if h.lost {
-				lost++
-			}
-		}
-	}
-	if lost > 0 {
+	if lost := j.heard.lost; lost > 0 {
 		packets := "1 packet"
 		if lost > 1 {
 			packets = fmt.Sprintf("%d packets", lost)
