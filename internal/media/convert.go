@@ -92,7 +92,7 @@ func convert(ctx context.Context, in *probe.Input, spec Spec) (Encoded, error) {
 	if err != nil {
 		return Encoded{}, err
 	}
-	tag, err := makeTag(ctx, in, spec, job, frames, pictures)
+	tag, err := makeTag(ctx, in, spec, job, audio.Seconds, pictures)
 	if err != nil {
 		return Encoded{}, err
 	}

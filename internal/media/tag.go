@@ -31,9 +31,9 @@ type tagged struct {
 	notes    []conversion.Note
 }
 
-// makeTag makes the tag of the MP3 from the file of its frames. It fails only if ctx ends or ffmpeg cannot be
-// run. Whatever else cannot be made is left out, with a note.
-func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, frames string, pictures *cover.Job) (tagged, error) {
+// makeTag makes the tag of an MP3 of some seconds. It fails only if ctx ends or
+// ffmpeg cannot be run. Whatever else cannot be made is left out, with a note.
+func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, seconds float64, pictures *cover.Job) (tagged, error) {
 	var out tagged
 	info, err := job.Meta(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, f
 		tag.JPEG, out.cover = jpeg, cmp.Or(spec.Options.Cover, conversion.CoverAttached)
 	}
 	if spec.Options.Chapters != conversion.ChaptersDrop {
-		if tag.Chapters, err = out.addChapters(ctx, in, job, info, frames); err != nil {
+		if tag.Chapters, err = out.addChapters(ctx, in, job, info, seconds); err != nil {
 			return tagged{}, fmt.Errorf("tag: %w", err)
 		}
 	}
@@ -62,8 +62,8 @@ func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, f
 	return out, nil
 }
 
-// addChapters returns the chapters of the MP3, with a note if there are too many.
-func (t *tagged) addChapters(ctx context.Context, in *probe.Input, job *encode.Job, info probe.Info, frames string) ([]id3.Chapter, error) {
+// addChapters returns the chapters of an MP3 of some seconds, with a note if there are too many.
+func (t *tagged) addChapters(ctx context.Context, in *probe.Input, job *encode.Job, info probe.Info, seconds float64) ([]id3.Chapter, error) {
 	all, count, err := in.Chapters(ctx, info)
 	if err != nil || len(all) == 0 {
 		return nil, err
@@ -77,11 +77,7 @@ func (t *tagged) addChapters(ctx context.Context, in *probe.Input, job *encode.J
 	if err != nil {
 		return nil, err
 	}
-	made, err := readFrames(frames)
-	if err != nil {
-		return nil, err
-	}
-	return chapters(all, timeline.At, job.Plan().Start, made.Seconds()), nil
+	return chapters(all, timeline.At, job.Plan().Start, seconds), nil
 }
 
 // texts returns the options' own texts, else the container's. The last resort
@@ -139,16 +135,6 @@ func chapters(all []probe.Chapter, sound func(float64) float64, from, length flo
 // milliseconds is the time rounded to what a tag can say.
 func milliseconds(seconds float64) time.Duration {
 	return time.Duration(math.Round(min(seconds, probe.MaxTime)*1000)) * time.Millisecond
-}
-
-// readFrames reads the file of frames.
-func readFrames(path string) (mp3.Stream, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return mp3.Stream{}, err
-	}
-	defer f.Close()
-	return mp3.Read(f)
 }
 
 // assembled is a finished MP3.

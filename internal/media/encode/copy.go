@@ -71,8 +71,8 @@ func (j *Job) copy(ctx context.Context) (Audio, error) {
 	if err := j.Allows(made); err != nil {
 		return Audio{}, err
 	}
-	s := Audio{Copied: true, Kbps: stream.kbps}
-	if s.Length, err = j.checkLength(ctx, made.Seconds()); err != nil {
+	s := Audio{Seconds: made.Seconds(), Copied: true, Kbps: stream.kbps}
+	if s.Length, err = j.checkLength(ctx, s.Seconds); err != nil {
 		return Audio{}, err
 	}
 	if s.Levels, err = j.measureFrames(ctx, samplePeaks, j.spec.Progress); err != nil {

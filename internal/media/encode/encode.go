@@ -53,11 +53,12 @@ type Job struct {
 // Audio is an MP3 without its tag, and what was done to make it.
 type Audio struct {
 	Length
-	Levels *conversion.Levels // nil for silence
-	Gain   float64            // dB
-	Copied bool               // nothing was encoded
-	Kbps   int                // constant bit rate of what was copied, 0 where it varies
-	Notes  []conversion.Note
+	Seconds float64            // that a decoder plays
+	Levels  *conversion.Levels // nil for silence
+	Gain    float64            // dB
+	Copied  bool               // nothing was encoded
+	Kbps    int                // constant bit rate of what was copied, 0 where it varies
+	Notes   []conversion.Note
 }
 
 func (a *Audio) note(code conversion.NoteCode, format string, args ...any) {
@@ -200,14 +201,14 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 		return Audio{}, err
 	}
 	samples := j.playable(made)
-	var a Audio
-	if a.Length, err = j.checkLength(ctx, float64(samples)/float64(j.plan.Rate)); err != nil {
+	a := Audio{Seconds: float64(samples) / float64(j.plan.Rate)}
+	if a.Length, err = j.checkLength(ctx, a.Seconds); err != nil {
 		return Audio{}, err
 	}
 	if err := addInfoFrame(raw, j.spec.Frames, j.plan.Kbps, mp3.Info{Delay: mp3.EncoderDelay, Samples: samples}); err != nil {
 		return Audio{}, err
 	}
-	a.Notes = j.notes(float64(samples) / float64(j.plan.Rate))
+	a.Notes = j.notes(a.Seconds)
 	levels, ok := levelsOf(o)
 	if a.Levels = levels; !ok {
 		a.Levels, err = j.measureFrames(ctx, samplePeaks, nil)
