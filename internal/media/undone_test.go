@@ -16,7 +16,8 @@ import (
 // undo takes back one mend of this package or of those below it.
 type undo struct {
 	about   string   // the kind of fault, and what is undone
-	cases   []string // of TestMedia that turn red
+	folder  string   // of the tests
+	tests   []string // that turn red: cases of TestMedia, or tests of another folder
 	changes []change
 }
 
@@ -28,7 +29,7 @@ func parseUndos(text string) ([]undo, error) {
 	_, text, _ = strings.Cut(text, "\n= ")
 	var all []undo
 	for entry := range strings.SplitSeq(text, "\n= ") {
-		var u undo
+		u := undo{folder: "."}
 		for i, line := range strings.Split(strings.TrimSpace(entry), "\n") {
 			last := &change{}
 			if n := len(u.changes); n > 0 {
@@ -43,12 +44,14 @@ func parseUndos(text string) ([]undo, error) {
 				last.new = strings.TrimPrefix(last.new+"\n"+line[2:], "\n")
 			case strings.HasSuffix(line, ".go"):
 				u.changes = append(u.changes, change{file: line})
+			case strings.HasPrefix(line, "./"):
+				u.folder = line
 			default:
-				u.cases = append(u.cases, line)
+				u.tests = append(u.tests, line)
 			}
 		}
-		if len(u.cases) == 0 || len(u.changes) == 0 {
-			return nil, fmt.Errorf("the entry %q lacks a case or a change", u.about)
+		if len(u.tests) == 0 || len(u.changes) == 0 {
+			return nil, fmt.Errorf("the entry %q lacks a test or a change", u.about)
 		}
 		all = append(all, u)
 	}
@@ -79,14 +82,16 @@ func (u undo) apply(dir string) (map[string]string, error) {
 	return changed, nil
 }
 
-// build makes the test program of this package with the undone mend. Nothing in the
-// folder itself is touched.
-func (u undo) build(t *testing.T) string {
+// build makes the test program of the folder, without the mend or as it is. Nothing in
+// the folders is touched.
+func (u undo) build(t *testing.T, undone bool) string {
 	t.Helper()
-	dir := t.TempDir()
-	changed, err := u.apply(dir)
-	if err != nil {
-		t.Fatal(err)
+	dir, changed := t.TempDir(), map[string]string{}
+	if undone {
+		var err error
+		if changed, err = u.apply(dir); err != nil {
+			t.Fatal(err)
+		}
 	}
 	list, err := json.Marshal(map[string]any{"Replace": changed})
 	if err != nil {
@@ -96,25 +101,30 @@ func (u undo) build(t *testing.T) string {
 	if err := os.WriteFile(overlay, list, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%s: it does not compile: %v\n%s", u.about, err, out)
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-o", program, u.folder).CombinedOutput(); err != nil {
+		t.Fatalf("it does not compile: %v\n%s", err, out)
 	}
 	return program
 }
 
-// tryCase runs one case of TestMedia in a test program, and reports whether it is right.
-func tryCase(t *testing.T, program, name string) bool {
+// try runs a test in a test program, and reports whether it is green.
+func (u undo) try(t *testing.T, program, test string) bool {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), program, "-test.v", "-test.run", "^TestMedia$", "-case", name).CombinedOutput()
-	verdict := " TestMedia/" + strings.ReplaceAll(name, " ", "_") + " ("
+	args, verdict := []string{"-test.run", "^" + test + "$"}, " "+test+" ("
+	if u.folder == "." {
+		args, verdict = []string{"-test.run", "^TestMedia$", "-case", test}, " TestMedia/"+test+" ("
+	}
+	cmd := exec.CommandContext(t.Context(), program, append(args, "-test.v")...)
+	cmd.Dir = u.folder
+	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil && bytes.Contains(out, []byte("--- PASS:"+verdict)):
 		return true
 	case err != nil && bytes.Contains(out, []byte("--- FAIL:"+verdict)):
-		t.Logf("%s: %s", name, firstFault(out))
+		t.Logf("%s: %s", test, firstFault(out))
 		return false
 	}
-	t.Fatalf("%s: no verdict: %v\n%s", name, err, out)
+	t.Fatalf("%s: no verdict: %v\n%s", test, err, out)
 	return false
 }
 
@@ -128,8 +138,8 @@ func firstFault(out []byte) string {
 	return ""
 }
 
-// TestMediaUndone proves that the corpus notices: without any one of the mends, cases that
-// are right turn wrong.
+// TestMediaUndone proves that the tests notice: without any one of the mends, those that
+// are green turn red.
 func TestMediaUndone(t *testing.T) {
 	text, err := os.ReadFile("testdata/undo.txt")
 	if err != nil {
@@ -147,24 +157,20 @@ func TestMediaUndone(t *testing.T) {
 		}
 		return
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var right sync.Map // *sync.Once by case
+	var tried sync.Map // *sync.Once by folder and test: whether it is right as it is
 	for _, u := range undos {
 		t.Run(u.about, func(t *testing.T) {
 			t.Parallel()
-			program := u.build(t)
-			for _, name := range u.cases {
-				once, _ := right.LoadOrStore(name, &sync.Once{})
+			program := u.build(t, true)
+			for _, test := range u.tests {
+				once, _ := tried.LoadOrStore(u.folder+" "+test, &sync.Once{})
 				once.(*sync.Once).Do(func() {
-					if !tryCase(t, self, name) {
-						t.Errorf("%s is wrong as it is", name)
+					if !u.try(t, u.build(t, false), test) {
+						t.Errorf("%s is red as it is", test)
 					}
 				})
-				if tryCase(t, program, name) {
-					t.Errorf("%s is right without it", name)
+				if u.try(t, program, test) {
+					t.Errorf("%s is green without it", test)
 				}
 			}
 		})
