@@ -28,12 +28,12 @@ func draw(name string) *rand.Rand {
 	return rand.New(rand.NewPCG(*seed, h.Sum64()))
 }
 
-// plainFiles calls f for a file of every container.
-func plainFiles(t *testing.T, f func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand)) {
+// eachFile calls f for the file of each case.
+func eachFile(t *testing.T, cases []mediatest.Case, f func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand)) {
 	if !wholeCorpus() {
 		t.Skip("TONEARM_TEST_MEDIA is not set: make media-test")
 	}
-	for _, c := range mediatest.Plain() {
+	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), c.Name)
@@ -43,11 +43,24 @@ func plainFiles(t *testing.T, f func(t *testing.T, c mediatest.Case, path string
 	}
 }
 
+// anyPart are the cases of which any part can be taken.
+func anyPart() []mediatest.Case {
+	var cases []mediatest.Case
+	for _, c := range slices.Concat(mediatest.Plain(), mediatest.Cases()) {
+		if c.Also&mediatest.AlsoTrim == 0 || c.Name == "chapters.ogg" { // a chapter without a title is named by its number
+			continue
+		}
+		c.Want.Notes, c.Want.Channels = nil, 0 // they may be about what is left out
+		cases = append(cases, c)
+	}
+	return cases
+}
+
 // TestMediaCuts cuts files anywhere. What comes out is the whole sound or a
 // refusal. Only where a container promises no length it may be the beginning,
 // and the record says so.
 func TestMediaCuts(t *testing.T) {
-	plainFiles(t, func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand) {
+	eachFile(t, mediatest.Plain(), func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand) {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -87,12 +100,14 @@ func judgeCut(t *testing.T, c mediatest.Case, r mediatest.Result) []string {
 	return w.Judge(t, r)
 }
 
-// TestMediaTrims trims files anywhere. The length is end − start, to a sample.
+// TestMediaTrims trims files anywhere, also those whose parameters change or whose
+// clocks are odd. The length is end − start, to a sample.
 func TestMediaTrims(t *testing.T) {
-	plainFiles(t, func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand) {
+	eachFile(t, anyPart(), func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand) {
 		for range *random {
-			length := 0.2 + rng.Float64()*(c.Want.Seconds-0.4)
-			start := c.Want.At + rng.Float64()*(c.Want.Seconds-0.1-length)
+			const early, late = 0.1, 0.2 // some decoders give nothing for the first packet; lengths may be rough
+			length := 0.2 + rng.Float64()*(c.Want.Seconds-early-late-0.2)
+			start := c.Want.At + early + rng.Float64()*(c.Want.Seconds-early-late-length)
 			start, end := math.Round(start*1e6)/1e6, math.Round((start+length)*1e6)/1e6
 			way := ways[rng.IntN(len(ways))]
 			r := way.convert(t)(t.Context(), path, c.Name, conversion.Options{Start: start, End: end})
