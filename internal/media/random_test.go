@@ -129,6 +129,9 @@ func TestMediaLoudness(t *testing.T) {
 			t.Parallel()
 			rng := draw(t.Name())
 			path, about := programme(t, rng)
+			if rng.IntN(3) == 0 {
+				path, about = changing(t, rng)
+			}
 			target := math.Round((conversion.MinTargetLUFS+rng.Float64()*(conversion.MaxTargetLUFS-conversion.MinTargetLUFS))*10) / 10
 			o := conversion.Options{Loudness: &conversion.Loudness{TargetLUFS: target}, Channels: rng.IntN(3)}
 			r := ways[rng.IntN(len(ways))].convert(t)(t.Context(), path, filepath.Base(path), o)
@@ -168,4 +171,28 @@ func programme(t *testing.T, rng *rand.Rand) (path, about string) {
 	path = filepath.Join(t.TempDir(), "programme"+[]string{".wav", ".flac", ".m4a", ".mka"}[rng.IntN(4)])
 	mediatest.Audio(t, path, expression, rate, int(seconds*rate))
 	return path, fmt.Sprintf("%s of %.1f s in %d channels", filepath.Base(path), seconds, channels)
+}
+
+// changing makes a stream of AAC of some parts, each with a sample rate, channels and a
+// level of its own.
+func changing(t *testing.T, rng *rand.Rand) (path, about string) {
+	t.Helper()
+	var all []byte
+	for range 2 + rng.IntN(3) {
+		rate, channels := []int{32000, 44100, 48000}[rng.IntN(3)], 1+rng.IntN(2)
+		part := filepath.Join(t.TempDir(), "part.aac")
+		wave := fmt.Sprintf("%.4f*sin(2*PI*%d*t)", math.Pow(10, -1.5*rng.Float64()), 200+rng.IntN(3000))
+		mediatest.Audio(t, part, strings.TrimSuffix(strings.Repeat(wave+"|", channels), "|"), rate, int((1+2*rng.Float64())*float64(rate)))
+		content, err := os.ReadFile(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, content...)
+		about += fmt.Sprintf("%d Hz in %d channels, ", rate, channels)
+	}
+	path = filepath.Join(t.TempDir(), "programme.aac")
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, about + "then the end"
 }
