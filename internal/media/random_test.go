@@ -56,11 +56,27 @@ func anyPart() []mediatest.Case {
 	return cases
 }
 
+// cuttable are the cases that nothing but their container says the length of.
+func cuttable() []mediatest.Case {
+	cases := mediatest.Plain()
+	for _, c := range mediatest.Cases() {
+		switch {
+		case c.Want.Code != "" || c.Want.Or != nil || c.Want.Seconds == 0 || c.Want.Seconds > 25:
+		case c.Name == "joined.mp3" || c.Name == "mp3-rate-change.mp3": // the first of two whole files is whole
+		default:
+			w := c.Want
+			c.Want = mediatest.Want{Seconds: w.Seconds, Within: w.Within, Lasts: -1, Sound: w.Sound, Unchecked: w.Unchecked, Either: w.Either}
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
 // TestMediaCuts cuts files anywhere. What comes out is the whole sound or a
 // refusal. Only where a container promises no length it may be the beginning,
 // and the record says so.
 func TestMediaCuts(t *testing.T) {
-	eachFile(t, mediatest.Plain(), func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand) {
+	eachFile(t, cuttable(), func(t *testing.T, c mediatest.Case, path string, rng *rand.Rand) {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
