@@ -1,22 +1,43 @@
 // Package media turns a video's audio into an MP3 with ffmpeg and checks that
 // nothing of it went missing. It knows neither stores nor HTTP.
 //
-// # Rooms
+// # Packages
 //
-// [Open] or [Follow] reads a file's outermost layer (package probe, with container
-// and mp4). [Convert] then goes through the packages in this order:
+// Each package imports only those below it in this list.
 //
-//   - encode.New finds out what the source is (probe) and plans what becomes of it
+//   - media: one conversion, the only package that others need
+//   - cover: makes the picture in an MP3
+//   - encode: makes the frames of an MP3, and checks that nothing went missing
+//   - plan: decides what becomes of a source
+//   - probe: finds out what a source is
+//   - container: reads the outermost layer of a file
+//   - ffmpeg: runs ffmpeg on one source
+//   - ffmpeg/limit: starts programs within limits
+//   - spool: a file that is read while it is written
+//   - id3: writes tags
+//   - mp3: reads and writes MP3 files frame by frame
+//   - mp4: reads the index of MP4 and MOV files
+//   - unfit: the error for what can never become an MP3
+//
+// Beside them, mediatest makes and judges media files for tests, and ffmpeg/configure
+// is a program for the build.
+//
+// # The path of one conversion
+//
+// [Open] or [Follow] reads a file's outermost layer. [Convert] then calls, in this
+// order:
+//
+//   - encode.New: finds out what the source is (probe) and plans what becomes of it
 //     (plan). On a guess it begins to encode at once.
-//   - cover.New begins to fetch the pictures that a cover is made of.
-//   - Job.Run of encode makes the frames (mp3) and checks their length.
-//   - Job.Meta has the source's tags, Input.Chapters its chapters, Job.Timeline
-//     where they are in the MP3, and Job.Make of cover the picture; all go into the
-//     tag (id3).
-//   - The tag and the frames become the file.
-//
-// All of them run ffmpeg through package ffmpeg, and refuse a source with an error
-// of package unfit.
+//   - cover.New: begins to fetch the pictures that a cover is made of.
+//   - encode.Job.Run: makes the frames and checks their length.
+//   - encode.Job.Meta: has what the source says about itself.
+//   - cover.Job.Make: makes the picture.
+//   - probe.Input.Chapters: has the source's chapters.
+//   - encode.Job.Timeline: says where they are in the MP3.
+//   - id3.Tag.Bytes: makes the tag.
+//   - mp3.Read: checks the tag and the frames while they become the file.
+//   - encode.Job.Allows: refuses a file that has become too large.
 //
 // # Hostile files
 //
