@@ -5,6 +5,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -129,6 +130,9 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
+		if nameless(tr.Codec) && len(s.Names) == len(info.Tracks) && reName.MatchString(s.Names[i]) {
+			tr.Codec = s.Names[i]
+		}
 		if i < len(in.protection.Tracks) {
 			tr.Encrypted = in.protection.Tracks[i]
 		}
@@ -144,6 +148,12 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	}
 	return info, nil
 }
+
+// unnamed is what ffmpeg calls a codec that it does not know.
+const unnamed = "none"
+
+// nameless reports that ffmpeg does not know the codec: it has no name or only a number.
+func nameless(codec string) bool { return codec == unnamed || strings.HasPrefix(codec, "0x") }
 
 // disguised reports whether a WAV file, which counts samples of PCM, holds
 // something else in them, such as a CD with DTS.
