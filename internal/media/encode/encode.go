@@ -200,7 +200,7 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err != nil {
 		return Audio{}, err
 	}
-	if j.plan.Untrimmed() && j.stretches == nil {
+	if j.plan.Whole() && j.stretches == nil {
 		j.heard.shift(j.plan.Clock)
 	}
 	if j.stretches == nil && mpegAudio(j.plan.Track.Codec) && j.heard.endsBehind(j.plan.End) {

@@ -67,6 +67,7 @@ type Track struct {
 	// Exact means that it does so to the sample, and says where on a player's clock.
 	Exact bool
 	Skip  float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+	Early bool    // ffmpeg may play what lies before a player's zero
 	Open  bool    // Seconds are there, but nothing says that no more should follow
 	Loose bool    // Seconds come from a time table that does not count samples
 
@@ -188,6 +189,9 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 	t.Seconds, t.Loose = in.Seconds, in.Retimed
 	if m.Fragmented {
 		t.Own, t.Open = m.Ended, !m.Ended
+		// ffmpeg 5 reads an edit that lasts to the end of a fragmented file (ISO/IEC
+		// 14496-12, 8.6.6), and moves the track by it, but plays all of it.
+		t.Early = start < 0 && len(in.Edits) == 1 && in.Edits[0].Start > 0
 		return
 	}
 	t.Start, t.Own, t.Exact, t.Skip = max(0, in.Delay-start), true, true, in.Skip
