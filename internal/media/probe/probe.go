@@ -68,6 +68,7 @@ type Track struct {
 	Exact bool
 	Skip  float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
 	Early bool    // ffmpeg may play what lies before a player's zero
+	Twice bool    // ffmpeg leaves out twice what lies before it, unless told not to
 	Open  bool    // Seconds are there, but nothing says that no more should follow
 	Loose bool    // Seconds come from a time table that does not count samples
 
@@ -139,7 +140,7 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 		}
 		switch {
 		case s.MP4 != nil:
-			tr.promise(s.MP4, info.Start)
+			tr.promise(s.MP4, info)
 		case len(s.Tracks) == len(info.Tracks) && !s.Open:
 			tr.Seconds, tr.Own = s.Tracks[i].Seconds, s.Tracks[i].Own && !disguised(info.Container, tr.Codec)
 		}
@@ -176,8 +177,9 @@ func (in *Input) LookAgain(ctx context.Context) (Meta, error) {
 	return info.Meta, err
 }
 
-// promise sets what the track itself promises in an MP4 that begins at start.
-func (t *Track) promise(m *mp4.Movie, start float64) {
+// promise sets what the track itself promises in an MP4.
+func (t *Track) promise(m *mp4.Movie, info Info) {
+	start := info.Start
 	in := m.Track(t.id)
 	if in == nil || in.Handler != "soun" {
 		return
@@ -195,6 +197,12 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 		return
 	}
 	t.Start, t.Own, t.Exact, t.Skip = max(0, in.Delay-start), true, true, in.Skip
+	// ffmpeg 5 takes samples of the doubled rate for those of the other one. Where an
+	// edit cuts the end, it must do so.
+	const lastFrame = 0.2 // seconds, at most
+	end := float64(in.Duration) / float64(max(1, in.Timescale))
+	t.Twice = older(info.FFmpeg, 7) && in.Extended && in.Skip > 0 && in.Skip+in.Seconds > end-lastFrame
+	t.Early = t.Twice
 }
 
 // judge says why the file can never become an MP3, if that is so.

@@ -24,9 +24,8 @@ var amrHeads = map[string]string{"samr": "#!AMR\n", "sawb": "#!AMR-WB\n"}
 // write. The error is an *unfit.Error for sound that such an ffmpeg plays wrongly.
 func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*Input, error) {
 	const frame = 0.02 // seconds
-	major, _, _ := strings.Cut(info.FFmpeg, ".")
-	if version, err := strconv.Atoi(major); err != nil || version >= 7 {
-		return nil, nil //nolint:nilerr // one without a number is new
+	if !older(info.FFmpeg, 7) {
+		return nil, nil
 	}
 	if info.Container == "dv" {
 		return nil, in.steadyTape(ctx)
@@ -59,6 +58,14 @@ func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*
 	}
 	unpacked.structure = container.Structure{Known: true}
 	return unpacked, nil
+}
+
+// older reports whether an ffmpeg is older than a major version; one without a number
+// is new.
+func older(version string, than int) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < than
 }
 
 // steadyTape refuses a tape of DV on which the sampling frequency of the sound
