@@ -84,10 +84,10 @@ func chapterBytes(r io.ReaderAt) []byte {
 func chaptersOf(r io.ReaderAt, segment element) element {
 	var there []int64
 	for e := range elements(r, segment.body, segment.end()) {
-		switch {
-		case e.id == mkvChapters:
+		switch e.id {
+		case mkvChapters:
 			return e
-		case e.id == mkvSeekHead:
+		case mkvSeekHead:
 			for s := range e.children(r, mkvSeek) {
 				if s.child(r, mkvSeekID).uint(r) == mkvChapters {
 					there = append(there, int64(min(s.child(r, mkvSeekPosition).uint(r), math.MaxInt64/4)))
