@@ -67,8 +67,8 @@ func TestChanges(t *testing.T) {
 		{"where samples are few", slices.Concat(high[:100], lowest[:30]), conversion.Options{Start: 1, End: 4.00006}, 3.00006, 48000, 1, []float64{100*h - 1}},
 		{"to a wanted rate", slices.Concat(low[:100], high[:100]), conversion.Options{SampleRateHz: 32000, Channels: 1}, 100*h + 100*l, 32000, 1, []float64{100 * l}},
 		{
-			"again and again", slices.Concat(low[:20], high[:20], low[20:40], high[20:40], low[40:60], high[40:60]), conversion.Options{}, 60*h + 60*l, 48000, 2,
-			[]float64{20 * l, 20*l + 20*h, 40*l + 20*h, 0}, // and how often more
+			"again and again", slices.Concat(low[:5], high[:20], low[5:10], high[20:40], low[10:15], high[40:60]), conversion.Options{}, 60*h + 15*l, 48000, 2,
+			[]float64{5 * l, 5*l + 20*h, 10*l + 20*h, 0}, // and how often more
 		},
 	}
 	for _, tt := range tests {

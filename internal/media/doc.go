@@ -70,7 +70,8 @@
 // nothing of what ffmpeg says about the streams.
 //
 // Chapters of an MP4 come from its index (package mp4): from the list in it, or from
-// the track of titles where the list is full. All others are ffmpeg's.
+// the track of titles where the list is full. Those of a Matroska file are its default
+// edition's, without what is hidden (package container). All others are ffmpeg's.
 //
 // A pause in the source's own timeline is not in the MP3. Every chapter is moved by
 // the pauses before it, in all formats; of a chapter with a pause in it the rest
@@ -91,8 +92,8 @@
 //     time table does not count the samples of AAC packets (a recorder wrote times by
 //     its own clock), the packets count.
 //   - FLAC, TTA, WavPack and MP3 count their samples in a header. WAV, RF64, W64, AIFF,
-//     AU and CAF say how many bytes of samples they have. Of an MP3, the count holds if
-//     its count of bytes does.
+//     AU and CAF say how many bytes of samples they have. The frames of an MP3 file are
+//     counted: where all bytes are there that its header counts, they tell its length.
 //   - Ogg has the granules of its pages. They count from the first packet, which need
 //     not be at zero, without Opus' pre-skip. The links of a chain are added up.
 //   - A fragmented MP4 has the durations in its fragments, if a random access index, a
@@ -132,6 +133,9 @@
 // one run to measure, one to encode and one to measure the MP3. Where peaks must be
 // held, the last two may be repeated up to three times. A track that already is MP3
 // is not encoded, unless an option requires it.
+//
+// Of an MP3 file ffmpeg gets the frames alone, if something else stands between them or
+// behind them: it would lose a frame there.
 //
 // A player plays exactly the source's samples. The delay and padding in the
 // source's container are respected, and the MP3's own information frame holds
