@@ -35,9 +35,8 @@ type Options struct {
 }
 
 // Lead waits for the lease and calls run while this process has it. It returns
-// what run returned. The context of run ends when another process has the lease,
-// or when it was not renewed for two thirds of its duration; the error is then
-// joined with ErrLost. If ctx ended before, Lead returns nil. Once run has
+// what run returned. The context of run ends when the lease was not renewed for
+// two thirds of its duration; the error is then joined with ErrLost. If ctx ended before, Lead returns nil. Once run has
 // returned, Lead gives up the lease, so that another process need not wait for
 // its end.
 func Lead(ctx context.Context, o Options, run func(context.Context) error) error {
@@ -108,22 +107,19 @@ func (l *lease) ask(ctx context.Context) bool {
 	return true
 }
 
-// keep renews the lease until ctx ends. It calls lost when another process has
-// it, or may have it soon.
+// keep renews the lease until ctx ends. It calls lost when that has failed for so
+// long that another process may have it soon.
 func (l *lease) keep(ctx context.Context, lost func()) {
 	patience := func() time.Duration { return l.Duration*2/3 - time.Since(l.renewed) }
 	late := time.AfterFunc(patience(), lost)
 	defer late.Stop()
 	for {
 		service.Wait(ctx, l.pause())
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case l.ask(ctx):
+		}
+		if l.ask(ctx) {
 			late.Reset(patience())
-		case l.holder != l.Identity:
-			lost()
-			return
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"tonearm/internal/conversion/mongoconversion"
 	"tonearm/internal/conversion/sqliteconversion"
 	"tonearm/internal/lease"
+	"tonearm/internal/waittest"
 )
 
 // duration is short, but leaves a call of a slow store a second.
@@ -81,7 +82,8 @@ func (r *replica) waits(t *testing.T) {
 // happened nevertheless: its answer is lost.
 type away struct {
 	lease.Records
-	down atomic.Bool
+	down  atomic.Bool
+	calls atomic.Int64
 }
 
 func (a *away) Lease(ctx context.Context, name, holder string, d time.Duration) (string, error) {
@@ -89,6 +91,7 @@ func (a *away) Lease(ctx context.Context, name, holder string, d time.Duration) 
 		<-ctx.Done()
 		return "", ctx.Err()
 	}
+	defer a.calls.Add(1)
 	return a.Records.Lease(ctx, name, holder, d)
 }
 
@@ -146,6 +149,7 @@ func testAway(t *testing.T, records lease.Records) {
 	first := newReplica(t, reached, "first")
 	first.awaitLead(t)
 	second := newReplica(t, records, "second")
+	waittest.Until(t, time.Minute, "the lease is renewed", func() bool { return reached.calls.Load() > 1 })
 	reached.down.Store(true)
 	if err := first.awaitEnd(t); !errors.Is(err, lease.ErrLost) || !strings.Contains(err.Error(), "dispatcher") {
 		t.Errorf("got %v, want ErrLost", err)
