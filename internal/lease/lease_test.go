@@ -122,6 +122,9 @@ func testGivenUp(t *testing.T, records lease.Records) {
 	if err := first.awaitEnd(t); err != nil {
 		t.Errorf("an orderly end: %v", err)
 	}
+	if has, err := records.Lease(t.Context(), "dispatcher", "probe", 0); err != nil || has == "first" {
+		t.Errorf("after its end, %q has the lease: %v", has, err)
+	}
 	second.awaitLead(t)
 
 	// Somebody else has it now, as after a pause of this process.
