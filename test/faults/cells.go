@@ -123,7 +123,7 @@ func notMail(c cut) bool { return c.name != "mail" }
 
 // faults is the table.
 func faults() []fault {
-	return append(append(append(append(append(onRequests, onServers...), onServices...), alone...), named...), spoiled...)
+	return append(append(append(append(append(append(onRequests, onServers...), onServices...), alone...), named...), two...), spoiled...)
 }
 
 // onRequests are faults of single requests.

@@ -32,6 +32,7 @@ type run struct {
 	ended  time.Time      // of the fault
 	red    []string       // what a fault's own flow complains about
 	keep   map[string]any // of a fault's steps
+	second string         // host:port of another dispatcher
 }
 
 const (
