@@ -224,6 +224,7 @@ func (r *run) last(ctx context.Context, rule *proxy.Rule) {
 // patient waits until nothing is left to do, for at least the time watch.
 func (r *run) patient(ctx context.Context, patience, watch time.Duration) {
 	from := time.Now()
+	rest := look * time.Duration(1+len(r.uploads)/50) // a look takes longer with more files
 	for time.Since(from) < patience && ctx.Err() == nil {
 		var earlier map[string]string
 		if r.seen != nil {
@@ -235,10 +236,7 @@ func (r *run) patient(ctx context.Context, patience, watch time.Duration) {
 				return
 			}
 		}
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
-		}
+		pause(ctx, rest)
 	}
 }
 
