@@ -27,6 +27,7 @@ type tune struct {
 	gap       time.Duration       // that each client waits after a file
 	parts     bool                // files are uploaded in parts
 	flags     map[string][]string // more flags of services
+	skew      time.Duration       // how far MongoDB's clock is ahead of the programs'
 	after     bool                // it begins when the request has been answered; else every second seed does
 
 	rule    *proxy.Rule                                                                       // what happens to the requests of the cut; nil for nothing

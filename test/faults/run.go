@@ -49,7 +49,7 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs s
 	if c.whole != nil {
 		return c.whole(ctx, c, p, tones, logs)
 	}
-	w, err := openWorld(ctx, p, c.flags)
+	w, err := openWorld(ctx, p, c.flags, c.skew)
 	if err != nil {
 		return verdict{}, fmt.Errorf("open a world: %w", err)
 	}
@@ -291,7 +291,7 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 	e := evidence{
 		seen: s, services: map[string]change{}, ended: r.ended, observed: time.Since(r.began), struck: r.struck,
 		secondMails: r.cell.secondMails, unknownMails: r.cell.unknownMails, mayRefuse: r.cell.mayRefuse, late: r.cell.late,
-		recovery: r.cell.recovery, lines: r.cell.lines,
+		recovery: r.cell.recovery, lines: r.cell.lines, skew: r.cell.skew,
 	}
 	for _, u := range r.uploads {
 		e.files = append(e.files, u.file())

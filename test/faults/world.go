@@ -83,8 +83,9 @@ type service struct {
 // names are the services in the order in which they start.
 var names = []string{"gateway", "dispatcher", "notifier"}
 
-// openWorld starts everything. flags are more flags of the services.
-func openWorld(ctx context.Context, p *programs, flags map[string][]string) (w *world, err error) {
+// openWorld starts everything. flags are more flags of the services. Their own
+// clocks are behind that of MongoDB by skew.
+func openWorld(ctx context.Context, p *programs, flags map[string][]string, skew time.Duration) (w *world, err error) {
 	w = &world{
 		Scratch: server.Scratch{Host: server.Loopback}, programs: p, extra: flags,
 		gate: map[string]*proxy.Proxy{}, services: map[string]*service{}, scripts: newScripts(), event: token(), secret: token() + token(),
@@ -102,6 +103,9 @@ func openWorld(ctx context.Context, p *programs, flags map[string][]string) (w *
 		if w.gate[name], err = proxy.Listen(ctx, "127.0.0.1:1"); err != nil {
 			return w, err
 		}
+	}
+	if skew != 0 {
+		w.gate[gateRecords].Add(skewed(skew))
 	}
 	w.gate[gateRedis].Add(&proxy.Rule{Match: isEval, Do: proxy.Watch, Strike: w.scripts.learn})
 	if err := w.startServers(ctx); err != nil {
