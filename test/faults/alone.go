@@ -17,6 +17,8 @@ import (
 // alone are faults with a flow of their own.
 var alone = []fault{
 	{name: "none", text: "nothing", ci: []string{"-"}, tune: tune{flow: nothing, recovery: 30 * time.Second}},
+	{name: "clocks-behind", text: "the clocks of all programs are an hour behind that of the records", ci: []string{"-"}, tune: tune{flow: otherTime, skew: time.Hour}},
+	{name: "clocks-ahead", text: "the clocks of all programs are an hour ahead of that of the records", ci: []string{"-"}, tune: tune{flow: otherTime, skew: -time.Hour}},
 	{name: "spool-full", text: "the disk of the attempts is full for 25 s", ci: []string{"-"},
 		tune: tune{flow: spoolFull, needs: needsRoot, files: 10, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 	{name: "power", text: "the power of the machine with tonearm up fails", ci: []string{"-"}, seeds: 2, tune: power},
