@@ -186,3 +186,37 @@ func TestFirstClaimCounts(t *testing.T) {
 		t.Errorf("launch %q of %q, claimed by %q", got.Launch, first, got.Nonce)
 	}
 }
+
+// A launch that does not end after its last result gives its place back. One that
+// goes on with another file keeps it.
+func TestIdleLaunch(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*dispatcher.Options){"alone": func(*dispatcher.Options) {}, "after a carried file": goingOn(2)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, change, shortSilence, func(o *dispatcher.Options) { o.MaxJobs[conversion.CPU] = 1 })
+			linger := func(a *agent) launch.End {
+				finish(a)
+				<-a.ctx.Done()
+				return launch.End{Reason: launch.Stopped}
+			}
+			w.launcher.set(func(l *launcher) { l.script = inTurn(linger, finish) })
+			first := w.uploaded("owner")
+			var others []string
+			for range w.options.MaxFilesPerJob {
+				others = append(others, w.uploaded("owner").ID)
+			}
+			last := w.uploaded("another")
+			w.run()
+			w.wantMP3(w.become(last.ID, conversion.Done))
+			for _, id := range append(others, first.ID) {
+				if c := w.become(id, conversion.Done); c.Attempt != 1 || c.Failures != 0 {
+					t.Errorf("attempt %d, failures %d", c.Attempt, c.Failures)
+				}
+			}
+			if !w.launcher.stopped(conversion.AttemptRef{ConversionID: first.ID, Attempt: 1}) {
+				t.Error("the launch was not stopped")
+			}
+		})
+	}
+}
