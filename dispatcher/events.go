@@ -198,7 +198,7 @@ func (d *Dispatcher) look(ctx context.Context, key string) (blob.Object, error) 
 	if !there {
 		return blob.Object{}, blob.ErrNotExist
 	}
-	return blob.Object{}, fmt.Errorf("the store lists %s and does not answer a HEAD of it: %w", key, err)
+	return d.o.Objects.Head(ctx, key) // the store is slow
 }
 
 // observeDrop makes a conversion of a file dropped into the inbox, once its

@@ -118,9 +118,12 @@ func (b *faultyObjects) Head(ctx context.Context, key string) (blob.Object, erro
 	if broken := b.broken.Load(); broken != nil && *broken == key {
 		return blob.Object{}, errDown
 	}
-	if b.stored.Load() && strings.HasPrefix(key, conversion.UploadPrefix) {
-		<-ctx.Done()
-		return blob.Object{}, ctx.Err()
+	for b.stored.Load() && strings.HasPrefix(key, conversion.UploadPrefix) {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return blob.Object{}, ctx.Err()
+		}
 	}
 	return b.Store.Head(ctx, key)
 }

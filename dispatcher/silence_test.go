@@ -50,7 +50,7 @@ func TestSilentAttempt(t *testing.T) {
 func TestRecordsAwayIsNoSilence(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Policy.Lease = 2 * time.Second // longer than it takes until the records are down
+		o.Policy.Lease = 4 * time.Second // longer than it takes until the records are down
 		o.Silence = o.Policy.Lease
 	})
 	claimed, back := make(chan struct{}, policy.MaxLaunches), make(chan struct{})
@@ -72,7 +72,7 @@ func TestRecordsAwayIsNoSilence(t *testing.T) {
 	c := w.uploaded("owner")
 	<-claimed
 	w.records.before.always()
-	w.until("the lease has ended long ago", func() bool { return w.clock.Now().After(w.read(c.ID).LeaseUntil.Add(4 * w.options.Policy.Lease)) })
+	w.until("the lease has ended long ago", func() bool { return w.clock.Now().After(w.read(c.ID).LeaseUntil.Add(2 * w.options.Policy.Lease)) })
 	w.records.before.never()
 	lease := w.read(c.ID).LeaseUntil
 	w.until("the attempt is given another lease", func() bool {
