@@ -16,10 +16,7 @@ func (j *Job) count(ctx context.Context) error {
 	if j.info.Container != "mp3" || j.plan.Track.Codec != "mp3" {
 		return nil
 	}
-	if err := j.in.Whole(ctx); err != nil {
-		return err
-	}
-	source, err := os.Open(j.in.Path)
+	source, err := j.in.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("count the frames: %w", err)
 	}

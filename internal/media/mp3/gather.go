@@ -25,7 +25,8 @@ func Find(r io.ReaderAt, size int64) (Found, error) {
 	var info *infoTag
 	var infoSize, total int64
 	first := true
-	l := looseReader{br: bufio.NewReaderSize(io.NewSectionReader(r, 0, End(r, size)), 64<<10)}
+	end := End(r, size)
+	l := newLooseReader(r, end)
 	for {
 		frame, err := l.next()
 		if errors.Is(err, io.EOF) {
@@ -46,7 +47,7 @@ func Find(r io.ReaderAt, size int64) (Found, error) {
 		f.Frames++
 		f.Seconds += float64(frame.Samples) / float64(frame.SampleRate)
 	}
-	f.Tags, f.Junk, f.Seconds = l.tags+max(0, withoutID3v1(r, size)-End(r, size)), l.junk, max(0, f.Seconds)
+	f.Tags, f.Junk, f.Seconds = l.tags+max(0, withoutID3v1(r, size)-end), l.junk, max(0, f.Seconds)
 	if info != nil && info.frames >= 0 && info.bytes > 0 {
 		f.Miscounted = info.frames != f.Frames && (total == info.bytes || total-infoSize == info.bytes) // some writers forget their own frame
 	}
@@ -57,7 +58,7 @@ func Find(r io.ReaderAt, size int64) (Found, error) {
 // information frame gets the count of frames, unless that is negative.
 func Gather(w io.Writer, r io.ReaderAt, size, frames int64) error {
 	out := bufio.NewWriter(w)
-	l := looseReader{br: bufio.NewReaderSize(io.NewSectionReader(r, 0, End(r, size)), 64<<10)}
+	l := newLooseReader(r, End(r, size))
 	for first := true; ; first = false {
 		frame, err := l.next()
 		switch {
@@ -125,6 +126,10 @@ type looseReader struct {
 	any        bool
 	tags, junk int64  // bytes behind the first frame that belong to no frame
 	cut        []byte // the last frame, if the file ends within it
+}
+
+func newLooseReader(r io.ReaderAt, end int64) *looseReader {
+	return &looseReader{br: bufio.NewReaderSize(io.NewSectionReader(r, 0, end), 64<<10)}
 }
 
 // next returns the next frame, io.EOF at the end. Its bytes are valid until the next
@@ -198,12 +203,9 @@ func (l *looseReader) frame(head []byte, lost bool) (Frame, bool) {
 // tagSize is how many bytes the tag has that begins here; 0 for none.
 func tagSize(b []byte) int64 {
 	switch {
-	case len(b) >= 10 && string(b[:3]) == "ID3" && b[3] < 0xff && (b[6]|b[7]|b[8]|b[9])&0x80 == 0:
-		n := 10 + (int64(b[6])<<21 | int64(b[7])<<14 | int64(b[8])<<7 | int64(b[9]))
-		if b[5]&0x10 != 0 { // a footer
-			n += 10
-		}
-		return n
+	case len(b) >= id3v2Head && string(b[:3]) == "ID3" && b[3] < 0xff:
+		size, _ := id3v2Size(b)
+		return int64(size)
 	case bytes.HasPrefix(b, []byte("TAG")):
 		return id3v1
 	case len(b) >= apeFooter && bytes.HasPrefix(b, apeMark):

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 
 	"tonearm/internal/media/container"
@@ -47,10 +46,7 @@ const matroska = "matroska,webm"
 
 // readEditions reads them from a Matroska file once all of it is there.
 func (in *Input) readEditions(ctx context.Context) ([]mp4.Chapter, int, error) {
-	if err := in.Whole(ctx); err != nil {
-		return nil, 0, err
-	}
-	f, err := os.Open(in.Path)
+	f, err := in.Open(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -65,10 +61,7 @@ func (in *Input) readEditions(ctx context.Context) ([]mp4.Chapter, int, error) {
 
 // readChapters reads them from an MP4 once all of it is there.
 func (in *Input) readChapters(ctx context.Context) ([]mp4.Chapter, int, error) {
-	if err := in.Whole(ctx); err != nil {
-		return nil, 0, err
-	}
-	f, err := os.Open(in.Path)
+	f, err := in.Open(ctx)
 	if err != nil {
 		return nil, 0, err
 	}

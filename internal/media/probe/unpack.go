@@ -33,10 +33,7 @@ func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*
 	if m := in.structure.MP4; m == nil || m.Fragmented || t.Encrypted || (t.Codec != "amr_nb" && t.Codec != "amr_wb") {
 		return nil, nil
 	}
-	if err := in.Whole(ctx); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(in.Path)
+	f, err := in.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("unpack: %w", err)
 	}
@@ -71,10 +68,7 @@ func older(version string, than int) bool {
 // steadyTape refuses a tape of DV on which the sampling frequency of the sound
 // changes: an ffmpeg older than version 7 plays all of it with the first one.
 func (in *Input) steadyTape(ctx context.Context) error {
-	if err := in.Whole(ctx); err != nil {
-		return err
-	}
-	f, err := os.Open(in.Path)
+	f, err := in.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("look at the tape: %w", err)
 	}
