@@ -36,9 +36,9 @@ type Options struct {
 
 // Lead waits for the lease and calls run while this process has it. It returns
 // what run returned. The context of run ends when the lease was not renewed for
-// two thirds of its duration; the error is then joined with ErrLost. If ctx ended before, Lead returns nil. Once run has
-// returned, Lead gives up the lease, so that another process need not wait for
-// its end.
+// two thirds of its duration; the error is then joined with ErrLost. If ctx ended
+// before, Lead returns nil. Once run has returned, Lead gives up the lease, so
+// that another process need not wait for its end.
 func Lead(ctx context.Context, o Options, run func(context.Context) error) error {
 	o.Duration = cmp.Or(o.Duration, DefaultDuration)
 	l := &lease{Options: o, outage: service.Sparse(o.Log)}

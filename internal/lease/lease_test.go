@@ -16,66 +16,19 @@ import (
 	"tonearm/internal/conversion/mongoconversion"
 	"tonearm/internal/conversion/sqliteconversion"
 	"tonearm/internal/lease"
+	"tonearm/internal/lease/leasetest"
 	"tonearm/internal/waittest"
 )
 
 // duration is short, but leaves a call of a slow store a second.
 const duration = 6 * time.Second
 
-// replica is one process that wants the lease.
-type replica struct {
-	leads chan struct{} // closed once it leads
-	ended chan error    // what Lead returned
-	stop  context.CancelFunc
-}
-
-func newReplica(t *testing.T, records lease.Records, identity string) *replica {
-	ctx, cancel := context.WithCancel(t.Context())
-	r := &replica{leads: make(chan struct{}), ended: make(chan error, 1), stop: cancel}
-	go func() {
-		r.ended <- lease.Lead(ctx, lease.Options{
+func newReplica(t *testing.T, records lease.Records, identity string) *leasetest.Replica {
+	return leasetest.Start(t, func(ctx context.Context, run func(context.Context) error) error {
+		return lease.Lead(ctx, lease.Options{
 			Records: records, Name: "dispatcher", Identity: identity, Duration: duration, Log: slog.New(slog.DiscardHandler),
-		}, func(ctx context.Context) error {
-			close(r.leads)
-			<-ctx.Done()
-			return nil
-		})
-	}()
-	t.Cleanup(cancel)
-	return r
-}
-
-func (r *replica) awaitLead(t *testing.T) {
-	t.Helper()
-	select {
-	case <-r.leads:
-	case err := <-r.ended:
-		t.Fatalf("ended before it led: %v", err)
-	case <-time.After(time.Minute):
-		t.Fatal("does not lead")
-	}
-}
-
-func (r *replica) awaitEnd(t *testing.T) error {
-	t.Helper()
-	select {
-	case err := <-r.ended:
-		return err
-	case <-time.After(time.Minute):
-		t.Fatal("does not end")
-		return nil
-	}
-}
-
-func (r *replica) waits(t *testing.T) {
-	t.Helper()
-	select {
-	case <-r.leads:
-		t.Error("two lead")
-	case err := <-r.ended:
-		t.Errorf("ended before it led: %v", err)
-	default:
-	}
+		}, run)
+	})
 }
 
 // away is a store that cannot be reached while down is set. A write may have
@@ -111,21 +64,21 @@ func TestLead(t *testing.T) {
 
 func testGivenUp(t *testing.T, records lease.Records) {
 	first := newReplica(t, records, "first")
-	first.awaitLead(t)
+	first.AwaitLead()
 	second, third := newReplica(t, records, "second"), newReplica(t, records, "third")
-	third.stop() // it is still waiting
-	if err := third.awaitEnd(t); err != nil {
+	third.Stop() // it is still waiting
+	if err := third.AwaitEnd(); err != nil {
 		t.Errorf("a replica that never led: %v", err)
 	}
-	second.waits(t)
-	first.stop()
-	if err := first.awaitEnd(t); err != nil {
+	second.Waits()
+	first.Stop()
+	if err := first.AwaitEnd(); err != nil {
 		t.Errorf("an orderly end: %v", err)
 	}
 	if has, err := records.Lease(t.Context(), "dispatcher", "probe", 0); err != nil || has == "first" {
 		t.Errorf("after its end, %q has the lease: %v", has, err)
 	}
-	second.awaitLead(t)
+	second.AwaitLead()
 
 	// Somebody else has it now, as after a pause of this process.
 	for has := ""; has != "thief"; { // the second may renew it in between
@@ -137,7 +90,7 @@ func testGivenUp(t *testing.T, records lease.Records) {
 			t.Fatal(err)
 		}
 	}
-	if err := second.awaitEnd(t); !errors.Is(err, lease.ErrLost) {
+	if err := second.AwaitEnd(); !errors.Is(err, lease.ErrLost) {
 		t.Errorf("got %v, want ErrLost", err)
 	}
 	if has, err := records.Lease(t.Context(), "dispatcher", "fourth", time.Hour); err != nil || has != "thief" {
@@ -150,24 +103,24 @@ func testGivenUp(t *testing.T, records lease.Records) {
 func testAway(t *testing.T, records lease.Records) {
 	reached := &away{Records: records}
 	first := newReplica(t, reached, "first")
-	first.awaitLead(t)
+	first.AwaitLead()
 	second := newReplica(t, records, "second")
 	waittest.Until(t, time.Minute, "the lease is renewed", func() bool { return reached.calls.Load() > 1 })
 	reached.down.Store(true)
-	if err := first.awaitEnd(t); !errors.Is(err, lease.ErrLost) || !strings.Contains(err.Error(), "dispatcher") {
+	if err := first.AwaitEnd(); !errors.Is(err, lease.ErrLost) || !strings.Contains(err.Error(), "dispatcher") {
 		t.Errorf("got %v, want ErrLost", err)
 	}
-	second.awaitLead(t)
+	second.AwaitLead()
 
 	// Who starts while the records are away waits for them.
-	second.stop()
-	if err := second.awaitEnd(t); err != nil {
+	second.Stop()
+	if err := second.AwaitEnd(); err != nil {
 		t.Errorf("an orderly end: %v", err)
 	}
 	third := newReplica(t, reached, "third")
-	third.waits(t)
+	third.Waits()
 	reached.down.Store(false)
-	third.awaitLead(t)
+	third.AwaitLead()
 }
 
 func sqlite(t *testing.T) lease.Records {

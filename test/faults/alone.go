@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -130,14 +128,14 @@ func expired(ctx context.Context, r *run) error {
 				n++
 			}
 		}
-		for _, s := range all { // the store ends connections on which nothing comes
-			if s.write != nil && time.Since(wrote) > time.Second {
-				_ = s.some(s.write, s.at, s.at+1)
-				s.at++
-			}
-		}
-		if time.Since(wrote) > time.Second {
+		if time.Since(wrote) > time.Second { // the store ends connections on which nothing comes
 			wrote = time.Now()
+			for _, s := range all {
+				if s.write != nil {
+					_ = s.some(s.write, s.at, s.at+1)
+					s.at++
+				}
+			}
 		}
 		return n == len(all)
 	}); err != nil {
@@ -186,16 +184,8 @@ func (u *upload) some(to io.Writer, from, until int64) error {
 
 // until waits until the servers show something.
 func (r *run) until(ctx context.Context, limit time.Duration, what string, ok func(*seen) bool) error {
-	for late := time.After(limit); ; {
-		if s, err := r.see(ctx, false, nil); err == nil && ok(s) {
-			return nil
-		}
-		select {
-		case <-late:
-			return errors.New("still not: " + what)
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, ctx.Err())
-		case <-time.After(look):
-		}
-	}
+	return await(ctx, limit, what, func() bool {
+		s, err := r.see(ctx, false, nil)
+		return err == nil && ok(s)
+	})
 }

@@ -157,14 +157,14 @@ func lateEnd(ctx context.Context, r *run) error {
 	}
 	r.failOver()
 	before := claims.Struck()
-	if err := r.await(ctx, 2*time.Minute, "the second transcoder claims the attempt", func() bool { return claims.Struck() > before }); err != nil {
+	if err := await(ctx, 2*time.Minute, "the second transcoder claims the attempt", func() bool { return claims.Struck() > before }); err != nil {
 		return err
 	}
 	ends := r.says("dispatcher", launchEnded)
 	if err := r.services["dispatcher"].Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	if err := r.await(ctx, time.Minute, "the first dispatcher sees the end", func() bool { return r.says("dispatcher", launchEnded) > ends }); err != nil {
+	if err := await(ctx, time.Minute, "the first dispatcher sees the end", func() bool { return r.says("dispatcher", launchEnded) > ends }); err != nil {
 		return err
 	}
 	pause(ctx, 2*time.Second) // to write what it makes of that
@@ -184,7 +184,7 @@ func lateEnd(ctx context.Context, r *run) error {
 }
 
 // await waits until ok.
-func (r *run) await(ctx context.Context, limit time.Duration, what string, ok func() bool) error {
+func await(ctx context.Context, limit time.Duration, what string, ok func() bool) error {
 	for late := time.After(limit); !ok(); {
 		select {
 		case <-late:

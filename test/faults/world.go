@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -193,24 +194,11 @@ func (w *world) startServices(ctx context.Context) error {
 
 // startService starts a program as a service; name is its name here.
 func (w *world) startService(ctx context.Context, name, program string, flags []string) error {
-	listen, err := server.FreeAddr(ctx)
+	s, listen, err := w.programs.start(ctx, &w.Scratch, name, []string{program}, slices.Concat(flags, w.extra[name]))
 	if err != nil {
 		return err
 	}
-	admin, err := server.FreeAddr(ctx)
-	if err != nil {
-		return err
-	}
-	flags = append(append([]string(nil), flags...), w.extra[name]...)
-	flags, err = w.programs.known(ctx, []string{program}, append(flags, "--listen="+listen, "--admin-listen="+admin))
-	if err != nil {
-		return err
-	}
-	p, err := w.Run(ctx, name, w.programs.path(program), flags)
-	if err != nil {
-		return err
-	}
-	w.services[name] = &service{p, admin}
+	w.services[name] = s
 	switch program {
 	case "gateway":
 		w.gate[gateAPI].Aim(listen)
