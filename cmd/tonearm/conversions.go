@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tonearm/cmd/internal/command"
+	"tonearm/cmd/tonearm/internal/files"
+	"tonearm/cmd/tonearm/internal/text"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
@@ -125,9 +128,13 @@ func newGetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cv, err := c.Conversion(cmd.Context(), args[0])
+			id, err := resolve(cmd, c, args[0])
 			if err != nil {
-				return explain(err, args[0])
+				return err
+			}
+			cv, err := c.Conversion(cmd.Context(), id)
+			if err != nil {
+				return explain(err, id)
 			}
 			if asJSON {
 				err = printJSON(cmd, cv)
@@ -140,11 +147,7 @@ func newGetCommand() *cobra.Command {
 			if cv.MP3 == nil {
 				return errors.New(noMP3(cv))
 			}
-			d, err := openOutputDir(out)
-			if err != nil {
-				return err
-			}
-			path, err := d.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
+			path, err := saveMP3(cmd.Context(), c, cv, out)
 			if err == nil {
 				cmd.PrintErrln("Saved as " + path)
 			}
@@ -155,6 +158,18 @@ func newGetCommand() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "save the MP3 in this `FOLDER`, which is made if it is missing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
 	return cmd
+}
+
+// saveMP3 downloads the MP3 of a conversion into a folder, or as the file that out
+// names.
+func saveMP3(ctx context.Context, c *client.Client, cv api.Conversion, out string) (string, error) {
+	output, err := files.NewOutput(out, "", 1)
+	if err != nil {
+		return "", usageError{err}
+	}
+	f := &files.File{Path: cv.Filename}
+	output.Assign([]*files.File{f}, func(*files.File) []string { return nil })
+	return download(ctx, c, *cv.MP3, f.Target, func(int64) {})
 }
 
 // noMP3 says why a conversion has no MP3, and what to do.
@@ -188,7 +203,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	row := func(name, format string, a ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", a...) }
 	row("id", "%s", cv.ID)
-	row("file", "%s (%s)", cv.Filename, byteSize(cv.Size))
+	row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Size))
 	row("state", "%s", cv.State)
 	row("created", "%s", cv.CreatedAt.Local().Format(time.DateTime))
 	if b, err := json.Marshal(cv.Options); err == nil && string(b) != "{}" {
@@ -211,7 +226,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	}
 	if m := cv.MP3; m != nil {
 		row("mp3", "%s", m.ID)
-		row("mp3 name", "%s (%s, %s)", m.Name, conversion.Clock(m.Duration), byteSize(m.Size))
+		row("mp3 name", "%s (%s, %s)", m.Name, conversion.Clock(m.Duration), text.Bytes(m.Size))
 		printAudio(row, *m)
 	}
 	if f := cv.Error; f != nil {
@@ -329,8 +344,11 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 				return err
 			}
 			failed := false
-			for _, id := range args {
-				err := explain(do(cmd, c, id), id)
+			for _, given := range args {
+				id, err := resolve(cmd, c, given)
+				if err == nil {
+					err = explain(do(cmd, c, id), id)
+				}
 				if err == nil {
 					cmd.PrintErrf("%s %s.\n", done, id)
 					continue
@@ -338,7 +356,7 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 				if len(args) == 1 || client.IsLogin(err) || cmd.Context().Err() != nil {
 					return err
 				}
-				cmd.PrintErrf("%s: %v\n", id, err)
+				cmd.PrintErrf("%s: %v\n", given, err)
 				failed = true
 			}
 			if failed {
@@ -375,17 +393,4 @@ func printJSON(cmd *cobra.Command, v any) error {
 	e := json.NewEncoder(cmd.OutOrStdout())
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// byteSize writes bytes as 12.3 MB.
-func byteSize(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000_000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }
