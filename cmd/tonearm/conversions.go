@@ -14,6 +14,7 @@ import (
 
 	"tonearm/cmd/internal/command"
 	"tonearm/cmd/tonearm/internal/files"
+	"tonearm/cmd/tonearm/internal/screen"
 	"tonearm/cmd/tonearm/internal/text"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
@@ -34,63 +35,6 @@ func visibleStates() string {
 		names = append(names, string(s))
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
-}
-
-func newListCommand() *cobra.Command {
-	var limit int
-	var names []string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List your conversions, newest first", Args: command.NoArgs,
-		Example: "  tonearm list --state failed,canceled --limit 10",
-		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
-			var states []conversion.State
-			for _, n := range names {
-				if !slices.Contains(visible, conversion.State(n)) {
-					return usageError{fmt.Errorf("unknown state %q; use %s", n, visibleStates())}
-				}
-				states = append(states, conversion.State(n))
-			}
-			if limit < 0 {
-				return usageError{errors.New("--limit must be 0 or more; 0 lists all")}
-			}
-			c, err := connect(cmd, shortPatience)
-			if err != nil {
-				return err
-			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			if !asJSON {
-				fmt.Fprintln(table, "ID\tSTATE\tCREATED\tLENGTH\tNAME")
-			}
-			each := func(cv api.Conversion) error {
-				if asJSON {
-					return printJSON(cmd, cv)
-				}
-				length := "-"
-				if cv.MP3 != nil {
-					length = conversion.Clock(cv.MP3.Duration)
-				}
-				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", cv.ID, cv.State, cv.CreatedAt.Local().Format(time.DateTime), length, cv.Filename)
-				return err
-			}
-			if err := eachConversion(cmd, c, states, limit, each); err != nil {
-				return err
-			}
-			return table.Flush()
-		}),
-	}
-	bindServer(cmd.Flags())
-	cmd.Flags().IntVar(&limit, "limit", 50, "print at most this `NUMBER` of conversions; 0 for all")
-	cmd.Flags().StringSliceVar(&names, "state", nil, "only conversions in these `STATES`, separated by commas: "+visibleStates())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each conversion")
-	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var names []cobra.Completion
-		for _, s := range visible {
-			names = append(names, string(s))
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
-	return cmd
 }
 
 // eachConversion calls do for up to limit conversions, for all if limit is 0.
@@ -119,12 +63,17 @@ func eachConversion(cmd *cobra.Command, c *client.Client, states []conversion.St
 
 func newGetCommand() *cobra.Command {
 	var out string
-	var asJSON bool
+	var asJSON, wait bool
 	cmd := &cobra.Command{
 		Use: "get ID", Short: "Show a conversion, and download its MP3 with --out", Args: command.Needs(1, "one conversion"), ValidArgsFunction: completeID,
-		Example: "  tonearm get 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90 --out mp3s",
+		Example: `  tonearm get 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90 --out mp3s
+  tonearm get 4f6d8e90 --wait --out talk.mp3`,
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
-			c, err := connect(cmd, shortPatience)
+			patience := shortPatience
+			if wait {
+				patience = longPatience
+			}
+			c, err := connect(cmd, patience)
 			if err != nil {
 				return err
 			}
@@ -136,10 +85,18 @@ func newGetCommand() *cobra.Command {
 			if err != nil {
 				return explain(err, id)
 			}
+			if wait {
+				if cv, err = await(cmd, c, cv); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				err = printJSON(cmd, cv)
 			} else {
 				err = printConversion(cmd, cv)
+			}
+			if err == nil && wait && cv.MP3 == nil {
+				return errors.New(noMP3(cv))
 			}
 			if err != nil || out == "" {
 				return err
@@ -155,9 +112,41 @@ func newGetCommand() *cobra.Command {
 		}),
 	}
 	bindServer(cmd.Flags())
-	cmd.Flags().StringVar(&out, "out", "", "save the MP3 in this `FOLDER`, which is made if it is missing")
+	cmd.Flags().StringVar(&out, "out", "", "save the MP3 in this `FOLDER`, which is made if it is missing, or under this name, such as talk.mp3")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the conversion has ended")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
 	return cmd
+}
+
+// await shows how far a conversion is until it has ended.
+func await(cmd *cobra.Command, c *client.Client, cv api.Conversion) (api.Conversion, error) {
+	if cv.State == conversion.AwaitingUpload {
+		return cv, errors.New(noMP3(cv))
+	}
+	s := newScreen(cmd, false)
+	stop := context.AfterFunc(cmd.Context(), s.Freeze)
+	line := s.Begin(cv.Filename, 0)
+	var err error
+	for err == nil && !cv.State.Terminal() {
+		show(line, cv)
+		var next api.Conversion
+		if next, err = c.Wait(cmd.Context(), cv.ID, cv.Revision); err == nil {
+			cv = next
+		}
+	}
+	stop()
+	s.Close()
+	cmd.SetErr(nil)
+	return cv, err
+}
+
+// show shows what the server does with a video.
+func show(line *screen.Line, cv api.Conversion) {
+	if p := cv.Progress; p != nil && p.Phase != conversion.PhaseNone {
+		line.SetClock(string(p.Phase), p.DoneSeconds, p.TotalSeconds)
+	} else {
+		line.Set(string(cv.State))
+	}
 }
 
 // saveMP3 downloads the MP3 of a conversion into a folder, or as the file that out
@@ -389,8 +378,13 @@ func completeID(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion
 	return ids, none | cobra.ShellCompDirectiveKeepOrder
 }
 
+// printJSON writes a line to standard output, byte for byte.
 func printJSON(cmd *cobra.Command, v any) error {
-	e := json.NewEncoder(cmd.OutOrStdout())
+	out := cmd.OutOrStdout()
+	if w, ok := out.(text.Writer); ok {
+		out = w.W
+	}
+	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -30,6 +30,7 @@ type convertFlags struct {
 	quiet        bool
 	noWait       bool
 	dryRun       bool
+	watching     bool
 	jobs         int
 	retryFor     time.Duration
 	options      options
@@ -50,6 +51,8 @@ do not wait.
 
 With --recursive, a folder means the videos in it and in the folders below, and the
 MP3s are saved in the same tree. FILE - is standard input, --out - standard output.
+With --watch, the command goes on with the videos that come into the folders; one that
+is still being written is waited for.
 
 With --json, standard output has one line for each file, once it is finished:
   {"file","id","state","mp3_id","mp3","error":{"code","message"}}
@@ -59,6 +62,7 @@ mp3_base64, too.`,
 		Example: `  tonearm convert talk.mp4 --out mp3s
   tonearm convert --recursive videos --out mp3s --preset podcast --album 'My show'
   tonearm convert concert.mov --start 1:30 --end 1:02:03.5 --cover 12:00 --out concert.mp3
+  tonearm convert --watch inbox --out mp3s
   tonearm convert concert.mov --json | jq -r .mp3`,
 		Args:        command.Needs(0, "one video or more"),
 		Annotations: map[string]string{command.Footer: presets()},
@@ -77,12 +81,13 @@ mp3_base64, too.`,
 	f.BoolVar(&fl.recursive, "recursive", false, "convert the videos in folders, and in the folders below")
 	f.BoolVar(&fl.skipExisting, "skip-existing", false, "leave out each video whose MP3 has its name in --out already")
 	f.BoolVar(&fl.force, "force", false, "convert again what was converted before")
+	f.BoolVar(&fl.watching, "watch", false, "go on with the videos that come into the folders, until Ctrl-C")
 	f.BoolVar(&fl.json, "json", false, "print a line of JSON for each file, and nothing else, on standard output")
 	f.BoolVar(&fl.quiet, "quiet", false, "print only what fails")
 	f.BoolVar(&fl.noWait, "no-wait", false, "only upload, and do not wait; the same command without this flag downloads the MP3s later")
 	f.BoolVar(&fl.dryRun, "dry-run", false, "only say what would be sent, and how many bytes")
 	f.IntVar(&fl.jobs, "jobs", 4, "`NUMBER` of files at a time")
-	f.DurationVar(&fl.retryFor, "retry-for", 2*time.Minute, "how long to try again while the server cannot be reached")
+	f.DurationVar(&fl.retryFor, "retry-for", longPatience, "how long to try again while the server cannot be reached")
 	fl.options.bind(cmd)
 	_ = cmd.MarkFlagDirname("out")
 	return cmd
@@ -111,6 +116,8 @@ func (fl *convertFlags) check(cmd *cobra.Command, args []string) error {
 		wrong = "--out - and --json both need standard output"
 	case fl.stdout() && fl.template != "":
 		wrong = "--output-template needs a folder as --out"
+	case fl.watching && (stdin > 0 || fl.stdout() || fl.dryRun):
+		wrong = "--watch goes with neither - nor --dry-run"
 	case fl.force && fl.skipExisting:
 		wrong = "--force and --skip-existing say opposite things; use one of them"
 	default:
@@ -143,6 +150,9 @@ func (fl *convertFlags) run(cmd *cobra.Command, args []string) error {
 	if c.client, err = connect(cmd, fl.retryFor); err != nil {
 		return err
 	}
+	if fl.watching {
+		return c.runWatch(args)
+	}
 	all := files.List(args, fl.recursive)
 	if fl.stdout() && len(all) != 1 {
 		return usageError{fmt.Errorf("--out - takes one video, and there are %d", len(all))}
@@ -155,12 +165,33 @@ func (fl *convertFlags) run(cmd *cobra.Command, args []string) error {
 	if fl.dryRun {
 		return c.tell(works)
 	}
-	c.screen = newScreen(cmd, fl.quiet)
-	stop := context.AfterFunc(cmd.Context(), c.screen.Freeze) // at the first Ctrl-C
-	err = c.all(cmd.Context(), works)
+	return c.show(func(ctx context.Context) error { return c.all(ctx, works) })
+}
+
+// runWatch is run with --watch.
+func (c *converter) runWatch(folders []string) error {
+	if err := checkFolders(folders); err != nil {
+		return err
+	}
+	const many = 2
+	if err := c.open(many); err != nil {
+		return err
+	}
+	defer c.journal.Close()
+	return c.show(func(ctx context.Context) error { return c.watch(ctx, folders) })
+}
+
+// show does the work with a screen, and says at the end what remains.
+func (c *converter) show(do func(context.Context) error) error {
+	c.screen = newScreen(c.cmd, c.quiet)
+	stop := context.AfterFunc(c.cmd.Context(), c.screen.Freeze) // at the first Ctrl-C
+	err := do(c.cmd.Context())
 	stop()
 	c.screen.Close()
-	cmd.SetErr(nil)
+	c.cmd.SetErr(nil)
+	if err != nil && context.Cause(c.cmd.Context()) == nil && !client.IsLogin(err) {
+		return err
+	}
 	return c.conclude(err)
 }
 

@@ -101,7 +101,9 @@ func (o outcome) ended() bool {
 func (c *converter) finish(o outcome) {
 	c.report.mu.Lock()
 	defer c.report.mu.Unlock()
-	c.report.outcomes = append(c.report.outcomes, o)
+	if !c.watching || o.Error != nil { // it may go on for months
+		c.report.outcomes = append(c.report.outcomes, o)
+	}
 	if c.json {
 		o.FileBase64, o.MP3Base64 = inBase64(&o.File), inBase64(o.MP3)
 		_ = printJSON(c.cmd, o) // a reader that went away is no reason to stop
@@ -155,7 +157,7 @@ func (c *converter) conclude(cause error) error {
 		}
 	}
 	open := len(outcomes) - done - failed
-	if len(outcomes) > 1 && (!c.quiet || failed+open > 0) {
+	if len(outcomes) > 1 && !c.watching && (!c.quiet || failed+open > 0) {
 		also := ""
 		if failed > 0 {
 			also = fmt.Sprintf(", %s failed", text.Count(failed))

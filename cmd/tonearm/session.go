@@ -85,6 +85,9 @@ func bindServer(f *pflag.FlagSet) { f.String("server", "", serverUsage) }
 // shortPatience is how long commands that do one small thing try.
 const shortPatience = 5 * time.Second
 
+// longPatience is how long commands that wait for something try.
+const longPatience = 2 * time.Minute
+
 // connect returns a client that is logged in at the server of the flags.
 func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error) {
 	s, err := loadSession()

@@ -162,9 +162,12 @@ func (c *converter) oldRequest(w *work) api.NewConversion {
 }
 
 // alike holds a lock for the files that may have the same content: those of the same
-// size, if there are several. Only one of them is converted at a time, so that the
-// others find its MP3.
-type alike map[alikeKey]*alikeFiles
+// name and size, if there are several. Only one of them is converted at a time, so that
+// the others find its MP3.
+type alike struct {
+	mu     sync.Mutex
+	groups map[alikeKey]*alikeFiles
+}
 
 type alikeKey struct {
 	name string
@@ -179,24 +182,30 @@ type alikeFiles struct {
 func keyOf(w *work) alikeKey { return alikeKey{title(w.file.Path), w.size()} }
 
 func (a *alike) add(w *work) {
-	if *a == nil {
-		*a = alike{}
-	}
 	if w.settled != nil || w.file.Info == nil {
 		return
 	}
-	if (*a)[keyOf(w)] == nil {
-		(*a)[keyOf(w)] = &alikeFiles{}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.groups == nil {
+		a.groups = map[alikeKey]*alikeFiles{}
 	}
-	(*a)[keyOf(w)].files++
+	if a.groups[keyOf(w)] == nil {
+		a.groups[keyOf(w)] = &alikeFiles{}
+	}
+	a.groups[keyOf(w)].files++
 }
 
-func (a alike) lock(w *work) (unlock func()) {
-	if group := a[keyOf(w)]; group != nil && group.files > 1 {
-		group.mu.Lock()
-		return group.mu.Unlock
+func (a *alike) lock(w *work) (unlock func()) {
+	a.mu.Lock()
+	group := a.groups[keyOf(w)]
+	several := group != nil && group.files > 1
+	a.mu.Unlock()
+	if !several {
+		return func() {}
 	}
-	return func() {}
+	group.mu.Lock()
+	return group.mu.Unlock
 }
 
 // content is what is sent of a file.
@@ -487,11 +496,7 @@ func (t *task) follow(ctx context.Context, cv api.Conversion) (api.Conversion, e
 		t.outcome.State = cv.State
 	}
 	for !cv.State.Terminal() && !t.noWait {
-		if p := cv.Progress; p != nil && p.Phase != conversion.PhaseNone {
-			t.line.SetClock(string(p.Phase), p.DoneSeconds, p.TotalSeconds)
-		} else {
-			t.line.Set(string(cv.State))
-		}
+		show(t.line, cv)
 		next, err := t.client.Wait(ctx, cv.ID, cv.Revision)
 		if err != nil {
 			return cv, err

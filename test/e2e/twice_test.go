@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +45,67 @@ func clipTree(t *testing.T, n int) (dir string) {
 	return dir
 }
 
+// sitting is a user with a tree of clips.
+type sitting struct {
+	*testing.T
+	server, token   string
+	tree, out, home string
+}
+
+func (s *sitting) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(bin, "tonearm"), append(args, "--server", s.server)...)
+	cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+s.token, "HOME="+s.home, "XDG_STATE_HOME=", "XDG_CONFIG_HOME=")
+	return cmd
+}
+
+func (s *sitting) convert(args ...string) *exec.Cmd {
+	return s.command(append([]string{"convert", "--recursive", s.tree, "--out", s.out, "--json"}, args...)...)
+}
+
+// stop converts the tree, and ends the command with a signal once some files are
+// done.
+func (s *sitting) stop(done int, signal os.Signal) {
+	s.Helper()
+	cmd := s.convert()
+	pipe, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	for n := 0; lines.Scan(); {
+		if n++; n == done {
+			_ = cmd.Process.Signal(signal)
+		}
+	}
+	_ = cmd.Wait()
+}
+
+// whole converts the tree. It returns the seconds that took, and the most memory of
+// the command in MB.
+func (s *sitting) whole(args ...string) (results map[string]result, seconds float64, peak int64) {
+	s.Helper()
+	cmd := s.convert(args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		s.Fatalf("%v\n%s", err, stderr.String())
+	}
+	return readResults(s.T, stdout.Bytes()), time.Since(began).Seconds(), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss / 1024
+}
+
+func (s *sitting) conversions() int {
+	s.Helper()
+	b, err := s.command("list", "--json", "--limit", "0").Output()
+	if err != nil {
+		s.Fatal(err)
+	}
+	return bytes.Count(b, []byte("\n"))
+}
+
 // TestTwice converts a tree of clips with a command that is killed and interrupted
 // in between, and then once more. TONEARM_TEST_CLIPS says how many clips there are.
 func TestTwice(t *testing.T) {
@@ -56,73 +116,23 @@ func TestTwice(t *testing.T) {
 	sink := world.StartSink(t, nil)
 	u := startUp(t, t.TempDir(), "--listen", "127.0.0.1:0", "--log-level", "warn",
 		"--smtp-host", sink.Host, "--smtp-port", sink.Port, "--smtp-tls", "none")
-	owner := world.NewUser(t, u.server, "twice@example.org")
-	tree, out, home := clipTree(t, clips), t.TempDir(), t.TempDir()
-	convert := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, "tonearm"), append([]string{"convert", "--recursive", tree, "--out", out, "--json", "--server", u.server}, args...)...)
-		cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.Token, "HOME="+home, "XDG_STATE_HOME=", "XDG_CONFIG_HOME=")
-		return cmd
-	}
-	// stop ends the command with a signal after some files are done.
-	stop := func(done int, signal os.Signal) {
-		t.Helper()
-		cmd := convert()
-		pipe, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(pipe)
-		for n := 0; lines.Scan(); {
-			if n++; n == done {
-				_ = cmd.Process.Signal(signal)
-			}
-		}
-		_ = cmd.Wait()
-	}
-	whole := func(args ...string) (results map[string]result, took time.Duration, peak int64) {
-		t.Helper()
-		cmd := convert(args...)
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		began := time.Now()
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%v\n%s", err, stderr.String())
-		}
-		usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-		return readResults(t, stdout.Bytes()), time.Since(began), usage.Maxrss / 1024
-	}
-	conversions := func() int {
-		t.Helper()
-		cmd := exec.Command(filepath.Join(bin, "tonearm"), "list", "--json", "--limit", "0", "--server", u.server)
-		cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.Token, "HOME="+home)
-		b, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return bytes.Count(b, []byte("\n"))
-	}
+	s := &sitting{t, u.server, world.NewUser(t, u.server, "twice@example.org").Token, clipTree(t, clips), t.TempDir(), t.TempDir()}
 
 	began := time.Now()
-	stop(clips/3, syscall.SIGKILL)
-	stop(2*clips/3, os.Interrupt)
-	first, _, peak := whole()
+	s.stop(clips/3, syscall.SIGKILL)
+	s.stop(2*clips/3, os.Interrupt)
+	first, _, peak := s.whole()
 	fmt.Printf("%d clips, killed and interrupted in between: %.1f s, %d MB at most\n", clips, time.Since(began).Seconds(), peak)
-	if len(first) != clips || conversions() != clips {
-		t.Fatalf("%d clips gave %d lines and %d conversions", clips, len(first), conversions())
-	}
-	mp3s, _ := filepath.Glob(filepath.Join(out, "*", "*.mp3"))
-	if len(mp3s) != clips {
-		t.Fatalf("%d MP3s, want %d", len(mp3s), clips)
+	mp3s, _ := filepath.Glob(filepath.Join(s.out, "*", "*.mp3"))
+	if n := s.conversions(); len(first) != clips || n != clips || len(mp3s) != clips {
+		t.Fatalf("%d clips gave %d lines, %d conversions and %d MP3s", clips, len(first), n, len(mp3s))
 	}
 
 	// One MP3 is missing: it is downloaded.
 	if err := os.Remove(mp3s[0]); err != nil {
 		t.Fatal(err)
 	}
-	second, _, _ := whole()
+	second, _, _ := s.whole()
 	if _, err := os.Stat(mp3s[0]); err != nil {
 		t.Error(err)
 	}
@@ -131,22 +141,16 @@ func TestTwice(t *testing.T) {
 			t.Errorf("%s: got %+v, before %+v", file, r, first[file])
 		}
 	}
-	if n := conversions(); n != clips {
+	if n := s.conversions(); n != clips {
 		t.Errorf("%d conversions, want %d", n, clips)
 	}
 
 	// A mail that somebody asked for comes after all that nobody asked for.
 	extra := filepath.Join(t.TempDir(), "extra.mp4")
-	b, err := os.ReadFile(filepath.Join(tree, "000", "clip 00000.mp4"))
-	if err != nil {
+	if err := os.Link(filepath.Join(s.tree, "000", "clip 00000.mp4"), extra); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(extra, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(bin, "tonearm"), "convert", extra, "--out", out, "--notify", "email", "--server", u.server)
-	cmd.Env = convert().Env
-	if said, err := cmd.CombinedOutput(); err != nil {
+	if said, err := s.command("convert", extra, "--out", s.out, "--notify", "email").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	waittest.Until(t, time.Minute, "the mail has come", func() bool { return len(sink.Letters(t)) > 0 })
@@ -156,12 +160,12 @@ func TestTwice(t *testing.T) {
 
 	// Nothing is left to do: the command needs no server.
 	u.Stop()
-	third, took, peak := whole("--retry-for", "0")
-	fmt.Printf("the same command again: %.2f s, %d MB at most, without a server\n", took.Seconds(), peak)
+	third, seconds, peak := s.whole("--retry-for", "0")
+	fmt.Printf("the same command again: %.2f s, %d MB at most, without a server\n", seconds, peak)
 	if len(third) != clips {
 		t.Errorf("%d lines, want %d", len(third), clips)
 	}
-	if left, _ := filepath.Glob(filepath.Join(home, ".local/state/tonearm/conversions/*")); len(left) > 0 {
-		t.Errorf("%d keys are left over: %s", len(left), strings.Join(left[:1], ""))
+	if left, _ := filepath.Glob(filepath.Join(s.home, ".local/state/tonearm/conversions/*")); len(left) > 0 {
+		t.Errorf("%d keys are left over: %s", len(left), left[0])
 	}
 }
