@@ -72,15 +72,15 @@ func list(cmd *cobra.Command, states []conversion.State, limit int, asJSON bool)
 		if err != nil {
 			width, height = 80, 24
 		}
-		var lines []string
+		var all []api.Conversion
 		err = eachConversion(cmd, c, states, limit, func(cv api.Conversion) error {
-			lines = append(lines, listLine(cv, width))
+			all = append(all, cv)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		return page(cmd, append([]string{listHead(width)}, lines...), height)
+		return page(cmd, listLines(all, width), height)
 	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tSTATE\tCREATED\tLENGTH\tNAME")
@@ -101,20 +101,28 @@ func listLength(cv api.Conversion) string {
 // wideList is how many columns a terminal has for all that a list shows.
 const wideList = 72
 
-// listRow returns a line of a list for a terminal. The name comes last, cut to what
-// is left of width.
-func listRow(width int, id, state, created, length, name string) string {
-	row := fmt.Sprintf("%-8s  %-15s", id, state)
-	if width >= wideList {
-		row += fmt.Sprintf("  %-16s  %8s", created, length)
+// listLines returns a list for a terminal: the ends of ids, and names cut to what is
+// left of width.
+func listLines(all []api.Conversion, width int) []string {
+	row := func(id, state, created, length string) string {
+		row := fmt.Sprintf("%-*s  %-15s  ", shortLength, id, state)
+		if width >= wideList {
+			row += fmt.Sprintf("%-16s  %8s  ", created, length)
+		}
+		return row
 	}
-	return strings.TrimRight(text.Cut(row+"  "+text.Cut(name, max(0, width-1-len(row)-2)), width-1), " ")
-}
-
-func listHead(width int) string { return listRow(width, "ID", "STATE", "CREATED", "LENGTH", "NAME") }
-
-func listLine(cv api.Conversion, width int) string {
-	return listRow(width, short(cv.ID), string(cv.State), cv.CreatedAt.Local().Format("2006-01-02 15:04"), listLength(cv), text.Printable(cv.Filename))
+	head := row("ID", "STATE", "CREATED", "LENGTH")
+	var names []string
+	for _, cv := range all {
+		names = append(names, text.Printable(cv.Filename))
+	}
+	lines := []string{text.Cut(head+"NAME", width-1)}
+	for i, name := range text.CutApart(names, max(0, width-1-len(head))) {
+		cv := all[i]
+		left := row(short(cv.ID), string(cv.State), cv.CreatedAt.Local().Format("2006-01-02 15:04"), listLength(cv))
+		lines = append(lines, strings.TrimRight(text.Cut(left+name, width-1), " "))
+	}
+	return lines
 }
 
 // page prints lines, by the user's pager if they do not fit on the terminal.

@@ -140,7 +140,7 @@ func inBase64(name *string) string {
 }
 
 // mostListed is how many unfinished files are named one by one.
-const mostListed = 20
+const mostListed = 5
 
 // conclude says what remains, and returns what the command ends with.
 func (c *converter) conclude(cause error) error {
@@ -173,8 +173,11 @@ func (c *converter) conclude(cause error) error {
 				c.cmd.PrintErrf("  %s: %s; to cancel it: tonearm cancel %s\n", text.Printable(o.File), o.State, short(*o.ID))
 			}
 		}
-		if more := open - listed; more > 0 {
-			c.cmd.PrintErrf("  %s not started\n", counted(more-(begun-listed), "file"))
+		if begun > listed {
+			c.cmd.PrintErrf("  and %s more; \"tonearm list\" shows them\n", text.Count(begun-listed))
+		}
+		if open > begun {
+			c.cmd.PrintErrf("  %s not started\n", counted(open-begun, "file"))
 		}
 	}
 	switch {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -265,7 +266,7 @@ func (c *converter) convert(ctx context.Context, w *work) (outcome, error) {
 		return fail(err)
 	}
 	defer video.Close()
-	line = c.screen.Begin(w.file.Path, w.size())
+	line = c.screen.Begin(filepath.Base(w.file.Path), w.size())
 	t := &task{converter: c, work: w, video: video, content: c.content(video, w), line: line, outcome: &o}
 	if err := t.run(ctx); err != nil {
 		return fail(err)

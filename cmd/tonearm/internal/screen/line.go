@@ -2,6 +2,7 @@ package screen
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tonearm/cmd/tonearm/internal/text"
@@ -23,8 +24,7 @@ type Line struct {
 	counted     bool    // sent holds a first figure
 }
 
-// Set shows a phase that has no measure, such as "queued". Files in such a phase
-// come after those that move.
+// Set shows a phase that has no measure, such as "queued".
 func (l *Line) Set(phase string) { l.set(phase, 0, 0, "") }
 
 // SetBytes shows how far a download is.
@@ -72,11 +72,18 @@ func (l *Line) End(failed bool) {
 	}
 }
 
-func (l *Line) moves() bool { return l.total > 0 }
+// measured reports whether the phase has a measure.
+func (l *Line) measured() bool { return l.total > 0 }
+
+// waiting are the phases in which nothing is done for the file.
+var waiting = []string{"starting", "uploaded", string(conversion.Queued), string(conversion.AwaitingUpload)}
+
+// moves reports whether something is done for the file now.
+func (l *Line) moves() bool { return l.measured() || !slices.Contains(waiting, l.phase) }
 
 // short returns such as "uploading 43%".
 func (l *Line) short() string {
-	if !l.moves() {
+	if !l.measured() {
 		return l.phase
 	}
 	return fmt.Sprintf("%s %d%%", l.phase, int(100*min(l.done/l.total, 1)))
@@ -84,7 +91,7 @@ func (l *Line) short() string {
 
 // long returns such as "uploading 43% (12.1 MB of 28.0 MB)".
 func (l *Line) long() string {
-	if !l.moves() {
+	if !l.measured() {
 		return l.phase
 	}
 	return l.short() + " (" + l.measure + ")"

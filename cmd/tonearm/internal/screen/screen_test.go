@@ -67,6 +67,7 @@ func many(o Options) *Screen {
 	}
 	lines[900].Sent(5e6, 20e6)
 	lines[1000].SetClock("converting", 30, 60)
+	lines[1001].Set("running")
 	return s
 }
 
@@ -97,7 +98,7 @@ func TestFrames(t *testing.T) {
 		}
 		t.Logf("%s:\n%s", name, strings.Join(frame, "\n"))
 		if tt.height == 24 {
-			for i, want := range []string{"0900 of", "1000 of", "0700 of"} {
+			for i, want := range []string{"0900 of", "1000 of", "1001 of", "0700 of"} {
 				if !strings.Contains(frame[i], want) {
 					t.Errorf("%s: line %d is %q, want …%s", name, i, frame[i], want)
 				}
