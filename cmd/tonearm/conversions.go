@@ -193,6 +193,9 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	row := func(name, format string, a ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", a...) }
 	row("id", "%s", cv.ID)
 	row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Size))
+	if sent := sentOf(cv); sent != "" {
+		row("sent", "%s", sent)
+	}
 	row("state", "%s", cv.State)
 	row("created", "%s", cv.CreatedAt.Local().Format(time.DateTime))
 	if b, err := json.Marshal(cv.Options); err == nil && string(b) != "{}" {
@@ -222,6 +225,14 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 		row("error", "%s (%s)", f.Message, f.Code)
 	}
 	return t.Flush()
+}
+
+// sentOf says how much of a video was uploaded, if it is not all of it.
+func sentOf(cv api.Conversion) string {
+	if cv.Sent == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s: only the sound", text.Bytes(cv.Size), text.Bytes(cv.Sent.OriginalSize))
 }
 
 // printAudio prints what is in an MP3.
