@@ -1,0 +1,42 @@
+package remux
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"testing/iotest"
+)
+
+// TestReadAt reads a file of all kinds of parts at every offset.
+func TestReadAt(t *testing.T) {
+	source := []byte("0123456789abcdefghijklmnopqrstuvwxyz")
+	b := builder{r: bytes.NewReader(source)}
+	b.add([]byte("head "))
+	b.copy(3, 4)
+	b.copy(7, 2) // joined with the one before
+	b.add(nil)
+	b.add([]byte("-"))
+	b.copy(30, 6)
+	p := b.plan("mp4")
+	want := "head 345678-uvwxyz"
+	if p.Size != int64(len(want)) || len(p.parts) != 4 {
+		t.Fatalf("%d bytes in %d parts", p.Size, len(p.parts))
+	}
+	for from := range len(want) + 1 {
+		for n := range len(want) + 2 {
+			got := make([]byte, n)
+			k, err := p.ReadAt(got, int64(from))
+			end := min(from+n, len(want))
+			if string(got[:k]) != want[from:end] || (err == io.EOF) != (from+n > len(want)) || err != nil && err != io.EOF {
+				t.Fatalf("%d bytes from %d: %q, %v", n, from, got[:k], err)
+			}
+		}
+	}
+	if err := iotest.TestReader(p.NewReader(), []byte(want)); err != nil {
+		t.Error(err)
+	}
+	p.r = bytes.NewReader(source[:32])
+	if _, err := io.ReadAll(p.NewReader()); err != io.ErrUnexpectedEOF {
+		t.Errorf("of a source that has become shorter: %v", err)
+	}
+}
