@@ -40,6 +40,7 @@ const (
 	UnknownContainer Reason = "unknown_container" // one that is not taken apart
 	Pictures         Reason = "pictures"          // a cover is made of the pictures
 	UnclearTrack     Reason = "unclear_track"     // who reads it may choose another track
+	NoTrack          Reason = "no_track"          // it has no such track
 	NothingSaved     Reason = "nothing_saved"     // the copy is hardly smaller
 )
 

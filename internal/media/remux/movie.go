@@ -1,0 +1,98 @@
+package remux
+
+import (
+	"errors"
+	"slices"
+
+	"tonearm/internal/media/mp4"
+	"tonearm/internal/media/track"
+)
+
+// movie plans a copy of an MP4 or MOV file.
+func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
+	w.container = "mp4"
+	if !m.Found {
+		return nil, mp4.NoIndex
+	}
+	t, err := w.chooseMovie(m)
+	if err != nil {
+		return nil, err
+	}
+	made, err := m.Remux(t)
+	if errors.Is(err, mp4.Truncated) && w.lacks(m, t) {
+		return nil, ErrTruncated
+	}
+	if err != nil {
+		return nil, err
+	}
+	if w.o.Pictures {
+		return nil, leave(Pictures)
+	}
+	b := builder{r: w.r}
+	b.add(made.Header)
+	for _, e := range made.Extents {
+		b.copy(e.Offset, e.Size)
+	}
+	return b.plan(w.container), nil
+}
+
+// chooseMovie chooses the track that the converter will choose. If it may see other
+// tracks, or choose another, the error is a leave.
+func (w *walker) chooseMovie(m *mp4.Movie) (*mp4.Track, error) {
+	audio := m.AudioTracks()
+	if len(audio) == 0 {
+		return nil, leave(UnclearTrack)
+	}
+	for _, t := range m.Tracks {
+		if !obvious(t) {
+			return nil, leave(UnclearTrack)
+		}
+	}
+	list := make([]track.Track, len(audio))
+	for i, t := range audio {
+		list[i] = track.Track{Language: t.Language, Default: t.Enabled}
+	}
+	i := track.Choose(list, w.o.Track)
+	if i < 0 {
+		return nil, leave(NoTrack)
+	}
+	if len(audio) > 1 && w.o.Track == "" && !audio[i].Decodable() {
+		return nil, leave(UnclearTrack)
+	}
+	return audio[i], nil
+}
+
+// descriptions are such of tracks that nobody takes for audio, whatever the handler
+// (the MP4 Registration Authority's lists).
+var descriptions = []string{
+	"tmcd", "text", "tx3g", "mebx", "mett", "metx", "gpmd", "camm", "fdsc", "rtmd", "rtp ", "urim", "stpp", "wvtt", "c608", "c708", "mp4s",
+}
+
+// obvious reports whether a track surely is one audio track, or surely is none.
+func obvious(t *mp4.Track) bool {
+	switch t.Handler {
+	case "soun":
+		return t.Codec != "iamf" // which holds several
+	case "vide":
+		return true
+	}
+	return t.Descriptions == 0 || slices.Contains(descriptions, t.Codec)
+}
+
+// lacks reports whether the converter will surely refuse the movie because samples of
+// the track lie behind the end of the file.
+func (w *walker) lacks(m *mp4.Movie, t *mp4.Track) bool {
+	const enough = 1.0 // seconds; a little less at the end is accepted
+	if m.End <= m.Size || m.Fragmented || !t.Decodable() || len(t.Edits) > 1 && t.Skip < 0 {
+		return false
+	}
+	at, ok := m.Reaches(t)
+	if !ok {
+		return false
+	}
+	end := t.Delay + t.Seconds
+	if w.o.End > 0 {
+		end = min(end, w.o.End)
+	}
+	return at > w.o.Start+enough && at < end-enough
+}
