@@ -1,7 +1,6 @@
 package remux
 
 import (
-	"errors"
 	"slices"
 
 	"tonearm/internal/media/mp4"
@@ -18,10 +17,10 @@ func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := m.Remux(t)
-	if errors.Is(err, mp4.Truncated) && w.lacks(m, t) {
+	if w.lacks(m, t) {
 		return nil, ErrTruncated
 	}
+	made, err := m.Remux(t)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +49,7 @@ func (w *walker) chooseMovie(m *mp4.Movie) (*mp4.Track, error) {
 	}
 	list := make([]track.Track, len(audio))
 	for i, t := range audio {
-		list[i] = track.Track{Language: t.Language, Default: t.Enabled}
+		list[i] = track.Track{Language: t.Language, Default: t.Enabled, Unfit: t.Encrypted || slices.Contains(undecodable, t.Codec)}
 	}
 	i := track.Choose(list, w.o.Track)
 	if i < 0 {
@@ -61,6 +60,10 @@ func (w *walker) chooseMovie(m *mp4.Movie) (*mp4.Track, error) {
 	}
 	return audio[i], nil
 }
+
+// undecodable are descriptions of audio that no ffmpeg decodes: Apple's spatial audio,
+// AC-4, and MPEG-H.
+var undecodable = []string{"apac", "ac-4", "mha1", "mha2", "mhm1", "mhm2"}
 
 // descriptions are such of tracks that nobody takes for audio, whatever the handler
 // (the MP4 Registration Authority's lists).
