@@ -29,7 +29,7 @@ var quickSent = []string{
 func TestMediaSent(t *testing.T) {
 	table := &sentTable{count: map[string]*sentCount{}}
 	t.Cleanup(func() { table.print() })
-	cases := slices.Concat(mediatest.Cases(), mediatest.OptionCases(), mediatest.Plain())
+	cases := slices.Concat(mediatest.Cases(), mediatest.OptionCases())
 	if wholeCorpus() {
 		elsewhere := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(elsewhere.Close)
@@ -115,11 +115,11 @@ func (s *sending) try(t *testing.T, i int, o conversion.Options) {
 	if err := os.WriteFile(sent, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := fromFile(t)(t.Context(), s.path, s.c.Name, o)
 	for k, way := range ways {
 		if i > 0 && k != i%len(ways) { // without options on all ways
 			continue
 		}
+		want := way.convert(t)(t.Context(), s.path, s.c.Name, o)
 		got := way.convert(t)(t.Context(), sent, s.c.Name, o)
 		faults := differs(want, got)
 		if was, is := recorded(want), recorded(got); was != is {

@@ -111,7 +111,7 @@ func (e Element) Float(r io.ReaderAt) float64 {
 	return 0
 }
 
-// Text is the element's value as a text; '' if it has none, or a long one.
+// Text is the element's value as a text; ” if it has none, or a long one.
 func (e Element) Text(r io.ReaderAt) string { return string(e.value(r)) }
 
 // head reads an element's id and size; size is -1 where it is unknown, width counts the

@@ -52,8 +52,8 @@ func (w *walker) chooseMovie(m *mp4.Movie) (*mp4.Track, error) {
 		list[i] = track.Track{Language: t.Language, Default: t.Enabled, Unfit: t.Encrypted || slices.Contains(undecodable, t.Codec)}
 	}
 	i := track.Choose(list, w.o.Track)
-	if i < 0 {
-		return nil, leave(NoTrack)
+	if i < 0 { // the copy will be refused as the file would be
+		return audio[0], nil
 	}
 	if len(audio) > 1 && w.o.Track == "" && !audio[i].Decodable() {
 		return nil, leave(UnclearTrack)

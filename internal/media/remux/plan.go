@@ -40,7 +40,9 @@ const (
 	UnknownContainer Reason = "unknown_container" // one that is not taken apart
 	Pictures         Reason = "pictures"          // a cover is made of the pictures
 	UnclearTrack     Reason = "unclear_track"     // who reads it may choose another track
-	NoTrack          Reason = "no_track"          // it has no such track
+	Unclear          Reason = "unclear"           // something in it is not understood to the last byte
+	TooMany          Reason = "too_many_pieces"   // so many that the copy would be no gain
+	VaryingRate      Reason = "varying_rate"      // how large its packets are is seen differently in a copy
 	NothingSaved     Reason = "nothing_saved"     // the copy is hardly smaller
 )
 

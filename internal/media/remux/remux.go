@@ -104,5 +104,13 @@ func (w *walker) take() (*Plan, error) {
 	if w.structure.MP4 != nil {
 		return w.movie(w.structure.MP4)
 	}
+	var head [4]byte
+	if n, err := w.r.ReadAt(head[:], 0); n < len(head) && err != nil && err != io.EOF {
+		return nil, err
+	}
+	switch string(head[:]) {
+	case "\x1a\x45\xdf\xa3":
+		return w.matroska()
+	}
 	return nil, leave(UnknownContainer)
 }
