@@ -286,7 +286,7 @@ func (m *Movie) same(t *Track, p Plan) error {
 	}
 	for i, was := range m.Tracks {
 		is := c.Tracks[i]
-		if is.about() != was.about() {
+		if !is.Alike(was) {
 			return Malformed
 		}
 		if was == t && (!reflect.DeepEqual(is.Edits, was.Edits) || is.Seconds != was.Seconds || is.Delay != was.Delay || is.Skip != was.Skip || c.Start(is) != m.Start(was)) {
@@ -322,6 +322,9 @@ func (m *Movie) texts(where []Extent) ([][]byte, error) {
 	}
 	return list, nil
 }
+
+// Alike reports whether two tracks say the same of themselves, without their samples.
+func (t *Track) Alike(other *Track) bool { return t.about() == other.about() }
 
 // about is what a track says of itself, without its samples.
 func (t *Track) about() any {

@@ -20,6 +20,9 @@ func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
 	if w.lacks(m, t) {
 		return nil, ErrTruncated
 	}
+	if m.Fragmented {
+		return w.fragments(m, t)
+	}
 	made, err := m.Remux(t)
 	if err != nil {
 		return nil, err
@@ -33,6 +36,39 @@ func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
 		b.copy(e.Offset, e.Size)
 	}
 	return b.plan(w.container), nil
+}
+
+// fragments plans a copy of a fragmented file.
+func (w *walker) fragments(m *mp4.Movie, t *mp4.Track) (*Plan, error) {
+	runs, err := m.RemuxFragments(t)
+	if err != nil {
+		return nil, err
+	}
+	if w.o.Pictures {
+		return nil, leave(Pictures)
+	}
+	b := builder{r: w.r}
+	for _, run := range runs {
+		if run.Own != nil {
+			b.add(run.Own)
+		} else {
+			b.copy(run.Offset, run.Size)
+		}
+	}
+	p := b.plan(w.container)
+	is, err := mp4.Read(p, p.Size)
+	if err != nil {
+		return nil, err
+	}
+	if is.End != p.Size || is.Ended != m.Ended || is.Fragmented != m.Fragmented || is.Timescale != m.Timescale || len(is.Tracks) != len(m.Tracks) {
+		return nil, leave(Unclear)
+	}
+	for i, was := range m.Tracks {
+		if !is.Tracks[i].Alike(was) || was == t && is.Tracks[i].Seconds != was.Seconds {
+			return nil, leave(Unclear)
+		}
+	}
+	return p, nil
 }
 
 // chooseMovie chooses the track that the converter will choose. If it may see other
