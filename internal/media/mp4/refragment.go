@@ -404,7 +404,7 @@ func (r *refragmented) first(out *moof, run fragment, boxes []Box, truns []trun)
 		version = 1 << 24
 	}
 	out.fixes = append(out.fixes, fix{at: len(out.bytes) + 16, width: 4, from: fromMoof, behind: out.size})
-	out.bytes = append(out.bytes, appendBox(nil, "trun", fields(version|flags, 1, 0, s.duration, s.size, s.usual.flags, s.shift))...)
+	out.bytes = append(out.bytes, appendBox(nil, "trun", fields(version|flags, 1, 0, s.duration, s.size, s.flags, s.shift))...)
 	binary.BigEndian.PutUint32(out.bytes[begin:], uint32(len(out.bytes)-begin))
 	out.add(Extent{t.Offset, int64(s.size)})
 	out.end = out.size

@@ -2,6 +2,7 @@ package remux
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -27,7 +28,7 @@ func TestReadAt(t *testing.T) {
 			got := make([]byte, n)
 			k, err := p.ReadAt(got, int64(from))
 			end := min(from+n, len(want))
-			if string(got[:k]) != want[from:end] || (err == io.EOF) != (from+n > len(want)) || err != nil && err != io.EOF {
+			if string(got[:k]) != want[from:end] || errors.Is(err, io.EOF) != (from+n > len(want)) || err != nil && !errors.Is(err, io.EOF) {
 				t.Fatalf("%d bytes from %d: %q, %v", n, from, got[:k], err)
 			}
 		}
@@ -36,7 +37,7 @@ func TestReadAt(t *testing.T) {
 		t.Error(err)
 	}
 	p.r = bytes.NewReader(source[:32])
-	if _, err := io.ReadAll(p.NewReader()); err != io.ErrUnexpectedEOF {
+	if _, err := io.ReadAll(p.NewReader()); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("of a source that has become shorter: %v", err)
 	}
 }

@@ -1,6 +1,9 @@
 package remux
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // window reads a file of which only little is looked at, here and there: a few bytes
 // are read together with those around them.
@@ -22,7 +25,7 @@ func (w *window) ReadAt(p []byte, at int64) (int, error) {
 	if at < w.at || at+int64(len(p)) > w.at+int64(len(w.held)) {
 		n, err := w.note(w.r.ReadAt(w.buf[:], at))
 		w.at, w.held = at, w.buf[:n]
-		if n < len(p) && err != io.EOF {
+		if n < len(p) && !errors.Is(err, io.EOF) {
 			return copy(p, w.held), err
 		}
 	}
@@ -35,7 +38,7 @@ func (w *window) ReadAt(p []byte, at int64) (int, error) {
 
 // note keeps an error that is not the end.
 func (w *window) note(n int, err error) (int, error) {
-	if err != nil && err != io.EOF && w.err == nil {
+	if err != nil && !errors.Is(err, io.EOF) && w.err == nil {
 		w.err = err
 	}
 	return n, err
