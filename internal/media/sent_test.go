@@ -88,7 +88,7 @@ func (s *sending) try(t *testing.T, i int, o conversion.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := remux.New(t.Context(), f, stat.Size(), remux.Options{Track: o.Track, Pictures: o.Cover.Decodes(), Start: o.Start, End: o.End, Small: true})
+	p, err := remux.New(t.Context(), f, stat.Size(), remux.Options{Track: o.Track, Pictures: o.Cover.Decodes(), Start: o.Start, End: o.End, Kbps: o.Resolved().BitrateKbps, Small: true})
 	if errors.Is(err, remux.ErrTruncated) {
 		s.table.add(s.c.Name, i, "refused", "", 0, 0)
 		if r := fromFile(t)(t.Context(), s.path, s.c.Name, o); r.Code != conversion.CodeTruncated {

@@ -226,7 +226,7 @@ func (k *matroska) block(p *piece, e ebml.Element, stamp int64) error {
 	at := stamp + int64(int16(binary.BigEndian.Uint16(h[width:])))
 	t.saw(at*k.scale - t.delay)
 	if t == k.chosen {
-		if !t.steady(h[width+2], h[width+3:n]) {
+		if k.w.o.Kbps != 0 && !t.steady(h[width+2], h[width+3:n]) {
 			return leave(VaryingRate)
 		}
 	} else if t.count > firstBlocks {

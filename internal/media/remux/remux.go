@@ -22,6 +22,9 @@ type Options struct {
 	// Start and End are those of the conversion, in seconds; 0 for none. They change
 	// nothing of what is sent. They say whether the bytes that a cut file lacks matter.
 	Start, End float64
+	// Kbps is the bit rate that is asked for, 0 for none; that of a preset counts. The
+	// record may compare it with that of the source.
+	Kbps int
 	// Small asks for the copy also where it is hardly smaller than the source, as tests
 	// need it.
 	Small bool
@@ -108,9 +111,11 @@ func (w *walker) take() (*Plan, error) {
 	if n, err := w.r.ReadAt(head[:], 0); n < len(head) && err != nil && err != io.EOF {
 		return nil, err
 	}
-	switch string(head[:]) {
-	case "\x1a\x45\xdf\xa3":
+	switch {
+	case string(head[:]) == "\x1a\x45\xdf\xa3":
 		return w.matroska()
+	case head[0] == tsSync && w.structure.Streamable && !w.structure.Known:
+		return w.transport()
 	}
 	return nil, leave(UnknownContainer)
 }
