@@ -20,7 +20,8 @@ import (
 
 // quickSent are the cases whose copies plain go test converts.
 var quickSent = []string{
-	"iphone-spatial.mov", "chapter-track-sbtl.mov", "late.mp4", "long-subtitle.mp4", "tracks-last.mkv", "late.mkv", "two tracks.mkv", "fragments.mp4", "ac3.ts",
+	"iphone-spatial.mov", "chapter-track-sbtl.mov", "late.mp4", "tracks-last.mkv", "fragments.mp4", "ac3.ts",
+	"sent everything.mkv", "sent everything.mp4", "sent two tracks.ts", "sent late fragments keyframes.mp4",
 }
 
 // TestMediaSent compares the MP3 of what package remux would send with that of the
@@ -29,11 +30,16 @@ var quickSent = []string{
 func TestMediaSent(t *testing.T) {
 	table := &sentTable{count: map[string]*sentCount{}}
 	t.Cleanup(func() { table.print() })
-	cases := slices.Concat(mediatest.Cases(), mediatest.OptionCases())
+	cases := slices.Concat(mediatest.Cases(), mediatest.OptionCases(), mediatest.Sent())
 	if wholeCorpus() {
 		elsewhere := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(elsewhere.Close)
 		cases = slices.Concat(cases, mediatest.SampleCases(t, elsewhere.URL), mediatest.MovieCases(t))
+	}
+	for _, name := range quickSent {
+		if !slices.ContainsFunc(cases, func(c mediatest.Case) bool { return c.Name == name }) {
+			t.Errorf("no case has the name %s", name)
+		}
 	}
 	for _, c := range cases {
 		if !wholeCorpus() && !slices.Contains(quickSent, c.Name) {
