@@ -2,6 +2,7 @@ package remux
 
 import (
 	"slices"
+	"strings"
 
 	"tonearm/internal/media/mp4"
 	"tonearm/internal/media/track"
@@ -101,11 +102,11 @@ func (w *walker) chooseMovie(m *mp4.Movie) (*mp4.Track, error) {
 // AC-4, and MPEG-H.
 var undecodable = []string{"apac", "ac-4", "mha1", "mha2", "mhm1", "mhm2"}
 
-// descriptions are such of tracks that nobody takes for audio, whatever the handler
-// (the MP4 Registration Authority's lists).
-var descriptions = []string{
-	"tmcd", "text", "tx3g", "mebx", "mett", "metx", "gpmd", "camm", "fdsc", "rtmd", "rtp ", "urim", "stpp", "wvtt", "c608", "c708", "mp4s",
-}
+// audible are descriptions of audio in lower case. ffmpeg takes a track of any handler
+// but that of pictures for audio if it has one of them.
+var audible = strings.Fields(`mp4a ac-3 sac3 ac-4 ima4 alac samr sawb sawp dtsc dtsh dtsl dtse dts+ dts- dtsx dts ec-3 vdva dvca agsm ilbc mac3 mac6
+.mp1 .mp2 .mp3 mp3 nmos nell alaw ulaw fl32 fl64 twos sowt lpcm in24 in32 ipcm fpcm raw none qclp qclq sqcp qdm2 qdmc spex spxn sevc ssmv
+flac mlpa opus mha1 mha2 mhm1 mhm2 apac iamf enca drms aavd owma wma2`)
 
 // obvious reports whether a track surely is one audio track, or surely is none.
 func obvious(t *mp4.Track) bool {
@@ -115,7 +116,11 @@ func obvious(t *mp4.Track) bool {
 	case "vide":
 		return true
 	}
-	return t.Descriptions == 0 || slices.Contains(descriptions, t.Codec)
+	code := strings.ToLower(t.Codec)
+	if strings.HasPrefix(code, "ms") || strings.HasPrefix(code, "ts") { // the two letters behind are a number of WAV's
+		return false
+	}
+	return t.Descriptions == 0 || t.Descriptions == 1 && !slices.Contains(audible, strings.TrimRight(code, " "))
 }
 
 // lacks reports whether the converter will surely refuse the movie because samples of

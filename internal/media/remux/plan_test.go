@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+
+	"tonearm/internal/media/mp4"
 )
 
 // TestReadAt reads a file of all kinds of parts at every offset.
@@ -39,5 +41,31 @@ func TestReadAt(t *testing.T) {
 	p.r = bytes.NewReader(source[:32])
 	if _, err := io.ReadAll(p.NewReader()); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("of a source that has become shorter: %v", err)
+	}
+}
+
+// TestObvious: what surely is an audio track or none, and what may be taken for one.
+func TestObvious(t *testing.T) {
+	for _, tt := range []struct {
+		handler, codec string
+		count          int
+		want           bool
+	}{
+		{"soun", "mp4a", 1, true},
+		{"soun", "iamf", 1, false},
+		{"vide", "mp4a", 1, true},
+		{"meta", "mebx", 1, true},
+		{"meta", "djmd", 1, true},
+		{"tmcd", "tmcd", 1, true},
+		{"", "", 0, true},
+		{"meta", "mp4a", 1, false},
+		{"data", "MP4A", 1, false},
+		{"data", "raw ", 1, false},
+		{"data", "ms\x00\x55", 1, false},
+		{"text", "text", 2, false},
+	} {
+		if got := obvious(&mp4.Track{Handler: tt.handler, Codec: tt.codec, Descriptions: tt.count}); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
 	}
 }
