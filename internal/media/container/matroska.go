@@ -1,13 +1,13 @@
 package container
 
 import (
+	"encoding/binary"
 	"io"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-
-	"tonearm/internal/media/ebml"
 )
 
 // Elements of Matroska (RFC 9559).
@@ -41,8 +41,12 @@ const (
 	mkvTagString    = 0x4487
 )
 
-// mkvHead is how many bytes before the first cluster are looked at.
-const mkvHead = 16 << 20
+// Limits of what is looked at.
+const (
+	mkvLevel = 4096     // elements of one level
+	mkvHead  = 16 << 20 // bytes before the first cluster
+	mkvValue = 32       // bytes of a value
+)
 
 // matroska is what a Matroska file says before its first cluster.
 type matroska struct {
@@ -58,11 +62,11 @@ func inspectMatroska(r io.ReaderAt, _ int64) Structure {
 }
 
 func readMatroska(r io.ReaderAt) matroska {
-	for e := range ebml.Elements(r, 0, math.MaxInt64) { // the EBML header, perhaps Void and CRC, the segment
-		if e.ID == mkvSegment {
+	for e := range elements(r, 0, math.MaxInt64) { // the EBML header, perhaps Void and CRC, the segment
+		if e.id == mkvSegment {
 			m := readSegment(r, e)
-			if e.Size >= 0 {
-				m.end = e.End()
+			if e.size >= 0 {
+				m.end = e.end()
 			}
 			return m
 		}
@@ -70,33 +74,33 @@ func readMatroska(r io.ReaderAt) matroska {
 	return matroska{late: true}
 }
 
-func readSegment(r io.ReaderAt, segment ebml.Element) matroska {
+func readSegment(r io.ReaderAt, segment element) matroska {
 	m := matroska{late: true}
 	var elsewhere []int64 // what is listed, relative to the segment
 	var uids []uint64     // of the tracks
-	lengths := map[uint64]float64{}
+	durations := map[uint64]float64{}
 	scale, ticks := 1e6, 0.0
-	for e := range ebml.Elements(r, segment.Body, segment.End()) {
-		at := e.At - segment.Body
+	for e := range elements(r, segment.body, segment.end()) {
+		at := e.at - segment.body
 		switch {
 		case at > mkvHead:
 			return m
-		case e.ID == mkvSeekHead:
-			elsewhere = append(elsewhere, listed(r, e)...)
-		case e.ID == mkvInfo:
-			if n := e.Child(r, mkvScale).Uint(r); n > 0 {
+		case e.id == mkvSeekHead:
+			elsewhere = append(elsewhere, e.listed(r)...)
+		case e.id == mkvInfo:
+			if n := e.child(r, mkvScale).uint(r); n > 0 {
 				scale = float64(n)
 			}
-			ticks = e.Child(r, mkvDuration).Float(r)
-		case e.ID == mkvTracks:
-			tracks, their := audioTracks(r, e)
+			ticks = e.child(r, mkvDuration).float(r)
+		case e.id == mkvTracks:
+			tracks, their := e.audioTracks(r)
 			m.tracks, uids, m.first = append(m.tracks, tracks...), append(uids, their...), true
-		case e.ID == mkvTags:
-			durations(r, e, lengths)
-		case e.ID == mkvCluster:
+		case e.id == mkvTags:
+			e.durations(r, durations)
+		case e.id == mkvCluster:
 			m.late = slices.ContainsFunc(elsewhere, func(there int64) bool { return there >= at })
 			for i := range m.tracks {
-				m.tracks[i].Seconds = shorter(ticks*scale/1e9, lengths[uids[i]])
+				m.tracks[i].Seconds = shorter(ticks*scale/1e9, durations[uids[i]])
 			}
 			return m
 		}
@@ -119,12 +123,12 @@ func shorter(segment, track float64) float64 {
 
 // durations reads the statistics that muxers write for each track: its length as
 // hours, minutes and seconds.
-func durations(r io.ReaderAt, e ebml.Element, of map[uint64]float64) {
-	for tag := range e.Children(r, mkvTag) {
-		uid := tag.Child(r, mkvTargets).Child(r, mkvTagTrackUID).Uint(r)
-		for simple := range tag.Children(r, mkvSimpleTag) {
-			if uid != 0 && simple.Child(r, mkvTagName).Text(r) == "DURATION" {
-				of[uid] = clockTime(simple.Child(r, mkvTagString).Text(r))
+func (e element) durations(r io.ReaderAt, of map[uint64]float64) {
+	for tag := range e.children(r, mkvTag) {
+		uid := tag.child(r, mkvTargets).child(r, mkvTagTrackUID).uint(r)
+		for simple := range tag.children(r, mkvSimpleTag) {
+			if uid != 0 && simple.child(r, mkvTagName).text(r) == "DURATION" {
+				of[uid] = clockTime(simple.child(r, mkvTagString).text(r))
 			}
 		}
 	}
@@ -148,37 +152,37 @@ func clockTime(s string) float64 {
 }
 
 // listed is where the elements are that a demuxer looks up at once.
-func listed(r io.ReaderAt, e ebml.Element) []int64 {
+func (e element) listed(r io.ReaderAt) []int64 {
 	var there []int64
-	for s := range e.Children(r, mkvSeek) {
-		if id := s.Child(r, mkvSeekID).Uint(r); id != mkvCues && id != mkvCluster {
-			there = append(there, int64(min(s.Child(r, mkvSeekPosition).Uint(r), math.MaxInt64)))
+	for s := range e.children(r, mkvSeek) {
+		if id := s.child(r, mkvSeekID).uint(r); id != mkvCues && id != mkvCluster {
+			there = append(there, int64(min(s.child(r, mkvSeekPosition).uint(r), math.MaxInt64)))
 		}
 	}
 	return there
 }
 
 // audioTracks are the audio tracks among the element's children, and their UIDs.
-func audioTracks(r io.ReaderAt, e ebml.Element) (tracks []Track, uids []uint64) {
+func (e element) audioTracks(r io.ReaderAt) (tracks []Track, uids []uint64) {
 	const audioType = 2
-	for t := range e.Children(r, mkvTrack) {
-		if t.Child(r, mkvTrackType).Uint(r) != audioType {
+	for t := range e.children(r, mkvTrack) {
+		if t.child(r, mkvTrackType).uint(r) != audioType {
 			continue
 		}
-		audio := t.Child(r, mkvAudio)
-		language, flag := t.Child(r, mkvLanguage), t.Child(r, mkvFlagDefault)
+		audio := t.child(r, mkvAudio)
+		language, flag := t.child(r, mkvLanguage), t.child(r, mkvFlagDefault)
 		tr := Track{
-			Codec:      mkvCodecs[t.Child(r, mkvCodec).Text(r)],
-			SampleRate: int(audio.Child(r, mkvRate).Float(r)),
-			Channels:   int(min(audio.Child(r, mkvChannels).Uint(r), math.MaxInt32)),
-			Language:   language.Text(r),
-			Default:    flag.ID == 0 || flag.Uint(r) == 1,
+			Codec:      mkvCodecs[t.child(r, mkvCodec).text(r)],
+			SampleRate: int(audio.child(r, mkvRate).float(r)),
+			Channels:   int(min(audio.child(r, mkvChannels).uint(r), math.MaxInt32)),
+			Language:   language.text(r),
+			Default:    flag.id == 0 || flag.uint(r) == 1,
 		}
-		if language.ID == 0 {
+		if language.id == 0 {
 			tr.Language = "eng"
 		}
 		tracks = append(tracks, tr)
-		uids = append(uids, t.Child(r, mkvTrackUID).Uint(r))
+		uids = append(uids, t.child(r, mkvTrackUID).uint(r))
 	}
 	return tracks, uids
 }
@@ -186,4 +190,131 @@ func audioTracks(r io.ReaderAt, e ebml.Element) (tracks []Track, uids []uint64) 
 // mkvCodecs are ffmpeg's names of the most frequent codecs.
 var mkvCodecs = map[string]string{
 	"A_AAC": "aac", "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_AC3": "ac3", "A_EAC3": "eac3", "A_FLAC": "flac",
+}
+
+// element is one of EBML (RFC 8794); the zero value is none.
+type element struct {
+	id       uint32
+	at, body int64 // offsets of its id and of what is in it
+	size     int64 // bytes of that; -1 where unknown
+}
+
+func (e element) end() int64 {
+	if e.size < 0 || e.size > math.MaxInt64-e.body {
+		return math.MaxInt64
+	}
+	return e.body + e.size
+}
+
+// elements yields the elements of one level between two offsets. It ends
+// without an error if one cannot be read.
+func elements(r io.ReaderAt, from, to int64) iter.Seq[element] {
+	return func(yield func(element) bool) {
+		for range mkvLevel {
+			buf := make([]byte, 12)
+			n, _ := r.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
+			id, size, width, ok := ebmlElement(buf[:n])
+			if !ok {
+				return
+			}
+			e := element{id, from, from + int64(width), size}
+			if from = e.end(); from > to && size >= 0 {
+				return
+			}
+			if !yield(e) || from >= to {
+				return
+			}
+		}
+	}
+}
+
+// children are those of the element with an id.
+func (e element) children(r io.ReaderAt, id uint32) iter.Seq[element] {
+	return func(yield func(element) bool) {
+		for c := range elements(r, e.body, e.end()) {
+			if c.id == id && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// child is the first of them.
+func (e element) child(r io.ReaderAt, id uint32) element {
+	for c := range e.children(r, id) {
+		return c
+	}
+	return element{}
+}
+
+// value reads the content of the element; nil if it is no value.
+func (e element) value(r io.ReaderAt) []byte {
+	if e.size <= 0 || e.size > mkvValue {
+		return nil
+	}
+	b := make([]byte, e.size)
+	if n, _ := r.ReadAt(b, e.body); n < len(b) {
+		return nil
+	}
+	return b
+}
+
+func (e element) uint(r io.ReaderAt) uint64 {
+	var n uint64
+	for _, c := range e.value(r) {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
+
+func (e element) float(r io.ReaderAt) float64 {
+	switch b := e.value(r); len(b) {
+	case 4:
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(b)))
+	case 8:
+		return math.Float64frombits(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
+func (e element) text(r io.ReaderAt) string { return string(e.value(r)) }
+
+// ebmlElement reads an element's id and size; size is -1 where it is unknown,
+// width counts the bytes of both.
+func ebmlElement(b []byte) (id uint32, size int64, width int, ok bool) {
+	idWidth := vintWidth(b)
+	if idWidth == 0 || idWidth > 4 || len(b) <= idWidth {
+		return 0, 0, 0, false
+	}
+	for _, c := range b[:idWidth] {
+		id = id<<8 | uint32(c)
+	}
+	b = b[idWidth:]
+	sizeWidth := vintWidth(b)
+	if sizeWidth == 0 || len(b) < sizeWidth {
+		return 0, 0, 0, false
+	}
+	mask := byte(0xff >> sizeWidth)
+	size, unknown := int64(b[0]&mask), b[0]&mask == mask
+	for _, c := range b[1:sizeWidth] {
+		size = size<<8 | int64(c)
+		unknown = unknown && c == 0xff
+	}
+	if unknown {
+		size = -1
+	}
+	return id, size, idWidth + sizeWidth, true
+}
+
+// vintWidth is how many bytes a variable-length integer takes, 0 for none.
+func vintWidth(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	for i := range 8 {
+		if b[0]&(0x80>>i) != 0 {
+			return i + 1
+		}
+	}
+	return 0
 }

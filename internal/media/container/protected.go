@@ -6,8 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"tonearm/internal/media/ebml"
 )
 
 // Protection is what of a file's sound is encrypted, where ffmpeg does not know
@@ -57,25 +55,25 @@ func Protected(r io.ReaderAt) Protection {
 // encrypted.
 func mkvProtected(r io.ReaderAt) []bool {
 	const audioType, encryption = 2, 1
-	for segment := range ebml.Elements(r, 0, math.MaxInt64) {
-		if segment.ID != mkvSegment {
+	for segment := range elements(r, 0, math.MaxInt64) {
+		if segment.id != mkvSegment {
 			continue
 		}
 		var list []bool
-		for e := range ebml.Elements(r, segment.Body, segment.End()) {
-			if e.ID == mkvCluster || e.At-segment.Body > mkvHead {
+		for e := range elements(r, segment.body, segment.end()) {
+			if e.id == mkvCluster || e.at-segment.body > mkvHead {
 				break
 			}
-			if e.ID != mkvTracks {
+			if e.id != mkvTracks {
 				continue
 			}
-			for t := range e.Children(r, mkvTrack) {
-				if t.Child(r, mkvTrackType).Uint(r) != audioType {
+			for t := range e.children(r, mkvTrack) {
+				if t.child(r, mkvTrackType).uint(r) != audioType {
 					continue
 				}
 				protected := false
-				for c := range t.Child(r, mkvEncodings).Children(r, mkvEncoding) {
-					protected = protected || c.Child(r, mkvEncodingType).Uint(r) == encryption
+				for c := range t.child(r, mkvEncodings).children(r, mkvEncoding) {
+					protected = protected || c.child(r, mkvEncodingType).uint(r) == encryption
 				}
 				list = append(list, protected)
 			}
