@@ -15,12 +15,12 @@ func Sent() []Case {
 		tracks = "-map 0:v -map 1:a -map 2:a -metadata:s:a:0 language=ger -metadata:s:a:1 language=eng "
 	)
 	video := []string{"-f", "lavfi", "-i", "testsrc=size=160x120:rate=24:duration=6"}
-	two := both(video, tone(6, 440, 48000), tone(6, 880, 44100))
+	two := both(video, tone(6, 443.7, 48000), tone(6, 880, 44100))
 	offset := func(seconds string, of, beside []string) []string {
 		return both(of, []string{"-itsoffset", seconds}, beside)
 	}
-	late := offset("0.7", video, tone(5, 440, 48000))
-	early := both([]string{"-itsoffset", "0.7"}, video, tone(6, 440, 48000))
+	late := offset("0.7", video, tone(5, 443.7, 48000))
+	early := both([]string{"-itsoffset", "0.7"}, video, tone(6, 443.7, 48000))
 	var cases []Case
 	add := func(name, about string, inputs []string, args string) {
 		cases = append(cases, Case{
@@ -32,8 +32,10 @@ func Sent() []Case {
 	for _, ext := range []string{".mp4", ".mov", ".mkv", ".ts"} {
 		add("sent two tracks"+ext, "two tracks in two languages, beside pictures in another order", two, tracks+frames+"-c:a:0 aac -c:a:1 ac3")
 		add("sent late sound"+ext, "the sound begins 0.7 s later than the pictures", late, frames+"-c:a aac")
+		add("sent late mpeg4"+ext, "the same, with pictures whose order a demuxer knows", late, "-c:v mpeg4 -bf 2 -c:a aac")
 		add("sent late pictures"+ext, "the pictures begin 0.7 s later than the sound", early, frames+"-c:a aac")
 	}
+	add("sent late mpeg4 fragments.mp4", "fragments, and the sound begins later", late, "-c:v mpeg4 -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof")
 	for name, flags := range map[string]string{
 		"keyframes": "frag_keyframe", "offsets": "frag_keyframe+omit_tfhd_offset", "dash": "frag_keyframe+empty_moov+default_base_moof+dash",
 		"separate": "frag_keyframe+empty_moov+separate_moof+default_base_moof", "every frame": "frag_every_frame+empty_moov+default_base_moof",
@@ -45,12 +47,12 @@ func Sent() []Case {
 	add("sent default.mkv", "the second track is the default one", two, tracks+frames+"-c:a flac -disposition:a:0 0 -disposition:a:1 default")
 	add("sent default.mp4", "the second track is the default one", two, tracks+frames+"-c:a alac -disposition:a:0 0 -disposition:a:1 default")
 	add("sent late opus.webm", "Opus with its delay, later than the pictures", late, "-c:v libvpx -b:v 100k -c:a libopus")
-	add("sent opus.webm", "Opus with its delay", both(video, tone(6, 440, 48000)), "-c:v libvpx -b:v 100k -c:a libopus")
+	add("sent opus.webm", "Opus with its delay", both(video, tone(6, 443.7, 48000)), "-c:v libvpx -b:v 100k -c:a libopus")
 	add("sent live.webm", "a recording of unknown size", late, "-c:v libvpx -b:v 100k -c:a libopus -live 1")
 	add("sent large clusters.mkv", "one cluster, and the index at the front", late, frames+"-c:a vorbis -strict -2 -ac 2 -cluster_time_limit 30000 -cluster_size_limit 100M -reserve_index_space 4000")
 	add("sent open groups.ts", "pictures with B frames in open groups", two, tracks+"-c:v mpeg2video -bf 2 -g 12 -c:a:0 mp2 -c:a:1 aac")
 	add("sent wrap.ts", "the clock of 33 bits goes back to zero midway", two, tracks+frames+"-c:a aac -output_ts_offset 95441")
-	add("sent mp3.mkv", "MP3, of a bit rate that varies", both(video, tone(6, 440, 48000)), frames+"-c:a libmp3lame -q:a 5")
+	add("sent mp3.mkv", "MP3, of a bit rate that varies", both(video, tone(6, 443.7, 48000)), frames+"-c:a libmp3lame -q:a 5")
 	add("sent pcm.mkv", "PCM", late, frames+"-c:a pcm_s24le")
 	subtitles := "1\n00:00:00,000 --> 00:00:02,000\nfirst\n\n2\n00:00:04,000 --> 00:00:09,500\nlast\n"
 	for name, args := range map[string]string{
