@@ -198,9 +198,10 @@ func (r *remuxed) close(begin int) error {
 }
 
 // noSamples are the tables of a track without samples (ISO/IEC 14496-12, 8.6.1.2,
-// 8.7.4, 8.7.3.2 and 8.7.5).
+// 8.7.4, 8.7.3.2 and 8.7.5). The time table has an entry, of no samples: where it has
+// none, ffmpeg 7 takes the file for a fragmented one, and follows no edit list.
 var noSamples = slices.Concat(
-	appendBox(nil, "stts", make([]byte, 8)), appendBox(nil, "stsc", make([]byte, 8)),
+	appendBox(nil, "stts", []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1}), appendBox(nil, "stsc", make([]byte, 8)),
 	appendBox(nil, "stsz", make([]byte, 12)), appendBox(nil, "stco", make([]byte, 8)),
 )
 
