@@ -9,13 +9,13 @@ import (
 
 // Track is what a choice looks at.
 type Track struct {
-	Language string // as the container has it, '' for none
+	Language string // as the container has it; empty: none
 	Default  bool   // the container's default track
 	Unfit    bool   // it surely cannot be decoded
 }
 
-// Choose returns the index of the track that want names: by index, by language, or ”
-// for the container's default. If the default cannot be decoded, it is the first that
+// Choose returns the index of the track that want names: by index, by language, or, for an
+// empty text, for the container's default. If the default cannot be decoded, it is the first that
 // can: phones write a spatial track beside a plain one. It returns -1 if there is no
 // such track.
 func Choose(tracks []Track, want string) int {
