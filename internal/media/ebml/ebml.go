@@ -2,6 +2,7 @@
 package ebml
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"iter"
@@ -44,8 +45,13 @@ func Read(r io.ReaderAt, at, to int64) (Element, bool) {
 // Elements yields the elements of one level between two offsets. It ends without an
 // error if one cannot be read, or if there are too many.
 func Elements(r io.ReaderAt, from, to int64) iter.Seq[Element] {
+	return Some(r, from, to, maxElements)
+}
+
+// Some yields the first most of them.
+func Some(r io.ReaderAt, from, to int64, most int) iter.Seq[Element] {
 	return func(yield func(Element) bool) {
-		for range maxElements {
+		for range most {
 			e, ok := Read(r, from, to)
 			if !ok {
 				return
@@ -84,11 +90,10 @@ func (e Element) value(r io.ReaderAt) []byte {
 	if e.Size <= 0 || e.Size > maxValue {
 		return nil
 	}
-	b := make([]byte, e.Size)
-	if n, _ := r.ReadAt(b, e.Body); n < len(b) {
-		return nil
+	if b := e.Bytes(r, maxValue); int64(len(b)) == e.Size {
+		return b
 	}
-	return b
+	return nil
 }
 
 // Uint is the element's value as a number; 0 if it has none.
@@ -112,7 +117,23 @@ func (e Element) Float(r io.ReaderAt) float64 {
 }
 
 // Text is the element's value as a text; ” if it has none, or a long one.
-func (e Element) Text(r io.ReaderAt) string { return string(e.value(r)) }
+func (e Element) Text(r io.ReaderAt) string { return text(e.value(r)) }
+
+// LongText is the element's content as a text, up to some bytes.
+func (e Element) LongText(r io.ReaderAt, most int64) string { return text(e.Bytes(r, most)) }
+
+// text ends before a zero byte (RFC 8794, section 13).
+func text(b []byte) string {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	return string(b)
+}
+
+// Bytes is the element's content, up to some bytes; less where the file ends.
+func (e Element) Bytes(r io.ReaderAt, most int64) []byte {
+	b := make([]byte, max(0, min(e.Size, most)))
+	n, _ := r.ReadAt(b, e.Body)
+	return b[:n]
+}
 
 // head reads an element's id and size; size is -1 where it is unknown, width counts the
 // bytes of both.

@@ -51,21 +51,11 @@ func (m *Movie) remux(t *Track) (Plan, error) {
 			return Plan{}, err
 		}
 	}
-	p := Plan{Seek: t.pieces()}
-	h := header{bytes: r.bytes, offsets: r.offsets(t)}
+	h := &header{bytes: r.bytes, offsets: r.offsets(t)}
 	_, h.width = t.offsets()
-	at := int64(len(r.bytes))
-	err := t.eachChunk(m.file, func(c chunk) error {
-		if err := h.moveChunk(at + p.Bytes); err != nil {
-			return err
-		}
-		return p.add(c, m.Size)
-	})
+	p, err := m.takeChunks(t, h)
 	if err != nil {
 		return Plan{}, err
-	}
-	if p.Bytes == 0 {
-		return Plan{}, NoSamples
 	}
 	binary.BigEndian.PutUint64(r.bytes[r.mdat+8:], uint64(int64(len(r.bytes)-r.mdat)+p.Bytes))
 	p.Header = r.bytes

@@ -13,20 +13,7 @@ const (
 	mkvHeader    = 0x1a45dfa3
 	mkvVoid      = 0xec
 	mkvCRC       = 0xbf
-	mkvSegment   = 0x18538067
-	mkvSeekHead  = 0x114d9b74
-	mkvSeek      = 0x4dbb
-	mkvSeekID    = 0x53ab
-	mkvSeekAt    = 0x53ac
-	mkvInfo      = 0x1549a966
-	mkvScale     = 0x2ad7b1
-	mkvDuration  = 0x4489
-	mkvTracks    = 0x1654ae6b
-	mkvChapters  = 0x1043a770
-	mkvTags      = 0x1254c367
 	mkvAttached  = 0x1941a469
-	mkvCues      = 0x1c53bb6b
-	mkvCluster   = 0x1f43b675
 	mkvTimestamp = 0xe7
 	mkvPosition  = 0xa7
 	mkvPrevSize  = 0xab
@@ -36,7 +23,7 @@ const (
 )
 
 // topLevel are the elements that end a cluster of unknown size.
-var topLevel = []uint32{mkvSeekHead, mkvInfo, mkvTracks, mkvChapters, mkvTags, mkvAttached, mkvCues, mkvCluster}
+var topLevel = []uint32{ebml.SeekHead, ebml.Info, ebml.Tracks, ebml.Chapters, ebml.Tags, mkvAttached, ebml.Cues, ebml.Cluster}
 
 // Limits of what is held in memory.
 const (
@@ -49,6 +36,9 @@ const (
 // Everything else is copied byte by byte.
 func (w *walker) matroska() (*Plan, error) {
 	w.container = "matroska"
+	if w.o.Pictures {
+		return nil, leave(Pictures)
+	}
 	k := &matroska{w: w, r: &window{r: w.r}}
 	err := k.walk()
 	if k.r.err != nil {
@@ -56,9 +46,6 @@ func (w *walker) matroska() (*Plan, error) {
 	}
 	if err != nil {
 		return nil, err
-	}
-	if w.o.Pictures {
-		return nil, leave(Pictures)
 	}
 	p, err := k.copy()
 	if err != nil {
@@ -106,15 +93,15 @@ func (k *matroska) walk() error {
 	}
 	for at := k.segment.Body; at < end; {
 		e, ok := ebml.Read(k.r, at, end)
-		if !ok || e.Size < 0 && e.ID != mkvCluster || e.Size >= 0 && e.End() > end {
+		if !ok || e.Size < 0 && e.ID != ebml.Cluster || e.Size >= 0 && e.End() > end {
 			return leave(Unclear)
 		}
 		p := piece{Element: e}
 		at = e.End()
 		switch e.ID {
-		case mkvVoid, mkvCRC, mkvCues:
+		case mkvVoid, mkvCRC, ebml.Cues:
 			continue
-		case mkvCluster:
+		case ebml.Cluster:
 			if k.chosen == nil {
 				if err := k.choose(); err != nil {
 					return err
@@ -127,21 +114,21 @@ func (k *matroska) walk() error {
 			if e.Size >= 0 && at != e.End() {
 				return leave(Unclear)
 			}
-		case mkvInfo:
-			if k.scale = int64(e.Child(k.r, mkvScale).Uint(k.r)); k.scale == 0 {
+		case ebml.Info:
+			if k.scale = int64(e.Child(k.r, ebml.Scale).Uint(k.r)); k.scale == 0 {
 				k.scale = 1e6
 			}
-			if d := e.Child(k.r, mkvDuration).Float(k.r); k.segment.Size < 0 && d != 0 {
+			if d := e.Child(k.r, ebml.Duration).Float(k.r); k.segment.Size < 0 && d != 0 {
 				return leave(Unclear) // whether it is whole is seen by other tracks
 			}
-		case mkvTracks:
+		case ebml.Tracks:
 			if k.chosen != nil || len(k.tracks) > 0 {
 				return leave(UnclearTrack)
 			}
 			if err := k.readTracks(e); err != nil {
 				return err
 			}
-		case mkvSeekHead, mkvChapters, mkvTags, mkvAttached:
+		case ebml.SeekHead, ebml.Chapters, ebml.Tags, mkvAttached:
 		default:
 			return leave(Unclear)
 		}
@@ -159,7 +146,7 @@ func (k *matroska) findSegment() error {
 		switch {
 		case !ok:
 			return leave(Unclear)
-		case e.ID == mkvSegment:
+		case e.ID == ebml.Segment:
 			k.segment = e
 			return nil
 		case e.ID != mkvHeader && e.ID != mkvVoid, e.Size < 0, e.End() > 64<<10:
@@ -268,11 +255,11 @@ func (k *matroska) copy() (*Plan, error) {
 	for _, p := range k.pieces {
 		b := builder{r: k.w.r}
 		switch p.ID {
-		case mkvCluster:
+		case ebml.Cluster:
 			if !k.copyCluster(&b, p) {
 				continue
 			}
-		case mkvSeekHead:
+		case ebml.SeekHead:
 			head, err := k.seekHead(p.Element)
 			if err != nil {
 				return nil, err
@@ -293,10 +280,10 @@ func (k *matroska) copy() (*Plan, error) {
 	if k.segment.Size < 0 {
 		out.copy(k.segment.At, k.segment.Body-k.segment.At)
 	} else {
-		out.add(ebmlHead(mkvSegment, size))
+		out.add(ebmlHead(ebml.Segment, size))
 	}
 	for i, p := range kept {
-		if p.ID == mkvSeekHead && !moveSeeks(made[i].parts[0].own, moved) {
+		if p.ID == ebml.SeekHead && !moveSeeks(made[i].parts[0].own, moved) {
 			return nil, leave(Unclear)
 		}
 		for _, part := range made[i].parts {
@@ -322,7 +309,7 @@ func (k *matroska) copyCluster(b *builder, p piece) bool {
 	if size == 0 {
 		return false
 	}
-	b.add(ebmlHead(mkvCluster, size+p.stamp.End()-p.stamp.At))
+	b.add(ebmlHead(ebml.Cluster, size+p.stamp.End()-p.stamp.At))
 	b.copy(p.stamp.At, p.stamp.End()-p.stamp.At)
 	for _, r := range p.blocks {
 		if r.track == k.chosen || r.track.early {
@@ -345,22 +332,22 @@ func (k *matroska) seekHead(e ebml.Element) ([]byte, error) {
 		return nil, leave(TooMany)
 	}
 	var entries []byte
-	for s := range e.Children(k.r, mkvSeek) {
-		id, position := s.Child(k.r, mkvSeekID), s.Child(k.r, mkvSeekAt)
+	for s := range e.Children(k.r, ebml.Seek) {
+		id, position := s.Child(k.r, ebml.SeekID), s.Child(k.r, ebml.SeekPosition)
 		switch n := id.Uint(k.r); {
 		case id.Size != 4 || position.ID == 0 || position.Size > 8:
 			return nil, leave(Unclear)
-		case n == mkvCues || n == mkvCluster:
+		case n == ebml.Cues || n == ebml.Cluster:
 		default:
-			entry := binary.BigEndian.AppendUint16(nil, mkvSeekID)
+			entry := binary.BigEndian.AppendUint16(nil, ebml.SeekID)
 			entry = binary.BigEndian.AppendUint32(append(entry, 0x84), uint32(n))
-			entry = append(binary.BigEndian.AppendUint16(entry, mkvSeekAt), 0x88)
+			entry = append(binary.BigEndian.AppendUint16(entry, ebml.SeekPosition), 0x88)
 			entry = binary.BigEndian.AppendUint64(entry, position.Uint(k.r))
-			entries = append(binary.BigEndian.AppendUint16(entries, mkvSeek), 0x80|byte(len(entry)))
+			entries = append(binary.BigEndian.AppendUint16(entries, ebml.Seek), 0x80|byte(len(entry)))
 			entries = append(entries, entry...)
 		}
 	}
-	return append(ebmlHead(mkvSeekHead, int64(len(entries))), entries...), nil
+	return append(ebmlHead(ebml.SeekHead, int64(len(entries))), entries...), nil
 }
 
 // seekEntry is how many bytes an entry of seekHead has.

@@ -11,16 +11,10 @@ import (
 
 // Elements of a track (RFC 9559, 5.1.4.1).
 const (
-	mkvEntry     = 0xae
-	mkvNumber    = 0xd7
-	mkvType      = 0x83
-	mkvCodec     = 0x86
-	mkvDefault   = 0x88
-	mkvLanguage  = 0x22b59c
-	mkvBCP47     = 0x22b59d
-	mkvEncodings = 0x6d80
-	mkvDelay     = 0x56aa
-	mkvStretch   = 0x23314f // TrackTimestampScale
+	mkvNumber  = 0xd7
+	mkvBCP47   = 0x22b59d
+	mkvDelay   = 0x56aa
+	mkvStretch = 0x23314f // TrackTimestampScale
 )
 
 // firstBlocks is how many blocks are kept of a track that begins before the chosen one:
@@ -47,22 +41,17 @@ type mkvTrack struct {
 
 // readTracks reads what the file says of its tracks.
 func (k *matroska) readTracks(e ebml.Element) error {
-	for entry := range e.Children(k.r, mkvEntry) {
-		const audioType = 2
-		flag, language := entry.Child(k.r, mkvDefault), entry.Child(k.r, mkvLanguage)
+	for entry := range e.Children(k.r, ebml.TrackEntry) {
 		t := mkvTrack{
 			number:    int64(entry.Child(k.r, mkvNumber).Uint(k.r)),
-			audio:     entry.Child(k.r, mkvType).Uint(k.r) == audioType,
-			codec:     strings.TrimRight(entry.Child(k.r, mkvCodec).Text(k.r), "\x00"),
-			isDefault: flag.ID == 0 || flag.Uint(k.r) == 1,
-			language:  strings.TrimRight(language.Text(k.r), "\x00"),
+			audio:     entry.IsAudio(k.r),
+			codec:     entry.Child(k.r, ebml.CodecID).Text(k.r),
+			isDefault: entry.IsDefault(k.r),
+			language:  entry.Language(k.r),
 			bcp47:     entry.Child(k.r, mkvBCP47).ID != 0,
-			encoded:   entry.Child(k.r, mkvEncodings).ID != 0,
+			encoded:   entry.Child(k.r, ebml.Encodings).ID != 0,
 			delay:     int64(min(entry.Child(k.r, mkvDelay).Uint(k.r), math.MaxInt64/4)),
 			start:     math.MaxInt64, rate: -1,
-		}
-		if language.ID == 0 {
-			t.language = "eng"
 		}
 		stretch := entry.Child(k.r, mkvStretch)
 		if t.number <= 0 || k.track(t.number) != nil || t.audio && t.codec == "" || stretch.ID != 0 && stretch.Float(k.r) != 1 {

@@ -21,15 +21,15 @@ func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
 	if w.lacks(m, t) {
 		return nil, ErrTruncated
 	}
+	if w.o.Pictures {
+		return nil, leave(Pictures)
+	}
 	if m.Fragmented {
 		return w.fragments(m, t)
 	}
 	made, err := m.Remux(t)
 	if err != nil {
 		return nil, err
-	}
-	if w.o.Pictures {
-		return nil, leave(Pictures)
 	}
 	b := builder{r: w.r}
 	b.add(made.Header)
@@ -44,9 +44,6 @@ func (w *walker) fragments(m *mp4.Movie, t *mp4.Track) (*Plan, error) {
 	runs, err := m.RemuxFragments(t)
 	if err != nil {
 		return nil, err
-	}
-	if w.o.Pictures {
-		return nil, leave(Pictures)
 	}
 	b := builder{r: w.r}
 	for _, run := range runs {

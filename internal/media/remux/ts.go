@@ -59,6 +59,9 @@ type ts struct {
 // begins.
 func (w *walker) transport() (*Plan, error) {
 	w.container = "mpegts"
+	if w.o.Pictures {
+		return nil, leave(Pictures)
+	}
 	if w.size%tsPacket != 0 {
 		return nil, leave(Unclear)
 	}
@@ -66,9 +69,6 @@ func (w *walker) transport() (*Plan, error) {
 	buf := make([]byte, tsAtATime*tsPacket)
 	if err := s.findTables(buf[:min(w.size, tsFirst/tsPacket*tsPacket)]); err != nil {
 		return nil, err
-	}
-	if w.o.Pictures {
-		return nil, leave(Pictures)
 	}
 	for at := int64(0); at < w.size; {
 		b := buf[:min(int64(len(buf)), w.size-at)]
