@@ -71,5 +71,5 @@ func Sent() []Case {
 			Want: Want{Seconds: 5},
 		})
 	}
-	return cases
+	return append(cases, sentMade()...)
 }

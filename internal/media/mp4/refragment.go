@@ -63,7 +63,7 @@ func (r *refragmented) all() error {
 			err = r.sidx(b)
 		case b.Kind == "mdat" && fragments == 0:
 			err = Malformed
-		case fragments > 0 && !between[b.Kind]:
+		case fragments > 0 && !between[b.Kind], b.Kind == "meta":
 			err = Malformed
 		case fragments == 0 && b.Kind != "free" && b.Kind != "skip" && b.Kind != "wide":
 			if beside += b.End - b.Start; b.Kind != "moov" && beside-(m.moov.End-m.moov.Start) > maxBeside {

@@ -20,6 +20,10 @@ const (
 // and padding.
 var beside = map[string]bool{"mdat": true, "moof": true, "free": true, "skip": true, "wide": true}
 
+// positions are boxes beside the index that say where something is in the file: items,
+// segments, fragments (ISO/IEC 14496-12, 8.11.3, 8.16.3, 8.16.4 and 8.8.9).
+var positions = map[string]bool{"meta": true, "sidx": true, "ssix": true, "mfra": true}
+
 // Remux plans a copy of the movie's file that has the samples of one audio track only.
 // All else that it says stays: the boxes at the top level, the index with tags and
 // picture, and the tracks with their numbers, languages and flags. The samples of
@@ -76,6 +80,9 @@ func (m *Movie) plain() error {
 			}
 			seen[b.Kind] = true
 			continue
+		}
+		if positions[b.Kind] {
+			return Malformed
 		}
 		if total += b.End - b.Start; total > maxBeside {
 			return LargeIndex

@@ -1,7 +1,9 @@
 package remux
 
 import (
+	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"tonearm/internal/media/container"
@@ -29,6 +31,12 @@ var topLevel = []uint32{ebml.SeekHead, ebml.Info, ebml.Tracks, ebml.Chapters, eb
 const (
 	maxPieces = 4 << 20  // runs of blocks
 	maxHead   = 64 << 20 // bytes of a seek head
+)
+
+// Limits of the clock.
+const (
+	maxScale = 1_000_000_000     // nanoseconds of a tick
+	maxClock = math.MaxInt64 / 4 // nanoseconds
 )
 
 // matroska plans a copy of a Matroska or WebM file: the same segment, with the same
@@ -103,6 +111,9 @@ func (k *matroska) walk() error {
 			continue
 		case ebml.Cluster:
 			if k.chosen == nil {
+				if k.scale == 0 {
+					return leave(Unclear)
+				}
 				if err := k.choose(); err != nil {
 					return err
 				}
@@ -115,9 +126,14 @@ func (k *matroska) walk() error {
 				return leave(Unclear)
 			}
 		case ebml.Info:
-			if k.scale = int64(e.Child(k.r, ebml.Scale).Uint(k.r)); k.scale == 0 {
-				k.scale = 1e6
+			if k.scale != 0 { // one is enough
+				return leave(Unclear)
 			}
+			scale := cmp.Or(e.Child(k.r, ebml.Scale).Uint(k.r), 1e6)
+			if scale > maxScale {
+				return leave(Unclear)
+			}
+			k.scale = int64(scale)
 			if d := e.Child(k.r, ebml.Duration).Float(k.r); k.segment.Size < 0 && d != 0 {
 				return leave(Unclear) // whether it is whole is seen by other tracks
 			}
@@ -137,7 +153,7 @@ func (k *matroska) walk() error {
 	if k.chosen == nil || k.chosen.count == 0 {
 		return leave(UnclearTrack)
 	}
-	return nil
+	return k.inTime()
 }
 
 func (k *matroska) findSegment() error {
@@ -174,7 +190,11 @@ func (k *matroska) cluster(p *piece, end int64) (int64, error) {
 			if p.stamp.ID != 0 {
 				return 0, leave(Unclear)
 			}
-			p.stamp, stamp = e, int64(e.Uint(k.r))
+			n := e.Uint(k.r)
+			if n > uint64(maxClock/k.scale) {
+				return 0, leave(Unclear)
+			}
+			p.stamp, stamp = e, int64(n)
 		case mkvSimple, mkvGroup:
 			if stamp < 0 {
 				return 0, leave(Unclear)
@@ -211,10 +231,10 @@ func (k *matroska) block(p *piece, e ebml.Element, stamp int64) error {
 		return leave(Unclear)
 	}
 	at := stamp + int64(int16(binary.BigEndian.Uint16(h[width:])))
-	t.saw(at*k.scale - t.delay)
+	t.saw(at*k.scale-t.delay, e.At)
 	if t == k.chosen {
-		if k.w.o.Kbps != 0 && !t.steady(h[width+2], h[width+3:n]) {
-			return leave(VaryingRate)
+		if err := k.watch(b, int64(width+2), h[width+2]); err != nil {
+			return err
 		}
 	} else if t.count > firstBlocks {
 		return nil
@@ -232,17 +252,29 @@ func (k *matroska) block(p *piece, e ebml.Element, stamp int64) error {
 
 // inGroup returns the only block of a group, whose children fill it.
 func (k *matroska) inGroup(group ebml.Element) (block ebml.Element, ok bool) {
-	for at := group.Body; at < group.End(); {
-		e, ok := ebml.Read(k.r, at, group.End())
-		if !ok || e.Size < 0 || e.End() > group.End() || e.ID == mkvBlock && block.ID != 0 {
-			return block, false
-		}
+	blocks := 0
+	whole := k.children(group, func(e ebml.Element) {
 		if e.ID == mkvBlock {
 			block = e
+			blocks++
 		}
+	})
+	return block, whole && blocks == 1
+}
+
+// children calls f for the elements in another one. It reports false if they do not fill
+// it.
+func (k *matroska) children(parent ebml.Element, f func(ebml.Element)) bool {
+	at := parent.Body
+	for at < parent.End() {
+		e, ok := ebml.Read(k.r, at, parent.End())
+		if !ok || e.Size < 0 || e.End() > parent.End() {
+			return false
+		}
+		f(e)
 		at = e.End()
 	}
-	return block, block.ID != 0
+	return true
 }
 
 // copy puts the file together.
@@ -332,11 +364,15 @@ func (k *matroska) seekHead(e ebml.Element) ([]byte, error) {
 		return nil, leave(TooMany)
 	}
 	var entries []byte
-	for s := range e.Children(k.r, ebml.Seek) {
+	clear := true
+	whole := k.children(e, func(s ebml.Element) {
+		if s.ID != ebml.Seek {
+			return
+		}
 		id, position := s.Child(k.r, ebml.SeekID), s.Child(k.r, ebml.SeekPosition)
 		switch n := id.Uint(k.r); {
 		case id.Size != 4 || position.ID == 0 || position.Size > 8:
-			return nil, leave(Unclear)
+			clear = false
 		case n == ebml.Cues || n == ebml.Cluster:
 		default:
 			entry := binary.BigEndian.AppendUint16(nil, ebml.SeekID)
@@ -346,6 +382,9 @@ func (k *matroska) seekHead(e ebml.Element) ([]byte, error) {
 			entries = append(binary.BigEndian.AppendUint16(entries, ebml.Seek), 0x80|byte(len(entry)))
 			entries = append(entries, entry...)
 		}
+	})
+	if !whole || !clear {
+		return nil, leave(Unclear)
 	}
 	return append(ebmlHead(ebml.SeekHead, int64(len(entries))), entries...), nil
 }

@@ -29,37 +29,56 @@ type mkvTrack struct {
 	codec     string
 	isDefault bool
 	language  string
+	awaited   bool // a demuxer does not play before it has seen it, or looked long enough
 	bcp47     bool // it has another language besides, which other readers may take
 	encoded   bool // its blocks are compressed or encrypted
 	delay     int64
 
 	count int
+	at    int64 // where its first block is in the file
 	start int64 // nanoseconds, of the earliest of the first blocks
 	early bool  // its first blocks are kept
-	rate  int   // what the blocks say of their bit rate; -1 before the first
+	watch watch
 }
+
+// maxTracks is how many tracks a file may have.
+const maxTracks = 1000
 
 // readTracks reads what the file says of its tracks.
 func (k *matroska) readTracks(e ebml.Element) error {
-	for entry := range e.Children(k.r, ebml.TrackEntry) {
-		t := mkvTrack{
-			number:    int64(entry.Child(k.r, mkvNumber).Uint(k.r)),
-			audio:     entry.IsAudio(k.r),
-			codec:     entry.Child(k.r, ebml.CodecID).Text(k.r),
-			isDefault: entry.IsDefault(k.r),
-			language:  entry.Language(k.r),
-			bcp47:     entry.Child(k.r, mkvBCP47).ID != 0,
-			encoded:   entry.Child(k.r, ebml.Encodings).ID != 0,
-			delay:     int64(min(entry.Child(k.r, mkvDelay).Uint(k.r), math.MaxInt64/4)),
-			start:     math.MaxInt64, rate: -1,
+	clear := true
+	whole := k.children(e, func(entry ebml.Element) {
+		if entry.ID == ebml.TrackEntry {
+			clear = clear && k.readTrack(entry)
 		}
-		stretch := entry.Child(k.r, mkvStretch)
-		if t.number <= 0 || k.track(t.number) != nil || t.audio && t.codec == "" || stretch.ID != 0 && stretch.Float(k.r) != 1 {
-			return leave(UnclearTrack)
-		}
-		k.tracks = append(k.tracks, t)
+	})
+	if !whole || !clear || len(k.tracks) > maxTracks {
+		return leave(UnclearTrack)
 	}
 	return nil
+}
+
+// readTrack adds a track. It reports false if something of it is not understood.
+func (k *matroska) readTrack(entry ebml.Element) bool {
+	t := mkvTrack{
+		number:    int64(entry.Child(k.r, mkvNumber).Uint(k.r)),
+		audio:     entry.IsAudio(k.r),
+		codec:     entry.Child(k.r, ebml.CodecID).Text(k.r),
+		isDefault: entry.IsDefault(k.r),
+		language:  entry.Language(k.r),
+		awaited:   slices.Contains([]uint64{1, 2}, entry.Child(k.r, ebml.TrackType).Uint(k.r)), // pictures and sound
+		bcp47:     entry.Child(k.r, mkvBCP47).ID != 0,
+		encoded:   entry.Child(k.r, ebml.Encodings).ID != 0,
+		delay:     int64(min(entry.Child(k.r, mkvDelay).Uint(k.r), math.MaxInt64/4)),
+		start:     math.MaxInt64,
+	}
+	t.watch = watch{coding: t.coding(), rates: k.w.o.Kbps != 0}
+	stretch := entry.Child(k.r, mkvStretch)
+	if t.number <= 0 || k.track(t.number) != nil || t.audio && t.codec == "" || stretch.ID != 0 && stretch.Float(k.r) != 1 {
+		return false
+	}
+	k.tracks = append(k.tracks, t)
+	return k.children(entry, func(ebml.Element) {})
 }
 
 func (k *matroska) track(number int64) *mkvTrack {
@@ -69,11 +88,6 @@ func (k *matroska) track(number int64) *mkvTrack {
 		}
 	}
 	return nil
-}
-
-// mkvDecodable begin the ids of codecs that are surely accepted.
-var mkvDecodable = []string{
-	"A_AAC", "A_OPUS", "A_VORBIS", "A_AC3", "A_EAC3", "A_FLAC", "A_MPEG/L", "A_PCM/", "A_DTS", "A_TRUEHD", "A_ALAC", "A_TTA1", "A_WAVPACK4",
 }
 
 // choose chooses the track that the converter will choose.
@@ -99,7 +113,7 @@ func (k *matroska) choose() error {
 	if byLanguage && slices.ContainsFunc(audio, func(t *mkvTrack) bool { return t.bcp47 }) {
 		return leave(UnclearTrack)
 	}
-	sure := slices.ContainsFunc(mkvDecodable, func(id string) bool { return strings.HasPrefix(audio[i].codec, id) }) && !audio[i].encoded
+	sure := audio[i].watch.coding != unclear && !audio[i].encoded // surely it is accepted
 	if len(audio) > 1 && want == "" && !sure {
 		return leave(UnclearTrack)
 	}
@@ -107,10 +121,13 @@ func (k *matroska) choose() error {
 	return nil
 }
 
-// saw counts a block that begins at some nanosecond.
-func (t *mkvTrack) saw(at int64) {
-	if t.count++; t.count <= firstBlocks {
-		t.start = min(t.start, at)
+// saw counts a block that begins at some nanosecond, at an offset in the file.
+func (t *mkvTrack) saw(nanosecond, at int64) {
+	if t.count++; t.count == 1 {
+		t.at = at
+	}
+	if t.count <= firstBlocks {
+		t.start = min(t.start, nanosecond)
 	}
 }
 
@@ -126,24 +143,140 @@ func (t *mkvTrack) before(other *mkvTrack, tick int64) bool {
 	return t.start < other.start
 }
 
-// steady reports whether a block says the same of its bit rate as those before. A
-// demuxer takes the mean of as many as it looks at, which depends on the other tracks.
-func (t *mkvTrack) steady(flags byte, payload []byte) bool {
-	const laced = 0x06
-	var rate int
+// A demuxer looks at no more than this before it plays: half of the seconds and of the
+// bytes that package ffmpeg asks for.
+const (
+	lateSeconds = 15
+	lateBytes   = 16 << 20
+)
+
+// inTime returns a leave if a demuxer may not see the beginning of the chosen track, or
+// of one that counts for the beginning of the whole, before it plays.
+func (k *matroska) inTime() error {
+	first, start := int64(math.MaxInt64), int64(math.MaxInt64)
+	for i := range k.tracks {
+		if t := &k.tracks[i]; t.count > 0 {
+			first, start = min(first, t.at), min(start, t.start)
+		}
+	}
+	for i := range k.tracks {
+		t := &k.tracks[i]
+		begins := t == k.chosen || t.before(k.chosen, k.scale)
+		if begins && (t.at-first > lateBytes || t.start-start > lateSeconds*1e9) {
+			return leave(Late)
+		}
+		if begins && t.at > k.chosen.at && !t.awaited { // it depends on the other tracks whether it is seen
+			return leave(Late)
+		}
+	}
+	return nil
+}
+
+// codings are those of Matroska, by how the ids of codecs begin.
+var codings = []struct {
+	id string
+	coding
+}{
+	{"A_MPEG/L", mpegSound}, {"A_AC3", ac3}, {"A_EAC3", eac3}, {"A_TRUEHD", trueHD},
+	{"A_AAC", settled}, {"A_OPUS", settled}, {"A_VORBIS", settled}, {"A_FLAC", settled}, {"A_PCM/", settled}, {"A_DTS", settled},
+	{"A_ALAC", settled}, {"A_TTA1", settled}, {"A_WAVPACK4", settled},
+}
+
+func (t *mkvTrack) coding() coding {
+	for _, c := range codings {
+		if strings.HasPrefix(t.codec, c.id) {
+			return c.coding
+		}
+	}
+	return unclear
+}
+
+// watch follows the frames of a block of the chosen track. Its flags are at an offset in
+// it.
+func (k *matroska) watch(block ebml.Element, at int64, flags byte) error {
+	t := k.chosen
 	switch {
-	case strings.HasPrefix(t.codec, "A_MPEG/L") && len(payload) >= 3:
-		rate = int(payload[2] >> 4)
-	case strings.HasPrefix(t.codec, "A_EAC3") && len(payload) >= 4:
-		rate = int(payload[2]&7)<<8 | int(payload[3])
-	case strings.HasPrefix(t.codec, "A_AC3") && len(payload) >= 5:
-		rate = int(payload[4])
+	case t.watch.done():
+		return nil
+	case t.encoded:
+		return leave(VaryingSound)
+	}
+	offsets := laces(block.Bytes(k.r, maxLaces), at+1, block.Size, flags)
+	if offsets == nil {
+		return leave(Unclear)
+	}
+	for _, offset := range offsets {
+		var b [headSize]byte
+		if n, _ := k.r.ReadAt(b[:], block.Body+offset); n < len(b) {
+			return leave(Unclear)
+		}
+		if _, err := t.watch.frame(b[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxLaces is how many bytes of a block are looked at for the sizes of its frames.
+const maxLaces = windowSize / 2
+
+// laces are the offsets of the frames in a block of some bytes (RFC 9559, 10.3). b is its
+// beginning; at is behind the flags. It is nil if they cannot be followed.
+func laces(b []byte, at, size int64, flags byte) []int64 {
+	const none, xiph, fixed = 0, 0x02, 0x04
+	kind := flags & 0x06
+	if kind == none {
+		return []int64{at}
+	}
+	if at >= int64(len(b)) {
+		return nil
+	}
+	count := int(b[at])
+	at++
+	var sizes []int64 // of all frames but the last
+	switch kind {
+	case fixed:
+		if (size-at)%int64(count+1) != 0 {
+			return nil
+		}
+		for range count {
+			sizes = append(sizes, (size-at)/int64(count+1))
+		}
+	case xiph:
+		for range count {
+			n := int64(0)
+			for more := true; more; at++ {
+				if at >= int64(len(b)) {
+					return nil
+				}
+				n += int64(b[at])
+				more = b[at] == 255
+			}
+			sizes = append(sizes, n)
+		}
 	default:
-		return !strings.HasPrefix(t.codec, "A_MPEG/L") && !strings.HasPrefix(t.codec, "A_EAC3") && !strings.HasPrefix(t.codec, "A_AC3")
+		last := int64(0)
+		for i := range count {
+			if at >= int64(len(b)) {
+				return nil
+			}
+			n, width := ebml.Vint(b[at:])
+			if width == 0 {
+				return nil
+			}
+			if i > 0 { // a difference, with a sign
+				n += last - (int64(1)<<(7*width-1) - 1)
+			}
+			at += int64(width)
+			sizes, last = append(sizes, n), n
+		}
 	}
-	if flags&laced != 0 || t.encoded || t.rate >= 0 && t.rate != rate {
-		return false
+	offsets := []int64{at}
+	for _, n := range sizes {
+		if at += n; n < 0 || at > size {
+			return nil
+		}
+		offsets = append(offsets, at)
 	}
-	t.rate = rate
-	return true
+	return offsets
 }

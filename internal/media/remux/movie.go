@@ -21,6 +21,9 @@ func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
 	if w.lacks(m, t) {
 		return nil, ErrTruncated
 	}
+	if t.Delay > lateSeconds {
+		return nil, leave(Late)
+	}
 	if w.o.Pictures {
 		return nil, leave(Pictures)
 	}
@@ -36,11 +39,56 @@ func (w *walker) movie(m *mp4.Movie) (*Plan, error) {
 	for _, e := range made.Extents {
 		b.copy(e.Offset, e.Size)
 	}
-	return b.plan(w.container), nil
+	return b.plan(w.container), w.hear(made.Extents, watch{coding: codingOf(t), rates: w.o.Kbps != 0})
+}
+
+// codingOf is how the frames of a track are coded.
+func codingOf(t *mp4.Track) coding {
+	code := t.Codec
+	if code == "mp4a" {
+		code = objects[t.Object]
+	}
+	if c, ok := movieCodings[code]; ok {
+		return c
+	}
+	if strings.HasPrefix(code, "ms") { // the two letters behind are a number of WAV's
+		return unclear
+	}
+	return settled
+}
+
+// objects are codecs by ISO/IEC 14496-1, table 5, and by mp4ra.org, other than AAC.
+var objects = map[byte]string{0x69: ".mp3", 0x6b: ".mp3", 0xa5: "ac-3", 0xa6: "ec-3"}
+
+// movieCodings are those of sample descriptions that are not settled.
+var movieCodings = map[string]coding{
+	"ac-3": ac3, "sac3": ac3, "ec-3": eac3, "mlpa": unclear, ".mp1": mpegSound, ".mp2": mpegSound, ".mp3": mpegSound, "mp3 ": mpegSound, "ms\x00\x55": mpegSound,
+}
+
+// hear follows the sound of a track.
+func (w *walker) hear(where []mp4.Extent, what watch) error {
+	sound := elementary{watch: what}
+	buf := make([]byte, 64<<10)
+	for _, e := range where {
+		for e.Size > 0 && !sound.done() {
+			b := buf[:min(int64(len(buf)), e.Size)]
+			if n, err := w.r.ReadAt(b, e.Offset); n < len(b) {
+				return err
+			}
+			if err := sound.write(b); err != nil {
+				return err
+			}
+			e.Offset, e.Size = e.Offset+int64(len(b)), e.Size-int64(len(b))
+		}
+	}
+	return sound.end()
 }
 
 // fragments plans a copy of a fragmented file.
 func (w *walker) fragments(m *mp4.Movie, t *mp4.Track) (*Plan, error) {
+	if codingOf(t) != settled {
+		return nil, leave(VaryingSound)
+	}
 	runs, err := m.RemuxFragments(t)
 	if err != nil {
 		return nil, err

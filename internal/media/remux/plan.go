@@ -43,6 +43,8 @@ const (
 	Unclear          Reason = "unclear"           // something in it is not understood to the last byte
 	TooMany          Reason = "too_many_pieces"   // so many that the copy would be no gain
 	VaryingRate      Reason = "varying_rate"      // how large its packets are is seen differently in a copy
+	VaryingSound     Reason = "varying_sound"     // likewise, which sample rate and channels it has
+	Late             Reason = "late"              // so late that a demuxer may not see it before it plays
 	NothingSaved     Reason = "nothing_saved"     // the copy is hardly smaller
 )
 

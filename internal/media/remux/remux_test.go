@@ -3,6 +3,7 @@ package remux_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -75,6 +76,9 @@ func TestWhole(t *testing.T) {
 	movie, sound := video(t, "a.mp4", "-c:v", "mpeg4", "-c:a", "aac"), video(t, "b.m4a", "-map", "1:a", "-c:a", "aac")
 	matroska := video(t, "a.mkv", "-c:v", "mpeg4", "-c:a", "aac")
 	stream := video(t, "a.ts", "-c:v", "mpeg4", "-c:a", "aac")
+	late := func(name string) []byte {
+		return video(t, name, "-c:v", "mpeg4", "-c:a", "aac", "-af", "asetpts=PTS+16/TB")
+	}
 	for name, tt := range map[string]struct {
 		content []byte
 		o       remux.Options
@@ -90,6 +94,10 @@ func TestWhole(t *testing.T) {
 		"nothing":                 {nil, remux.Options{}, remux.UnknownContainer},
 		"junk behind an MP4":      {append(bytes.Clone(movie), 1, 2, 3, 4, 5, 6, 7, 8, 9), remux.Options{}, remux.Reason(mp4.Malformed)},
 		"junk behind a Matroska":  {append(bytes.Clone(matroska), 0), remux.Options{}, remux.Unclear},
+		"late":                    {late("l.mp4"), remux.Options{}, remux.Late},
+		"late in a Matroska":      {late("l.mkv"), remux.Options{}, remux.Late},
+		"late in a stream":        {late("l.ts"), remux.Options{}, remux.Late},
+		"items in a file":         {append(bytes.Clone(movie), "\x00\x00\x00\x08meta"...), remux.Options{}, remux.Reason(mp4.Malformed)},
 		"half a packet":           {stream[:len(stream)-100], remux.Options{}, remux.Unclear},
 		"a bit rate, of a stream": {stream, remux.Options{Kbps: 128}, remux.VaryingRate},
 	} {
@@ -97,6 +105,45 @@ func TestWhole(t *testing.T) {
 		if !p.Whole || p.Reason != tt.want || !bytes.Equal(content, tt.content) {
 			t.Errorf("%s: %+v, want %s", name, p, tt.want)
 		}
+	}
+}
+
+// sparse is a file with many zeros behind its first bytes.
+type sparse struct {
+	first, last []byte
+	zeros       int64
+}
+
+func (s sparse) ReadAt(p []byte, at int64) (int, error) {
+	n := 0
+	for ; n < len(p) && at < s.size(); n, at = n+1, at+1 {
+		p[n] = 0
+		if at < int64(len(s.first)) {
+			p[n] = s.first[at]
+		} else if i := at - int64(len(s.first)) - s.zeros; i >= 0 {
+			p[n] = s.last[i]
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (s sparse) size() int64 { return int64(len(s.first)+len(s.last)) + s.zeros }
+
+// TestTooMany: the list of a Matroska's elements is copied in memory, so that a large one
+// is not.
+func TestTooMany(t *testing.T) {
+	b := video(t, "a.mkv", "-c:v", "mpeg4", "-c:a", "aac")
+	segment := bytes.Index(b, []byte("\x18\x53\x80\x67"))
+	s := sparse{last: b[segment+12:], zeros: 65 << 20}
+	const head = 12
+	s.first = binary.BigEndian.AppendUint64(bytes.Clone(b[:segment+4]), 1<<56|uint64(head+s.zeros+int64(len(s.last))))
+	s.first = binary.BigEndian.AppendUint64(append(s.first, "\x11\x4d\x9b\x74"...), 1<<56|uint64(s.zeros))
+	p, err := remux.New(t.Context(), s, s.size(), remux.Options{})
+	if err != nil || p.Reason != remux.TooMany {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package remux
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -22,6 +23,13 @@ const (
 	tsFirst   = 64 << 10 // bytes within which the tables must come
 	firstPES  = firstBlocks
 	tsAtATime = 1400 // packets that are read at once
+	tsSoon    = 4 << 20 // bytes within which the usual streams begin
+)
+
+// A clock of a transport stream counts 33 bits (2.4.3.7).
+const (
+	ptsBits   = 33
+	ptsSecond = 90_000 // ticks
 )
 
 // Packet identifiers.
@@ -36,9 +44,7 @@ const (
 type stream struct {
 	pid   uint16
 	audio bool
-	// sized says that all of its packets surely have the same bit rate. Otherwise a
-	// demuxer takes the mean of those that it looks at.
-	sized    bool
+	coding   coding
 	language string
 	units    int // PES packets that have begun
 }
@@ -52,6 +58,9 @@ type ts struct {
 	tables   map[uint16]int // packets of tables, by identifier
 	streams  []stream       // in the order of the PMT
 	chosen   *stream
+	sound    elementary // of the chosen stream
+	begun    bool  // a time stamp was seen
+	begins   int64 // the earliest one of those with which streams begin
 }
 
 // transport plans a copy of a transport stream with the packets of one track: the
@@ -79,7 +88,7 @@ func (w *walker) transport() (*Plan, error) {
 			return nil, err
 		}
 		for ; len(b) > 0; b, at = b[tsPacket:], at+tsPacket {
-			keep, err := s.packet(b[:tsPacket])
+			keep, err := s.packet(b[:tsPacket], at)
 			if err != nil {
 				return nil, err
 			}
@@ -94,7 +103,7 @@ func (w *walker) transport() (*Plan, error) {
 	if s.chosen.units == 0 {
 		return nil, leave(UnclearTrack)
 	}
-	return s.out.plan(w.container), nil
+	return s.out.plan(w.container), s.sound.end()
 }
 
 // findTables reads the tables at the beginning, and chooses the track.
@@ -121,8 +130,8 @@ func (s *ts) findTables(b []byte) error {
 	return leave(Unclear)
 }
 
-// packet reports whether a packet is kept.
-func (s *ts) packet(b []byte) (bool, error) {
+// packet reports whether a packet at an offset is kept.
+func (s *ts) packet(b []byte, at int64) (bool, error) {
 	h, ok := parsePacket(b)
 	if !ok {
 		return false, leave(Unclear)
@@ -156,9 +165,61 @@ func (s *ts) packet(b []byte) (bool, error) {
 		return false, leave(UnclearTrack)
 	}
 	if h.begins {
-		st.units++
+		if st.units++; st.units == 1 && !s.inTime(st, h.payload, at) {
+			return false, leave(Late)
+		}
 	}
-	return st == s.chosen || st.units <= firstPES, nil
+	if st != s.chosen {
+		return st.units <= firstPES, nil
+	}
+	return true, s.hear(h)
+}
+
+// inTime reports whether a stream whose first PES packet begins at an offset counts for
+// the beginning of the whole in the copy as it does in the file.
+func (s *ts) inTime(st *stream, pes []byte, at int64) bool {
+	stamp, ok := pts(pes)
+	if st == s.chosen && (!ok || at > lateBytes) {
+		return false
+	}
+	if !ok {
+		return true
+	}
+	if !s.begun {
+		s.begun, s.begins = true, stamp
+		return true
+	}
+	since := (stamp - s.begins) << (64 - ptsBits) >> (64 - ptsBits) // with a sign
+	if since < 0 {
+		s.begins = stamp
+	}
+	return (since >= 0 || at <= tsSoon) && (st != s.chosen || since < lateSeconds*ptsSecond)
+}
+
+// pts is the time stamp of a PES packet (2.4.3.6).
+func pts(b []byte) (ticks int64, ok bool) {
+	const has = 0x80
+	if len(b) < 14 || b[0] != 0 || b[1] != 0 || b[2] != 1 || b[6]>>6 != 2 || b[7]&has == 0 {
+		return 0, false
+	}
+	b = b[9:]
+	return int64(b[0]>>1&7)<<30 | int64(binary.BigEndian.Uint16(b[1:])>>1)<<15 | int64(binary.BigEndian.Uint16(b[3:])>>1), true
+}
+
+// hear follows the sound in a packet of the chosen stream.
+func (s *ts) hear(h tsHeader) error {
+	b := h.payload
+	if s.sound.done() || s.chosen.units == 0 {
+		return nil
+	}
+	if h.begins {
+		const fixed = 9 // bytes of a PES packet's header
+		if len(b) < fixed || len(b) < fixed+int(b[8]) {
+			return leave(Unclear)
+		}
+		b = b[fixed+int(b[8]):]
+	}
+	return s.sound.write(b)
 }
 
 // tsHeader is what a packet says of itself (2.4.3.2).
@@ -243,6 +304,9 @@ func (s *ts) readPMT() bool {
 	if about > len(p) {
 		return false
 	}
+	if slices.ContainsFunc(otherTypes, func(registered string) bool { return bytes.Contains(p[12:about], []byte(registered)) }) {
+		return false
+	}
 	for p = p[about:]; len(p) > 0; {
 		if len(p) < 5 {
 			return false
@@ -278,6 +342,10 @@ const (
 	tsEAC3      = 0x7a
 )
 
+// otherTypes are registrations of programs whose types of streams mean something else
+// (2.6.8): those of a Blu-ray.
+var otherTypes = []string{"\x05\x04HDMV", "\x05\x04HDPR"}
+
 // describe takes what the PMT says of a stream. It reports false for one that is not
 // surely audio, or surely none.
 func (s *stream) describe(kind byte, descriptors []byte) bool {
@@ -307,7 +375,14 @@ func (s *stream) describe(kind byte, descriptors []byte) bool {
 	default:
 		return false
 	}
-	s.sized = kind == 0x81 || known(tsAC3)
+	switch {
+	case kind == 0x03 || kind == 0x04:
+		s.coding = mpegSound
+	case kind == 0x81 || kind == tsPrivate && known(tsAC3):
+		s.coding = ac3
+	case kind == 0x87 || kind == tsPrivate && known(tsEAC3):
+		s.coding = eac3
+	}
 	return true
 }
 
@@ -329,8 +404,9 @@ func (s *ts) choose() error {
 		i = 0
 	}
 	s.chosen = audio[i]
-	if s.w.o.Kbps != 0 && !s.chosen.sized {
+	if s.w.o.Kbps != 0 && s.chosen.coding == settled { // the mean of the packets that a demuxer looks at
 		return leave(VaryingRate)
 	}
+	s.sound.watch = watch{coding: s.chosen.coding, rates: s.w.o.Kbps != 0}
 	return nil
 }
