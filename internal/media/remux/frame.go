@@ -9,12 +9,12 @@ import "encoding/binary"
 type coding int
 
 const (
-	settled  coding = iota // the container tells them, or the first frame
-	mpegSound              // ISO/IEC 11172-3 and 13818-3, all layers
-	ac3                    // ETSI TS 102 366
-	eac3                   // the same, annex E
-	trueHD                 // Meridian Lossless Packing
-	unclear                // one of which nothing is known
+	settled   coding = iota // the container tells them, or the first frame
+	mpegSound               // ISO/IEC 11172-3 and 13818-3, all layers
+	ac3                     // ETSI TS 102 366
+	eac3                    // the same, annex E
+	trueHD                  // Meridian Lossless Packing
+	unclear                 // one of which nothing is known
 )
 
 // frame is what the first bytes of a frame say of it.

@@ -22,7 +22,7 @@ const (
 	tsTables  = 8        // packets of each table that are kept: what comes later only repeats it
 	tsFirst   = 64 << 10 // bytes within which the tables must come
 	firstPES  = firstBlocks
-	tsAtATime = 1400 // packets that are read at once
+	tsAtATime = 1400    // packets that are read at once
 	tsSoon    = 4 << 20 // bytes within which the usual streams begin
 )
 
@@ -42,8 +42,8 @@ const (
 
 // stream is one kind of packets in a transport stream.
 type stream struct {
-	pid   uint16
-	audio bool
+	pid      uint16
+	audio    bool
 	coding   coding
 	language string
 	units    int // PES packets that have begun
@@ -59,8 +59,8 @@ type ts struct {
 	streams  []stream       // in the order of the PMT
 	chosen   *stream
 	sound    elementary // of the chosen stream
-	begun    bool  // a time stamp was seen
-	begins   int64 // the earliest one of those with which streams begin
+	begun    bool       // a time stamp was seen
+	begins   int64      // the earliest one of those with which streams begin
 }
 
 // transport plans a copy of a transport stream with the packets of one track: the
