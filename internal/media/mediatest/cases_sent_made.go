@@ -13,10 +13,10 @@ func sentMade() []Case {
 	return slices.Concat(sentMatroskas(), sentStreams(), sentMovies(), sentVarying())
 }
 
-func madeCase(name, about, from string, make func(t testing.TB, path string)) Case {
+func madeCase(name, about, from string, build func(t testing.TB, path string)) Case {
 	return Case{
 		Name: name, About: about, From: []string{from, "it must not matter how a file is sent"},
-		Make: func(t testing.TB, path string, _ *Want) { make(t, path) }, Want: Want{Seconds: 5},
+		Make: func(t testing.TB, path string, _ *Want) { build(t, path) }, Want: Want{Seconds: 5},
 	}
 }
 

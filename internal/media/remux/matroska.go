@@ -364,7 +364,7 @@ func (k *matroska) seekHead(e ebml.Element) ([]byte, error) {
 		return nil, leave(TooMany)
 	}
 	var entries []byte
-	clear := true
+	understood := true
 	whole := k.children(e, func(s ebml.Element) {
 		if s.ID != ebml.Seek {
 			return
@@ -372,7 +372,7 @@ func (k *matroska) seekHead(e ebml.Element) ([]byte, error) {
 		id, position := s.Child(k.r, ebml.SeekID), s.Child(k.r, ebml.SeekPosition)
 		switch n := id.Uint(k.r); {
 		case id.Size != 4 || position.ID == 0 || position.Size > 8:
-			clear = false
+			understood = false
 		case n == ebml.Cues || n == ebml.Cluster:
 		default:
 			entry := binary.BigEndian.AppendUint16(nil, ebml.SeekID)
@@ -383,7 +383,7 @@ func (k *matroska) seekHead(e ebml.Element) ([]byte, error) {
 			entries = append(entries, entry...)
 		}
 	})
-	if !whole || !clear {
+	if !whole || !understood {
 		return nil, leave(Unclear)
 	}
 	return append(ebmlHead(ebml.SeekHead, int64(len(entries))), entries...), nil

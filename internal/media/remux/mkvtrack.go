@@ -46,13 +46,13 @@ const maxTracks = 1000
 
 // readTracks reads what the file says of its tracks.
 func (k *matroska) readTracks(e ebml.Element) error {
-	clear := true
+	understood := true
 	whole := k.children(e, func(entry ebml.Element) {
 		if entry.ID == ebml.TrackEntry {
-			clear = clear && k.readTrack(entry)
+			understood = understood && k.readTrack(entry)
 		}
 	})
-	if !whole || !clear || len(k.tracks) > maxTracks {
+	if !whole || !understood || len(k.tracks) > maxTracks {
 		return leave(UnclearTrack)
 	}
 	return nil
