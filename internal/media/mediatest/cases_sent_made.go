@@ -237,7 +237,7 @@ func sentStreams() []Case {
 			}))
 		}),
 		madeCase("earlier second track.ts", "a track that comes late, with a time before all others", mpegTS+", 2.4.3.7", func(t testing.TB, path string) {
-			noise := []string{"-f", "lavfi", "-i", "testsrc2=s=720x576:r=25:d=3,noise=alls=100:allf=t", "-itsoffset", "1"}
+			noise := []string{"-f", "lavfi", "-i", "testsrc2=s=720x576:r=5:d=3,noise=alls=100:allf=t", "-itsoffset", "1"}
 			b := raw(t, "mpegts", both(noise, tone(3, 443.7, 48000), []string{"-itsoffset", "2.9"}, tone(1, 880, 48000)), "-map 0:v -map 1:a -map 2:a -c:v mpeg2video -q:v 1 -c:a mp2")
 			write(t, path, rewindFirst(t, b, 0x102))
 		}),
@@ -345,7 +345,7 @@ func sentVarying() []Case {
 		}))
 	}
 	return append(cases, madeCase("varying large.ts", "the same beside so many pictures that a demuxer does not see the change", "ETSI TS 102 366, 4.4.2.3", func(t testing.TB, path string) {
-		noise := []string{"-f", "lavfi", "-i", "testsrc2=s=720x576:r=25:d=10,noise=alls=100:allf=t"}
+		noise := []string{"-f", "lavfi", "-i", "testsrc2=s=720x576:r=10:d=10,noise=alls=100:allf=t"}
 		encode(t, path, both(noise, changing(t)), "-c:v mpeg2video -q:v 1 -g 1 -c:a copy")
 	}))
 }
