@@ -79,6 +79,11 @@ func TestWhole(t *testing.T) {
 	late := func(name string) []byte {
 		return video(t, name, "-c:v", "mpeg4", "-c:a", "aac", "-af", "asetpts=PTS+16/TB")
 	}
+	other := video(t, "b.ts", "-c:v", "mpeg4", "-c:a", "aac", "-tables_version", "1")
+	var disc []byte // packets of a Blu-ray without their time stamps
+	for b := video(t, "c.ts", "-c:v", "mpeg2video", "-c:a", "ac3", "-mpegts_m2ts_mode", "1"); len(b) >= 192; b = b[192:] {
+		disc = append(disc, b[4:192]...)
+	}
 	for name, tt := range map[string]struct {
 		content []byte
 		o       remux.Options
@@ -98,6 +103,8 @@ func TestWhole(t *testing.T) {
 		"late in a Matroska":      {late("l.mkv"), remux.Options{}, remux.Late},
 		"late in a stream":        {late("l.ts"), remux.Options{}, remux.Late},
 		"items in a file":         {append(bytes.Clone(movie), "\x00\x00\x00\x08meta"...), remux.Options{}, remux.Reason(mp4.Malformed)},
+		"tables that change":      {append(bytes.Clone(stream), other...), remux.Options{}, remux.Unclear},
+		"a Blu-ray's program":     {disc, remux.Options{}, remux.Unclear},
 		"half a packet":           {stream[:len(stream)-100], remux.Options{}, remux.Unclear},
 		"a bit rate, of a stream": {stream, remux.Options{Kbps: 128}, remux.VaryingRate},
 	} {
