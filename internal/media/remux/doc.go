@@ -30,6 +30,15 @@
 //   - MPEG transport streams: the tables, and the packets of the track. Of every other
 //     stream the first 24 PES packets are kept.
 //
+// # What a demuxer sees before it plays
+//
+// Package ffmpeg has a demuxer look at up to 30 s or 32 MiB before it plays. It ends
+// earlier where it knows all tracks, which it does in the whole file and not in a copy,
+// where some have no packets. Of many codecs it reads every frame meanwhile, and takes
+// the sample rate and the channels from the last one. So a track of such a codec goes
+// alone only if its first 40 s are of one form (watch), and only if it begins so soon
+// that it is seen in both files.
+//
 // # What says that bytes are missing
 //
 // A copy promises what the source promises. Where a container tells how many bytes it
