@@ -220,11 +220,8 @@ func (e *elementary) write(b []byte) error {
 	n := min(e.pass, len(b))
 	e.pass -= n
 	e.held = append(e.held, b[n:]...)
-	if !e.locked && !e.lock() {
-		if len(e.held) > maxJunk {
-			return leave(VaryingSound)
-		}
-		return nil
+	if err := e.lock(); err != nil || !e.locked {
+		return err
 	}
 	for len(e.held) >= headSize && !e.done() {
 		f, err := e.frame(e.held)
@@ -249,16 +246,21 @@ func (e *elementary) end() error {
 }
 
 // lock looks for the first frame: another one of the same form follows it.
-func (e *elementary) lock() bool {
-	for i := range e.held {
+func (e *elementary) lock() error {
+	for i := 0; !e.locked && i+headSize <= len(e.held); i++ {
+		if i > maxJunk {
+			return leave(VaryingSound)
+		}
 		f, ok := e.coding.parse(e.held[i:])
-		if !ok || f.size < headSize || i+f.size > len(e.held) {
+		if !ok || f.size < headSize {
 			continue
+		}
+		if i+f.size+headSize > len(e.held) { // what follows has not come yet
+			return nil
 		}
 		if next, ok := e.coding.parse(e.held[i+f.size:]); ok && (next.form == f.form || next.form == 0) {
 			e.held, e.locked = e.held[i:], true
-			return true
 		}
 	}
-	return false
+	return nil
 }

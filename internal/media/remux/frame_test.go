@@ -27,7 +27,7 @@ func encoded(t *testing.T, ext string, args ...string) []byte {
 	return b
 }
 
-// TestFrames follows streams of all sample rates, some bit rates and channels: their
+// TestFrames follows streams of all sample rates with some bit rates and channels: their
 // frames fill them, and last as long as the sound.
 func TestFrames(t *testing.T) {
 	for ext, tt := range map[string]struct {
@@ -37,16 +37,13 @@ func TestFrames(t *testing.T) {
 	}{
 		"mp2":  {mpegSound, []string{"48000", "44100", "32000", "24000", "22050", "16000"}, []string{"64", "128", "160"}, nil},
 		"mp3":  {mpegSound, []string{"48000", "44100", "32000", "24000", "22050", "16000", "12000", "11025", "8000"}, []string{"32", "64"}, []string{"-write_xing", "0", "-id3v2_version", "0"}},
-		"ac3":  {ac3, []string{"48000", "44100", "32000"}, []string{"192", "384", "448"}, nil},
+		"ac3":  {ac3, []string{"48000", "44100", "44100", "44100", "32000"}, []string{"192", "384", "448"}, nil},
 		"eac3": {eac3, []string{"48000", "44100", "32000"}, []string{"96", "192", "384"}, nil},
 	} {
-		for _, rate := range tt.rates {
-			for _, kbps := range tt.kbps {
-				for _, channels := range []string{"1", "2"} {
-					b := encoded(t, ext, append([]string{"-ar", rate, "-ac", channels, "-b:a", kbps + "k"}, tt.args...)...)
-					follow(t, fmt.Sprintf("%s of %s Hz, %s kbit/s, %s channels", ext, rate, kbps, channels), tt.coding, b)
-				}
-			}
+		for i, rate := range tt.rates {
+			kbps, channels := tt.kbps[i%len(tt.kbps)], []string{"1", "2"}[i%2]
+			b := encoded(t, ext, append([]string{"-ar", rate, "-ac", channels, "-b:a", kbps + "k"}, tt.args...)...)
+			follow(t, fmt.Sprintf("%s of %s Hz, %s kbit/s, %s channels", ext, rate, kbps, channels), tt.coding, b)
 		}
 	}
 }
@@ -82,6 +79,7 @@ func TestElementary(t *testing.T) {
 	}{
 		"one form":                  {bytes.Join([][]byte{mono, mono}, nil), true, nil},
 		"a part of a frame first":   {append(bytes.Clone(mono[len(mono)-300:]), mono...), true, nil},
+		"a false frame first":       {append(append([]byte("\x0b\x77\x00\x00\x00\x40\x40"), make([]byte, 150)...), mono...), false, nil},
 		"from stereo to mono":       {append(bytes.Clone(stereo), mono...), false, leave(VaryingSound)},
 		"another sample rate":       {append(bytes.Clone(mono), low...), false, leave(VaryingSound)},
 		"another bit rate":          {append(bytes.Clone(mono), slow...), true, leave(VaryingRate)},
@@ -92,21 +90,41 @@ func TestElementary(t *testing.T) {
 		"a change much later":       {append(bytes.Repeat(mono, 1+int(watched/2)), stereo...), false, nil},
 	} {
 		for _, piece := range []int{7, 184, 1 << 20} {
-			e := elementary{watch: watch{coding: ac3, rates: tt.rates}}
-			var err error
-			for b := tt.b; len(b) > 0 && err == nil; {
-				n := min(piece, len(b))
-				err = e.write(b[:n])
-				b = b[n:]
-			}
-			if err == nil {
-				err = e.end()
-			}
-			if !errors.Is(err, tt.want) {
+			if err := heard(tt.b, watch{coding: ac3, rates: tt.rates}, piece); !errors.Is(err, tt.want) {
 				t.Errorf("%s, in pieces of %d: %v, want %v", name, piece, err, tt.want)
 			}
 		}
 	}
+}
+
+// heard follows a track whose bytes come in pieces of some bytes.
+func heard(b []byte, w watch, piece int) error {
+	e := elementary{watch: w}
+	for len(b) > 0 {
+		n := min(piece, len(b))
+		if err := e.write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return e.end()
+}
+
+// FuzzElementary follows untrusted tracks. It does not matter how their bytes come.
+func FuzzElementary(f *testing.F) {
+	f.Add(uint8(ac3), bytes.Repeat(append([]byte("\x0b\x77\x00\x00\x00\x40\x40"), make([]byte, 121)...), 3))
+	f.Add(uint8(eac3), bytes.Repeat(append([]byte("\x0b\x77\x00\x1f\x34\x80"), make([]byte, 58)...), 3))
+	f.Add(uint8(mpegSound), bytes.Repeat(append([]byte("\xff\xfb\x10\xc4"), make([]byte, 100)...), 3))
+	f.Add(uint8(trueHD), []byte("....\xf8\x72\x6f\xba...."))
+	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
+		w := watch{coding: coding(kind % uint8(unclear+1)), rates: true}
+		whole := heard(b, w, len(b)+1)
+		for _, piece := range []int{7, 184} {
+			if err := heard(b, w, piece); !errors.Is(err, whole) {
+				t.Fatalf("coding %d, in pieces of %d: %v, as a whole: %v", w.coding, piece, err, whole)
+			}
+		}
+	})
 }
 
 // TestLaces: where the frames of a block are.
