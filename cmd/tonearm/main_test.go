@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -71,6 +72,9 @@ func TestScripts(t *testing.T) {
 			"mode":         checkMode,
 			"code":         exitCode,
 			"interrupt":    interrupt,
+
+			"conversions": countConversions,
+			"oldjournal":  oldJournal,
 		},
 	})
 }
@@ -204,6 +208,7 @@ func makeFile(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	size, err := strconv.Atoi(args[1])
 	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte("v"), size), 0o666))
 }
 
@@ -297,4 +302,38 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("it did not end: %s%s", &stdout, &stderr)
 		}
 	}
+}
+
+// countConversions: conversions N wants the user to have this many.
+func countConversions(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: conversions N")
+	}
+	ts.Check(ts.Exec("tonearm", "list", "--json", "--limit", "0"))
+	if got := strconv.Itoa(strings.Count(ts.ReadFile("stdout"), "\n")); got != args[0] {
+		ts.Fatalf("%s conversions, want %s", got, args[0])
+	}
+}
+
+// oldJournal: oldjournal FILE turns what the journal says of an unfinished file into
+// what versions before 0.2.0 kept, for the default options.
+func oldJournal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: oldjournal FILE")
+	}
+	file, state := ts.MkAbs(args[0]), filepath.Join(ts.Getenv("XDG_STATE_HOME"), "tonearm")
+	st, err := os.Stat(file)
+	ts.Check(err)
+	db, err := sql.Open("sqlite", filepath.Join(state, "journal.db"))
+	ts.Check(err)
+	defer db.Close()
+	var key string
+	ts.Check(db.QueryRow("SELECT key FROM file WHERE path = ?", []byte(file)).Scan(&key))
+	_, err = db.Exec("DELETE FROM file")
+	ts.Check(err)
+	id := fmt.Sprintf(`[%q,%q,%d,%d,{"filename":%q,"size":%d,"options":{}},0]`,
+		ts.Getenv("SERVER"), file, st.Size(), st.ModTime().UnixNano(), filepath.Base(file), st.Size())
+	sum := sha256.Sum256([]byte(id))
+	ts.Check(os.MkdirAll(filepath.Join(state, "conversions"), 0o700))
+	ts.Check(os.WriteFile(filepath.Join(state, "conversions", hex.EncodeToString(sum[:16])), []byte(key+"\n"), 0o600))
 }

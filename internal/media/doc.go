@@ -10,6 +10,7 @@
 //   - encode: makes the frames of an MP3, and checks that nothing went missing
 //   - plan: decides what becomes of a source
 //   - probe: finds out what a source is
+//   - remux: plans what is worth sending of a video
 //   - container: reads the outermost layer of a file
 //   - ffmpeg: runs ffmpeg on one source
 //   - ffmpeg/limit: starts programs within limits
@@ -17,6 +18,8 @@
 //   - id3: writes tags
 //   - mp3: reads and writes MP3 files frame by frame
 //   - mp4: reads the index of MP4 and MOV files
+//   - ebml: reads the elements of a Matroska file
+//   - track: chooses one of several audio tracks
 //   - unfit: the error for what can never become an MP3
 //
 // Beside them, mediatest makes and judges media files for tests, and ffmpeg/configure

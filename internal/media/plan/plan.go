@@ -12,6 +12,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/probe"
+	"tonearm/internal/media/track"
 	"tonearm/internal/media/unfit"
 )
 
@@ -208,30 +209,21 @@ func (p Plan) Likely() int64 {
 	return int64(math.Round(n * float64(p.Rate) / rate))
 }
 
-// ChooseTrack returns the index of the track that the option names: by index,
-// by language, or the container's default. If the default cannot be decoded, it
-// is the first that can: phones write a spatial track beside a plain one. A track
-// without a codec is taken for one that can. The error is an *unfit.Error.
+// ChooseTrack returns the index of the track that the option names; see
+// [track.Choose]. A track without a codec is taken for one that can be decoded. The
+// error is an *unfit.Error.
 func ChooseTrack(tracks []probe.Track, want string) (int, error) {
-	if want == "" {
-		can := func(t probe.Track) bool { return !t.Encrypted && (t.Codec == "" || ffmpeg.Decoders[t.Codec] != "") }
-		preferred := max(0, slices.IndexFunc(tracks, func(t probe.Track) bool { return t.Default }))
-		if first := slices.IndexFunc(tracks, can); first >= 0 && !can(tracks[preferred]) {
-			return first, nil
-		}
-		return preferred, nil
+	list := make([]track.Track, len(tracks))
+	for i, t := range tracks {
+		list[i] = track.Track{Language: t.Language, Default: t.Default, Unfit: t.Encrypted || t.Codec != "" && ffmpeg.Decoders[t.Codec] == ""}
+	}
+	if i := track.Choose(list, want); i >= 0 {
+		return i, nil
 	}
 	if n, err := strconv.Atoi(want); err == nil {
-		if n >= len(tracks) {
-			return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
-		}
-		return n, nil
+		return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
 	}
-	i := slices.IndexFunc(tracks, func(t probe.Track) bool { return sameLanguage(t.Language, want) })
-	if i < 0 {
-		return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
-	}
-	return i, nil
+	return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
 }
 
 func (p *Plan) chooseChannels(asked int) {

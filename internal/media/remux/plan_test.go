@@ -1,0 +1,71 @@
+package remux
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"tonearm/internal/media/mp4"
+)
+
+// TestReadAt reads a file of all kinds of parts at every offset.
+func TestReadAt(t *testing.T) {
+	source := []byte("0123456789abcdefghijklmnopqrstuvwxyz")
+	b := builder{r: bytes.NewReader(source)}
+	b.add([]byte("head "))
+	b.copy(3, 4)
+	b.copy(7, 2) // joined with the one before
+	b.add(nil)
+	b.add([]byte("-"))
+	b.copy(30, 6)
+	p := b.plan("mp4")
+	want := "head 345678-uvwxyz"
+	if p.Size != int64(len(want)) || len(p.parts) != 4 {
+		t.Fatalf("%d bytes in %d parts", p.Size, len(p.parts))
+	}
+	for from := range len(want) + 1 {
+		for n := range len(want) + 2 {
+			got := make([]byte, n)
+			k, err := p.ReadAt(got, int64(from))
+			end := min(from+n, len(want))
+			if string(got[:k]) != want[from:end] || errors.Is(err, io.EOF) != (from+n > len(want)) || err != nil && !errors.Is(err, io.EOF) {
+				t.Fatalf("%d bytes from %d: %q, %v", n, from, got[:k], err)
+			}
+		}
+	}
+	if err := iotest.TestReader(p.NewReader(), []byte(want)); err != nil {
+		t.Error(err)
+	}
+	p.r = bytes.NewReader(source[:32])
+	if _, err := io.ReadAll(p.NewReader()); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("of a source that has become shorter: %v", err)
+	}
+}
+
+// TestObvious: what surely is an audio track or none, and what may be taken for one.
+func TestObvious(t *testing.T) {
+	for _, tt := range []struct {
+		handler, codec string
+		count          int
+		want           bool
+	}{
+		{"soun", "mp4a", 1, true},
+		{"soun", "iamf", 1, false},
+		{"vide", "mp4a", 1, true},
+		{"meta", "mebx", 1, true},
+		{"meta", "djmd", 1, true},
+		{"tmcd", "tmcd", 1, true},
+		{"", "", 0, true},
+		{"meta", "mp4a", 1, false},
+		{"data", "MP4A", 1, false},
+		{"data", "raw ", 1, false},
+		{"data", "ms\x00\x55", 1, false},
+		{"text", "text", 2, false},
+	} {
+		if got := obvious(&mp4.Track{Handler: tt.handler, Codec: tt.codec, Descriptions: tt.count}); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
