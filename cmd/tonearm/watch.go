@@ -189,7 +189,7 @@ func (w *watcher) start(ctx context.Context, stop context.CancelCauseFunc, g *er
 	works := w.plan(ctx, ready)
 	for _, one := range works {
 		if one.settled == nil {
-			w.screen.Expect(1, one.size())
+			w.screen.Expect(1, one.toSend())
 		}
 	}
 	for _, one := range works {
