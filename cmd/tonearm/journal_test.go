@@ -82,14 +82,14 @@ func TestOldEntry(t *testing.T) {
 
 	k := sound(t, server)
 	var err error
-	if k.converter.client, err = client.New(client.Options{Server: server, Transport: elsewhere(gateway.Listener.Addr().String())}); err != nil {
+	if k.client, err = client.New(client.Options{Server: server, Transport: elsewhere(gateway.Listener.Addr().String())}); err != nil {
 		t.Fatal(err)
 	}
 	state := t.TempDir()
 	if err := os.CopyFS(state, os.DirFS("testdata/state")); err != nil {
 		t.Fatal(err)
 	}
-	k.converter.old = journal.Old(filepath.Join(state, "conversions"))
+	k.old = journal.Old(filepath.Join(state, "conversions"))
 	entries, err := os.ReadDir(string(k.old))
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("%d entries, %v", len(entries), err)

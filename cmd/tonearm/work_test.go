@@ -50,7 +50,7 @@ func sound(t *testing.T, server string) *task {
 
 // again is the same file in another run of the command.
 func (t *task) again() *task {
-	k := t.converter.task(t.work, t.video, &outcome{})
+	k := t.task(t.work, t.video, &outcome{})
 	k.can = t.can
 	return k
 }
@@ -66,7 +66,7 @@ func TestEntryKeepsTheMode(t *testing.T) {
 	if e.Mode != "sound" || e.Request.Sent == nil || *e.Request.Sent != want || e.Request.Size != 5 || k.content != k.can.sound {
 		t.Errorf("begun with %+v, want %+v of 5 bytes", e, want)
 	}
-	k.convertFlags.send = sendWhole
+	k.send = sendWhole
 	k = k.again()
 	if again, err := k.entry(t.Context(), false); err != nil || again.Key != e.Key || k.content != k.can.sound {
 		t.Errorf("the same plan: %+v, %v", again, err)
@@ -77,7 +77,7 @@ func TestEntryKeepsTheMode(t *testing.T) {
 	if err != nil || other.Key == e.Key || other.Mode != "" || k.content != k.can.all {
 		t.Errorf("another plan: %+v, %v", other, err)
 	}
-	k.convertFlags.send = sendAuto
+	k.send = sendAuto
 	k = k.again()
 	if e, err := k.entry(t.Context(), false); err != nil || e.Key != other.Key || k.content != k.can.all || k.content.size != 18 {
 		t.Errorf("begun whole: %+v, %v", e, err)
@@ -139,7 +139,7 @@ func TestSameContent(t *testing.T) {
 		"whole before": {sendWhole, sendAuto}, "sound before": {sendAuto, sendWhole},
 	} {
 		k := sound(t, "http://localhost:1")
-		k.convertFlags.send = tt.before
+		k.send = tt.before
 		e, err := k.entry(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +150,7 @@ func TestSameContent(t *testing.T) {
 		e.Conversion = "c"
 		k.save(t.Context(), e, journal.Done, "")
 		k.file.Abs = "/moved/a.mp4"
-		k.convertFlags.send = tt.now
+		k.send = tt.now
 		k = k.again()
 		if same, err := k.entry(t.Context(), false); err != nil || same.Conversion != "c" || same.Path != "/moved/a.mp4" {
 			t.Errorf("%s: %+v, %v", name, same, err)
