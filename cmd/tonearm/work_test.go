@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -66,6 +68,16 @@ func TestEntryKeepsTheMode(t *testing.T) {
 	if e.Mode != "sound" || e.Request.Sent == nil || *e.Request.Sent != want || e.Request.Size != 5 || k.content != k.can.sound {
 		t.Errorf("begun with %+v, want %+v of 5 bytes", e, want)
 	}
+	kept := func() int {
+		entries, err := os.ReadDir(string(k.old))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	if n := kept(); n != 0 {
+		t.Errorf("%d keys are kept for earlier versions, which cannot go on with a sound", n)
+	}
 	k.send = sendWhole
 	k = k.again()
 	if again, err := k.entry(t.Context(), false); err != nil || again.Key != e.Key || k.content != k.can.sound {
@@ -76,6 +88,9 @@ func TestEntryKeepsTheMode(t *testing.T) {
 	other, err := k.entry(t.Context(), false)
 	if err != nil || other.Key == e.Key || other.Mode != "" || k.content != k.can.all {
 		t.Errorf("another plan: %+v, %v", other, err)
+	}
+	if n := kept(); n != 1 {
+		t.Errorf("%d keys are kept for earlier versions, want the one of the whole file", n)
 	}
 	k.send = sendAuto
 	k = k.again()
@@ -131,6 +146,41 @@ func TestSentEntryNeedsNoContent(t *testing.T) {
 	}
 }
 
+// TestSentButLost: the server has lost what had arrived. It is sent again, as it was
+// before.
+func TestSentButLost(t *testing.T) {
+	var sent string
+	var bodies []string
+	mux := http.NewServeMux()
+	gateway := httptest.NewServer(mux)
+	defer gateway.Close()
+	mux.HandleFunc("POST /v1/conversions", func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, string(b))
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"c","state":"awaiting_upload","size":5,"upload":{"method":"PUT","url":"`+gateway.URL+`/object"}}`)
+	})
+	mux.HandleFunc("PUT /object", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		sent = string(b)
+	})
+	mux.HandleFunc("POST /v1/conversions/c/complete", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"c","state":"queued"}`)
+	})
+	k := sound(t, gateway.URL)
+	e, err := k.entry(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.save(t.Context(), e, journal.Sent, "")
+	k.send = sendWhole
+	k = k.again()
+	if err := k.run(t.Context()); err != nil || sent != "sound" || len(bodies) != 1 {
+		t.Errorf("%v: sent %q after %q", err, sent, bodies)
+	}
+}
+
 // TestSameContent: a file that was moved is known again by what was sent of it, all of
 // it or only its sound, whatever would be sent now.
 func TestSameContent(t *testing.T) {
@@ -155,6 +205,14 @@ func TestSameContent(t *testing.T) {
 		if same, err := k.entry(t.Context(), false); err != nil || same.Conversion != "c" || same.Path != "/moved/a.mp4" {
 			t.Errorf("%s: %+v, %v", name, same, err)
 		}
+		k.file.Abs = "/moved again/a.mp4" // and its sound cannot be had any more
+		k = k.again()
+		k.can = &sendable{all: k.can.all, looked: true, err: errTruncated}
+		same, err := k.entry(t.Context(), false)
+		if known := tt.before == sendWhole; known && (err != nil || same.Conversion != "c") || !known && tt.now == sendAuto && !errors.Is(err, errTruncated) {
+			t.Errorf("%s, without a sound: %+v, %v", name, same, err)
+		}
+		k.can.sound = &content{size: 5}
 		k.can.all.ReaderAt, k.can.sound.ReaderAt = strings.NewReader("Pictures and sound"), strings.NewReader("Sound")
 		k.file.Abs = "/another/a.mp4"
 		k = k.again()
