@@ -154,6 +154,7 @@ type converter struct {
 	screen  *screen.Screen
 	alike   alike
 	report  report
+	alone   bool        // there is only one file
 	earlier atomic.Bool // the server is an earlier version, which takes only whole videos
 }
 
@@ -177,6 +178,7 @@ func (fl *convertFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer c.journal.Close()
 	works := c.plan(cmd.Context(), all)
+	c.alone = len(all) == 1
 	if fl.dryRun {
 		return c.tell(cmd.Context(), works)
 	}

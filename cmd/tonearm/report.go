@@ -129,15 +129,16 @@ func (c *converter) finish(o outcome) {
 		c.cmd.PrintErr(wayOn(o))
 	case o.Error != nil || c.json || c.stdout():
 	case o.MP3 != nil:
-		c.screen.Result(fmt.Sprintf("%s → %s%s", o.File, *o.MP3, o.sound()))
+		c.screen.Result(fmt.Sprintf("%s → %s%s", o.File, *o.MP3, c.sound(o)))
 	case o.ID != nil:
-		c.screen.Result(fmt.Sprintf("%s: %s, id %s%s", o.File, o.State, *o.ID, o.sound()))
+		c.screen.Result(fmt.Sprintf("%s: %s, id %s%s", o.File, o.State, *o.ID, c.sound(o)))
 	}
 }
 
-// sound says that this run has uploaded only the file's sound.
-func (o outcome) sound() string {
-	if o.Sent == nil || o.sent == 0 {
+// sound says that this run has uploaded only the file's sound. Of several files the end
+// says so for all together.
+func (c *converter) sound(o outcome) string {
+	if o.Sent == nil || o.sent == 0 || !c.alone && !c.watching {
 		return ""
 	}
 	return " (sent " + onlySound(o.sent, o.of) + ")"
