@@ -209,7 +209,10 @@ func TestSameContent(t *testing.T) {
 		k = k.again()
 		k.can = &sendable{all: k.can.all, looked: true, err: errTruncated}
 		same, err := k.entry(t.Context(), false)
-		if known := tt.before == sendWhole; known && (err != nil || same.Conversion != "c") || !known && tt.now == sendAuto && !errors.Is(err, errTruncated) {
+		switch known := tt.before == sendWhole; {
+		case known && (err != nil || same.Conversion != "c"),
+			!known && tt.now == sendAuto && !errors.Is(err, errTruncated),
+			!known && tt.now == sendWhole && (err != nil || same.Conversion != ""):
 			t.Errorf("%s, without a sound: %+v, %v", name, same, err)
 		}
 		k.can.sound = &content{size: 5}
