@@ -57,6 +57,7 @@ func settled(shown map[string]any) map[string]any {
 	for _, moving := range []string{"revision", "updated_at"} {
 		delete(shown, moving)
 	}
+	delete(shown, "sent") // the previous version does not know it
 	return shown
 }
 
