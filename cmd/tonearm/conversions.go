@@ -192,9 +192,11 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	row := func(name, format string, a ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", a...) }
 	row("id", "%s", cv.ID)
-	row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Size))
-	if sent := sentOf(cv); sent != "" {
-		row("sent", "%s", sent)
+	if cv.Sent == nil {
+		row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Size))
+	} else {
+		row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Sent.OriginalSize))
+		row("sent", "%s", onlySound(cv.Size, cv.Sent.OriginalSize))
 	}
 	row("state", "%s", cv.State)
 	row("created", "%s", cv.CreatedAt.Local().Format(time.DateTime))
@@ -225,14 +227,6 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 		row("error", "%s (%s)", f.Message, f.Code)
 	}
 	return t.Flush()
-}
-
-// sentOf says how much of a video was uploaded, if it is not all of it.
-func sentOf(cv api.Conversion) string {
-	if cv.Sent == nil {
-		return ""
-	}
-	return fmt.Sprintf("%s of %s: only the sound", text.Bytes(cv.Size), text.Bytes(cv.Sent.OriginalSize))
 }
 
 // printAudio prints what is in an MP3.
@@ -317,24 +311,61 @@ func newCancelCommand() *cobra.Command {
 	return newEachCommand("cancel", "Cancel conversions", "Canceled", func(cmd *cobra.Command, c *client.Client, id string) error {
 		_, err := c.Cancel(cmd.Context(), id)
 		return err
-	})
+	}, nil)
 }
 
 func newRetryCommand() *cobra.Command {
-	return newEachCommand("retry", "Start failed, canceled or expired conversions again", "Started again:", func(cmd *cobra.Command, c *client.Client, id string) error {
-		_, err := c.Retry(cmd.Context(), id)
+	var wait bool
+	var begun []api.Conversion
+	cmd := newEachCommand("retry", "Start failed, canceled or expired conversions again", "Started again:", func(cmd *cobra.Command, c *client.Client, id string) error {
+		cv, err := c.Retry(cmd.Context(), id)
+		if err == nil {
+			begun = append(begun, cv)
+		}
 		return err
+	}, func(cmd *cobra.Command) error {
+		if !wait {
+			return nil
+		}
+		return awaitAll(cmd, begun)
 	})
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the conversions have ended")
+	return cmd
+}
+
+// awaitAll waits for the ends of conversions, and tells of each.
+func awaitAll(cmd *cobra.Command, all []api.Conversion) error {
+	c, err := connect(cmd, longPatience)
+	if err != nil {
+		return err
+	}
+	for _, cv := range all {
+		ended, waitErr := await(cmd, c, cv)
+		switch {
+		case cmd.Context().Err() != nil || client.IsLogin(waitErr):
+			return waitErr
+		case waitErr != nil:
+			cmd.PrintErrf("%s: %v\n", cv.ID, waitErr)
+			err = errReported
+		case ended.MP3 == nil:
+			cmd.PrintErrf("%s: %s\n", cv.ID, noMP3(ended))
+			err = errReported
+		default:
+			cmd.PrintErrf("Done: %s. To download its MP3: tonearm get %s --out .\n", cv.ID, short(cv.ID))
+		}
+	}
+	return err
 }
 
 func newRemoveCommand() *cobra.Command {
 	return newEachCommand("rm", "Delete conversions, with their videos and MP3s", "Deleted", func(cmd *cobra.Command, c *client.Client, id string) error {
 		return c.Delete(cmd.Context(), id)
-	})
+	}, nil)
 }
 
-// newEachCommand makes a command that does the same with each of its ids.
-func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Client, string) error) *cobra.Command {
+// newEachCommand makes a command that does the same with each of its ids, and then
+// something with all; after is nil for nothing.
+func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Client, string) error, after func(*cobra.Command) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb + " ID…", Short: short, Args: command.Needs(0, "one conversion or more"), ValidArgsFunction: completeID,
 		Example: "  tonearm " + verb + " 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90",
@@ -358,6 +389,11 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 				}
 				cmd.PrintErrf("%s: %v\n", given, err)
 				failed = true
+			}
+			if after != nil {
+				if err := after(cmd); err != nil {
+					return err
+				}
 			}
 			if failed {
 				return errReported

@@ -86,7 +86,7 @@ note      The video does not say how long it is, so the MP3's length was not che
 			t.Fatal(err)
 		}
 		_, got, _ := strings.Cut(out.String(), "2026-11-23 10:00:00")
-		if sent := "sent 6.1 MB of 1.0 GB: only the sound"; strings.Contains(squeeze(out.String()), sent) != (tt.conversion.Sent != nil) {
+		if sent := "file talk.mp4 (1.0 GB)\nsent 6.1 of 1,024 MB: only the sound\n"; strings.Contains(squeeze(out.String()), sent) != (tt.conversion.Sent != nil) {
 			t.Errorf("%s: want %q only where not all was sent:\n%s", name, sent, out.String())
 		}
 		if squeeze(got) != squeeze(tt.want) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/adrg/xdg"
@@ -16,7 +18,6 @@ import (
 	"tonearm/cmd/tonearm/internal/files"
 	"tonearm/cmd/tonearm/internal/journal"
 	"tonearm/cmd/tonearm/internal/screen"
-	"tonearm/cmd/tonearm/internal/text"
 	"tonearm/internal/client"
 )
 
@@ -33,11 +34,12 @@ type convertFlags struct {
 	watching     bool
 	jobs         int
 	retryFor     time.Duration
+	send         string // sendAuto or sendWhole
 	options      options
 }
 
 func newConvertCommand() *cobra.Command {
-	fl := &convertFlags{}
+	fl := &convertFlags{send: sendAuto}
 	cmd := &cobra.Command{
 		Use:   "convert FILE…",
 		Short: "Convert videos to MP3",
@@ -49,6 +51,9 @@ was converted with the same options is not sent again: if its MP3 is missing, on
 the MP3 is downloaded. No mail is sent unless you ask for it with --notify email or
 do not wait.
 
+Of a video only the sound is uploaded where that gives the same MP3, byte for byte.
+--send whole uploads all of it.
+
 With --recursive, a folder means the videos in it and in the folders below, and the
 MP3s are saved in the same tree. FILE - is standard input, --out - standard output.
 With --watch, the command goes on with the videos that come into the folders; one that
@@ -57,8 +62,9 @@ is still being written is waited for.
 With --json, standard output has one line for each file, once it is finished:
   {"file","id","state","mp3_id","mp3","error":{"code","message"}}
 mp3 is the path of the saved MP3. A file that could not be uploaded at all has the
-state failed and no id. A name that is not UTF-8 comes as file_base64 or
-mp3_base64, too.`,
+state failed and no id. Where only the sound is uploaded, size is its bytes, and
+"sent":{"what","original_size"} says so. A name that is not UTF-8 comes as file_base64
+or mp3_base64, too.`,
 		Example: `  tonearm convert talk.mp4 --out mp3s
   tonearm convert --recursive videos --out mp3s --preset podcast --album 'My show'
   tonearm convert concert.mov --start 1:30 --end 1:02:03.5 --cover 12:00 --out concert.mp3
@@ -88,6 +94,14 @@ mp3_base64, too.`,
 	f.BoolVar(&fl.dryRun, "dry-run", false, "only say what would be sent, and how many bytes")
 	f.IntVar(&fl.jobs, "jobs", 4, "`NUMBER` of files at a time")
 	f.DurationVar(&fl.retryFor, "retry-for", longPatience, "how long to try again while the server cannot be reached")
+	words := []string{sendAuto, sendWhole}
+	addFlag(cmd, "send", "", "what is uploaded of a video: auto is only its sound where the MP3 is the same, whole is all of it (default: auto)", words, &flagValue{"WHAT", func(s string) error {
+		if !slices.Contains(words, s) {
+			return errors.New("it takes auto or whole")
+		}
+		fl.send = s
+		return nil
+	}})
 	fl.options.bind(cmd)
 	_ = cmd.MarkFlagDirname("out")
 	return cmd
@@ -140,6 +154,8 @@ type converter struct {
 	screen  *screen.Screen
 	alike   alike
 	report  report
+	alone   bool        // there is only one file
+	earlier atomic.Bool // the server is an earlier version, which takes only whole videos
 }
 
 func stateDir() string { return filepath.Join(xdg.StateHome, "tonearm") }
@@ -162,8 +178,9 @@ func (fl *convertFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer c.journal.Close()
 	works := c.plan(cmd.Context(), all)
+	c.alone = len(all) == 1
 	if fl.dryRun {
-		return c.tell(works)
+		return c.tell(cmd.Context(), works)
 	}
 	return c.show(func(ctx context.Context) error { return c.all(ctx, works) })
 }
@@ -228,7 +245,7 @@ func (c *converter) all(ctx context.Context, works []*work) error {
 	defer stop(nil)
 	for _, w := range works {
 		if w.settled == nil {
-			c.screen.Expect(1, w.size())
+			c.screen.Expect(1, w.toSend())
 		}
 	}
 	var g errgroup.Group
@@ -251,54 +268,11 @@ func (c *converter) all(ctx context.Context, works []*work) error {
 	for _, w := range works {
 		for _, path := range w.repeats {
 			o := c.report.of(w.file)
-			o.File = path
+			o.File, o.sent, o.of = path, 0, 0
 			c.finish(o)
 		}
 	}
 	return context.Cause(ctx)
-}
-
-// tell says what would be done, for --dry-run.
-func (c *converter) tell(works []*work) error {
-	out := c.cmd.OutOrStdout()
-	var send, count int64
-	for _, w := range works {
-		var what string
-		switch {
-		case w.settled != nil && w.settled.Error != nil:
-			what = "fails: " + w.settled.Error.Message
-		case w.settled != nil:
-			what = "nothing: its MP3 is " + *w.settled.MP3
-		case w.downloads():
-			what = "nothing: only its MP3 is downloaded"
-		default:
-			what = text.Bytes(w.size())
-			send += w.size()
-			count++
-		}
-		if c.json {
-			if err := printJSON(c.cmd, dryOutcome{File: w.file.Path, Bytes: w.toSend(), MP3: w.targetPath()}); err != nil {
-				return err
-			}
-			continue
-		}
-		line := w.file.Path
-		if path := w.targetPath(); path != nil && w.settled == nil {
-			line += " → " + *path
-		}
-		fmt.Fprintln(out, text.Printable(line+": "+what))
-	}
-	if !c.json {
-		fmt.Fprintf(out, "Would send %s of %s files, %s.\n", text.Count(int(count)), text.Count(len(works)), text.Bytes(send))
-	}
-	return nil
-}
-
-// dryOutcome is a line of --dry-run --json.
-type dryOutcome struct {
-	File  string  `json:"file"`
-	Bytes int64   `json:"bytes"`
-	MP3   *string `json:"mp3"`
 }
 
 // title returns the name under which the server keeps a video: no control

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tonearm/cmd/tonearm/internal/journal"
+	"tonearm/internal/client"
 )
 
 // TestOldKeys fixes the names under which earlier versions kept the keys of
@@ -49,4 +54,78 @@ func TestOldKeys(t *testing.T) {
 			t.Errorf("%d bytes, %q: the key was not found", tt.size, tt.args)
 		}
 	}
+}
+
+// TestOldEntry goes on with a file that an earlier version has begun: testdata/state is
+// what that version left when its server was gone. All of the file is sent, as that
+// version would, though only the sound would be sent now.
+func TestOldEntry(t *testing.T) {
+	const server, path, request = "http://127.0.0.1:1", "/tmp/videos/holiday.mp4", `{"filename":"holiday.mp4","size":18,"options":{}}`
+	var key, body, sent string
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/conversions", func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		key, body = r.Header.Get("Idempotency-Key"), string(b)
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"c","state":"awaiting_upload","size":18,"upload":{"method":"PUT","url":"`+server+`/object"}}`)
+	})
+	mux.HandleFunc("PUT /object", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		sent = string(b)
+	})
+	mux.HandleFunc("POST /v1/conversions/c/complete", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"c","state":"queued"}`)
+	})
+	gateway := httptest.NewServer(mux)
+	defer gateway.Close()
+
+	k := sound(t, server)
+	var err error
+	if k.client, err = client.New(client.Options{Server: server, Transport: elsewhere(gateway.Listener.Addr().String())}); err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	if err := os.CopyFS(state, os.DirFS("testdata/state")); err != nil {
+		t.Fatal(err)
+	}
+	k.old = journal.Old(filepath.Join(state, "conversions"))
+	entries, err := os.ReadDir(string(k.old))
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	kept, err := os.ReadFile(filepath.Join(string(k.old), entries[0].Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Unix(1772366400, 0)
+	if err := os.Chtimes(k.video.Name(), begun, begun); err != nil {
+		t.Fatal(err)
+	}
+	k.file.Abs, k.file.Path = path, path
+	if k.file.Info, err = k.video.Stat(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if key != strings.TrimSpace(string(kept)) || body != request || sent != "pictures and sound" {
+		t.Errorf("asked for %s under the key %q, want %s under %q; sent %q", body, key, request, kept, sent)
+	}
+	if left, _ := os.ReadDir(string(k.old)); len(left) > 0 {
+		t.Errorf("%s is left over", left[0].Name())
+	}
+	k = k.again()
+	if e, err := k.entry(t.Context(), false); err != nil || e.State != journal.Sent || e.Key != key {
+		t.Errorf("the journal has %+v, %v", e, err)
+	}
+}
+
+// elsewhere is an address that all requests go to.
+type elsewhere string
+
+func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host = string(e)
+	return http.DefaultTransport.RoundTrip(r)
 }

@@ -163,8 +163,9 @@ func (s *stack) work(ctx context.Context) error {
 	}
 }
 
-// finish ends a conversion: failed for a video named silent…, never for one
-// named stuck…, else with an MP3 that holds the video's name and size.
+// finish ends a conversion: failed for a video named silent…, and at its first
+// attempt for one named second…; never for one named stuck…; else with an MP3 that
+// holds the video's name and size.
 func (s *stack) finish(ctx context.Context, outbox *queue.Outbox, m queue.Message) error {
 	const nonce = "worker"
 	policy := conversion.DefaultPolicy
@@ -172,7 +173,7 @@ func (s *stack) finish(ctx context.Context, outbox *queue.Outbox, m queue.Messag
 	var key, text string
 	c, err := outbox.Update(ctx, m.ConversionID, func(c *conversion.Conversion) error {
 		stuck = strings.HasPrefix(c.Filename, "stuck")
-		silent = strings.HasPrefix(c.Filename, "silent")
+		silent = strings.HasPrefix(c.Filename, "silent") || strings.HasPrefix(c.Filename, "second") && m.Attempt == 1
 		if err := c.Begin(m.Attempt, policy, time.Now()); err != nil {
 			return err
 		}

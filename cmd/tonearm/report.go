@@ -16,6 +16,7 @@ import (
 	"tonearm/cmd/tonearm/internal/files"
 	"tonearm/cmd/tonearm/internal/screen"
 	"tonearm/cmd/tonearm/internal/text"
+	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
 )
@@ -28,11 +29,25 @@ type outcome struct {
 	MP3ID      *string             `json:"mp3_id"`
 	MP3        *string             `json:"mp3"` // path
 	Error      *conversion.Failure `json:"error"`
+	Size       int64               `json:"size,omitempty"`        // bytes that are uploaded, if Sent is not nil
+	Sent       *conversion.Sent    `json:"sent,omitempty"`        // nil for the whole video
 	FileBase64 string              `json:"file_base64,omitempty"` // if it is not UTF-8
 	MP3Base64  string              `json:"mp3_base64,omitempty"`
 
-	known bool // an earlier run has told the failure
+	known    bool  // an earlier run has told the failure
+	sent, of int64 // bytes that this run has uploaded, and those of the whole video; 0 for none
 }
+
+// was tells with what request the file was sent, now or in an earlier run.
+func (o *outcome) was(request api.NewConversion) {
+	o.Size, o.Sent = 0, request.Sent
+	if o.Sent != nil {
+		o.Size = request.Size
+	}
+}
+
+// onlySound says how much of a video is enough.
+func onlySound(sent, of int64) string { return text.Share(sent, of) + ": only the sound" }
 
 // Codes of failures on this side; others are the server's.
 const (
@@ -114,10 +129,19 @@ func (c *converter) finish(o outcome) {
 		c.cmd.PrintErr(wayOn(o))
 	case o.Error != nil || c.json || c.stdout():
 	case o.MP3 != nil:
-		c.screen.Result(fmt.Sprintf("%s → %s", o.File, *o.MP3))
+		c.screen.Result(fmt.Sprintf("%s → %s%s", o.File, *o.MP3, c.sound(o)))
 	case o.ID != nil:
-		c.screen.Result(fmt.Sprintf("%s: %s, id %s", o.File, o.State, *o.ID))
+		c.screen.Result(fmt.Sprintf("%s: %s, id %s%s", o.File, o.State, *o.ID, c.sound(o)))
 	}
+}
+
+// sound says that this run has uploaded only the file's sound. Of several files the end
+// says so for all together.
+func (c *converter) sound(o outcome) string {
+	if o.Sent == nil || o.sent == 0 || !c.alone && !c.watching {
+		return ""
+	}
+	return " (sent " + onlySound(o.sent, o.of) + ")"
 }
 
 // wayOn says what can be done about a failed file that has an id.
@@ -145,8 +169,13 @@ const mostListed = 5
 // conclude says what remains, and returns what the command ends with.
 func (c *converter) conclude(cause error) error {
 	outcomes := c.report.outcomes
-	done, failed, begun := 0, 0, 0
+	done, failed, begun, sounds := 0, 0, 0, 0
+	var sent, of int64
 	for _, o := range outcomes {
+		sent, of = sent+o.sent, of+o.of
+		if o.Sent != nil && o.sent > 0 {
+			sounds++
+		}
 		switch {
 		case o.Error == nil:
 			done++
@@ -163,6 +192,9 @@ func (c *converter) conclude(cause error) error {
 			also = fmt.Sprintf(", %s failed", text.Count(failed))
 		}
 		c.cmd.PrintErrf("%s of %s files are done%s.\n", text.Count(done), text.Count(len(outcomes)), also)
+		if sounds > 0 && !c.quiet {
+			c.cmd.PrintErrf("Sent %s of %s.\n", onlySound(sent, of), counted(sounds, "file"))
+		}
 	}
 	if open > 0 {
 		c.cmd.PrintErrln("Not finished. To continue, run the same command again.")

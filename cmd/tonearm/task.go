@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"slices"
-	"sync"
 
 	"github.com/google/uuid"
 
@@ -21,45 +18,13 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// content is what is sent of a file.
-type content struct {
-	io.ReaderAt
-	size int64
-	mode string // a conversion.SentPart; '' for the whole file
-	plan string // fingerprint of how it was made; '' for the whole file
-
-	once sync.Once
-	sum  string
-	err  error
-}
-
-// sha256 returns the SHA-256 of the content. It is read once.
-func (c *content) sha256(ctx context.Context) (string, error) {
-	c.once.Do(func() {
-		h := sha256.New()
-		buf := make([]byte, 1<<20)
-		for off := int64(0); off < c.size && c.err == nil; {
-			n, err := c.ReadAt(buf[:min(int64(len(buf)), c.size-off)], off)
-			h.Write(buf[:n])
-			off += int64(n)
-			if err != nil && (!errors.Is(err, io.EOF) || off < c.size) {
-				c.err = &client.LocalError{Err: err}
-			}
-			if ctx.Err() != nil {
-				c.err = context.Cause(ctx)
-			}
-		}
-		c.sum = hex.EncodeToString(h.Sum(nil))
-	})
-	return c.sum, c.err
-}
-
 // task is one file under way.
 type task struct {
 	*converter
 	*work
 	video   *os.File
-	content *content
+	can     *sendable
+	content *content // what is sent; nil as long as nobody needs it
 	line    *screen.Line
 	outcome *outcome
 }
@@ -71,6 +36,7 @@ func (t *task) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		t.outcome.was(e.Request)
 		var cv api.Conversion
 		if e.State == journal.Done {
 			cv = api.Conversion{ID: e.Conversion, State: conversion.Done, MP3: &e.MP3}
@@ -78,6 +44,7 @@ func (t *task) run(ctx context.Context) error {
 			return err
 		}
 		t.outcome.ID, t.outcome.State = &cv.ID, cv.State
+		t.outcome.was(e.Request)
 		e.Conversion = cv.ID
 		switch {
 		case !cv.State.Terminal(): // --no-wait
@@ -106,38 +73,97 @@ func (t *task) run(ctx context.Context) error {
 // entry returns what the journal knows of the file, or begins a new entry. anew says
 // that what it knows is of no use.
 func (t *task) entry(ctx context.Context, anew bool) (journal.Entry, error) {
+	d, err := t.decide(ctx, anew)
+	if err != nil || !d.begins {
+		return d.Entry, err
+	}
+	return t.begin(ctx, d.Entry, d.replaced)
+}
+
+// decision is what to do with a file.
+type decision struct {
+	journal.Entry
+	begins   bool   // the entry is not in the journal yet
+	replaced string // key of the entry that it takes the place of; '' for none
+}
+
+// decide looks up what is known of the file. It writes nothing.
+func (t *task) decide(ctx context.Context, anew bool) (decision, error) {
 	s := t.source(t.work)
 	old, err := t.journal.Find(ctx, s)
 	t.troubled(err)
-	replaced := ""
+	d := decision{begins: true}
 	if old != nil {
-		replaced = old.Key
+		d.replaced = old.Key
 	}
 	if !t.force && !anew {
-		if old != nil && old.Unchanged(s) && t.goesOn(*old) {
-			return *old, nil
+		if old != nil && old.Unchanged(s) {
+			if goes, err := t.goesOn(ctx, *old); err != nil || goes {
+				return decision{Entry: *old}, err
+			}
 		}
 		e, err := t.sameContent(ctx, s)
 		if err != nil {
-			return journal.Entry{}, err
+			return decision{}, err
 		}
 		if e == nil {
 			e = t.older(s)
 		}
 		if e != nil {
-			return t.begin(ctx, *e, replaced), nil
+			d.Entry = *e
+			return d, nil
 		}
 	}
-	return t.begin(ctx, t.fresh(s), replaced), nil
+	if err := t.choose(ctx); err != nil {
+		return decision{}, err
+	}
+	d.Entry = t.fresh(s)
+	return d, nil
 }
 
-// goesOn reports whether what is sent of the file is still what e was begun with. A
-// file that was begun whole is sent whole to its end.
-func (t *task) goesOn(e journal.Entry) bool {
-	if e.Mode == "" {
-		t.content = &content{ReaderAt: t.video, size: t.size()}
+// choose decides what is sent of a file that begins.
+func (t *task) choose(ctx context.Context) error {
+	c := t.can.all
+	if t.send != sendWhole && !t.earlier.Load() {
+		t.line.Set("looking")
+		sound, err := t.can.onlySound(ctx)
+		if err != nil {
+			return err
+		}
+		if sound != nil {
+			c = sound
+		}
 	}
-	return e.Plan == t.content.plan || e.State == journal.Done || e.State == journal.Refused
+	t.use(c)
+	return nil
+}
+
+func (t *task) use(c *content) {
+	t.content = c
+	t.line.Resize(c.size)
+}
+
+// goesOn reports whether e is still right for the file. What an entry was begun with
+// is sent to its end, whatever --send says.
+func (t *task) goesOn(ctx context.Context, e journal.Entry) (bool, error) {
+	if e.State != journal.Begun { // nothing is left to send
+		return true, nil
+	}
+	return t.resume(ctx, e)
+}
+
+// resume makes what e was begun with the content. It reports whether that can still
+// be had: another version of the splitter may make another file.
+func (t *task) resume(ctx context.Context, e journal.Entry) (bool, error) {
+	if e.Mode != "" {
+		t.line.Set("looking")
+	}
+	c, err := t.can.of(ctx, e.Mode)
+	if err != nil || c == nil || c.plan != e.Plan {
+		return false, err
+	}
+	t.use(c)
+	return true, nil
 }
 
 // fresh is an entry with a key of its own.
@@ -151,24 +177,32 @@ func (t *task) fresh(s journal.Source) journal.Entry {
 }
 
 // sameContent returns the entry of a file with the same content that was converted
-// before, for this file.
+// before, for this file. One that was sent whole is found by all of its content, one
+// that was sent as its sound by that.
 func (t *task) sameContent(ctx context.Context, s journal.Source) (*journal.Entry, error) {
-	worth, err := t.journal.Sized(ctx, s)
+	modes, err := t.journal.Modes(ctx, s)
 	t.troubled(err)
-	if !worth {
-		return nil, nil
+	for _, mode := range modes {
+		t.line.Set("comparing")
+		c, err := t.can.of(ctx, mode)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			continue
+		}
+		sum, err := c.sha256(ctx)
+		if err != nil {
+			return nil, err
+		}
+		e, err := t.journal.SameContent(ctx, s, mode, sum)
+		t.troubled(err)
+		if e != nil {
+			e.Source = s
+			return e, nil
+		}
 	}
-	t.line.Set("comparing")
-	sum, err := t.content.sha256(ctx)
-	if err != nil {
-		return nil, err
-	}
-	e, err := t.journal.SameContent(ctx, s, t.content.mode, sum)
-	t.troubled(err)
-	if e != nil {
-		e.Source = s
-	}
-	return e, nil
+	return nil, nil
 }
 
 // older returns the entry of an interrupted run of an earlier version.
@@ -178,31 +212,59 @@ func (t *task) older(s journal.Source) *journal.Entry {
 	if key == "" {
 		return nil
 	}
-	t.content = &content{ReaderAt: t.video, size: t.size()} // that version sent all of it
+	t.use(t.can.all) // that version sent all of it
 	return &journal.Entry{Source: s, State: journal.Begun, Key: key, Request: request}
 }
 
-func (t *task) begin(ctx context.Context, e journal.Entry, replaced string) journal.Entry {
+func (t *task) begin(ctx context.Context, e journal.Entry, replaced string) (journal.Entry, error) {
 	stands, err := t.journal.Begin(ctx, e, replaced)
 	t.troubled(err)
 	if err != nil {
 		stands = e
 	}
-	t.old.Keep(stands.Source, stands.Request, stands.Key)
-	return stands
+	if stands.Key != e.Key { // another process has begun the file meanwhile
+		goes, err := t.goesOn(ctx, stands)
+		if err != nil {
+			return e, err
+		}
+		if !goes { // and sends something else of it: both send theirs
+			stands = e
+		}
+	}
+	if stands.Request.Sent == nil {
+		t.old.Keep(stands.Source, stands.Request, stands.Key)
+	}
+	return stands, nil
+}
+
+// anew begins the file of e again, under another key.
+func (t *task) anew(ctx context.Context, e *journal.Entry) (api.Conversion, error) {
+	if err := t.choose(ctx); err != nil {
+		return api.Conversion{}, err
+	}
+	next, err := t.begin(ctx, t.fresh(e.Source), e.Key)
+	if err != nil {
+		return api.Conversion{}, err
+	}
+	*e = next
+	return t.create(ctx, e)
+}
+
+// create begins the conversion of e or finds it again.
+func (t *task) create(ctx context.Context, e *journal.Entry) (api.Conversion, error) {
+	cv, err := t.client.Create(ctx, e.Key, e.Request)
+	if e.Request.Sent != nil && unknownField(err, "sent") {
+		t.earlier.Store(true)
+		return t.anew(ctx, e)
+	}
+	return cv, err
 }
 
 // server begins the conversion of e or finds it again, sends the video if it is
 // awaited, and waits for the end.
 func (t *task) server(ctx context.Context, e *journal.Entry) (api.Conversion, error) {
 	earlier := e.Request
-	cv, err := t.client.Create(ctx, e.Key, e.Request)
-	if e.Request.Sent != nil && unknownField(err, "sent") { // an earlier version, to which the whole file is sent
-		t.content = &content{ReaderAt: t.video, size: t.size()}
-		t.line.Resize(t.size())
-		*e = t.begin(ctx, t.fresh(e.Source), e.Key)
-		cv, err = t.client.Create(ctx, e.Key, e.Request)
-	}
+	cv, err := t.create(ctx, e)
 	if err == nil && cv.State == conversion.Failed && worthRetrying(cv) { // of an earlier run; the video is there
 		if again, retryErr := t.client.Retry(ctx, cv.ID); retryErr == nil {
 			cv = again
@@ -210,8 +272,13 @@ func (t *task) server(ctx context.Context, e *journal.Entry) (api.Conversion, er
 	}
 	if err == nil && gone(cv.State) && !refusedForGood(cv) || isCode(err, "idempotency_mismatch") {
 		t.old.Forget(e.Source, earlier)
-		*e = t.begin(ctx, t.fresh(e.Source), e.Key)
-		cv, err = t.client.Create(ctx, e.Key, e.Request)
+		cv, err = t.anew(ctx, e)
+	}
+	if err == nil && cv.State == conversion.AwaitingUpload && t.content == nil { // the server has lost what was sent
+		var goes bool
+		if goes, err = t.resume(ctx, *e); err == nil && !goes {
+			cv, err = t.anew(ctx, e)
+		}
 	}
 	if err != nil {
 		if refused(err) {
@@ -220,15 +287,19 @@ func (t *task) server(ctx context.Context, e *journal.Entry) (api.Conversion, er
 		return cv, err
 	}
 	t.outcome.ID = &cv.ID
-	hashed := make(chan struct{})
+	content, hashed := t.content, make(chan struct{})
 	go func() { // while it is sent and converted
 		defer close(hashed)
-		_, _ = t.content.sha256(ctx) // without it the file is known by its path alone
+		if content != nil {
+			_, _ = content.sha256(ctx) // without it the file is known by its path alone
+		}
 	}()
 	cv, err = t.follow(ctx, cv)
 	<-hashed
-	if sum, hashErr := t.content.sha256(ctx); hashErr == nil {
-		e.SHA256 = sum
+	if content != nil {
+		if sum, hashErr := content.sha256(ctx); hashErr == nil {
+			e.SHA256 = sum
+		}
 	}
 	if err == nil && t.changed() {
 		// What was sent is neither what the file was nor what it is.
@@ -259,7 +330,7 @@ func (t *task) follow(ctx context.Context, cv api.Conversion) (api.Conversion, e
 		if err != nil {
 			return cv, err
 		}
-		t.outcome.State = cv.State
+		t.outcome.State, t.outcome.sent, t.outcome.of = cv.State, t.content.size, t.size()
 	}
 	for !cv.State.Terminal() && !t.noWait {
 		show(t.line, cv)

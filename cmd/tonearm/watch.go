@@ -189,12 +189,12 @@ func (w *watcher) start(ctx context.Context, stop context.CancelCauseFunc, g *er
 	works := w.plan(ctx, ready)
 	for _, one := range works {
 		if one.settled == nil {
-			w.screen.Expect(1, one.size())
+			w.screen.Expect(1, one.toSend())
 		}
 	}
 	for _, one := range works {
 		if one.settled != nil {
-			w.finish(*one.settled)
+			w.ended(one, *one.settled)
 			continue
 		}
 		g.Go(func() error {
@@ -205,10 +205,19 @@ func (w *watcher) start(ctx context.Context, stop context.CancelCauseFunc, g *er
 			if o.Error != nil && (o.Error.Code == codeUnreachable || o.Error.Code == codeLocal) {
 				w.later(one.file.Abs)
 			}
-			w.finish(o)
+			w.ended(one, o)
 			return nil
 		})
 	}
+}
+
+// ended reports a file. If it has no MP3 it may come again, and is no reason for a
+// number in that name.
+func (w *watcher) ended(one *work, o outcome) {
+	if o.Error != nil && w.output != nil {
+		w.output.Release(one.file)
+	}
+	w.finish(o)
 }
 
 // errNoFolder says that something that is to be watched is no folder.

@@ -11,7 +11,6 @@ import (
 
 	"tonearm/cmd/tonearm/internal/files"
 	"tonearm/cmd/tonearm/internal/journal"
-	"tonearm/cmd/tonearm/internal/screen"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
@@ -36,6 +35,7 @@ func (w *work) size() int64 {
 // downloads reports whether the MP3 was made before and is only to be downloaded.
 func (w *work) downloads() bool { return w.known != nil && w.known.State == journal.Done }
 
+// toSend is how many bytes are sent at the most.
 func (w *work) toSend() int64 {
 	if w.settled != nil || w.downloads() {
 		return 0
@@ -125,10 +125,12 @@ func (c *converter) settle(w *work) *outcome {
 	case w.known.State == journal.Refused:
 		o := c.outcome(w, conversion.Failed)
 		o.ID, o.Error, o.known = pointer(w.known.Conversion), &w.known.Failure, true
+		o.was(w.known.Request)
 		return &o
 	case w.known.State == journal.Done && (t != nil && t.Ours && t.Exists() || c.noWait):
 		o := c.outcome(w, conversion.Done)
 		o.ID, o.MP3ID = pointer(w.known.Conversion), pointer(w.known.MP3.ID)
+		o.was(w.known.Request)
 		if t != nil {
 			o.MP3 = &t.Path
 		}
@@ -207,14 +209,17 @@ func (a *alike) lock(w *work) (unlock func()) {
 // report in the outcome.
 func (c *converter) convert(ctx context.Context, w *work) (outcome, error) {
 	o := c.outcome(w, conversion.Failed)
-	var line *screen.Line
+	var t *task
 	fail := func(err error) (outcome, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		o.Error = failureOf(err)
-		if line != nil {
-			line.End(o.Error.Code != codeInterrupted && o.Error.Code != codeLogin)
+		if t != nil {
+			if t.content == nil {
+				t.line.Resize(0)
+			}
+			t.line.End(o.Error.Code != codeInterrupted && o.Error.Code != codeLogin)
 		}
 		return o, err
 	}
@@ -227,14 +232,20 @@ func (c *converter) convert(ctx context.Context, w *work) (outcome, error) {
 		return fail(err)
 	}
 	defer video.Close()
-	line = c.screen.Begin(filepath.Base(w.file.Path), w.size())
-	t := &task{converter: c, work: w, video: video, content: c.content(video, w), line: line, outcome: &o}
-	line.Resize(t.content.size)
+	t = c.task(w, video, &o)
 	if err := t.run(ctx); err != nil {
 		return fail(err)
 	}
-	line.End(false)
+	t.line.End(false)
 	return o, nil
+}
+
+// task takes up a file that is open.
+func (c *converter) task(w *work, video *os.File, o *outcome) *task {
+	return &task{
+		converter: c, work: w, video: video, can: newSendable(video, w.size(), c.options.Options),
+		line: c.screen.Begin(filepath.Base(w.file.Path), w.toSend()), outcome: o,
+	}
 }
 
 // video opens the file. Standard input is first copied into a file that has no name,
@@ -264,9 +275,4 @@ func (c *converter) video(ctx context.Context, w *work) (*os.File, error) {
 		return nil, errors.Join(&client.LocalError{Err: err}, f.Close())
 	}
 	return f, nil
-}
-
-// content decides what is sent of a file: all of it.
-func (c *converter) content(video *os.File, w *work) *content {
-	return &content{ReaderAt: video, size: w.size()}
 }

@@ -15,7 +15,7 @@ type Group struct {
 var Groups = []Group{
 	{"Flags", []string{
 		"server", "user", "password-stdin", "max-upload", "out", "output-template", "recursive", "skip-existing", "force", "watch", "json", "quiet",
-		"no-wait", "wait", "dry-run", "jobs", "retry-for", "notify", "state", "limit",
+		"no-wait", "wait", "dry-run", "jobs", "retry-for", "send", "notify", "state", "limit",
 	}},
 	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration"}},
 	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},

@@ -59,6 +59,26 @@ func TestAssign(t *testing.T) {
 	}
 }
 
+// TestRelease: a file without an MP3 does not keep others from its name.
+func TestRelease(t *testing.T) {
+	o, err := NewOutput(t.TempDir(), "", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"x.mp3", "x (2).mp3", "x.mp3"} {
+		f := &File{Path: "x.mp4"}
+		o.Assign([]*File{f}, func(*File) []string { return nil })
+		if got := filepath.Base(f.Target.Path); got != want {
+			t.Errorf("%d: %s, want %s", i, got, want)
+		}
+		if i == 1 {
+			o.Release(f)
+			o.Release(&File{Path: "x.mp4", Target: &Target{Path: filepath.Join(filepath.Dir(f.Target.Path), "x.mp3")}})
+			o.Release(&File{Path: "not assigned.mp4"})
+		}
+	}
+}
+
 func TestSave(t *testing.T) {
 	const mp3 = "an MP3"
 	h := sha256.Sum256([]byte(mp3))

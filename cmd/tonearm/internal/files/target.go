@@ -128,6 +128,16 @@ func (o *Output) Assign(all []*File, places func(*File) []string) {
 	}
 }
 
+// Release gives back the name of a file that has no MP3, so that the next Assign can
+// use it.
+func (o *Output) Release(f *File) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f.Target != nil {
+		delete(o.taken, key(f.Target.Path))
+	}
+}
+
 // name returns the path of a file's MP3, without a number.
 func (o *Output) name(f *File, number, of int) string {
 	if o.file != "" {

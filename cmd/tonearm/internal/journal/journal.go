@@ -172,17 +172,29 @@ func find(ctx context.Context, q querier, s Source) (*Entry, error) {
 		s.Server, s.Options, []byte(s.Path)))
 }
 
-// Sized reports whether some file of this size, whose content is known, was
-// converted like s. Only then is it worth while to read the content of s.
-func (j *Journal) Sized(ctx context.Context, s Source) (bool, error) {
-	var found bool
-	err := j.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM file WHERE server = ? AND options = ? AND size = ? AND sha256 <> '')`,
-		s.Server, s.Options, s.Size).Scan(&found)
-	return found, err
+// Modes returns what was sent of files of this size that were converted like s, as in
+// Entry.Mode, where the content is known; the part of a file comes before all of it.
+// Only with these is it worth while to read the content of s.
+func (j *Journal) Modes(ctx context.Context, s Source) ([]string, error) {
+	rows, err := j.db.QueryContext(ctx, `SELECT DISTINCT mode FROM file WHERE server = ? AND options = ? AND size = ? AND sha256 <> '' ORDER BY mode DESC`,
+		s.Server, s.Options, s.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var modes []string
+	for rows.Next() {
+		var mode string
+		if err := rows.Scan(&mode); err != nil {
+			return nil, err
+		}
+		modes = append(modes, mode)
+	}
+	return modes, rows.Err()
 }
 
-// SameContent returns the entry of a file with the same content as s: the one that
-// is furthest. It returns nil if there is none.
+// SameContent returns the entry of a file of which the same was sent, with this SHA-256,
+// and which has the size of s: the one that is furthest. It returns nil if there is none.
 func (j *Journal) SameContent(ctx context.Context, s Source, mode, sum string) (*Entry, error) {
 	return scan(j.db.QueryRowContext(ctx, `SELECT id, `+columns+` FROM file
 		WHERE server = ? AND options = ? AND size = ? AND sha256 = ? AND mode = ? AND state IN ('done', 'sent', 'refused')

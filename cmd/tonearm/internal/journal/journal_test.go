@@ -58,8 +58,17 @@ func TestJournal(t *testing.T) {
 	}
 	moved := e.Source
 	moved.Path = "/moved.mp4"
-	if worth, err := j.Sized(ctx, moved); err != nil || !worth {
-		t.Error(worth, err)
+	part := entry("/part.mp4", "k3")
+	part.Mode, part.SHA256 = "sound", "of the part"
+	unknown := entry("/unknown.mp4", "k4") // its content is not known
+	unknown.Mode = "other"
+	for _, e := range []Entry{part, unknown} {
+		if err := j.Save(ctx, e, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if modes, err := j.Modes(ctx, moved); err != nil || !slices.Equal(modes, []string{"sound", ""}) {
+		t.Errorf("modes %q, %v", modes, err)
 	}
 	if same, err := j.SameContent(ctx, moved, "", "sum"); err != nil || same == nil || same.Conversion != "c" {
 		t.Errorf("got %+v, %v", same, err)

@@ -40,12 +40,16 @@ func (s *Screen) frame(width, height int, now time.Time) []string {
 		hidden = len(lines) - max(1, most-1) // their number takes a row
 		lines = lines[:len(lines)-hidden]
 	}
-	var names, long, short int // widest
+	var names, full, long, short int // widest
 	for _, l := range lines {
-		names, long, short = max(names, text.Width(l.name)), max(long, text.Width(l.long())), max(short, text.Width(l.short()))
+		names, full = max(names, text.Width(l.name)), max(full, text.Width(l.full()))
+		long, short = max(long, text.Width(l.long())), max(short, text.Width(l.short()))
 	}
 	describe, widest := (*Line).long, long
-	if room-2-long < min(names, leastName) {
+	switch {
+	case room-2-full >= names: // no name is cut for it
+		describe, widest = (*Line).full, full
+	case room-2-long < min(names, leastName):
 		describe, widest = (*Line).short, short
 	}
 	names = min(names, max(room-2-widest, 8))
@@ -82,8 +86,10 @@ func (s *Screen) total(room int, speed float64, now time.Time) string {
 	if s.failed > 0 {
 		failed = text.Count(s.failed) + " failed"
 	}
-	if s.bytes > 0 {
-		bytes = fmt.Sprintf("%s of %s", text.Bytes(sent), text.Bytes(s.bytes))
+	if all, about := s.all(); about {
+		bytes = fmt.Sprintf("%s of about %s", text.Bytes(sent), text.Bytes(all))
+	} else if all > 0 {
+		bytes = fmt.Sprintf("%s of %s", text.Bytes(sent), text.Bytes(all))
 	}
 	if speed > 0 {
 		rate = text.Bytes(int64(speed)) + "/s"

@@ -11,12 +11,14 @@ import (
 
 // Line is how far one file is.
 type Line struct {
-	s     *Screen
-	name  string
-	size  int64 // bytes to send
-	begun int   // its place in the order of the lines
+	s        *Screen
+	name     string
+	expected int64 // bytes to send at the most
+	begun    int   // its place in the order of the lines
 
 	// Guarded by s.mu.
+	size        int64 // bytes to send
+	sized       bool  // that is known
 	phase       string
 	done, total float64 // of the phase; total is 0 where it has no measure
 	measure     string  // done and total in words
@@ -65,6 +67,9 @@ func (l *Line) End(failed bool) {
 			break
 		}
 	}
+	if !l.sized {
+		l.resize(l.size)
+	}
 	s.ended++
 	s.endedBytes += l.size
 	if failed {
@@ -97,13 +102,25 @@ func (l *Line) long() string {
 	return l.short() + " (" + l.measure + ")"
 }
 
+// full is long with how much of the file is sent, if it is not all of it.
+func (l *Line) full() string {
+	switch {
+	case l.size >= l.expected:
+		return l.long()
+	case l.sent < l.size:
+		return l.long() + ", only the sound of " + text.Bytes(l.expected)
+	}
+	return l.long() + ", sent " + text.Share(l.size, l.expected) + ": only the sound"
+}
+
 // perFile is what a file weighs beside its bytes when the time left is estimated:
 // small files take time, too.
 const perFile = 1 << 20
 
 // share returns how much of everything is done, from 0 to 1.
 func (s *Screen) share() float64 {
-	all := float64(s.bytes) + perFile*float64(s.files)
+	bytes, _ := s.all()
+	all := float64(bytes) + perFile*float64(s.files)
 	done := float64(s.endedBytes) + perFile*float64(s.ended)
 	for _, l := range s.lines {
 		done += float64(min(l.sent, l.size))

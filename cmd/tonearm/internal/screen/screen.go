@@ -41,7 +41,9 @@ type Screen struct {
 	mu         sync.Mutex
 	start      time.Time
 	files      int
-	bytes      int64
+	bytes      int64 // expected to be sent
+	sized      int64 // those of them that turned out as toSend
+	toSend     int64
 	lines      []*Line
 	begun      int
 	ended      int
@@ -81,7 +83,7 @@ func New(o Options) *Screen {
 	return s
 }
 
-// Expect adds files, which together have bytes to send, to the total.
+// Expect adds files, which together have bytes to send at the most, to the total.
 func (s *Screen) Expect(files int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,22 +91,41 @@ func (s *Screen) Expect(files int, bytes int64) {
 	s.bytes += bytes
 }
 
-// Begin adds the line of a file that has size bytes to send.
+// Begin adds the line of a file that has size bytes to send at the most.
 func (s *Screen) Begin(name string, size int64) *Line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begun++
-	l := &Line{s: s, name: text.Printable(name), size: size, begun: s.begun, phase: "starting"}
+	l := &Line{s: s, name: text.Printable(name), expected: size, size: size, begun: s.begun, phase: "starting"}
 	s.lines = append(s.lines, l)
 	return l
 }
 
-// Resize tells that a file has another number of bytes to send than was expected.
+// Resize tells how many bytes of a file are sent.
 func (l *Line) Resize(size int64) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	l.s.bytes += size - l.size
-	l.size = size
+	l.resize(size)
+}
+
+func (l *Line) resize(size int64) {
+	if l.sized {
+		l.s.toSend -= l.size
+	} else {
+		l.s.sized += l.expected
+	}
+	l.s.toSend += size
+	l.size, l.sized = size, true
+}
+
+// all returns how many bytes are sent in the end. As long as not every file is known,
+// the others are taken to be like those.
+func (s *Screen) all() (bytes int64, about bool) {
+	rest := max(0, s.bytes-s.sized)
+	if s.sized > 0 && s.toSend < s.sized {
+		return s.toSend + int64(float64(rest)*float64(s.toSend)/float64(s.sized)), rest > 0
+	}
+	return s.toSend + rest, false
 }
 
 func (s *Screen) show(now time.Time) {
@@ -130,7 +151,7 @@ func (s *Screen) plain(now time.Time) {
 	for _, moving := range []bool{true, false} {
 		for _, l := range s.lines {
 			if l.moves() == moving && shown < plainLines {
-				fmt.Fprintf(s.o.Err, "%s: %s\n", l.name, l.long())
+				fmt.Fprintf(s.o.Err, "%s: %s\n", l.name, l.full())
 				shown++
 			}
 		}

@@ -218,3 +218,48 @@ func TestQuiet(t *testing.T) {
 		t.Errorf("got %q and %q", out.String(), err.String())
 	}
 }
+
+// TestOnlySound: of each file less is sent than was expected, and the total follows.
+func TestOnlySound(t *testing.T) {
+	s := New(Options{Quiet: true})
+	s.Expect(10, 10_240e6)
+	l := s.Begin("talk.mp4", 1024e6)
+	now := s.start.Add(time.Second)
+	last := func(width int) string {
+		frame := s.frame(width, 24, now)
+		return strings.Join(frame, "\n")
+	}
+	check := func(want string) {
+		t.Helper()
+		if got := last(80); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	check("talk.mp4  starting\n0 of 10 files, 0 B of 10.2 GB")
+	l.Resize(6_100_000)
+	check("talk.mp4  starting, only the sound of 1.0 GB\n0 of 10 files, 0 B of about 61.0 MB")
+	l.Sent(2_623_000, 6_100_000)
+	check("talk.mp4  uploading 43% (2.6 MB of 6.1 MB), only the sound of 1.0 GB\n0 of 10 files, 2.6 MB of about 61.0 MB")
+	l.Sent(6_100_000, 6_100_000)
+	l.Set("queued")
+	check("talk.mp4  queued, sent 6.1 of 1,024 MB: only the sound\n0 of 10 files, 6.1 MB of about 61.0 MB")
+	if got := last(40); !strings.HasPrefix(got, "talk.mp4  queued\n") {
+		t.Errorf("at 40 columns:\n%s", got)
+	}
+	l.Resize(1024e6) // the server is an earlier version
+	check("talk.mp4  queued\n0 of 10 files, 6.1 MB of 10.2 GB")
+	l.Resize(6_100_000)
+	l.End(false)
+	for i := range 8 {
+		l := s.Begin("more.mp4", 1024e6)
+		if i == 0 {
+			l.Resize(0) // it was refused
+		} else {
+			l.Resize(3_900_000)
+		}
+		l.End(false)
+	}
+	l = s.Begin("the last.mp4", 1024e6)
+	l.Resize(1_000_000)
+	check("the last.mp4  starting, only the sound of 1.0 GB\n9 of 10 files, 33.4 MB of 34.4 MB")
+}

@@ -5,6 +5,7 @@ package text
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"unicode"
@@ -144,6 +145,32 @@ func Bytes(n int64) string {
 		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 	}
 	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// Share writes 6.1 of 1,024 MB: a part and the whole in the same unit, so that they are
+// compared at a glance. Where the part is nothing in a unit that fits the whole, each
+// has its own.
+func Share(part, whole int64) string {
+	unit, name := 1e3, "kB"
+	switch {
+	case part >= 1000_000_000:
+		unit, name = 1e9, "GB"
+	case whole >= 1000_000:
+		unit, name = 1e6, "MB"
+	case whole < 1000:
+		return fmt.Sprintf("%d of %d B", part, whole)
+	}
+	const least = 0.1 // of what one digit shows
+	if float64(part) < least*unit {
+		return Bytes(part) + " of " + Bytes(whole)
+	}
+	figure := func(n int64) string {
+		if x := float64(n) / unit; x < 99.95 {
+			return fmt.Sprintf("%.1f", x)
+		}
+		return Count(int(math.Round(float64(n) / unit)))
+	}
+	return fmt.Sprintf("%s of %s %s", figure(part), figure(whole), name)
 }
 
 // Count writes 12345 as 12,345.

@@ -76,3 +76,21 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestShare(t *testing.T) {
+	for want, tt := range map[string][2]int64{
+		"6.1 of 1,024 MB":    {6_100_000, 1_024_000_000},
+		"0.3 of 5.2 MB":      {300_000, 5_200_000},
+		"12.0 kB of 1.0 GB":  {12_000, 1_024_000_000},
+		"1.5 of 20.0 GB":     {1_500_000_000, 20_000_000_000},
+		"900 of 50,000 MB":   {900_000_000, 50_000_000_000},
+		"99.9 of 100 kB":     {99_900, 99_999},
+		"5 of 18 B":          {5, 18},
+		"20 B of 900.0 kB":   {20, 900_000},
+		"100.0 kB of 1.0 MB": {99_999, 1_000_000},
+	} {
+		if got := Share(tt[0], tt[1]); got != want {
+			t.Errorf("%d of %d: got %q, want %q", tt[0], tt[1], got, want)
+		}
+	}
+}
