@@ -164,6 +164,22 @@
 // machine of an architecture: it runs on one thread and with the instructions
 // that all of them have.
 //
+// # Edit lists
+//
+// An MP4 whose edit list shows one stretch of the sound is played by ffmpeg. It gets all
+// others wrong: it plays the beginning in place of a pause between two pieces, cuts pieces
+// at packets, and knows no rates. Package mp4 therefore says which pieces are played and
+// when, and package encode takes them out of the decoded track, to the sample, as
+// stretches; where a piece lies before the last one, the track is decoded once more. A
+// pause is left out, as elsewhere, and a player's clock goes on in it. A piece with a rate
+// is played faster or slower, and so higher or lower. What goes backward is refused, and so
+// are pieces of a fragmented file.
+//
+// # Chains
+//
+// In a chain of Ogg streams each has a clock of its own. The count of samples through all
+// of them is a player's clock.
+//
 // # A source that still comes
 //
 // Where the container can be played from its beginning to its end, ffmpeg reads

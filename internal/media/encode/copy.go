@@ -52,6 +52,9 @@ func (j *Job) needsEncoding() string {
 // copy makes the MP3 from the source's own frames. It returns a notCopied if
 // the source must be encoded.
 func (j *Job) copy(ctx context.Context) (Audio, error) {
+	if j.plan.Track.Pieces != nil {
+		return Audio{}, notCopied("the file plays it in pieces")
+	}
 	if option := j.needsEncoding(); option != "" {
 		return Audio{}, notCopied(fmt.Sprintf("the option %s needs an encoding", option))
 	}

@@ -172,7 +172,11 @@ func (j *Job) Run(ctx context.Context) (Audio, error) {
 	if j.spec.Options.Loudness != nil {
 		encode = j.normalise
 	}
-	a, err := encode(ctx)
+	var a Audio
+	err := errChanged
+	if j.plan.Track.Pieces == nil { // ffmpeg would play others
+		a, err = encode(ctx)
+	}
 	if errors.Is(err, errChanged) {
 		if err = j.survey(ctx); err == nil {
 			a, err = encode(ctx)
@@ -262,7 +266,7 @@ func (j *Job) withinLimits() error {
 func (j *Job) timeout() time.Duration {
 	seconds := j.plan.Start + j.spec.MaxSeconds
 	if t := j.plan.Track; t.Own {
-		seconds = min(seconds, t.Start+t.Seconds)
+		seconds = min(seconds, t.Start+max(t.Seconds, t.Media))
 	}
 	return 10*time.Minute + time.Duration(seconds/2*float64(time.Second))
 }

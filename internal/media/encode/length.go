@@ -121,8 +121,12 @@ func (j *Job) there(d *demuxed) answer {
 		ends = min(ends, j.plan.End)
 	}
 	reached := math.Max(j.info.Last, d.end+math.Max(0, j.info.Start))
+	promised := j.plan.Promised()
+	if t.Pieces != nil {
+		promised = t.Media
+	}
 	switch {
-	case t.Own && track.end-track.start < j.plan.Promised()-j.tolerance():
+	case t.Own && track.end-track.start < promised-j.tolerance():
 		return no
 	case t.Own || j.info.Whole:
 		return yes

@@ -79,6 +79,9 @@ var (
 func (j *Job) demux(ctx context.Context) (*demuxed, error) {
 	only := []string{"-map", j.plan.Stream()}
 	d := &demuxed{clock: j.plan.Clock, from: j.plan.Start, to: j.plan.Until()}
+	if j.plan.Track.Pieces != nil { // of all that they are taken from
+		d = &demuxed{}
+	}
 	if j.plan.Track.Own || j.info.Whole {
 		_, err := j.readPackets(ctx, d, copied, only)
 		return d, err
@@ -120,6 +123,7 @@ func (j *Job) readPackets(ctx context.Context, d *demuxed, codec, streams []stri
 	}()
 	args := slices.Concat(streams, codec, []string{"-f", "framecrc", "pipe:1"})
 	o, err := j.in.Run(ctx, ffmpeg.Command{
+		Before:  j.inPieces(),
 		Args:    args,
 		Stdout:  pw,
 		Timeout: 10*time.Minute + time.Duration(j.info.Size/(10<<20))*time.Second,

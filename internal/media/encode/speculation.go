@@ -32,7 +32,7 @@ func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
 		return nil
 	}
 	j, err := newJob(in, guess, spec)
-	if err != nil {
+	if err != nil || j.plan.Track.Pieces != nil {
 		return nil
 	}
 	s := &speculation{frames: spec.Frames + ".ahead", tags: spec.Frames + ".told"}

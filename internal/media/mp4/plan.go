@@ -44,7 +44,7 @@ func (m *Movie) plan(t *Track) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Seek: t.pieces()}
+	p := Plan{Seek: t.split}
 	at := h.dataStart() // where the next chunk lies in the track's own file
 	err = t.eachChunk(m.file, func(c chunk) error {
 		if err := h.moveChunk(at + p.Bytes); err != nil {
