@@ -27,17 +27,12 @@
 // [Open] or [Follow] reads a file's outermost layer. [Convert] then calls, in this
 // order:
 //
-//   - encode.New: finds out what the source is (probe) and plans what becomes of it
-//     (plan). On a guess it begins to encode at once.
-//   - cover.New: begins to fetch the pictures that a cover is made of.
-//   - encode.Job.Run: makes the frames and checks their length.
-//   - encode.Job.Meta: has what the source says about itself.
-//   - cover.Job.Make: makes the picture.
-//   - probe.Input.Chapters: has the source's chapters.
-//   - encode.Job.Timeline: says where they are in the MP3.
+//   - cover.Make: makes the picture, beside all that follows. At first it only fetches
+//     what the picture is made of.
+//   - encode.Make: finds out what the source is (probe), plans what becomes of it (plan),
+//     makes the frames, checks their length, and has the source's texts and chapters.
 //   - id3.Tag.Bytes: makes the tag.
 //   - mp3.Read: checks the tag and the frames while they become the file.
-//   - encode.Job.Allows: refuses a file that has become too large.
 //
 // # Hostile files
 //

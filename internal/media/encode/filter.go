@@ -15,7 +15,7 @@ const soxr = "resampler=soxr:precision=20"
 // filters are ffmpeg's, from the decoder to the encoder: floating point all the
 // way, so that nothing clips and nothing is rounded twice. The last one, the
 // meter, changes nothing. Stretches have been trimmed and mixed already.
-func (j *Job) filters(l level, m meter) string {
+func (j *job) filters(l level, m meter) string {
 	chain := []string{"aformat=sample_fmts=fltp"}
 	if j.stretches == nil {
 		chain = append(chain, reorder(j.plan.Track.Order)...)
@@ -36,7 +36,7 @@ const ambisonic = "pan=stereo|FL=0.5*c0+0.5*c1|FR=0.5*c0-0.5*c1"
 
 // trim cuts the audio to the sample, on the clock of a player. On the way, and
 // without a trim, too, it prints the jumps of the clock.
-func (j *Job) trim() []string {
+func (j *job) trim() []string {
 	if j.info.Chained { // the count is the clock
 		return j.cut("round(N/SR/TB)")
 	}
@@ -48,7 +48,7 @@ func (j *Job) trim() []string {
 }
 
 // cut cuts the audio on a clock, an expression of asetpts.
-func (j *Job) cut(clock string) []string {
+func (j *job) cut(clock string) []string {
 	cut := "atrim=start=" + micro(j.plan.Start)
 	if j.plan.End > 0 {
 		cut += ":end=" + micro(j.plan.End)

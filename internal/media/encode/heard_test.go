@@ -81,7 +81,7 @@ func TestNotes(t *testing.T) {
 	for i := range 10 {
 		h.jumps = append(h.jumps, jump{float64(2 + i), float64(1 + i), 2})
 	}
-	j := &Job{heard: h, plan: plan.Plan{Rate: 48000}}
+	j := &job{heard: h, plan: plan.Plan{Rate: 48000}}
 	for i := range 6 {
 		j.stretches = append(j.stretches, stretch{parameters: parameters{[]int{48000, 44100}[i%2], 2, "stereo"}, samples: 48000})
 	}

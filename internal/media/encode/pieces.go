@@ -136,7 +136,7 @@ func decodings(list []stretch) (seconds float64) {
 const mostDecoded = 4
 
 // takePieces makes stretches of the pieces, once the track has been decoded.
-func (j *Job) takePieces(r *runs, h *heard) error {
+func (j *job) takePieces(r *runs, h *heard) error {
 	j.stretches, h.jumps = r.cut(j.plan.Track.Pieces, j.plan.Start, j.plan.End)
 	h.jumps = h.jumps[:min(len(h.jumps), maxJumps)]
 	for i := range h.jumps {
@@ -155,7 +155,7 @@ func (j *Job) takePieces(r *runs, h *heard) error {
 
 // inPieces are the options with which ffmpeg plays a track as if it had no edit list, on
 // the track's own clock; none for other tracks.
-func (j *Job) inPieces() []string {
+func (j *job) inPieces() []string {
 	if j.plan.Track.Pieces == nil {
 		return nil
 	}

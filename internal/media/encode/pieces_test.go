@@ -83,7 +83,7 @@ func TestPiecesLimits(t *testing.T) {
 		back = append(back, piece(3))
 	}
 	for name, pieces := range map[string][]mp4.Piece{"too many": apart, "back too often": back} {
-		j := &Job{plan: plan.Plan{Track: probe.Track{Pieces: pieces}}, spec: Spec{MaxSeconds: 20}}
+		j := &job{plan: plan.Plan{Track: probe.Track{Pieces: pieces}}, spec: Spec{MaxSeconds: 20}}
 		var refused *unfit.Error
 		if err := j.takePieces(media(t, pieces), &heard{}); !errors.As(err, &refused) {
 			t.Errorf("%s: %v", name, err)

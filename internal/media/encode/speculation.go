@@ -26,7 +26,7 @@ type speculation struct {
 // speculate begins to encode on a guess, in the same run of ffmpeg that probes. It
 // returns nil if nothing can be guessed, and if ffmpeg finds something else or
 // nothing at all.
-func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
+func speculate(ctx context.Context, in *probe.Input, spec Spec) *job {
 	guess := in.Guess()
 	if len(guess.Tracks) == 0 || spec.Options.Loudness != nil {
 		return nil
@@ -65,7 +65,7 @@ func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
 }
 
 // same reports whether both jobs run the same commands.
-func (j *Job) same(right *Job) bool {
+func (j *job) same(right *job) bool {
 	return right.plan.Track.Codec == j.plan.Track.Codec && right.plan.Rate == j.plan.Rate && right.plan.Channels == j.plan.Channels && right.plan.Track.Twice == j.plan.Track.Twice &&
 		chunkFrames(right.plan.Promised(), right.plan.Rate) == chunkFrames(j.plan.Promised(), j.plan.Rate) &&
 		slices.Equal(right.audioArgs(level{}), j.audioArgs(level{})) &&

@@ -22,7 +22,7 @@ import (
 // channels of the MP3. The track is decoded by one ffmpeg. Another one for each
 // stretch mixes and resamples it, to its end. Then comes c, for which nothing ever
 // changes. None of the sound is stored on the way.
-func (j *Job) playStretches(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
+func (j *job) playStretches(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
 	pcm, joined := io.Pipe()
 	var joining sync.WaitGroup
 	joining.Go(func() { joined.CloseWithError(j.joinStretches(ctx, joined)) })
@@ -36,7 +36,7 @@ func (j *Job) playStretches(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outco
 }
 
 // joinStretches writes all stretches as PCM. The track is decoded anew where they go back.
-func (j *Job) joinStretches(ctx context.Context, w io.Writer) error {
+func (j *job) joinStretches(ctx context.Context, w io.Writer) error {
 	out := joiner{job: j, w: w}
 	for rest := j.stretches; len(rest) > 0; rest = j.stretches[out.joined:] {
 		if err := j.joinAscending(ctx, &out, rest[:ascending(rest)]); err != nil {
@@ -47,7 +47,7 @@ func (j *Job) joinStretches(ctx context.Context, w io.Writer) error {
 }
 
 // joinAscending decodes the track and writes stretches that do not go back.
-func (j *Job) joinAscending(ctx context.Context, out *joiner, stretches []stretch) error {
+func (j *job) joinAscending(ctx context.Context, out *joiner, stretches []stretch) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	pcm, decoded, err := os.Pipe()
@@ -87,7 +87,7 @@ func (j *Job) joinAscending(ctx context.Context, out *joiner, stretches []stretc
 // joined is how many samples all stretches have together: as many as their lengths add up
 // to, or as there are between the ends of a trim that they fill. An end in a stretch with
 // a low sample rate is cut to a sample of that.
-func (j *Job) joined() int64 {
+func (j *job) joined() int64 {
 	seconds, lowest := 0.0, j.plan.Rate
 	for _, s := range j.stretches {
 		seconds += s.seconds()
@@ -103,7 +103,7 @@ func (j *Job) joined() int64 {
 
 // joiner writes stretches one after the other.
 type joiner struct {
-	job     *Job
+	job     *job
 	w       io.Writer
 	joined  int     // stretches
 	seconds float64 // of them
@@ -142,7 +142,7 @@ func unexpected(err error) error {
 var usual = [plan.MaxChannels]string{"mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"}
 
 // convertStretch mixes and resamples one stretch to that many samples.
-func (j *Job) convertStretch(ctx context.Context, s stretch, pcm io.Reader, w io.Writer, samples int64) error {
+func (j *job) convertStretch(ctx context.Context, s stretch, pcm io.Reader, w io.Writer, samples int64) error {
 	layout := cmp.Or(s.layout, usual[s.channels-1])
 	chain := append([]string{"aformat=sample_fmts=fltp", pan(layout, s.channels, "0.5")}, mix(j.plan, s.channels)...)
 	in := &narrowed{from: pcm, channels: s.channels, left: s.samples}

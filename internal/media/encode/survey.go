@@ -30,7 +30,7 @@ const changed = "Changing audio frame properties on the fly is not supported"
 // play runs ffmpeg on the track, or on its stretches once these are known. At a
 // change of the parameters it ends with errChanged: filters that began anew would
 // forget what they have counted and measured.
-func (j *Job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
+func (j *job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
 	if j.stretches != nil {
 		return j.playStretches(ctx, c)
 	}
@@ -46,7 +46,7 @@ func (j *Job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error
 }
 
 // stream names to ffmpeg what is played.
-func (j *Job) stream() string {
+func (j *job) stream() string {
 	if j.stretches != nil {
 		return "0:a:0"
 	}
@@ -78,7 +78,7 @@ func (s stretch) seconds() float64 { return float64(s.samples) / float64(s.playe
 // survey decodes a track whose parameters change, or that is played in pieces, lists its
 // stretches, and plans anew: the MP3 gets the sample rate and the channels that the richest of the
 // stretches would get alone.
-func (j *Job) survey(ctx context.Context) error {
+func (j *job) survey(ctx context.Context) error {
 	if s := j.speculation; s != nil { // it may have ended before it wrote the tags
 		j.speculation = nil
 		s.stop()
@@ -117,7 +117,7 @@ func (j *Job) survey(ctx context.Context) error {
 
 // planAnew plans for the richest stretch. The record keeps the parameters that the
 // source begins with.
-func (j *Job) planAnew() error {
+func (j *job) planAnew() error {
 	info := j.info
 	info.Tracks = slices.Clone(info.Tracks)
 	t := &info.Tracks[j.plan.Index]
@@ -189,9 +189,9 @@ var timeless = []string{"aac", "ac3", "amr", "dts", "dtshd", "eac3", "flac", "ml
 
 // counted reports that the count of samples is the only clock. In a chain of Ogg streams
 // each link begins its own, and what ffmpeg makes of that depends on its version.
-func (j *Job) counted() bool { return j.info.Chained || slices.Contains(timeless, j.info.Container) }
+func (j *job) counted() bool { return j.info.Chained || slices.Contains(timeless, j.info.Container) }
 
-func newSurveyor(j *Job, stop context.CancelCauseFunc) *surveyor {
+func newSurveyor(j *job, stop context.CancelCauseFunc) *surveyor {
 	s := &surveyor{
 		heard: &heard{}, zero: j.plan.Clock, start: j.plan.Start, end: j.plan.End, most: j.spec.MaxSeconds, stop: stop,
 		counted: j.counted(), late: mpegAudio(j.plan.Track.Codec), runs: newRuns(j.plan.Track.Pieces),
