@@ -24,6 +24,9 @@ var amrHeads = map[string]string{"samr": "#!AMR\n", "sawb": "#!AMR-WB\n"}
 // wrongly; also where an edit list moves the track, which such phones do not write.
 func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*Input, error) {
 	const frame = 0.02 // seconds
+	if speexTwice(info, t) {
+		return nil, unfit.New(conversion.CodeUnsupportedCodec, "The sound is wideband Speex, which this version of ffmpeg plays at half its speed. Tonearm can convert it with ffmpeg 5.")
+	}
 	if !older(info.FFmpeg, 7) {
 		return nil, nil
 	}
@@ -58,6 +61,14 @@ func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*
 	}
 	unpacked.structure = container.Structure{Known: true}
 	return unpacked, nil
+}
+
+// speexTwice reports whether ffmpeg gives twice as many samples of Speex as there are,
+// every other stretch of them noise: newer ones take the frame size in its header for that
+// of half the rate, except where it is that. FLV has no header.
+func speexTwice(info Info, t Track) bool {
+	const narrow = 8000 // Hz
+	return t.Codec == "speex" && t.SampleRate > narrow && info.Container != "flv" && !older(info.FFmpeg, 6)
 }
 
 // older reports whether an ffmpeg is older than a major version; one without a number
