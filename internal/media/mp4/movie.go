@@ -122,7 +122,7 @@ func (m *Movie) AudioTracks() []*Track {
 
 // Streamable reports whether the file can be played without going back in it.
 func (m *Movie) Streamable() bool {
-	return m.Found && m.FastStart && !m.Fragmented && !slices.ContainsFunc(m.Tracks, (*Track).pieces)
+	return m.Found && m.FastStart && !m.Fragmented && !slices.ContainsFunc(m.Tracks, func(t *Track) bool { return t.split })
 }
 
 // From returns the same index, read from another reader of the same file.

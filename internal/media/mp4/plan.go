@@ -55,7 +55,7 @@ func (m *Movie) plan(t *Track) (Plan, error) {
 // takeChunks plans the track's chunks behind a header, and writes there where they are
 // now. The plan has no Header yet.
 func (m *Movie) takeChunks(t *Track, h *header) (Plan, error) {
-	p := Plan{Seek: t.pieces()}
+	p := Plan{Seek: t.split}
 	at := h.dataStart()
 	err := t.eachChunk(m.file, func(c chunk) error {
 		if err := h.moveChunk(at + p.Bytes); err != nil {

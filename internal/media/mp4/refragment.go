@@ -102,7 +102,7 @@ func (r *refragmented) check() error {
 		return Encrypted
 	case t.External:
 		return External
-	case t.odd || t.Timescale == 0 || m.Timescale == 0 || t.pieces():
+	case t.odd || t.Timescale == 0 || m.Timescale == 0 || t.split:
 		return Malformed
 	case len(m.fragments.moofs) == 0:
 		return NoSamples

@@ -12,7 +12,7 @@ import (
 
 var (
 	reVersion  = regexp.MustCompile(`^ffmpeg version (\S+)`)
-	reInput    = regexp.MustCompile(`^Input #0, (\S+), from '`)
+	reInput    = regexp.MustCompile(`^(?:\[.*Unsupported encoding type)?Input #0, (\S+), from '`) // ffmpeg does not end that line
 	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
 	reStream   = regexp.MustCompile(`^  Stream #0:(\d+)(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
 	reLetters  = regexp.MustCompile(`^[^,]*\(([\w.-]{4}) / 0x[0-9A-F]{8}\)`)
