@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -79,6 +80,8 @@ func TestWhole(t *testing.T) {
 	late := func(name string) []byte {
 		return video(t, name, "-c:v", "mpeg4", "-c:a", "aac", "-af", "asetpts=PTS+16/TB")
 	}
+	fragments := video(t, "f.mp4", "-c:v", "mpeg4", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+	items := slices.Concat(fragments[:bytes.Index(fragments, []byte("moov"))-4], []byte("\x00\x00\x00\x08meta"), fragments[bytes.Index(fragments, []byte("moov"))-4:])
 	other := video(t, "b.ts", "-c:v", "mpeg4", "-c:a", "aac", "-tables_version", "1")
 	var disc []byte // packets of a Blu-ray without their time stamps
 	for b := video(t, "c.ts", "-c:v", "mpeg2video", "-c:a", "ac3", "-mpegts_m2ts_mode", "1"); len(b) >= 192; b = b[192:] {
@@ -98,6 +101,8 @@ func TestWhole(t *testing.T) {
 		"a text":                  {[]byte("Only words."), remux.Options{}, remux.UnknownContainer},
 		"nothing":                 {nil, remux.Options{}, remux.UnknownContainer},
 		"junk behind an MP4":      {append(bytes.Clone(movie), 1, 2, 3, 4, 5, 6, 7, 8, 9), remux.Options{}, remux.Reason(mp4.Malformed)},
+		"junk behind fragments":   {append(bytes.Clone(fragments), 1, 2, 3, 4, 5, 6, 7, 8, 9), remux.Options{}, remux.Reason(mp4.Malformed)},
+		"items beside fragments":  {items, remux.Options{}, remux.Reason(mp4.Malformed)},
 		"junk behind a Matroska":  {append(bytes.Clone(matroska), 0), remux.Options{}, remux.Unclear},
 		"late":                    {late("l.mp4"), remux.Options{}, remux.Late},
 		"late in a Matroska":      {late("l.mkv"), remux.Options{}, remux.Late},
