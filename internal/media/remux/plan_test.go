@@ -69,3 +69,35 @@ func TestObvious(t *testing.T) {
 		}
 	}
 }
+
+// TestChoose: which track of a Matroska file is chosen, and where another reader may choose
+// another one.
+func TestChoose(t *testing.T) {
+	plain := mkvTrack{audio: true, language: "eng", isDefault: true}
+	german := mkvTrack{audio: true, language: "ger"}
+	bcp47, encoded, rare := german, plain, plain
+	bcp47.bcp47, encoded.encoded, rare.watch.coding = true, true, unclear
+	for name, tt := range map[string]struct {
+		tracks []mkvTrack
+		want   string
+		chosen int
+		err    error
+	}{
+		"the only one":              {[]mkvTrack{{}, rare}, "", 1, nil},
+		"the default":               {[]mkvTrack{german, plain}, "", 1, nil},
+		"by language":               {[]mkvTrack{plain, german}, "ger", 1, nil},
+		"by number":                 {[]mkvTrack{plain, bcp47}, "1", 1, nil},
+		"one that is not there":     {[]mkvTrack{plain, german}, "7", 0, nil},
+		"two kinds of languages":    {[]mkvTrack{plain, bcp47}, "ger", 0, leave(UnclearTrack)},
+		"encoded, beside another":   {[]mkvTrack{encoded, german}, "", 0, leave(UnclearTrack)},
+		"of no known codec":         {[]mkvTrack{rare, german}, "", 0, leave(UnclearTrack)},
+		"no sound":                  {[]mkvTrack{{}}, "", 0, leave(UnclearTrack)},
+		"no known codec, by number": {[]mkvTrack{rare, german}, "0", 0, nil},
+	} {
+		k := &matroska{w: &walker{o: Options{Track: tt.want}}, tracks: tt.tracks}
+		err := k.choose()
+		if !errors.Is(err, tt.err) || err == nil && k.chosen != &k.tracks[tt.chosen] {
+			t.Errorf("%s: %+v, %v", name, k.chosen, err)
+		}
+	}
+}

@@ -87,6 +87,17 @@ func TestWhole(t *testing.T) {
 	for b := video(t, "c.ts", "-c:v", "mpeg2video", "-c:a", "ac3", "-mpegts_m2ts_mode", "1"); len(b) >= 192; b = b[192:] {
 		disc = append(disc, b[4:192]...)
 	}
+	// patched is the stream with another byte in the last packet of the sound.
+	patched := func(at int, set byte) []byte {
+		const packet, sound = 188, 0x101
+		b := bytes.Clone(stream)
+		last := len(b) - packet
+		for binary.BigEndian.Uint16(b[last+1:])&0x1fff != sound {
+			last -= packet
+		}
+		b[last+at] |= set
+		return b
+	}
 	for name, tt := range map[string]struct {
 		content []byte
 		o       remux.Options
@@ -110,6 +121,9 @@ func TestWhole(t *testing.T) {
 		"items in a file":         {append(bytes.Clone(movie), "\x00\x00\x00\x08meta"...), remux.Options{}, remux.Reason(mp4.Malformed)},
 		"tables that change":      {append(bytes.Clone(stream), other...), remux.Options{}, remux.Unclear},
 		"a Blu-ray's program":     {disc, remux.Options{}, remux.Unclear},
+		"a scrambled packet":      {patched(3, 0x80), remux.Options{}, remux.UnclearTrack},
+		"a packet with an error":  {patched(1, 0x80), remux.Options{}, remux.Unclear},
+		"an unknown stream":       {append(bytes.Clone(stream), append([]byte{'G', 0x43, 0, 0x10}, make([]byte, 184)...)...), remux.Options{}, remux.Unclear},
 		"half a packet":           {stream[:len(stream)-100], remux.Options{}, remux.Unclear},
 		"a bit rate, of a stream": {stream, remux.Options{Kbps: 128}, remux.VaryingRate},
 	} {
