@@ -101,3 +101,27 @@ func TestChoose(t *testing.T) {
 		}
 	}
 }
+
+// TestCodings: how the frames of a track are coded, by what the container calls it.
+func TestCodings(t *testing.T) {
+	for codec, want := range map[string]coding{
+		"A_AAC": settled, "A_AAC/MPEG4/LC/SBR": settled, "A_OPUS": settled, "A_MPEG/L3": mpegSound, "A_AC3/BSID9": ac3, "A_EAC3": eac3, "A_TRUEHD": trueHD,
+		"A_MS/ACM": unclear, "A_MLP": unclear, "": unclear,
+	} {
+		if got := (&mkvTrack{codec: codec}).coding(); got != want {
+			t.Errorf("%s: %d, want %d", codec, got, want)
+		}
+	}
+	for _, tt := range []struct {
+		codec  string
+		object byte
+		want   coding
+	}{
+		{"mp4a", 0x40, settled}, {"mp4a", 0x6b, mpegSound}, {"mp4a", 0xa5, ac3}, {"mp4a", 0xa6, eac3}, {"alac", 0, settled}, {"ec-3", 0, eac3},
+		{"ms\x00\x55", 0, mpegSound}, {"ms\x20\x00", 0, unclear}, {"mlpa", 0, unclear},
+	} {
+		if got := codingOf(&mp4.Track{Codec: tt.codec, Object: tt.object}); got != tt.want {
+			t.Errorf("%q, %#x: %d, want %d", tt.codec, tt.object, got, tt.want)
+		}
+	}
+}
