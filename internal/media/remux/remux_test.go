@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -79,10 +80,23 @@ func TestWhole(t *testing.T) {
 	late := func(name string) []byte {
 		return video(t, name, "-c:v", "mpeg4", "-c:a", "aac", "-af", "asetpts=PTS+16/TB")
 	}
+	fragments := video(t, "f.mp4", "-c:v", "mpeg4", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+	items := slices.Concat(fragments[:bytes.Index(fragments, []byte("moov"))-4], []byte("\x00\x00\x00\x08meta"), fragments[bytes.Index(fragments, []byte("moov"))-4:])
 	other := video(t, "b.ts", "-c:v", "mpeg4", "-c:a", "aac", "-tables_version", "1")
 	var disc []byte // packets of a Blu-ray without their time stamps
 	for b := video(t, "c.ts", "-c:v", "mpeg2video", "-c:a", "ac3", "-mpegts_m2ts_mode", "1"); len(b) >= 192; b = b[192:] {
 		disc = append(disc, b[4:192]...)
+	}
+	// patched is the stream with another byte in the last packet of the sound.
+	patched := func(at int, set byte) []byte {
+		const packet, sound = 188, 0x101
+		b := bytes.Clone(stream)
+		last := len(b) - packet
+		for binary.BigEndian.Uint16(b[last+1:])&0x1fff != sound {
+			last -= packet
+		}
+		b[last+at] |= set
+		return b
 	}
 	for name, tt := range map[string]struct {
 		content []byte
@@ -98,6 +112,8 @@ func TestWhole(t *testing.T) {
 		"a text":                  {[]byte("Only words."), remux.Options{}, remux.UnknownContainer},
 		"nothing":                 {nil, remux.Options{}, remux.UnknownContainer},
 		"junk behind an MP4":      {append(bytes.Clone(movie), 1, 2, 3, 4, 5, 6, 7, 8, 9), remux.Options{}, remux.Reason(mp4.Malformed)},
+		"junk behind fragments":   {append(bytes.Clone(fragments), 1, 2, 3, 4, 5, 6, 7, 8, 9), remux.Options{}, remux.Reason(mp4.Malformed)},
+		"items beside fragments":  {items, remux.Options{}, remux.Reason(mp4.Malformed)},
 		"junk behind a Matroska":  {append(bytes.Clone(matroska), 0), remux.Options{}, remux.Unclear},
 		"late":                    {late("l.mp4"), remux.Options{}, remux.Late},
 		"late in a Matroska":      {late("l.mkv"), remux.Options{}, remux.Late},
@@ -105,6 +121,9 @@ func TestWhole(t *testing.T) {
 		"items in a file":         {append(bytes.Clone(movie), "\x00\x00\x00\x08meta"...), remux.Options{}, remux.Reason(mp4.Malformed)},
 		"tables that change":      {append(bytes.Clone(stream), other...), remux.Options{}, remux.Unclear},
 		"a Blu-ray's program":     {disc, remux.Options{}, remux.Unclear},
+		"a scrambled packet":      {patched(3, 0x80), remux.Options{}, remux.UnclearTrack},
+		"a packet with an error":  {patched(1, 0x80), remux.Options{}, remux.Unclear},
+		"an unknown stream":       {append(bytes.Clone(stream), append([]byte{'G', 0x43, 0, 0x10}, make([]byte, 184)...)...), remux.Options{}, remux.Unclear},
 		"half a packet":           {stream[:len(stream)-100], remux.Options{}, remux.Unclear},
 		"a bit rate, of a stream": {stream, remux.Options{Kbps: 128}, remux.VaryingRate},
 	} {
