@@ -17,7 +17,7 @@ import (
 )
 
 // sends lists the measurements from a file behind a slow uplink to its MP3. They take
-// a quarter of an hour, most of it to send a whole video once.
+// ten minutes, most of them to send a whole video once.
 func sends() []measurement {
 	var all []measurement
 	for _, name := range []string{"20m", "100m"} {
