@@ -134,36 +134,58 @@ func newCluster(t *testing.T) *cluster {
 	return k
 }
 
-// watchPods notes every pod of an attempt.
+// watchPods notes every pod of an attempt, until the test ends. A watch that the
+// server ends begins anew.
 func (k *cluster) watchPods(t *testing.T) {
-	w, err := k.CoreV1().Pods(jobs).Watch(t.Context(), metav1.ListOptions{LabelSelector: kubelaunch.Selector})
+	begin := func() (watch.Interface, error) {
+		return k.CoreV1().Pods(jobs).Watch(t.Context(), metav1.ListOptions{LabelSelector: kubelaunch.Selector})
+	}
+	w, err := begin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.Stop)
-	living := map[string]bool{}
+	ended := make(chan struct{})
 	go func() {
-		for e := range w.ResultChan() {
-			p, ok := e.Object.(*corev1.Pod)
-			if !ok {
-				continue
+		defer close(ended)
+		for t.Context().Err() == nil {
+			if err == nil {
+				k.notePods(w.ResultChan())
+				w.Stop()
+			} else {
+				time.Sleep(100 * time.Millisecond) // the server is away
 			}
-			k.mu.Lock()
-			id := p.Labels[kubelaunch.LabelConversion] + "/" + p.Labels[kubelaunch.LabelAttempt]
-			if _, seen := k.pods[id]; !seen {
-				k.pods[id] = seenPod{p.Name, time.Now()}
-			}
-			living[p.Name] = e.Type != watch.Deleted && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
-			n := 0
-			for _, alive := range living {
-				if alive {
-					n++
-				}
-			}
-			k.most = max(k.most, n)
-			k.mu.Unlock()
+			w, err = begin()
+		}
+		if err == nil {
+			w.Stop()
 		}
 	}()
+	t.Cleanup(func() { <-ended })
+}
+
+// notePods notes what a watch of pods reports.
+func (k *cluster) notePods(events <-chan watch.Event) {
+	living := map[string]bool{}
+	for e := range events {
+		p, ok := e.Object.(*corev1.Pod)
+		if !ok {
+			continue
+		}
+		k.mu.Lock()
+		id := p.Labels[kubelaunch.LabelConversion] + "/" + p.Labels[kubelaunch.LabelAttempt]
+		if _, seen := k.pods[id]; !seen {
+			k.pods[id] = seenPod{p.Name, time.Now()}
+		}
+		living[p.Name] = e.Type != watch.Deleted && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
+		n := 0
+		for _, alive := range living {
+			if alive {
+				n++
+			}
+		}
+		k.most = max(k.most, n)
+		k.mu.Unlock()
+	}
 }
 
 func (k *cluster) pod(id string, attempt int) (seenPod, bool) {
@@ -225,9 +247,14 @@ func send(t *testing.T, u *world.User, path string) api.Conversion {
 // makeLong makes a source that takes an encoder some 20 s.
 func makeLong(t *testing.T) string {
 	t.Helper()
+	return makeSound(t, 2400)
+}
+
+func makeSound(t *testing.T, seconds int) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "long.mkv")
 	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-		"-ac", "2", "-t", "2400", "-c:a", "flac", "-compression_level", "0", path).CombinedOutput()
+		"-ac", "2", "-t", fmt.Sprint(seconds), "-c:a", "flac", "-compression_level", "0", path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("make long source: %v %s", err, out)
 	}
