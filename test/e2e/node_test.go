@@ -59,7 +59,7 @@ func (k *cluster) wantAll(t *testing.T, u *world.User, limit time.Duration, ids 
 			continue
 		}
 		most = max(most, c.Attempt)
-		waittest.Until(t, time.Minute, "the mail about "+id+" arrives", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
+		waittest.Until(t, limit, "the mail about "+id+" arrives", func() bool { return len(k.letters(t, c, c.MP3.ID)) > 0 })
 		if n := len(k.letters(t, c, "")); n != 1 {
 			t.Errorf("%d mails about %s", n, id)
 		} else {
@@ -67,7 +67,7 @@ func (k *cluster) wantAll(t *testing.T, u *world.User, limit time.Duration, ids 
 		}
 	}
 	fmt.Printf("%s: %d files done with %d mails, %s after the fault, up to %d attempts\n", t.Name(), len(ids), mails, time.Since(began).Round(time.Second), most)
-	waittest.Until(t, time.Minute, "the Jobs are deleted", func() bool { return len(k.jobs(t)) == 0 })
+	waittest.Until(t, limit, "the Jobs are deleted", func() bool { return len(k.jobs(t)) == 0 })
 }
 
 // waits waits until one of the conversions says that it waits for this reason.
