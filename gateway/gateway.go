@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -117,7 +116,7 @@ type Gateway struct {
 	o        Options
 	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
-	told     atomic.Pointer[time.Time] // when the dispatchers were told of a completed upload last
+	told     queue.Announcer // of TopicCompleted
 	logins   *throttle
 	metrics  *metrics
 	mux      *routeMux
@@ -143,6 +142,7 @@ func New(o Options) (*Gateway, error) {
 		outage: outage,
 		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
+		told:    queue.Announcer{Queue: o.Queue, Topic: queue.TopicCompleted},
 		logins:  newThrottle(o.Now),
 		metrics: m,
 		mux:     &routeMux{ServeMux: http.NewServeMux()},
