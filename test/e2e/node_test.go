@@ -95,8 +95,13 @@ func (k *cluster) testPodQuota(t *testing.T, u *world.User) {
 			t.Fatal(err)
 		}
 	}
-	quota(t.Context(), strconv.Itoa(pods))
 	defer quota(context.WithoutCancel(t.Context()), "50")
+	quota(t.Context(), "0") // and no more until the API server knows: that is some time later
+	waittest.Until(t, 2*time.Minute, "the quota holds", func() bool {
+		_, err := k.CoreV1().Pods(jobs).Create(t.Context(), idlePod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err != nil && strings.Contains(err.Error(), "exceeded quota")
+	})
+	quota(t.Context(), strconv.Itoa(pods))
 	k.mu.Lock()
 	k.most = 0
 	k.mu.Unlock()
@@ -109,6 +114,21 @@ func (k *cluster) testPodQuota(t *testing.T, u *world.User) {
 	defer k.mu.Unlock()
 	if k.most > pods {
 		t.Errorf("%d pods at a time, the quota is %d", k.most, pods)
+	}
+}
+
+// idlePod may run where attempts do.
+func idlePod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "idle"},
+		Spec: corev1.PodSpec{
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{{Name: "idle", Image: "idle", SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			}}},
+		},
 	}
 }
 

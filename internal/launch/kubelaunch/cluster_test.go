@@ -420,7 +420,15 @@ func (tr *trial) quota(name corev1.ResourceName, most string) {
 		tr.Fatal(err)
 	}
 	meta := metav1.ObjectMeta{GenerateName: "more-"}
-	pod := corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "more", Image: image}}}
+	pod := corev1.PodSpec{ // that the rules of the namespace allow
+		RestartPolicy: corev1.RestartPolicyNever,
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Containers: []corev1.Container{{Name: "more", Image: image, SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		}}},
+	}
 	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	tr.until("one more is refused", func() bool {
 		var err error
@@ -430,7 +438,7 @@ func (tr *trial) quota(name corev1.ResourceName, most string) {
 			_, err = tr.BatchV1().Jobs(tr.o.Namespace).Create(tr.Context(), &batchv1.Job{ObjectMeta: meta,
 				Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod}}}, dry)
 		}
-		return apierrors.IsForbidden(err)
+		return err != nil && strings.Contains(err.Error(), "exceeded quota")
 	})
 }
 
