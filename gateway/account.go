@@ -18,7 +18,7 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, expires, err := g.o.Tokens.Access(user)
+	token, expires, err := g.o.Tokens.Access(user, g.o.Now())
 	if err != nil {
 		return err
 	}

@@ -23,9 +23,9 @@ func TestLogin(t *testing.T) {
 	r := login(" A+B@Example.org", password).want(200)
 	equal(t, "content type", r.header.Get("Content-Type"), "text/plain; charset=utf-8")
 	equal(t, "caching", r.header.Get("Cache-Control"), "no-store")
-	id, err := s.o.Tokens.VerifyAccess(string(r.body))
+	session, err := s.o.Tokens.VerifyAccess(string(r.body))
 	check(t, err)
-	equal(t, "user", id, u.ID)
+	equal(t, "user", session.UserID, u.ID)
 
 	token := decode[api.Token](login("a+b@example.org", password, "Accept", "application/json").want(200))
 	equal(t, "type", token.TokenType, "Bearer")

@@ -27,17 +27,24 @@ func (g *Gateway) bearer(r *http.Request) (account.User, error) {
 		return account.User{}, refuse(http.StatusUnauthorized, "login_required",
 			"Log in first. POST /login gives a token; send it as the header Authorization: Bearer TOKEN.").with("WWW-Authenticate", bearerChallenge)
 	}
-	id, err := g.o.Tokens.VerifyAccess(strings.TrimSpace(token))
-	if err == nil {
-		var user account.User
-		if user, err = g.o.Users.ByID(ctx, id); err == nil {
-			return user, nil
-		}
-	}
-	if errors.Is(err, account.ErrToken) || errors.Is(err, account.ErrNotFound) {
+	user, err := g.ofSession(ctx, strings.TrimSpace(token))
+	if errors.Is(err, account.ErrToken) {
 		err = problemOf(account.ErrToken).with("WWW-Authenticate", bearerChallenge+`, error="invalid_token"`)
 	}
-	return account.User{}, err
+	return user, err
+}
+
+// ofSession returns the user of an access token whose session has not ended.
+func (g *Gateway) ofSession(ctx context.Context, token string) (account.User, error) {
+	session, err := g.o.Tokens.VerifyAccess(token)
+	if err != nil {
+		return account.User{}, err
+	}
+	user, err := g.o.Users.ByID(ctx, session.UserID)
+	if errors.Is(err, account.ErrNotFound) || err == nil && (user.Deleted() || user.Generation != session.Generation) {
+		return account.User{}, account.ErrToken
+	}
+	return user, err
 }
 
 // basic returns the user whose address and password the request carries.

@@ -128,7 +128,7 @@ func (s *stack) user(email string, limit ...int64) *user {
 	s.t.Helper()
 	u, err := s.o.Users.Create(s.t.Context(), email, password, append(limit, 0)[0])
 	check(s.t, err)
-	token, _, err := s.o.Tokens.Access(u)
+	token, _, err := s.o.Tokens.Access(u, s.o.Now())
 	check(s.t, err)
 	return &user{User: u, stack: s, token: token}
 }

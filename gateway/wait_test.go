@@ -70,7 +70,9 @@ func (oneUser) ByID(context.Context, string) (account.User, error) {
 
 type oneToken struct{ account.Tokens }
 
-func (oneToken) VerifyAccess(string) (string, error) { return "u", nil }
+func (oneToken) VerifyAccess(string) (account.Session, error) {
+	return account.Session{UserID: "u"}, nil
+}
 
 const theID = "01890a5d-ac96-774b-bcce-b302099a8057"
 

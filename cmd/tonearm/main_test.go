@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			token, _, err := s.tokens.Access(user)
+			token, _, err := s.tokens.Access(user, time.Now())
 			if err != nil {
 				return err
 			}

@@ -54,14 +54,15 @@ func TestTokens(t *testing.T) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 999, time.UTC)
 	s := tokens(t, Options{Keys: []Key{draw(t)}, Now: func() time.Time { return now }})
 	start := now
+	verifyAccess := func(token string) (string, error) { session, err := s.VerifyAccess(token); return session.UserID, err }
 	for _, kind := range []struct {
 		name          string
 		sign          func() (string, time.Time, error)
 		verify, other func(string) (string, error)
 		life          time.Duration
 	}{
-		{"access", func() (string, time.Time, error) { return s.Access(account.User{ID: "the-id"}) }, s.VerifyAccess, s.VerifyDownload, 12 * time.Hour},
-		{"download", func() (string, time.Time, error) { return s.Download("the-id") }, s.VerifyDownload, s.VerifyAccess, 7 * 24 * time.Hour},
+		{"access", func() (string, time.Time, error) { return s.Access(account.User{ID: "the-id"}, now) }, verifyAccess, s.VerifyDownload, 12 * time.Hour},
+		{"download", func() (string, time.Time, error) { return s.Download("the-id") }, s.VerifyDownload, verifyAccess, 7 * 24 * time.Hour},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			now = start
@@ -93,7 +94,7 @@ func TestTokens(t *testing.T) {
 			check("after its end", kind.verify, false)
 		})
 	}
-	if _, _, err := s.Access(account.User{}); err == nil {
+	if _, _, err := s.Access(account.User{}, now); err == nil {
 		t.Error("a token for nobody")
 	}
 }
@@ -148,7 +149,7 @@ func TestForgeries(t *testing.T) {
 	signed := func(claims map[string]any) string {
 		return forge(t, jwt.SigningMethodEdDSA, own.private, head, claims)
 	}
-	if id, err := s.VerifyAccess(signed(good)); err != nil || id != "the-id" {
+	if got, err := s.VerifyAccess(signed(good)); err != nil || got.UserID != "the-id" || got.Generation != 0 || got.PasswordAt.Unix() != now {
 		t.Fatalf("the pattern of all forgeries is refused: %v", err)
 	}
 	whole := signed(good)
@@ -190,8 +191,8 @@ func TestForgeries(t *testing.T) {
 		"no subject":         signed(with(good, "sub", nil)),
 		"long":               strings.Repeat("a.", 1<<20),
 	} {
-		if id, err := s.VerifyAccess(token); !errors.Is(err, account.ErrToken) || id != "" {
-			t.Errorf("%s: got %q, %v; want ErrToken", name, id, err)
+		if got, err := s.VerifyAccess(token); !errors.Is(err, account.ErrToken) || got != (account.Session{}) {
+			t.Errorf("%s: got %+v, %v; want ErrToken", name, got, err)
 		}
 		if _, err := s.VerifyDownload(token); !errors.Is(err, account.ErrToken) {
 			t.Errorf("%s, as a download: %v; want ErrToken", name, err)
@@ -339,5 +340,66 @@ func TestOptions(t *testing.T) {
 		if _, err := New(o); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
+	}
+}
+
+// A token says which generation it belongs to and when the password was
+// checked.
+func TestSession(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	s := tokens(t, Options{Keys: []Key{draw(t)}, Now: func() time.Time { return now }})
+	token, expires, err := s.Access(account.User{ID: "u", Generation: 7}, now.Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.VerifyAccess(token)
+	if err != nil || got.UserID != "u" || got.Generation != 7 || !got.PasswordAt.Equal(now.Add(-time.Hour)) || !got.ExpiresAt.Equal(expires) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// A proof is good for its kind, for its time, and for nothing else.
+func TestProof(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	s := tokens(t, Options{Keys: []Key{draw(t)}, Now: func() time.Time { return now }})
+	access, _, _ := s.Access(account.User{ID: "u"}, now)
+	download, _, _ := s.Download("u")
+	for _, kind := range account.ProofKinds {
+		p := account.Proof{ID: "p", UserID: "u", Kind: kind, Email: "a@example.org", ExpiresAt: now.Add(kind.Life())}
+		token, err := s.Proof(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range account.ProofKinds {
+			got, err := s.VerifyProof(other, token)
+			if other == kind && (err != nil || got.ID != p.ID || got.UserID != p.UserID || got.Email != p.Email || got.Kind != kind || !got.ExpiresAt.Equal(p.ExpiresAt)) {
+				t.Errorf("%s: got %+v, %v", kind, got, err)
+			}
+			if other != kind && !errors.Is(err, account.ErrToken) {
+				t.Errorf("%s as %s: %+v, %v", kind, other, got, err)
+			}
+			for _, wrong := range []string{access, download} {
+				if _, err := s.VerifyProof(other, wrong); !errors.Is(err, account.ErrToken) {
+					t.Errorf("another token as %s: %v", other, err)
+				}
+			}
+		}
+		if _, err := s.VerifyAccess(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("%s opens the account: %v", kind, err)
+		}
+		if _, err := s.VerifyDownload(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("%s opens an MP3: %v", kind, err)
+		}
+		for _, wrong := range []account.ProofKind{"access", "download", ""} {
+			if _, err := s.VerifyProof(wrong, access); !errors.Is(err, account.ErrToken) {
+				t.Errorf("an access token as proof %q: %v", wrong, err)
+			}
+		}
+		start := now
+		now = now.Add(kind.Life() + time.Minute)
+		if _, err := s.VerifyProof(kind, token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("%s after its end: %v", kind, err)
+		}
+		now = start
 	}
 }

@@ -1,7 +1,9 @@
 package sqlaccount
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -66,15 +68,7 @@ func databases(t *testing.T, test func(t *testing.T, fresh func(t *testing.T) (o
 // prepared opens a handle with the schema in place.
 func prepared(t *testing.T, open func() (*Store, error)) *Store {
 	t.Helper()
-	s, err := open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := opened(t, open)
 	if err := s.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -95,33 +89,118 @@ func TestSuite(t *testing.T) {
 	})
 }
 
+// Ten gateways start at once, over the database of the version before. The
+// accounts that it has count as proven. A gateway of that version goes on, and
+// what it adds does not.
 func TestPrepareAtOnce(t *testing.T) {
 	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		ctx := t.Context()
 		open := fresh(t)
+		old := opened(t, open)
+		check(t, old.dialect.create())
+		first, err := migrations.ReadFile("migrations/0001_users.sql")
+		check(t, err)
+		insert := func(email string) {
+			t.Helper()
+			_, err := old.db.ExecContext(ctx, `INSERT INTO users (id, email, password_hash, max_upload_bytes, created_at) VALUES (?, ?, 'x', 0, 1700000000000)`, uuid.NewString(), email)
+			check(t, err)
+		}
+		for _, statement := range []string{string(first), `CREATE TABLE account_migrations (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
+			`INSERT INTO account_migrations (version, applied_at) VALUES (1, 1)`} {
+			_, err := old.db.ExecContext(ctx, statement)
+			check(t, err)
+		}
+		insert("before@example.org")
+
 		var wg sync.WaitGroup
-		for i := range 4 {
-			s, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { s.Close() })
+		for i := range 10 {
+			s := opened(t, open)
+			s.hasher.params = cheap
 			wg.Go(func() {
-				if err := s.Prepare(t.Context()); err != nil {
+				if err := s.Prepare(ctx); err != nil {
 					t.Errorf("prepare: %v", err)
 				}
-				if _, err := s.Create(t.Context(), fmt.Sprintf("user%d@example.org", i), "a password", 0); err != nil {
+				if _, err := s.Create(ctx, fmt.Sprintf("user%d@example.org", i), "a password", 0); err != nil {
 					t.Errorf("create: %v", err)
 				}
 			})
 		}
 		wg.Wait()
+		insert("meanwhile@example.org")
 		s := prepared(t, open) // once more, over what is there
 		var versions, users int
-		row := s.db.QueryRowContext(t.Context(), `SELECT (SELECT COUNT(*) FROM account_migrations), (SELECT COUNT(*) FROM users)`)
-		if err := row.Scan(&versions, &users); err != nil || versions != 1 || users != 4 {
-			t.Errorf("%d migrations and %d users, %v; want 1 and 4", versions, users, err)
+		files, err := migrations.ReadDir("migrations")
+		check(t, err)
+		row := s.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM account_migrations), (SELECT COUNT(*) FROM users)`)
+		if err := row.Scan(&versions, &users); err != nil || versions != len(files) || users != 12 {
+			t.Errorf("%d migrations and %d users, %v; want %d and 12", versions, users, err, len(files))
+		}
+		for email, confirmed := range map[string]bool{"before@example.org": true, "user3@example.org": true, "meanwhile@example.org": false} {
+			u, err := s.ByEmail(ctx, email)
+			if err != nil || u.Confirmed() != confirmed || !u.ProvenAt.IsZero() {
+				t.Errorf("%s: %+v, %v", email, u, err)
+			}
 		}
 	})
+}
+
+// A migration that a crash interrupted is done again.
+func TestPrepareAfterCrash(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		if strings.HasSuffix(t.Name(), "/SQLite") {
+			return // it rolls back
+		}
+		_, err := s.db.ExecContext(t.Context(), `DELETE FROM account_migrations WHERE version > 1`)
+		check(t, err)
+		_, err = s.db.ExecContext(t.Context(), `ALTER TABLE users DROP COLUMN deleted_at`)
+		check(t, err)
+		check(t, s.Prepare(t.Context()))
+		if _, err := s.Create(t.Context(), "a@example.org", "a password", 0); err != nil {
+			t.Error(err)
+		}
+		if d, err := s.Deleted(t.Context(), "", 1); err != nil || len(d) != 0 {
+			t.Errorf("deleted are %v, %v", d, err)
+		}
+	})
+}
+
+// What is kept opens nothing: neither a key's secret nor, once a mail is sent,
+// its link.
+func TestNoSecretsAreKept(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		u, err := s.Create(t.Context(), "a@example.org", "a password", 0)
+		check(t, err)
+		_, secret, err := s.CreateKey(t.Context(), account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+		check(t, err)
+		var hash []byte
+		check(t, s.db.QueryRowContext(t.Context(), `SELECT hash FROM account_keys`).Scan(&hash))
+		if sum := sha256.Sum256([]byte(secret)); !bytes.Equal(hash, sum[:]) {
+			t.Errorf("kept is %x, want the SHA-256 %x", hash, sum)
+		}
+	})
+}
+
+// opened opens a handle.
+func opened(t *testing.T, open func() (*Store, error)) *Store {
+	t.Helper()
+	s, err := open()
+	check(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestUnknownAddressCostsTheSame(t *testing.T) {
@@ -162,7 +241,7 @@ func TestRehash(t *testing.T) {
 		if _, err := s.Authenticate(t.Context(), u.Email, "a wrong one"); !errors.Is(err, account.ErrCredentials) {
 			t.Fatal(err)
 		}
-		_, weak, err := s.user(t.Context(), "id", u.ID)
+		_, weak, err := s.user(t.Context(), s.db, "id", u.ID, "")
 		if err != nil || !strings.Contains(weak, "m=64,t=1,p=1") {
 			t.Fatalf("after a wrong password: %s, %v", weak, err)
 		}
@@ -171,7 +250,7 @@ func TestRehash(t *testing.T) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 		}
-		_, strong, err := s.user(t.Context(), "id", u.ID)
+		_, strong, err := s.user(t.Context(), s.db, "id", u.ID, "")
 		if err != nil || !strings.HasPrefix(strong, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("after logging in: %s, %v", strong, err)
 		}

@@ -1,0 +1,530 @@
+package accounttest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tonearm/internal/account"
+	"tonearm/internal/conversion"
+)
+
+// links is a Signer that remembers what it signed.
+type links struct {
+	mu     sync.Mutex
+	proofs []account.Proof
+}
+
+func (l *links) sign(p account.Proof) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proofs = append(l.proofs, p)
+	return "link-" + p.ID, nil
+}
+
+// in returns the proof behind the link of a mail.
+func (l *links) in(t *testing.T, m account.Mail) account.Proof {
+	t.Helper()
+	i := slices.IndexFunc(l.proofs, func(p account.Proof) bool { return m.Token == "link-"+p.ID })
+	if i < 0 {
+		t.Fatalf("mail %s has no link: %q", m.Kind, m.Token)
+	}
+	return l.proofs[i]
+}
+
+// due returns the mails that are owed to a recipient, the oldest first.
+func due(t *testing.T, s account.Store, recipient string) (mails []account.Mail) {
+	t.Helper()
+	all, err := s.DueMails(t.Context(), time.Now().Add(time.Second), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.Recipient == recipient {
+			mails = append(mails, m)
+		}
+	}
+	return mails
+}
+
+// last returns the newest mail that is owed to a recipient, which must be of
+// this kind.
+func last(t *testing.T, s account.Store, recipient string, kind account.MailKind) account.Mail {
+	t.Helper()
+	mails := due(t, s, recipient)
+	i := slices.IndexFunc(mails, func(m account.Mail) bool { return m.Kind == kind })
+	if i < 0 {
+		t.Fatalf("no mail %s to %s among %+v", kind, recipient, mails)
+	}
+	for _, m := range mails[i:] {
+		if m.Kind == kind {
+			mails[i] = m
+		}
+	}
+	return mails[i]
+}
+
+func register(t *testing.T, s account.Store, l *links, email string) (account.User, account.Proof) {
+	t.Helper()
+	must(t, s.Register(t.Context(), account.NewUser{Email: email, Password: password, Language: account.German}, l.sign))
+	u, err := s.ByEmail(t.Context(), email)
+	must(t, err)
+	return u, l.in(t, last(t, s, u.Email, account.MailConfirm))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantError(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func confirming(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	u, p := register(t, s, l, "New@example.org")
+	if u.Confirmed() || !u.ProvenAt.IsZero() || u.Language != account.German {
+		t.Errorf("registered: %+v", u)
+	}
+	other, otherProof := register(t, s, l, "other@example.org")
+	for what, change := range map[string]func(*account.Proof){
+		"an unknown id":   func(p *account.Proof) { p.ID = "x" },
+		"another's id":    func(p *account.Proof) { p.ID = otherProof.ID },
+		"another user":    func(p *account.Proof) { p.UserID = other.ID },
+		"no user":         func(p *account.Proof) { p.UserID = "nobody" },
+		"another kind":    func(p *account.Proof) { p.Kind = account.ProofReset },
+		"another address": func(p *account.Proof) { p.Email = "victim@example.org" },
+	} {
+		q := p
+		change(&q)
+		_, err := s.Confirm(ctx, q)
+		wantError(t, what, err, account.ErrUsed)
+	}
+	if again, err := s.ByID(ctx, u.ID); err != nil || again.Confirmed() {
+		t.Errorf("after refusals: %+v, %v", again, err)
+	}
+	got, err := s.Confirm(ctx, p)
+	if err != nil || !got.Confirmed() || got.ProvenAt != got.ConfirmedAt {
+		t.Errorf("confirmed: %+v, %v", got, err)
+	}
+	if read, err := s.ByID(ctx, u.ID); err != nil || read != got {
+		t.Errorf("read %+v, %v; want %+v", read, err, got)
+	}
+	_, err = s.Confirm(ctx, p)
+	wantError(t, "the same link again", err, account.ErrUsed)
+	wantError(t, "another mail for a proven address", s.RequestConfirmation(ctx, u.ID, l.sign), account.ErrUsed)
+	must(t, s.RequestConfirmation(ctx, other.ID, l.sign))
+	if n := len(due(t, s, other.Email)); n != 2 {
+		t.Errorf("%d mails to prove the other address, want 2", n)
+	}
+	unproven, err := s.List(ctx, account.Filter{Unproven: true}, "", 10)
+	if err != nil || len(unproven) != 1 || unproven[0].ID != other.ID {
+		t.Errorf("unproven are %+v, %v", unproven, err)
+	}
+	made := create(t, s, "made@example.org")
+	if !made.Confirmed() || !made.ProvenAt.IsZero() {
+		t.Errorf("made by an operator: %+v", made)
+	}
+	if unproven, err = s.List(ctx, account.Filter{Unproven: true}, "", 10); err != nil || len(unproven) != 2 {
+		t.Errorf("unproven are %+v, %v", unproven, err)
+	}
+}
+
+// A stranger registers the address of somebody with an account.
+func registeredAgain(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	u := create(t, s, "has@example.org")
+	must(t, s.Register(ctx, account.NewUser{Email: "HAS@example.org", Password: "a stranger's password"}, l.sign))
+	if got, err := s.Authenticate(ctx, u.Email, password); err != nil || got != u {
+		t.Errorf("the account: %+v, %v; want %+v", got, err, u)
+	}
+	_, err := s.Authenticate(ctx, u.Email, "a stranger's password")
+	wantError(t, "the stranger's password", err, account.ErrCredentials)
+	mails := due(t, s, u.Email)
+	if len(mails) != 1 || mails[0].Kind != account.MailRegistered || mails[0].UserID != u.ID {
+		t.Fatalf("mails are %+v", mails)
+	}
+	if p := l.in(t, mails[0]); p.Kind != account.ProofReset || p.UserID != u.ID {
+		t.Errorf("its link is %+v", p)
+	}
+}
+
+func resetting(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	// A stranger registered the victim's address and made a key.
+	u, confirm := register(t, s, l, "victim@example.org")
+	_, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "stranger's", Scopes: []account.Scope{account.ScopeRead}})
+	must(t, err)
+	must(t, s.RequestReset(ctx, "Victim@example.org", l.sign))
+	p := l.in(t, last(t, s, u.Email, account.MailReset))
+	_, err = s.Reset(ctx, p, "short")
+	wantError(t, "a short password", err, account.ErrInvalid)
+	got, err := s.Reset(ctx, p, "the owner's password")
+	if err != nil || !got.Confirmed() || got.Generation != u.Generation+1 {
+		t.Fatalf("reset: %+v, %v", got, err)
+	}
+	_, _, err = s.ByKey(ctx, secret)
+	wantError(t, "the stranger's key", err, account.ErrToken)
+	_, err = s.Authenticate(ctx, u.Email, password)
+	wantError(t, "the stranger's password", err, account.ErrCredentials)
+	if _, err := s.Authenticate(ctx, u.Email, "the owner's password"); err != nil {
+		t.Error(err)
+	}
+	_, err = s.Reset(ctx, p, "again another password")
+	wantError(t, "the same link again", err, account.ErrUsed)
+	if _, err := s.Confirm(ctx, confirm); err != nil { // harmless: the address is proven anyway
+		t.Error(err)
+	}
+	last(t, s, u.Email, account.MailPasswordChanged)
+
+	must(t, s.RequestReset(ctx, u.Email, l.sign))
+	p = l.in(t, last(t, s, u.Email, account.MailReset))
+	_, err = s.ChangePassword(ctx, u.ID, "one more password")
+	must(t, err)
+	_, err = s.Reset(ctx, p, "a thief's password")
+	wantError(t, "a link from before the change of the password", err, account.ErrUsed)
+
+	must(t, s.RequestReset(ctx, "nobody@example.org", l.sign))
+	if n := len(due(t, s, "nobody@example.org")); n != 0 {
+		t.Errorf("%d mails to an address without account", n)
+	}
+	decoy := l.proofs[len(l.proofs)-1]
+	_, err = s.Reset(ctx, decoy, "a password for nobody")
+	wantError(t, "the link of a decoy", err, account.ErrUsed)
+}
+
+// Whoever asks, and however many at once: one recipient gets so many mails in an
+// hour.
+func mailBomb(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	const victim = "victim@example.org"
+	l := &links{}
+	strangers := make([]account.User, 3)
+	for i := range strangers {
+		strangers[i] = create(t, s, fmt.Sprintf("stranger%d@example.org", i))
+	}
+	hour := time.Now().Unix() / 3600
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			var err error
+			switch i % 3 {
+			case 0:
+				err = s.Register(ctx, account.NewUser{Email: victim, Password: password}, l.sign)
+			case 1:
+				err = s.RequestReset(ctx, victim, l.sign)
+			case 2:
+				err = s.RequestEmail(ctx, strangers[i/3%3].ID, victim, l.sign)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	most := account.MailsPerHour
+	if time.Now().Unix()/3600 != hour { // the test ran into the next hour
+		most *= 2
+	}
+	if n := len(due(t, s, victim)); n == 0 || n > most {
+		t.Errorf("%d mails, at most %d", n, most)
+	}
+	if _, err := s.ByEmail(ctx, victim); err != nil {
+		t.Errorf("the registration: %v", err)
+	}
+	if n := len(due(t, s, "stranger0@example.org")); n != 0 {
+		t.Errorf("%d mails to a stranger", n)
+	}
+	// What the owner does is told all the same.
+	v, err := s.ByEmail(ctx, victim)
+	must(t, err)
+	_, err = s.ChangePassword(ctx, v.ID, "another password")
+	must(t, err)
+	last(t, s, victim, account.MailPasswordChanged)
+}
+
+func changingAddress(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	u, taken := create(t, s, "old@example.org"), create(t, s, "taken@example.org")
+	must(t, s.RequestReset(ctx, u.Email, l.sign))
+	reset := l.in(t, last(t, s, u.Email, account.MailReset))
+
+	must(t, s.RequestEmail(ctx, u.ID, taken.Email, l.sign))
+	if m := last(t, s, taken.Email, account.MailTaken); m.Token != "" {
+		t.Errorf("the owner of a taken address gets a link: %+v", m)
+	}
+	wantError(t, "no address", s.RequestEmail(ctx, u.ID, "no address", l.sign), account.ErrInvalid)
+	must(t, s.RequestEmail(ctx, u.ID, "New@example.org", l.sign))
+	if got, err := s.ByID(ctx, u.ID); err != nil || got != u {
+		t.Errorf("before the proof: %+v, %v", got, err)
+	}
+	p := l.in(t, last(t, s, "new@example.org", account.MailEmail))
+	wrong := p
+	wrong.Email = "victim@example.org"
+	_, err := s.ChangeEmail(ctx, wrong)
+	wantError(t, "another address", err, account.ErrUsed)
+	wrong = reset
+	wrong.Email = "new@example.org"
+	_, err = s.ChangeEmail(ctx, wrong)
+	wantError(t, "a link for a reset", err, account.ErrUsed)
+	got, err := s.ChangeEmail(ctx, p)
+	if err != nil || got.Email != "new@example.org" || got.ConfirmedAt.Before(u.ConfirmedAt) || got.ProvenAt.IsZero() {
+		t.Fatalf("changed: %+v, %v", got, err)
+	}
+	last(t, s, "old@example.org", account.MailEmailChanged)
+	_, err = s.ByEmail(ctx, "old@example.org")
+	wantError(t, "the old address", err, account.ErrNotFound)
+	_, err = s.Reset(ctx, reset, "from the old mailbox")
+	wantError(t, "a link in the old mailbox", err, account.ErrUsed)
+
+	must(t, s.RequestEmail(ctx, u.ID, "third@example.org", l.sign))
+	p = l.in(t, last(t, s, "third@example.org", account.MailEmail))
+	create(t, s, "third@example.org")
+	_, err = s.ChangeEmail(ctx, p)
+	wantError(t, "an address that was taken meanwhile", err, account.ErrExists)
+	if got, err := s.ByID(ctx, u.ID); err != nil || got.Email != "new@example.org" {
+		t.Errorf("after that: %+v, %v", got, err)
+	}
+}
+
+func sessions(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	u := create(t, s, "a@example.org")
+	for i := range int64(3) {
+		got, err := s.LogOut(ctx, u.ID)
+		if err != nil || got.Generation != i+1 {
+			t.Fatalf("log out: %+v, %v", got, err)
+		}
+	}
+	got, err := s.ChangePassword(ctx, u.ID, "another password")
+	if err != nil || got.Generation != 4 {
+		t.Fatalf("change password: %+v, %v", got, err)
+	}
+	wantError(t, "the old password", s.CheckPassword(ctx, u.ID, password), account.ErrCredentials)
+	must(t, s.CheckPassword(ctx, u.ID, "another password"))
+	wantError(t, "nobody's password", s.CheckPassword(ctx, "nobody", password), account.ErrCredentials)
+	if _, err := s.ChangePassword(ctx, u.ID, "Password123"); !errors.Is(err, account.ErrInvalid) {
+		t.Errorf("a common password: %v", err)
+	}
+	_, err = s.LogOut(ctx, "nobody")
+	wantError(t, "log out of nobody", err, account.ErrNotFound)
+	got, err = s.Configure(ctx, u.ID, account.German, "")
+	if err != nil || got.Language != account.German || got.Mails != "" {
+		t.Errorf("configured: %+v, %v", got, err)
+	}
+	got, err = s.Configure(ctx, u.ID, "", account.MailFailures)
+	if err != nil || got.Language != account.German || got.Mails != account.MailFailures {
+		t.Errorf("configured: %+v, %v", got, err)
+	}
+	must(t, s.SetAdmin(ctx, u.ID, true))
+	if got, err = s.ByID(ctx, u.ID); err != nil || !got.Admin || got.Generation != 4 {
+		t.Errorf("admin: %+v, %v", got, err)
+	}
+	admin, err := s.Add(ctx, account.NewUser{Email: "admin@example.org", Password: password, Admin: true})
+	must(t, err)
+	if got, err := s.ByID(ctx, admin.ID); err != nil || got != admin || !got.Admin {
+		t.Errorf("an admin from the start: %+v, %v", got, err)
+	}
+}
+
+func deleting(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	u, stays := create(t, s, "goes@example.org"), create(t, s, "stays@example.org")
+	_, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeConvert}})
+	must(t, err)
+	must(t, s.RequestReset(ctx, u.Email, l.sign))
+	reset := l.in(t, last(t, s, u.Email, account.MailReset))
+	must(t, s.Remove(ctx, u.ID)) // does nothing before Delete
+	gone, err := s.Delete(ctx, u.ID)
+	if err != nil || !gone.Deleted() || gone.Generation != 1 {
+		t.Fatalf("deleted: %+v, %v", gone, err)
+	}
+	if again, err := s.Delete(ctx, u.ID); err != nil || again != gone {
+		t.Errorf("deleted again: %+v, %v", again, err)
+	}
+	last(t, s, u.Email, account.MailDeleted)
+	_, err = s.Authenticate(ctx, u.Email, password)
+	wantError(t, "login", err, account.ErrCredentials)
+	wantError(t, "password", s.CheckPassword(ctx, u.ID, password), account.ErrCredentials)
+	_, _, err = s.ByKey(ctx, secret)
+	wantError(t, "key", err, account.ErrToken)
+	_, err = s.Reset(ctx, reset, "back from the dead")
+	wantError(t, "reset", err, account.ErrUsed)
+	_, err = s.ChangePassword(ctx, u.ID, "back from the dead")
+	wantError(t, "change", err, account.ErrNotFound)
+	_, _, err = s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeConvert}})
+	wantError(t, "a new key", err, account.ErrNotFound)
+	before := len(due(t, s, u.Email))
+	must(t, s.Register(ctx, account.NewUser{Email: u.Email, Password: password}, l.sign))
+	must(t, s.RequestReset(ctx, u.Email, l.sign))
+	must(t, s.RequestEmail(ctx, stays.ID, u.Email, l.sign))
+	if n := len(due(t, s, u.Email)); n != before {
+		t.Errorf("%d more mails to a deleted account", n-before)
+	}
+	if d, err := s.Deleted(ctx, "", 10); err != nil || len(d) != 1 || d[0] != gone {
+		t.Errorf("deleted are %+v, %v", d, err)
+	}
+	must(t, s.Remove(ctx, u.ID))
+	_, err = s.ByID(ctx, u.ID)
+	wantError(t, "the row", err, account.ErrNotFound)
+	if all, err := s.List(ctx, account.Filter{}, "", 10); err != nil || len(all) != 1 || all[0].ID != stays.ID {
+		t.Errorf("left are %+v, %v", all, err)
+	}
+	create(t, s, u.Email) // the address is free again
+}
+
+func keys(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	u, other := create(t, s, "a@example.org"), create(t, s, "b@example.org")
+	k, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "cron é", Scopes: []account.Scope{account.ScopeConvert, account.ScopeAdmin},
+		ExpiresAt: time.Now().Add(time.Hour)})
+	must(t, err)
+	if !account.IsSecret(secret) || len(secret) != len("tonearm_")+43 {
+		t.Errorf("the secret has %d characters", len(secret))
+	}
+	got, owner, err := s.ByKey(ctx, secret)
+	if err != nil || owner != u || got.ID != k.ID || got.Name != "cron é" || !slices.Equal(got.Scopes, k.Scopes) || got.ExpiresAt != k.ExpiresAt {
+		t.Errorf("by its secret: %+v of %+v, %v; want %+v", got, owner, err, k)
+	}
+	list, err := s.KeysOf(ctx, u.ID)
+	if err != nil || len(list) != 1 || list[0].LastUsedAt.IsZero() {
+		t.Errorf("keys are %+v, %v", list, err)
+	}
+	for _, wrong := range []string{"", "tonearm_", secret + "x", secret[:len(secret)-1], strings.ToUpper(secret), k.ID, strings.Repeat("x", 1<<16)} {
+		_, _, err := s.ByKey(ctx, wrong)
+		wantError(t, fmt.Sprintf("%.20q", wrong), err, account.ErrToken)
+	}
+	_, old, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "old", Scopes: []account.Scope{account.ScopeRead}, ExpiresAt: time.Now().Add(-time.Second)})
+	must(t, err)
+	_, _, err = s.ByKey(ctx, old)
+	wantError(t, "a key that has expired", err, account.ErrToken)
+	wantError(t, "another's key", s.RevokeKey(ctx, other.ID, k.ID), account.ErrNotFound)
+	must(t, s.RevokeKey(ctx, u.ID, k.ID))
+	wantError(t, "the same again", s.RevokeKey(ctx, u.ID, k.ID), account.ErrNotFound)
+	_, _, err = s.ByKey(ctx, secret)
+	wantError(t, "a revoked key", err, account.ErrToken)
+	for what, k := range map[string]account.Key{
+		"no name":          {Scopes: []account.Scope{account.ScopeRead}},
+		"line break":       {Name: "a\nb", Scopes: []account.Scope{account.ScopeRead}},
+		"long":             {Name: strings.Repeat("x", 101), Scopes: []account.Scope{account.ScopeRead}},
+		"no scope":         {Name: "x"},
+		"an unknown scope": {Name: "x", Scopes: []account.Scope{"all"}},
+	} {
+		k.UserID = u.ID
+		_, _, err := s.CreateKey(ctx, k)
+		wantError(t, what, err, account.ErrInvalid)
+	}
+	_, _, err = s.CreateKey(ctx, account.Key{UserID: "nobody", Name: "x", Scopes: []account.Scope{account.ScopeRead}})
+	wantError(t, "nobody's key", err, account.ErrNotFound)
+
+	var wg sync.WaitGroup
+	for range account.MaxKeys + 5 {
+		wg.Go(func() {
+			_, _, err := s.CreateKey(ctx, account.Key{UserID: other.ID, Name: "x", Scopes: []account.Scope{account.ScopeRead}})
+			if err != nil && !errors.Is(err, account.ErrKeys) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if list, err := s.KeysOf(ctx, other.ID); err != nil || len(list) != account.MaxKeys {
+		t.Errorf("%d keys, %v; want %d", len(list), err, account.MaxKeys)
+	}
+}
+
+func claims(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	u, _ := register(t, s, l, "a@example.org")
+	m := last(t, s, u.Email, account.MailConfirm)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	claim := func(m *account.Mail) error {
+		if m.Notice.State != conversion.NoticeOwed {
+			return conversion.ErrUnchanged
+		}
+		m.Notice.State, m.Notice.Tries, m.Notice.ClaimedUntil = conversion.NoticeSending, m.Notice.Tries+1, now.Add(time.Minute)
+		return nil
+	}
+	won := make(chan bool, 8)
+	for range cap(won) {
+		go func() {
+			_, err := s.UpdateMail(ctx, m.ID, claim)
+			if err != nil && !errors.Is(err, conversion.ErrUnchanged) {
+				t.Error(err)
+			}
+			won <- err == nil
+		}()
+	}
+	n := 0
+	for range cap(won) {
+		if <-won {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d claims of one mail succeeded", n)
+	}
+	if len(due(t, s, u.Email)) != 0 {
+		t.Error("a claimed mail is due")
+	}
+	if late, err := s.DueMails(ctx, now.Add(time.Hour), 10); err != nil || len(late) != 1 || late[0].Token == "" {
+		t.Errorf("after the claim's end: %+v, %v", late, err)
+	}
+	got, err := s.UpdateMail(ctx, m.ID, func(m *account.Mail) error {
+		m.Notice.State, m.Notice.SentAt, m.Notice.Reason = conversion.NoticeSent, now, strings.Repeat("é", 600)
+		return nil
+	})
+	if err != nil || got.Token != "" {
+		t.Errorf("sent: %+v, %v", got, err)
+	}
+	read, err := s.Mail(ctx, m.ID)
+	if err != nil || read.Token != "" || read.Notice.State != conversion.NoticeSent || read.Notice.SentAt != now || read.Notice.Tries != 1 {
+		t.Errorf("read %+v, %v", read, err)
+	}
+	_, err = s.Mail(ctx, "nothing")
+	wantError(t, "an unknown mail", err, account.ErrNotFound)
+	_, err = s.UpdateMail(ctx, "nothing", claim)
+	wantError(t, "an unknown mail", err, account.ErrNotFound)
+
+	must(t, s.RequestReset(ctx, "nobody@example.org", l.sign))
+	must(t, s.Tidy(ctx, now.Add(40*24*time.Hour)))
+	_, err = s.Mail(ctx, m.ID)
+	wantError(t, "an old mail", err, account.ErrNotFound)
+	_, err = s.Confirm(ctx, l.proofs[0])
+	wantError(t, "an old link", err, account.ErrUsed)
+}
+
+func audit(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for i := range 3 {
+		must(t, s.Audit(ctx, account.Event{At: now.Add(time.Duration(i) * time.Second), Action: account.ActionDelete, UserID: "u" + fmt.Sprint(i%2),
+			KeyID: "k", Subject: strings.Repeat("s", 200), Outcome: "ok", Network: "192.0.2.1"}))
+	}
+	all, err := s.Events(ctx, "", 2)
+	if err != nil || len(all) != 2 || all[0].At != now.Add(2*time.Second) || all[0].Action != account.ActionDelete || all[0].KeyID != "k" {
+		t.Errorf("events are %+v, %v", all, err)
+	}
+	if of, err := s.Events(ctx, "u1", 10); err != nil || len(of) != 1 || of[0].UserID != "u1" {
+		t.Errorf("events of one are %+v, %v", of, err)
+	}
+	must(t, s.Tidy(ctx, now.Add(account.AuditLife+1500*time.Millisecond)))
+	if all, err = s.Events(ctx, "", 10); err != nil || len(all) != 1 {
+		t.Errorf("after a year: %+v, %v", all, err)
+	}
+}
