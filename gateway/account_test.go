@@ -100,9 +100,10 @@ func TestNetwork(t *testing.T) {
 }
 
 func TestRegister(t *testing.T) {
-	s := start(t)
+	s := start(t, func(o *Options) { o.SelfConfirm = true })
 	u := decode[api.User](s.send("POST", "/v1/users", api.NewUser{Email: " A@Example.org ", Password: password}).want(201))
 	equal(t, "email", u.Email, "a@example.org")
+	equal(t, "confirmed", u.Confirmed, true)
 	for _, tt := range []struct {
 		name, body string
 		status     int
@@ -120,6 +121,7 @@ func TestRegister(t *testing.T) {
 		{"a list", `[]`, 422, "invalid_request"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			s.forget()
 			r := s.send("POST", "/v1/users", tt.body)
 			r.t = t
 			r.want(tt.status, tt.code)

@@ -18,33 +18,103 @@ const (
 	basicChallenge  = `Basic realm="tonearm", charset="UTF-8"`
 )
 
-// bearer returns the user whose access token the request carries.
-func (g *Gateway) bearer(r *http.Request) (account.User, error) {
+// caller is whoever sent a request, and with what.
+type caller struct {
+	account.User
+	key     *account.Key    // nil for a session
+	session account.Session // zero for a key and for a password
+	cookie  bool            // the session came as a cookie
+	network string
+}
+
+// identify returns the user whose access token, API key or cookie the request
+// carries, if that is good for scope.
+func (g *Gateway) identify(r *http.Request, scope account.Scope) (caller, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), quick)
 	defer cancel()
+	c := caller{network: network(r.RemoteAddr)}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if r.Header.Get("Authorization") == "" {
+		if cookie, err := r.Cookie(g.cookieName()); err == nil {
+			scheme, token, c.cookie = "Bearer", cookie.Value, true
+		}
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
-		return account.User{}, refuse(http.StatusUnauthorized, "login_required",
+		return c, refuse(http.StatusUnauthorized, "login_required",
 			"Log in first. POST /login gives a token; send it as the header Authorization: Bearer TOKEN.").with("WWW-Authenticate", bearerChallenge)
 	}
-	user, err := g.ofSession(ctx, strings.TrimSpace(token))
-	if errors.Is(err, account.ErrToken) {
-		err = problemOf(account.ErrToken).with("WWW-Authenticate", bearerChallenge+`, error="invalid_token"`)
+	var err error
+	if token = strings.TrimSpace(token); account.IsSecret(token) && !c.cookie {
+		var key account.Key
+		key, c.User, err = g.o.Users.ByKey(ctx, token)
+		c.key = &key
+	} else {
+		c.session, c.User, err = g.ofSession(ctx, token)
 	}
-	return user, err
+	if errors.Is(err, account.ErrToken) {
+		return c, problemOf(account.ErrToken).with("WWW-Authenticate", bearerChallenge+`, error="invalid_token"`)
+	}
+	if err != nil {
+		return c, err
+	}
+	if err := c.may(scope); err != nil {
+		g.audit(ctx, c, account.ActionRefused, route(r), problemOf(err).Code)
+		return c, err
+	}
+	return c, nil
+}
+
+// sessionOnly is the scope of what no key is good for.
+const sessionOnly account.Scope = ""
+
+// may returns nil if the caller has the right to scope. A key never has more
+// rights than its owner.
+func (c caller) may(scope account.Scope) error {
+	switch {
+	case c.key != nil && scope == sessionOnly:
+		return refuse(http.StatusForbidden, "session_required",
+			"An API key cannot do this. Log in with your password: tonearm login, or POST /login.")
+	case c.key != nil && !c.key.Allows(scope):
+		return refuse(http.StatusForbidden, "scope_missing", "This API key has no scope "+string(scope)+". Make one that has: tonearm key create.")
+	case scope == account.ScopeAdmin && !c.Admin:
+		return refuse(http.StatusForbidden, "admin_required", "Only an operator may do this. An operator is made with: tonearm user admin EMAIL --users DATABASE.")
+	}
+	return nil
+}
+
+// scopeOf is the scope that a request of this method needs.
+func scopeOf(method string) account.Scope {
+	if method == http.MethodGet || method == http.MethodHead {
+		return account.ScopeRead
+	}
+	return account.ScopeConvert
 }
 
 // ofSession returns the user of an access token whose session has not ended.
-func (g *Gateway) ofSession(ctx context.Context, token string) (account.User, error) {
+func (g *Gateway) ofSession(ctx context.Context, token string) (account.Session, account.User, error) {
 	session, err := g.o.Tokens.VerifyAccess(token)
 	if err != nil {
-		return account.User{}, err
+		return session, account.User{}, err
 	}
 	user, err := g.o.Users.ByID(ctx, session.UserID)
 	if errors.Is(err, account.ErrNotFound) || err == nil && (user.Deleted() || user.Generation != session.Generation) {
-		return account.User{}, account.ErrToken
+		return session, account.User{}, account.ErrToken
 	}
-	return user, err
+	return session, user, err
+}
+
+// audit adds a line to the audit log. If that fails, the log says so; the
+// request goes on.
+func (g *Gateway) audit(ctx context.Context, c caller, action account.Action, subject, outcome string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
+	defer cancel()
+	e := account.Event{At: g.o.Now(), Action: action, UserID: c.ID, Subject: subject, Outcome: outcome, Network: c.network}
+	if c.key != nil {
+		e.KeyID = c.key.ID
+	}
+	if err := g.o.Users.Audit(ctx, e); err != nil {
+		g.outage.Error("could not write the audit log", "action", action, "user_id", c.ID, "outcome", outcome, "error", err)
+	}
 }
 
 // basic returns the user whose address and password the request carries.
@@ -58,25 +128,56 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 		return account.User{}, refuse(http.StatusUnauthorized, "login_required",
 			"Send your e-mail address and password, for example with curl -u EMAIL.").with("WWW-Authenticate", basicChallenge)
 	}
-	key := strings.ToLower(strings.TrimSpace(email)) + " " + network(r.RemoteAddr)
-	if wait := g.logins.begin(key); wait > 0 {
-		return account.User{}, refuse(http.StatusTooManyRequests, "too_many_logins",
-			"Too many failed logins. Try again in "+seconds(wait)+" s.").retryIn(wait)
-	}
-	user, err := g.o.Users.Authenticate(ctx, email, password)
-	g.logins.end(key, errors.Is(err, account.ErrCredentials))
+	user, err := g.password(ctx, email, password, network(r.RemoteAddr))
 	if errors.Is(err, account.ErrCredentials) {
 		err = problemOf(err).with("WWW-Authenticate", basicChallenge)
 	}
 	return user, err
 }
 
-// bearerOrBasic accepts either of the two, for the plain forms.
-func (g *Gateway) bearerOrBasic(r *http.Request) (account.User, error) {
-	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
-		return g.bearer(r)
+// password returns the user with this address and password, and counts the
+// failures.
+func (g *Gateway) password(ctx context.Context, email, password, network string) (user account.User, err error) {
+	err = g.guessed(ctx, strings.ToLower(strings.TrimSpace(email))+" "+network, caller{network: network}, func() (err error) {
+		user, err = g.o.Users.Authenticate(ctx, email, password)
+		return err
+	})
+	return user, err
+}
+
+// checkPassword asks for the caller's password again: a stolen token alone must
+// not take the account. Failures are counted for the user, from wherever.
+func (g *Gateway) checkPassword(ctx context.Context, c caller, password string) error {
+	err := g.guessed(ctx, c.ID, c, func() error { return g.o.Users.CheckPassword(ctx, c.ID, password) })
+	if errors.Is(err, account.ErrCredentials) {
+		return refuse(http.StatusForbidden, "wrong_password", "The password is wrong.")
 	}
-	return g.basic(r)
+	return err
+}
+
+// guessed runs check, which compares a password, unless too many under the same
+// key have failed.
+func (g *Gateway) guessed(ctx context.Context, key string, c caller, check func() error) error {
+	if wait := g.logins.begin(key); wait > 0 {
+		g.audit(ctx, c, account.ActionLogin, "", "too_many_logins")
+		return refuse(http.StatusTooManyRequests, "too_many_logins",
+			"Too many failed logins. Try again in "+seconds(wait)+" s.").retryIn(wait)
+	}
+	err := check()
+	g.logins.end(key, errors.Is(err, account.ErrCredentials))
+	return err
+}
+
+// identifyForm also accepts an address with its password, for the plain forms.
+func (g *Gateway) identifyForm(r *http.Request, scope account.Scope) (account.User, error) {
+	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Basic") {
+		return g.basic(r)
+	}
+	c, err := g.identify(r, scope)
+	if p := (*problem)(nil); errors.As(err, &p) && p.Code == "login_required" {
+		return g.basic(r) // its answer names both ways
+	}
+	return c.User, err
 }
 
 // network returns the part of an address that one person has to themselves:

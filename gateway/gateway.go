@@ -34,6 +34,9 @@ type Options struct {
 	PublicURL string
 	// OpenRegistration lets anybody make an account by POST /v1/users.
 	OpenRegistration bool
+	// SelfConfirm lets accounts that people make count at once, without a mail
+	// to prove the address: only for a server that nobody else reaches.
+	SelfConfirm bool
 	// MaxUploadBytes limits one video of a user who has no limit of their own;
 	// default account.DefaultMaxUploadBytes, at most 5 TiB.
 	MaxUploadBytes int64
@@ -118,7 +121,9 @@ type Gateway struct {
 	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
 	told     atomic.Pointer[time.Time] // when the dispatchers were told of a completed upload last
-	logins   *throttle
+	logins   *throttle                 // failed ones
+	requests *throttle                 // for mails
+	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	mux      *routeMux
 	api      huma.API
@@ -143,9 +148,14 @@ func New(o Options) (*Gateway, error) {
 		outage: outage,
 		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
-		logins:  newThrottle(o.Now),
-		metrics: m,
-		mux:     &routeMux{ServeMux: http.NewServeMux()},
+		logins:   newThrottle(o.Now),
+		requests: newThrottle(o.Now),
+		origins:  http.NewCrossOriginProtection(),
+		metrics:  m,
+		mux:      &routeMux{ServeMux: http.NewServeMux()},
+	}
+	if err := g.origins.AddTrustedOrigin(origin(o.PublicURL)); err != nil {
+		return nil, fmt.Errorf("gateway: public URL: %w", err)
 	}
 	if err := g.routes(); err != nil {
 		return nil, fmt.Errorf("gateway: describe the interface: %w", err)
@@ -156,3 +166,12 @@ func New(o Options) (*Gateway, error) {
 // Handler serves every route. The server that uses it needs a time limit for
 // headers, and must not limit whole requests: uploads take hours.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
+
+// origin is the part of a URL that a browser sends as Origin.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}

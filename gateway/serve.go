@@ -119,8 +119,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	if strings.HasPrefix(g.o.PublicURL, "https:") {
+	if g.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	if err := g.origins.Check(r); err != nil {
+		refuse(http.StatusForbidden, "cross_site", "A page of another site sent this request.").write(rec, r)
+		return
 	}
 	if handler, pattern := g.mux.Handler(r); pattern == "" {
 		unrouted(rec, r, handler)

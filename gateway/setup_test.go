@@ -11,8 +11,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/account/jwttoken"
@@ -131,6 +133,34 @@ func (s *stack) user(email string, limit ...int64) *user {
 	token, _, err := s.o.Tokens.Access(u, s.o.Now())
 	check(s.t, err)
 	return &user{User: u, stack: s, token: token}
+}
+
+// key makes an API key of the user.
+func (u *user) key(scopes ...account.Scope) (account.Key, string) {
+	u.t.Helper()
+	k, secret, err := u.o.Users.CreateKey(u.t.Context(), account.Key{UserID: u.ID, Name: "k", Scopes: scopes})
+	check(u.t, err)
+	return k, secret
+}
+
+// with is the user with another token or key.
+func (u *user) with(token string) *user { return &user{User: u.User, stack: u.stack, token: token} }
+
+// forget lets a test ask for more mails than the limit of its network.
+func (s *stack) forget() { s.requests = newThrottle(s.o.Now) }
+
+// mail returns the newest mail of this kind that is owed to an address.
+func (s *stack) mail(to string, kind account.MailKind) account.Mail {
+	s.t.Helper()
+	all, err := s.o.Users.DueMails(s.t.Context(), time.Now().Add(time.Second), 1000)
+	check(s.t, err)
+	for _, m := range slices.Backward(all) {
+		if m.Recipient == to && m.Kind == kind {
+			return m
+		}
+	}
+	s.t.Fatalf("no mail %s to %s among %+v", kind, to, all)
+	return account.Mail{}
 }
 
 // reply is an answer, unchanged.

@@ -44,7 +44,7 @@ type video struct {
 // upload is the plain form: one video, in a form or as the whole body. It is
 // passed on to the store as it arrives.
 func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
-	user, err := g.bearerOrBasic(r)
+	user, err := g.identifyForm(r, account.ScopeConvert)
 	if err != nil {
 		return err
 	}
@@ -116,10 +116,13 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 		}
 	}
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: v.notify, UploadWindow: g.o.UploadWindow,
+		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: mailed(user, v.notify), UploadWindow: g.o.UploadWindow,
 		IdempotencyKey: v.key, RequestHash: hash,
 	}, g.o.Now())
 	if err != nil {
+		return c, err
+	}
+	if err := g.count(ctx, user, v.key); err != nil {
 		return c, err
 	}
 	err = g.begin(ctx, c)

@@ -123,7 +123,7 @@ func startStack(t *testing.T) *stack {
 	t.Cleanup(func() { s.queue.Close() })
 	g, err := gateway.New(gateway.Options{
 		Records: s.records, Users: s.accounts, Tokens: s.tokens, Objects: s.objects, Queue: s.queue,
-		PublicURL: "http://localhost", OpenRegistration: true, MaxUploadBytes: 200 << 20, Log: log,
+		PublicURL: "http://localhost", OpenRegistration: true, SelfConfirm: true, MaxUploadBytes: 200 << 20, Log: log,
 	})
 	must(err)
 	server := httptest.NewServer(g.Handler())

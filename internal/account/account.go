@@ -31,6 +31,8 @@ var (
 	ErrUsed = errors.New("account: used or expired")
 	// ErrMails: this hour's mails to the recipient are owed already.
 	ErrMails = errors.New("account: too many mails")
+	// ErrUnproven: the address has to be proven first.
+	ErrUnproven = errors.New("account: the address is not proven")
 	// ErrKeys: the user has MaxKeys keys already.
 	ErrKeys = errors.New("account: too many keys")
 )
@@ -38,6 +40,10 @@ var (
 // DefaultMaxUploadBytes limits one video of a user who has no limit of their
 // own.
 const DefaultMaxUploadBytes = 100 << 30
+
+// UnprovenConversions is how many conversions an account may make before its
+// address is proven.
+const UnprovenConversions = 3
 
 // User is one account.
 type User struct {
@@ -151,6 +157,10 @@ type Store interface {
 	// ChangePassword sets a password, ends all sessions, and owes a mail that
 	// says so. ErrInvalid, ErrNotFound.
 	ChangePassword(ctx context.Context, userID, password string) (User, error)
+	// CountConversion counts a conversion of a user whose address is not proven;
+	// ErrUnproven if they had UnprovenConversions already. What was deleted
+	// counts. It does nothing for others.
+	CountConversion(ctx context.Context, userID string) error
 	// LogOut ends all sessions of a user.
 	LogOut(ctx context.Context, userID string) (User, error)
 	// Configure changes language and mail setting; an empty one stays.

@@ -9,26 +9,6 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// NewUser is the body of POST /v1/users.
-type NewUser struct {
-	Email    string `json:"email" maxLength:"254" doc:"E-mail address. You log in with it, and results are mailed to it"`
-	Password string `json:"password" minLength:"8" maxLength:"1024"`
-}
-
-// User answers POST /v1/users.
-type User struct {
-	ID        string    `json:"id"`
-	Email     string    `json:"email"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-// Token answers POST /login where JSON was asked for.
-type Token struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"` // Bearer
-	ExpiresIn   int    `json:"expires_in" doc:"Seconds"`
-}
-
 // NewConversion is the body of POST /v1/conversions.
 //
 // Hashes of its JSON are stored. With such a hash the gateway tells a repeated

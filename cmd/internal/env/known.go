@@ -16,7 +16,7 @@ var Groups = []Group{
 	{"Flags", []string{
 		"server", "user", "password-stdin", "max-upload", "out", "json", "no-wait", "jobs", "retry-for", "notify", "state", "limit",
 	}},
-	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration"}},
+	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration", "self-confirm"}},
 	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},
 	{"TLS with MySQL", []string{"users-ca", "users-cert", "users-key"}},
 	{"Object store", []string{

@@ -272,6 +272,24 @@ func (s *Store) LogOut(ctx context.Context, userID string) (account.User, error)
 	})
 }
 
+// CountConversion counts a conversion of a user whose address is not proven;
+// account.ErrUnproven.
+func (s *Store) CountConversion(ctx context.Context, userID string) error {
+	res, err := s.db.ExecContext(ctx, `UPDATE users SET unproven_conversions = unproven_conversions + 1
+		WHERE id = ? AND confirmed_at = 0 AND unproven_conversions < ?`, userID, account.UnprovenConversions)
+	if err != nil {
+		return s.failed("count a conversion", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	u, err := s.ByID(ctx, userID)
+	if err == nil && !u.Confirmed() {
+		return account.ErrUnproven
+	}
+	return err
+}
+
 // Configure changes language and mail setting; an empty one stays.
 func (s *Store) Configure(ctx context.Context, userID string, language account.Language, mails account.MailSetting) (account.User, error) {
 	return s.change(ctx, "configure", userID, func(_ execer, u *account.User, _ *string) error {
