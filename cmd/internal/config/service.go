@@ -44,6 +44,7 @@ type Dispatcher struct {
 	maxDuration time.Duration
 	maxMP3      int64
 	inboxEvery  time.Duration
+	inboxWait   time.Duration
 	oldSources  bool
 }
 
@@ -59,6 +60,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	f.DurationVar(&d.maxDuration, "max-duration", attempt.DefaultMaxDuration, "longest audio of one video")
 	f.Int64Var(&d.maxMP3, "max-mp3-bytes", attempt.DefaultMaxMP3Bytes, "largest MP3 in `BYTES`")
 	f.DurationVar(&d.inboxEvery, "inbox-every", dispatcher.DefaultInboxEvery, "pause between two listings of the inbox")
+	f.DurationVar(&d.inboxWait, "inbox-wait", dispatcher.DefaultInboxWait, "whoever proves an address gets what was dropped into its inbox this long before; older drops stay")
 	f.BoolVar(&d.oldSources, "old-sources", false, "--source-retention is also for videos whose conversion failed or was canceled under a version before 0.2; give it once")
 	return d
 }
@@ -67,7 +69,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 	o := dispatcher.Options{
 		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu, conversion.GPU: d.gpu},
-		MaxFilesPerJob: d.files, GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
+		MaxFilesPerJob: d.files, GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery, InboxWait: d.inboxWait,
 		OldSources: d.oldSources,
 	}
 	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3

@@ -23,7 +23,7 @@ var Groups = []Group{
 		"s3-endpoint", "s3-public-endpoint", "s3-listen", "s3-bucket", "s3-region", "s3-access-key", "s3-secret-key",
 		"s3-path-style", "s3-cors-origins",
 	}},
-	{"Notifications of the object store", []string{"event-token", "s3-notify-arn", "sqs-queue-url", "inbox-every"}},
+	{"Notifications of the object store", []string{"event-token", "s3-notify-arn", "sqs-queue-url", "inbox-every", "inbox-wait"}},
 	{"Tokens", []string{"signing-keys", "token-issuer", "token-life", "attempt-key"}},
 	{"Mail", []string{
 		"smtp-host", "smtp-port", "smtp-tls", "smtp-username", "smtp-password", "smtp-timeout", "mail-from", "mail-concurrency",
