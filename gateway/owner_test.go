@@ -71,7 +71,7 @@ var rules = map[string]rule{
 }
 
 // pages are the routes that are not in /openapi.json. They show nobody's data.
-var pages = []string{"GET /.well-known/jwks.json", "GET /docs", "GET /docs/{file}", "GET /openapi.json", "GET /{$}"}
+var pages = []string{"GET /.well-known/jwks.json", "GET /account/{kind}", "POST /account/{kind}", "GET /docs", "GET /docs/{file}", "GET /openapi.json", "GET /{$}"}
 
 // described lists the routes in /openapi.json.
 func (s *stack) described() []string {

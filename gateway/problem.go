@@ -185,7 +185,7 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	for k, v := range p.header {
 		w.Header()[k] = v
 	}
-	if r.URL.Path == "/download" && strings.Contains(r.Header.Get("Accept"), "text/html") {
+	if (r.URL.Path == "/download" || strings.HasPrefix(r.URL.Path, "/account/")) && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(p.Status)
 		_ = problemPage.Execute(w, p.Problem) // there is nobody left to report a failure to

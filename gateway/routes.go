@@ -90,6 +90,8 @@ func (g *Gateway) routes() error {
 		return g.document(w, g.o.Tokens.JWKS())
 	})
 	g.handle("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) error { return g.document(w, g.openAPI) })
+	g.handle("GET /account/{kind}", g.linkOpened)
+	g.handle("POST /account/{kind}", g.linkUsed)
 	g.handle("GET /docs", g.docs)
 	g.handle("GET /docs/{file}", g.docs)
 	g.handle("GET /{$}", func(w http.ResponseWriter, r *http.Request) error {

@@ -27,8 +27,10 @@ func (g *Gateway) cookieName() string {
 }
 
 func (g *Gateway) cookie(value string, life time.Duration) http.Cookie {
-	return http.Cookie{Name: g.cookieName(), Value: value, Path: "/", MaxAge: int(life.Seconds()),
-		HttpOnly: true, Secure: g.secure(), SameSite: http.SameSiteLaxMode} //nolint:gosec // a browser takes Secure only over https
+	return http.Cookie{ //nolint:gosec // a browser takes Secure only over https
+		Name: g.cookieName(), Value: value, Path: "/", MaxAge: int(life.Seconds()),
+		HttpOnly: true, Secure: g.secure(), SameSite: http.SameSiteLaxMode,
+	}
 }
 
 type credentialsInput struct{ Body api.Credentials }

@@ -40,7 +40,7 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 			return m, fmt.Errorf("sign download link of %s: %w", c.ID, err)
 		}
 		name = "done"
-		m.Subject = "Your MP3 is ready: " + short(video)
+		m.Subject = subject(c, "Your MP3 is ready", video)
 		kept := ""
 		if !c.MP3Until.IsZero() {
 			kept = date(c.MP3Until)
@@ -60,7 +60,7 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 			failure = *c.Error
 		}
 		name = "failed"
-		m.Subject = "Could not convert: " + short(video)
+		m.Subject = subject(c, "Could not convert", video)
 		data = struct{ Video, ID, Code, Reason, Advice string }{
 			video, c.ID, string(failure.Code), printable(failure.Message), c.Advice(n.options.PublicURL),
 		}
@@ -74,6 +74,15 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 	}
 	m.Text, m.HTML = text.String(), html.String()
 	return m, nil
+}
+
+// subject names the video, unless somebody else may have named it: whoever can
+// write into an inbox chooses what its owner reads.
+func subject(c conversion.Conversion, says, video string) string {
+	if c.Inbox() {
+		return says + ": a file in your inbox"
+	}
+	return says + ": " + short(video)
 }
 
 func date(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006, 15:04 UTC") }

@@ -83,6 +83,7 @@ type Stores struct {
 type Opened struct {
 	Records *mongoconversion.Store
 	Users   *sqlaccount.Store
+	Mails   *sqlaccount.Store // the users' store, of which only the mails are used
 	Queue   *redisqueue.Queue
 	Objects *s3blob.Store
 
@@ -103,6 +104,21 @@ func (s *Stores) BindUsers(f *pflag.FlagSet) {
 	f.StringVar(&s.Users, "users", "", "`DSN` of the MySQL server that keeps the accounts, such as user:password@tcp(host:3306)/tonearm")
 	s.UsersTLS.Bind(f)
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Users, err = s.OpenUsers(log); return err })
+}
+
+// BindMails adds the flags of the users' store for a service that sends the
+// mails that are owed there. It works without.
+func (s *Stores) BindMails(f *pflag.FlagSet) {
+	f.StringVar(&s.Users, "users", "", "`DSN` of the MySQL server that keeps the accounts, to send their mails; its user needs SELECT and UPDATE on the table account_mails and nothing else")
+	s.UsersTLS.Bind(f)
+	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) {
+		if s.Users == "" {
+			log.Warn("no --users: mails that prove addresses and set passwords anew are left to other notifiers")
+			return nil
+		}
+		o.Mails, err = s.OpenUsers(log)
+		return err
+	})
 }
 
 // BindQueue adds the flags of the queue.
@@ -147,6 +163,9 @@ func (o *Opened) Close() {
 	if o.Users != nil {
 		o.Users.Close()
 	}
+	if o.Mails != nil {
+		o.Mails.Close()
+	}
 	if o.Queue != nil {
 		o.Queue.Close()
 	}
@@ -176,6 +195,9 @@ func (o *Opened) Attach(p *service.Process) {
 	if o.Users != nil {
 		p.Health.Check("users", o.Users.Ping)
 		p.Prepare("users", o.Users.Prepare)
+	}
+	if o.Mails != nil { // outcomes are mailed without it
+		p.Health.Warn("users", o.Mails.Ping)
 	}
 	if o.Queue != nil {
 		ready := p.Health.Check
