@@ -22,10 +22,13 @@ import (
 	"tonearm/internal/service"
 )
 
-// Users finds the owner of an inbox drop.
+// Users finds the owner of an inbox drop, and accounts to be deleted; see
+// account.Store.
 type Users interface {
-	// ByEmail returns account.ErrNotFound if there is no such user.
 	ByEmail(ctx context.Context, email string) (account.User, error)
+	Deleted(ctx context.Context, after string, limit int) ([]account.User, error)
+	Remove(ctx context.Context, userID string) error
+	Tidy(ctx context.Context, now time.Time) error
 }
 
 // classes are the classes of attempts.
@@ -218,6 +221,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("keeping the agenda of running attempts", d.agenda(d.o.Records.Lapsed))
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
+	repeat("deleting accounts", d.deleteAccounts)
 	repeat("hearing of notifications", d.hear)
 	repeat("scanning for orphan objects", d.scanOrphans)
 	wg.Wait()

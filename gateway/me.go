@@ -14,8 +14,9 @@ import (
 const (
 	// refreshFor is how long after the password a session can be renewed.
 	refreshFor = 30 * 24 * time.Hour
-	// goneAfter is how long the deletion of an account may take.
-	goneAfter = 48 * time.Hour
+	// goneAfter is when the last of a deleted account has gone: a tombstone of a
+	// conversion stays for 8 days.
+	goneAfter = 9 * 24 * time.Hour
 	// mostActive is how far conversions are counted.
 	mostActive = 1000
 )
@@ -122,7 +123,8 @@ func (g *Gateway) deleteMe(ctx context.Context, c caller, in *deletionInput) (*d
 	return &deletionOutput{api.Deletion{Until: u.DeletedAt.Add(goneAfter), What: []string{
 		"your login, sessions and API keys: now",
 		"your conversions, with their videos and MP3s, also those in your inbox: within an hour",
-		"your address and this account's row: by the time in until",
+		"this account's row: a day later",
+		"hidden records of your conversions, which name your address and your files: by the time in until",
 		"the lines of the audit log about this account, which name its ID and no address: 180 days after each",
 	}}}, nil
 }

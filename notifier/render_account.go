@@ -40,7 +40,7 @@ var accountTexts = map[account.Language]map[account.MailKind]accountText{
 		account.MailEmailChanged:    {"The address of your account has changed", []string{"Your Tonearm account has another address now. Mails go there, and this address is no longer good for logging in.", "If it was not you, tell the operator of the server."}, "", nil},
 		account.MailPasswordChanged: {"Your password has changed", []string{"The password of your Tonearm account has changed, and all sessions have ended.", "If it was not you, set a new password at once: tonearm passwd --reset. To see your API keys: tonearm key list."}, "", nil},
 		account.MailKeyMade:         {"A new API key of your account", []string{"An API key was made for your Tonearm account.", "If it was not you, set a new password at once: tonearm passwd --reset. That removes all API keys, too."}, "", nil},
-		account.MailDeleted:         {"Your account is being deleted", []string{"Your Tonearm account is being deleted, with its videos and MP3s. Nobody can log in any more. Within two days all of it is gone.", "If it was not you, tell the operator of the server."}, "", nil},
+		account.MailDeleted:         {"Your account is being deleted", []string{"Your Tonearm account is being deleted, with its videos and MP3s. Nobody can log in any more. Within nine days all of it is gone.", "If it was not you, tell the operator of the server."}, "", nil},
 	},
 	account.German: {
 		account.MailConfirm: {"Bestätigen Sie Ihre Adresse", []string{"Jemand hat mit dieser Adresse ein Konto bei Tonearm angelegt. Waren Sie das, dann bestätigen Sie die Adresse:"}, "Adresse bestätigen",
@@ -55,7 +55,7 @@ var accountTexts = map[account.Language]map[account.MailKind]accountText{
 		account.MailEmailChanged:    {"Die Adresse Ihres Kontos wurde geändert", []string{"Ihr Konto bei Tonearm hat jetzt eine andere Adresse. Mails gehen dorthin, und mit dieser Adresse kann man sich nicht mehr anmelden.", "Waren Sie es nicht, wenden Sie sich an den Betreiber des Servers."}, "", nil},
 		account.MailPasswordChanged: {"Ihr Passwort wurde geändert", []string{"Das Passwort Ihres Kontos bei Tonearm wurde geändert, und alle Sitzungen sind beendet.", "Waren Sie es nicht, setzen Sie sofort ein neues Passwort: tonearm passwd --reset. Ihre API-Schlüssel zeigt: tonearm key list."}, "", nil},
 		account.MailKeyMade:         {"Ein neuer API-Schlüssel Ihres Kontos", []string{"Für Ihr Konto bei Tonearm wurde ein API-Schlüssel angelegt.", "Waren Sie es nicht, setzen Sie sofort ein neues Passwort: tonearm passwd --reset. Das entfernt auch alle API-Schlüssel."}, "", nil},
-		account.MailDeleted:         {"Ihr Konto wird gelöscht", []string{"Ihr Konto bei Tonearm wird gelöscht, mit seinen Videos und MP3s. Anmelden kann sich niemand mehr. Nach spätestens zwei Tagen ist alles entfernt.", "Waren Sie es nicht, wenden Sie sich an den Betreiber des Servers."}, "", nil},
+		account.MailDeleted:         {"Ihr Konto wird gelöscht", []string{"Ihr Konto bei Tonearm wird gelöscht, mit seinen Videos und MP3s. Anmelden kann sich niemand mehr. Nach spätestens neun Tagen ist alles entfernt.", "Waren Sie es nicht, wenden Sie sich an den Betreiber des Servers."}, "", nil},
 	},
 }
 

@@ -362,11 +362,17 @@ func (s *Store) list(ctx context.Context, which, after string, limit int) (users
 // Remove removes a deleted user for good. Mails to them that are still owed
 // stay.
 func (s *Store) Remove(ctx context.Context, userID string) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM users WHERE id = ? AND deleted_at > 0`, userID)
-	if err != nil {
-		return s.failed("remove user", err)
-	}
-	return nil
+	return s.transact(ctx, "remove user", func(x execer) error {
+		res, err := x.ExecContext(ctx, `DELETE FROM users WHERE id = ? AND deleted_at > 0`, userID)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		_, err = x.ExecContext(ctx, `DELETE FROM account_mails WHERE user_id = ? AND state IN ('sent', 'refused')`, userID)
+		return err
+	})
 }
 
 // Ping reports whether the database can be reached.
