@@ -133,6 +133,7 @@ func newUserCommand() *cobra.Command {
 			return usageError{errors.New("say what to do: tonearm user add EMAIL")}
 		}}
 	cmd.AddCommand(newUserAddCommand())
+	cmd.AddCommand(operatorCommands()...)
 	return cmd
 }
 

@@ -121,6 +121,7 @@ error. Every flag can be set in the environment: --out is TONEARM_OUT.
 		newCancelCommand(), newRetryCommand(), newRemoveCommand(), newUserCommand(),
 		newUpCommand(), newTranscoderCommand(), newVersionCommand(),
 	)
+	root.AddCommand(accountCommands()...)
 	return root
 }
 

@@ -68,6 +68,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"makefile":     makeFile,
 			"makedatabase": makeDatabase,
+			"tokenfrom":    tokenFrom,
 			"mode":         checkMode,
 			"code":         exitCode,
 			"interrupt":    interrupt,

@@ -15,6 +15,7 @@ type Group struct {
 var Groups = []Group{
 	{"Flags", []string{
 		"server", "user", "password-stdin", "max-upload", "out", "json", "no-wait", "jobs", "retry-for", "notify", "state", "limit",
+		"everywhere", "reset", "scope", "expires-days", "unproven", "remove", "lines",
 	}},
 	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration", "self-confirm"}},
 	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tonearm/cmd/internal/command"
+	"tonearm/cmd/internal/config"
+	"tonearm/internal/account"
+	"tonearm/internal/account/sqlaccount"
+)
+
+// operatorCommands are the commands below `tonearm user` that work on the users'
+// database.
+func operatorCommands() []*cobra.Command {
+	return []*cobra.Command{newUserListCommand(), newUserAdminCommand(), newUserAuditCommand()}
+}
+
+// onUsers gives a command the flags of the users' database, and opens it.
+func onUsers(cmd *cobra.Command, do func(cmd *cobra.Command, users *sqlaccount.Store, args []string) error) *cobra.Command {
+	var users string
+	var files config.UsersTLS
+	cmd.Flags().StringVar(&users, "users", "", "`DATABASE` of the accounts: the file tonearm.db of \"tonearm up\", or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
+	files.Bind(cmd.Flags())
+	cmd.RunE = interruptible(func(cmd *cobra.Command, args []string) (err error) {
+		if users == "" {
+			return usageError{errors.New("say where the accounts are, with --users")}
+		}
+		if err := findUsers(users); err != nil {
+			return err
+		}
+		store, err := openUsers(users, files)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		if err := store.Prepare(cmd.Context()); err != nil {
+			return err
+		}
+		return do(cmd, store, args)
+	})
+	return cmd
+}
+
+func newUserListCommand() *cobra.Command {
+	var unproven bool
+	cmd := onUsers(&cobra.Command{
+		Use: "list --users DATABASE", Short: "List accounts", Args: command.NoArgs,
+		Long: `List accounts. --unproven lists those whose owner never used a link in a mail to
+the address: accounts that an operator made or that are older than proofs count
+as confirmed, but nobody has shown that mails reach them.`,
+		Example: "  tonearm user list --users .tonearm/tonearm.db --unproven",
+	}, func(cmd *cobra.Command, users *sqlaccount.Store, _ []string) error {
+		const page = 500
+		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "ID\tADDRESS\tCONFIRMED\tPROVEN BY MAIL\tSTATE")
+		for after := ""; ; {
+			list, err := users.List(cmd.Context(), account.Filter{Unproven: unproven}, after, page)
+			if err != nil {
+				return err
+			}
+			for _, u := range list {
+				state := ""
+				switch {
+				case u.Deleted():
+					state = "being deleted"
+				case u.Admin:
+					state = "operator"
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, day(u.ConfirmedAt), day(u.ProvenAt), state)
+				after = u.ID
+			}
+			if len(list) < page {
+				return t.Flush()
+			}
+		}
+	})
+	cmd.Flags().BoolVar(&unproven, "unproven", false, "only accounts whose address was never proven by a mail")
+	return cmd
+}
+
+func day(t time.Time) string {
+	if t.IsZero() {
+		return "no"
+	}
+	return t.Format(time.DateOnly)
+}
+
+func newUserAdminCommand() *cobra.Command {
+	var remove bool
+	cmd := onUsers(&cobra.Command{
+		Use: "admin EMAIL --users DATABASE", Short: "Make an account an operator's", Args: command.Needs(1, "one e-mail address"),
+		Long: `Make an account an operator's. It may read the audit log over HTTP, and make API
+keys with the scope admin. Whoever can write into the database makes the first
+operator, and every other one.`,
+		Example: "  tonearm user admin me@example.org --users .tonearm/tonearm.db",
+	}, func(cmd *cobra.Command, users *sqlaccount.Store, args []string) error {
+		u, err := users.ByEmail(cmd.Context(), args[0])
+		if err != nil {
+			return fmt.Errorf("cannot find %s: %w", args[0], err)
+		}
+		if err := users.SetAdmin(cmd.Context(), u.ID, !remove); err != nil {
+			return err
+		}
+		if err := users.Audit(cmd.Context(), account.Event{At: time.Now(), Action: account.ActionAdmin, Subject: u.ID, Outcome: fmt.Sprintf("admin=%t", !remove), Network: "database"}); err != nil {
+			return err
+		}
+		if remove {
+			cmd.PrintErrf("%s is no operator any more.\n", u.Email)
+			return nil
+		}
+		cmd.PrintErrf("%s is an operator.\n", u.Email)
+		return nil
+	})
+	cmd.Flags().BoolVar(&remove, "remove", false, "take the rights away")
+	return cmd
+}
+
+func newUserAuditCommand() *cobra.Command {
+	var lines int
+	cmd := onUsers(&cobra.Command{
+		Use: "audit --users DATABASE", Short: "Show the audit log", Args: command.NoArgs,
+		Example: "  tonearm user audit --users .tonearm/tonearm.db",
+	}, func(cmd *cobra.Command, users *sqlaccount.Store, _ []string) error {
+		events, err := users.Events(cmd.Context(), "", lines)
+		if err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "TIME\tACTION\tOUTCOME\tUSER\tKEY\tSUBJECT\tNETWORK")
+		for _, e := range events {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
+		}
+		return t.Flush()
+	})
+	cmd.Flags().IntVar(&lines, "lines", 100, "`NUMBER` of lines, the latest first")
+	return cmd
+}
