@@ -61,7 +61,8 @@
 // # Permissions
 //
 // Reads and updates conversions; takes, returns and acknowledges messages of
-// the class notice, and publishes them; holds the key that signs download
-// links; speaks to the mail server. Of the users' database it reads and updates
-// the table account_mails and nothing else. It does not reach the object store.
+// the class notice, and publishes them; holds a key for the links to MP3s, which
+// is good for nothing else (--download-keys); speaks to the mail server. Of the
+// users' database it reads and updates the table account_mails and nothing else.
+// It does not reach the object store.
 package notifier

@@ -55,7 +55,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	defer opened.Close()
-	signer, err := tokens.Open()
+	signer, err := tokens.OpenDownloads()
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ var Groups = []Group{
 		"s3-path-style", "s3-cors-origins",
 	}},
 	{"Notifications of the object store", []string{"event-token", "s3-notify-arn", "sqs-queue-url", "inbox-every", "inbox-wait"}},
-	{"Tokens", []string{"signing-keys", "token-issuer", "token-life", "attempt-key"}},
+	{"Tokens", []string{"signing-keys", "download-keys", "token-issuer", "token-life", "attempt-key"}},
 	{"Mail", []string{
 		"smtp-host", "smtp-port", "smtp-tls", "smtp-username", "smtp-password", "smtp-timeout", "mail-from", "mail-concurrency",
 		"message-id-domain",

@@ -403,3 +403,48 @@ func TestProof(t *testing.T) {
 		now = start
 	}
 }
+
+// The key of a notifier signs downloads and nothing else, whatever it writes
+// into a token. Links that were signed by the gateway's key go on working.
+func TestDownloadKey(t *testing.T) {
+	main, links := draw(t), draw(t)
+	old := tokens(t, Options{Keys: []Key{main}})
+	gateway := tokens(t, Options{Keys: []Key{main}, DownloadKeys: []Key{links}})
+	notifier := tokens(t, Options{DownloadKeys: []Key{links}})
+	for name, signer := range map[string]*Tokens{"the version before": old, "gateway": gateway, "notifier": notifier} {
+		token, _, err := signer.Download("the-mp3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, err := gateway.VerifyDownload(token); err != nil || id != "the-mp3" {
+			t.Errorf("a link of %s: %q, %v", name, id, err)
+		}
+	}
+	if _, _, err := notifier.Access(account.User{ID: "u"}, time.Now()); err == nil {
+		t.Error("a notifier signs for an account")
+	}
+	if _, err := notifier.Proof(account.Proof{ID: "p", UserID: "u", Kind: account.ProofReset}); err == nil {
+		t.Error("a notifier signs a proof")
+	}
+	// Whoever has taken the notifier's key signs what they like.
+	thief := tokens(t, Options{Keys: []Key{links}})
+	access, _, _ := thief.Access(account.User{ID: "u"}, time.Now())
+	if s, err := gateway.VerifyAccess(access); !errors.Is(err, account.ErrToken) {
+		t.Errorf("the notifier's key opens an account: %+v, %v", s, err)
+	}
+	for _, kind := range account.ProofKinds {
+		proof, _ := thief.Proof(account.Proof{ID: "p", UserID: "u", Kind: kind, Email: "a@example.org"})
+		if p, err := gateway.VerifyProof(kind, proof); !errors.Is(err, account.ErrToken) {
+			t.Errorf("the notifier's key proves: %+v, %v", p, err)
+		}
+	}
+	if strings.Contains(string(gateway.JWKS()), links.ID()) {
+		t.Error("others would take the notifier's key for one of accounts")
+	}
+	if _, err := New(Options{Keys: []Key{main}, DownloadKeys: []Key{main}, Issuer: issuer}); err == nil {
+		t.Error("one key for both")
+	}
+	if _, err := New(Options{Issuer: issuer}); err == nil {
+		t.Error("no key")
+	}
+}

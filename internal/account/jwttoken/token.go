@@ -6,7 +6,8 @@
 // user's sessions (gen) and when the password was checked (auth_time). In a
 // token without them, which an older version signed, they are 0 and the time of
 // signing. A token names its key by kid, the RFC 7638 thumbprint of the key. Only EdDSA
-// is accepted. To change keys, put the new one first and keep the old one
+// is accepted. A service that only signs links has a key for downloads, which is
+// good for nothing else. To change keys, put the new one first and keep the old one
 // behind it until the last download link under it has expired.
 package jwttoken
 
@@ -33,7 +34,8 @@ const (
 
 // Options say how tokens are made.
 type Options struct {
-	Keys         []Key            // the first signs, all verify
+	Keys         []Key            // the first signs, all verify; may be empty for a service that only signs downloads
+	DownloadKeys []Key            // for downloads alone: the first signs them in place of Keys, all verify them and nothing else
 	Issuer       string           // the service's public URL
 	AccessLife   time.Duration    // default DefaultAccessLife
 	DownloadLife time.Duration    // default 7 days
@@ -57,7 +59,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	switch {
-	case len(o.Keys) == 0:
+	case len(o.Keys)+len(o.DownloadKeys) == 0:
 		return errors.New("a signing key is required")
 	case o.Issuer == "":
 		return errors.New("an issuer is required")
@@ -71,6 +73,7 @@ func (o Options) validate() error {
 type Tokens struct {
 	options Options
 	keys    map[string]Key
+	only    map[string]Key // good for downloads alone
 	jwks    []byte
 	parser  *jwt.Parser
 }
@@ -83,7 +86,7 @@ func New(o Options) (*Tokens, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
-	t := &Tokens{options: o, keys: map[string]Key{}, parser: jwt.NewParser(
+	t := &Tokens{options: o, keys: map[string]Key{}, only: map[string]Key{}, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 		jwt.WithIssuer(o.Issuer), jwt.WithAudience(audience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(o.Now),
@@ -99,6 +102,15 @@ func New(o Options) (*Tokens, error) {
 			t.keys[k.id] = k
 			set.Keys = append(set.Keys, k.jwk())
 		}
+	}
+	for _, k := range o.DownloadKeys {
+		if k.private == nil {
+			return nil, errors.New("tokens: a key is empty")
+		}
+		if _, both := t.keys[k.id]; both {
+			return nil, errors.New("tokens: a key for downloads must not be a signing key, too: whoever has it could sign tokens for accounts")
+		}
+		t.only[k.id] = k
 	}
 	var err error
 	if t.jwks, err = json.Marshal(set); err != nil {
@@ -174,7 +186,14 @@ func (t *Tokens) sign(c claims, life time.Duration) (string, time.Time, error) {
 	c.Issuer, c.Audience = t.options.Issuer, jwt.ClaimStrings{audience}
 	c.IssuedAt, c.NotBefore, c.ExpiresAt = jwt.NewNumericDate(now), jwt.NewNumericDate(now), jwt.NewNumericDate(expires)
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
-	key := t.options.Keys[0]
+	keys := t.options.Keys
+	if c.Type == download && len(t.options.DownloadKeys) > 0 {
+		keys = t.options.DownloadKeys
+	}
+	if len(keys) == 0 {
+		return "", time.Time{}, fmt.Errorf("sign %s token: there is no key for it", c.Type)
+	}
+	key := keys[0]
 	token.Header["typ"], token.Header["kid"] = c.Type, key.id
 	signed, err := token.SignedString(key.private)
 	if err != nil {
@@ -188,6 +207,9 @@ func (t *Tokens) verify(typ, token string) (claims, error) {
 	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
 		id, _ := parsed.Header["kid"].(string)
 		key, ok := t.keys[id]
+		if !ok && typ == download {
+			key, ok = t.only[id]
+		}
 		if !ok {
 			return nil, errors.New("unknown key")
 		}
