@@ -37,8 +37,11 @@ func (d *Dispatcher) unassigned(owner account.User, dropped time.Time) eventOutc
 
 // notify is whether the outcome of a drop is mailed.
 func notify(owner account.User) conversion.NotifyPreference {
-	if owner.Mails == account.MailNone {
+	switch owner.Mails {
+	case account.MailNone:
 		return conversion.NotifyNone
+	case account.MailFailures:
+		return conversion.NotifyFailures
 	}
 	return ""
 }

@@ -9,6 +9,7 @@ import (
 
 	"tonearm/internal/account"
 	"tonearm/internal/api"
+	"tonearm/internal/conversion"
 )
 
 // Every way to end sessions ends a token that was stolen before, and leaves one
@@ -177,4 +178,23 @@ func TestMe(t *testing.T) {
 	u.call("PATCH", "/v1/me", `{"mails":"all"}`).want(422, "invalid_request")
 	u.call("PATCH", "/v1/me", `{"admin":true}`).want(422, "invalid_request")
 	u.call("PATCH", "/v1/me", `{"email":"b@example.org"}`).want(422, "invalid_request")
+}
+
+// The setting of the account holds for conversions that do not say.
+func TestMailSetting(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	for setting, want := range map[account.MailSetting]map[conversion.State]conversion.NoticeState{
+		account.MailEach:     {conversion.Done: conversion.NoticeOwed, conversion.Failed: conversion.NoticeOwed},
+		account.MailFailures: {conversion.Done: conversion.NoticeNone, conversion.Failed: conversion.NoticeOwed},
+		account.MailNone:     {conversion.Done: conversion.NoticeNone, conversion.Failed: conversion.NoticeNone},
+	} {
+		u.call("PATCH", "/v1/me", api.MeChange{Mails: setting}).want(200)
+		for state, notice := range want {
+			c := s.advance(u.announce(3, false).ID, state)
+			equal(t, string(setting)+" and "+string(state), c.Notice.State, notice)
+		}
+		c := decode[api.Conversion](u.call("POST", "/v1/conversions", api.NewConversion{Filename: "a.mp4", Size: 3, Notify: "email"}).want(201))
+		equal(t, "said in the request", s.advance(c.ID, conversion.Done).Notice.State, conversion.NoticeOwed)
+	}
 }

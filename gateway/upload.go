@@ -282,7 +282,7 @@ func (g *Gateway) set(v *video, name, value string) (err error) {
 		v.options, err = g.parseOptions([]byte(value))
 	case "notify":
 		v.notify = conversion.NotifyPreference(value)
-		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyNone {
+		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyFailures && v.notify != conversion.NotifyNone {
 			err = invalid("form.notify", "use email or none")
 		}
 	default:

@@ -159,8 +159,9 @@ type NotifyPreference string
 
 // Values of NotifyPreference.
 const (
-	NotifyEmail NotifyPreference = "email"
-	NotifyNone  NotifyPreference = "none"
+	NotifyEmail    NotifyPreference = "email"
+	NotifyFailures NotifyPreference = "failures" // only if it failed; versions before 0.2 mail each outcome then
+	NotifyNone     NotifyPreference = "none"
 )
 
 // AttemptRef names one attempt.
