@@ -1,3 +1,5 @@
+// Over 500 lines: one test for each promise of account.Store about state.
+
 package accounttest
 
 import (
