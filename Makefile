@@ -50,7 +50,7 @@ ffmpeg-test: ffmpeg ## the tests of media and transcoder with bin/ffmpeg, on thi
 	@scripts/setup ffmpeg qemu-x86_64
 	TONEARM_TEST_FFMPEG=$(CURDIR)/bin/ffmpeg TONEARM_TEST_QEMU='qemu-x86_64 -cpu qemu64' go test -count=1 ./internal/media/... ./transcoder
 
-media-test: ## every kind of input converted on every way and judged by what a decoder hears (10 minutes); TONEARM_FFMPEG=PROGRAM, CASE=REGEXP, RANDOM=N, SEED=N
+media-test: ## every kind of input converted on every way and judged by what a decoder hears, and each mend undone once (15 minutes); TONEARM_FFMPEG=PROGRAM, CASE=REGEXP, RANDOM=N, SEED=N
 	@scripts/setup ffmpeg
 	TONEARM_TEST_MEDIA=1 go test -count=1 -timeout 60m -v -run 'TestMedia$(if $(CASE),/$(CASE))' ./internal/media $(if $(RANDOM),-random $(RANDOM)) $(if $(SEED),-seed $(SEED))
 

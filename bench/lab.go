@@ -16,6 +16,7 @@ import (
 	"tonearm/bench/input"
 	"tonearm/bench/link"
 	"tonearm/bench/results"
+	"tonearm/test/server"
 )
 
 // lab is what measurements work with. The store and the places are opened at
@@ -66,13 +67,9 @@ var links = map[string]struct {
 }
 
 func openLab(o options) (*lab, error) {
-	cache := os.Getenv("TONEARM_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("no cache folder, set TONEARM_CACHE: %w", err)
-		}
-		cache = filepath.Join(user, "tonearm")
+	cache, err := server.Cache()
+	if err != nil {
+		return nil, err
 	}
 	inputs, err := input.Open(cache)
 	if err != nil {

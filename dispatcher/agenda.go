@@ -19,6 +19,7 @@ const (
 	agendaPause   = time.Second // between two looks at an empty agenda
 	agendaBatch   = 100
 	agendaWorkers = 8
+	lookTime      = time.Second     // for the answer to a HEAD of an object that somebody may be storing
 	agendaSnooze  = 5 * time.Second // before another look at a record that could not be handled
 	maxSnoozed    = 1000
 	owedPage      = 500
@@ -213,7 +214,7 @@ func (d *Dispatcher) removeObjects(ctx context.Context, c conversion.Conversion)
 		return fmt.Errorf("list results: %w", err)
 	}
 	if c.State == conversion.Deleted {
-		o, err := d.o.Objects.Head(ctx, c.Object.Key)
+		o, err := d.look(ctx, c.Object.Key)
 		switch {
 		case errors.Is(err, blob.ErrNotExist):
 		case err != nil:

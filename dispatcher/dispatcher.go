@@ -219,6 +219,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 	repeat("keeping the agenda", d.agenda(d.others))
 	repeat("keeping the agenda of running attempts", d.agenda(d.o.Records.Lapsed))
+	repeat("stopping launches that are over", d.stopIdle())
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
 	repeat("deleting accounts", d.deleteAccounts)

@@ -157,7 +157,7 @@ func (d *Dispatcher) observeUpload(ctx context.Context, key string, at time.Time
 // accept asks the store for the upload of c and queues the conversion if it is
 // there.
 func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at time.Time, by foundBy) (eventOutcome, error) {
-	o, err := d.o.Objects.Head(ctx, c.Object.Key)
+	o, err := d.look(ctx, c.Object.Key)
 	if errors.Is(err, blob.ErrNotExist) {
 		return eventNotThere, nil
 	}
@@ -177,6 +177,29 @@ func (d *Dispatcher) accept(ctx context.Context, c conversion.Conversion, at tim
 	d.foundUpload(by, o.Modified)
 	d.o.Log.Info("upload recorded", "conversion_id", c.ID, "state", c.State, "bytes", o.Size)
 	return eventRecorded, nil
+}
+
+// look is Head for an object that somebody may be storing. Some stores, MinIO
+// among them, answer a HEAD only once the upload under way has ended, but they
+// list the object only once it is whole.
+func (d *Dispatcher) look(ctx context.Context, key string) (blob.Object, error) {
+	short, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	o, err := d.o.Objects.Head(short, key)
+	if err == nil || short.Err() == nil {
+		return o, err
+	}
+	there := false
+	if err := d.o.Objects.List(ctx, key, "", func(o blob.Object) bool {
+		there = o.Key == key
+		return false
+	}); err != nil {
+		return blob.Object{}, err
+	}
+	if !there {
+		return blob.Object{}, blob.ErrNotExist
+	}
+	return d.o.Objects.Head(ctx, key) // the store is slow
 }
 
 // observeDrop makes a conversion of a file dropped into the inbox, once its

@@ -273,3 +273,36 @@ func TestExpiredLostEvent(t *testing.T) {
 		})
 	}
 }
+
+// Uploads that take long hold up nobody, also in a store that answers a HEAD only
+// once the upload has ended.
+func TestUploadUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.objects.stored.Store(true)
+	slow := w.create("owner", int64(len(source)))
+	w.run()
+	w.clock.advance(time.Hour + time.Second)
+	w.become(slow.ID, conversion.Expired)
+	w.objects.stored.Store(false)
+	w.put(slow.Object.Key, source)
+	w.clock.advance(time.Hour)
+	w.wantMP3(w.become(slow.ID, conversion.Done))
+}
+
+// An object that is listed is there, however long its HEAD takes.
+func TestSlowHead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.create("owner", int64(len(source)))
+	w.put(c.Object.Key, source)
+	w.objects.stored.Store(true)
+	w.run()
+	w.clock.advance(time.Hour + time.Second)
+	w.until("it is looked at for longer", func() bool { return w.objects.headed.Load() > 1 })
+	if got := w.read(c.ID).State; got != conversion.AwaitingUpload {
+		t.Errorf("became %s", got)
+	}
+	w.objects.stored.Store(false)
+	w.wantMP3(w.become(c.ID, conversion.Done))
+}

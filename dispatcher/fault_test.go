@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -106,6 +107,7 @@ type faultyObjects struct {
 	fault
 	broken atomic.Pointer[string] // a key that cannot be looked at
 	headed atomic.Int64
+	stored atomic.Bool // uploads are being stored: a HEAD of one waits
 }
 
 func (b *faultyObjects) Head(ctx context.Context, key string) (blob.Object, error) {
@@ -115,6 +117,13 @@ func (b *faultyObjects) Head(ctx context.Context, key string) (blob.Object, erro
 	}
 	if broken := b.broken.Load(); broken != nil && *broken == key {
 		return blob.Object{}, errDown
+	}
+	for b.stored.Load() && strings.HasPrefix(key, conversion.UploadPrefix) {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return blob.Object{}, ctx.Err()
+		}
 	}
 	return b.Store.Head(ctx, key)
 }

@@ -50,7 +50,7 @@ var policy = conversion.Policy{
 }
 
 // shortLease is for attempts whose end nobody sees.
-func shortLease(o *dispatcher.Options) { o.Policy.Lease = 300 * time.Millisecond }
+func shortLease(o *dispatcher.Options) { o.Policy.Lease = time.Second }
 
 // objects is the server that all tests share; each has a bucket of its own.
 var objects *embedded.S3

@@ -50,7 +50,7 @@ func TestSilentAttempt(t *testing.T) {
 func TestRecordsAwayIsNoSilence(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Policy.Lease = 2 * time.Second // longer than it takes until the records are down
+		o.Policy.Lease = 4 * time.Second // longer than it takes until the records are down
 		o.Silence = o.Policy.Lease
 	})
 	claimed, back := make(chan struct{}, policy.MaxLaunches), make(chan struct{})
@@ -72,7 +72,7 @@ func TestRecordsAwayIsNoSilence(t *testing.T) {
 	c := w.uploaded("owner")
 	<-claimed
 	w.records.before.always()
-	w.until("the lease has ended long ago", func() bool { return w.clock.Now().After(w.read(c.ID).LeaseUntil.Add(4 * w.options.Policy.Lease)) })
+	w.until("the lease has ended long ago", func() bool { return w.clock.Now().After(w.read(c.ID).LeaseUntil.Add(2 * w.options.Policy.Lease)) })
 	w.records.before.never()
 	lease := w.read(c.ID).LeaseUntil
 	w.until("the attempt is given another lease", func() bool {
@@ -184,5 +184,39 @@ func TestFirstClaimCounts(t *testing.T) {
 	w.must(err)
 	if got := w.read(c.ID); got.Launch != first || got.Nonce != "a" {
 		t.Errorf("launch %q of %q, claimed by %q", got.Launch, first, got.Nonce)
+	}
+}
+
+// A launch that does not end after its last result gives its place back. One that
+// goes on with another file keeps it.
+func TestIdleLaunch(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*dispatcher.Options){"alone": func(*dispatcher.Options) {}, "after a carried file": goingOn(2)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, change, shortSilence, func(o *dispatcher.Options) { o.MaxJobs[conversion.CPU] = 1 })
+			linger := func(a *agent) launch.End {
+				finish(a)
+				<-a.ctx.Done()
+				return launch.End{Reason: launch.Stopped}
+			}
+			w.launcher.set(func(l *launcher) { l.script = inTurn(linger, finish) })
+			first := w.uploaded("owner")
+			var others []string
+			for range w.options.MaxFilesPerJob {
+				others = append(others, w.uploaded("owner").ID)
+			}
+			last := w.uploaded("another")
+			w.run()
+			w.wantMP3(w.become(last.ID, conversion.Done))
+			for _, id := range append(others, first.ID) {
+				if c := w.become(id, conversion.Done); c.Attempt != 1 || c.Failures != 0 {
+					t.Errorf("attempt %d, failures %d", c.Attempt, c.Failures)
+				}
+			}
+			if !w.launcher.stopped(conversion.AttemptRef{ConversionID: first.ID, Attempt: 1}) {
+				t.Error("the launch was not stopped")
+			}
+		})
 	}
 }

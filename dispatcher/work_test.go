@@ -137,7 +137,7 @@ func TestLostAttempt(t *testing.T) {
 
 func TestLostAttemptAfterStart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, shortLease)
+	w := newWorld(t, func(o *dispatcher.Options) { o.Policy.Lease = 3 * time.Second })
 	c := w.uploaded("owner")
 	w.act(c.ID, func(c *conversion.Conversion) error { return c.Begin(1, policy, w.clock.Now()) })
 	w.launcher.set(func(l *launcher) { l.refuse = func(launch.Spec) error { return errDown } })

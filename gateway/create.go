@@ -120,7 +120,7 @@ func tooLarge(limit int64) error {
 
 // requestHash tells one request from another, however its JSON was written. See
 // api.NewConversion about hashes.
-func requestHash(req api.NewConversion) (string, error) {
+func requestHash(req any) (string, error) {
 	canonical, err := json.Marshal(req)
 	if err != nil {
 		return "", fmt.Errorf("hash request: %w", err)

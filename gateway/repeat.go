@@ -6,8 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"hash"
 	"io"
@@ -34,18 +32,13 @@ func checkKey(key string) error {
 
 // hash tells one plain upload from another under the same key.
 func (v video) hash() (string, error) {
-	canonical, err := json.Marshal(struct {
+	return requestHash(struct {
 		Form    string
 		Name    string
 		Options conversion.Options
 		Notify  conversion.NotifyPreference
 		Digest  []byte
 	}{"upload", v.name, v.options, v.notify, v.digest.want})
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(canonical)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // begun returns the conversion of an earlier request with the same key, and

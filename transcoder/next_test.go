@@ -84,8 +84,8 @@ func TestGoesOnAfterLostAnswer(t *testing.T) {
 	}
 }
 
-// After bad input, which is the file's fault, the process goes on. After a
-// failure that may heal it ends, because that may be the machine's fault.
+// After bad input, which is the file's fault, the process goes on. After a fault
+// of its machine it ends.
 func TestGoesOnAfterBadInputAlone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		bend func(*bench)
@@ -95,7 +95,7 @@ func TestGoesOnAfterBadInputAlone(t *testing.T) {
 		"bad input": {func(b *bench) { b.limits.MaxDurationSeconds = 1 }, "failed failed", attempt.ExitBadInput},
 		"store away": {func(b *bench) {
 			b.onGet = func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.WriteHeader(503); return true }
-		}, "failed,last", attempt.ExitFailed},
+		}, "failed,last", attempt.ExitFault},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, video(t, "in.mp4", 2))

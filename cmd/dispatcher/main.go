@@ -74,11 +74,12 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return err
 	}
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
+	o.Records, o.Users, o.Queue, o.Objects = opened.Records, opened.Users, opened.Queue, opened.Objects
 	attempts, leading, err := fl.launcher.Open(o, log, registry)
 	if err != nil {
 		return err
 	}
-	o.Records, o.Users, o.Queue, o.Objects, o.Launcher = opened.Records, opened.Users, opened.Queue, opened.Objects, attempts
+	o.Launcher = attempts
 	o.AttemptKey, o.EventToken = key, fl.eventToken
 	o.Log, o.Registerer = log, registry
 	if o.Now, err = opened.Clock(log, registry); err != nil {

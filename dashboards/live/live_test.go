@@ -58,17 +58,25 @@ func (s *tonearm) mailed(n int) {
 type metrics struct {
 	exposed    map[string]bool // on this machine
 	kubernetes map[string]bool // only on Kubernetes
+	apart      map[string]bool // only of services that run apart
 	documented map[string]bool // in the runbook
 }
 
 // collectMetrics reads the names from these places.
 func collectMetrics(t *testing.T, s *tonearm) metrics {
 	t.Helper()
-	m := metrics{kubernetes: map[string]bool{}, documented: map[string]bool{}}
+	m := metrics{kubernetes: map[string]bool{}, apart: map[string]bool{}, documented: map[string]bool{}}
 	m.exposed, _ = s.exposed()
 	source, err := os.ReadFile("../../internal/launch/kubelaunch/metrics.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	clock, err := os.ReadFile("../../internal/service/clock.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile(`Name: "(\w+)"`).FindAllStringSubmatch(string(clock), -1) {
+		m.apart[name[1]] = true
 	}
 	for _, name := range regexp.MustCompile(`= gauge\("(\w+)"`).FindAllStringSubmatch(string(source), -1) {
 		m.kubernetes["tonearm_jobs_"+name[1]] = true
@@ -80,8 +88,8 @@ func collectMetrics(t *testing.T, s *tonearm) metrics {
 	for _, name := range regexp.MustCompile(`\btonearm_[a-z0-9_]+\b`).FindAllString(string(runbook), -1) {
 		m.documented[name] = true
 	}
-	if len(m.exposed) == 0 || len(m.kubernetes) == 0 {
-		t.Fatalf("metrics: %v here, %v on Kubernetes", m.exposed, m.kubernetes)
+	if len(m.exposed) == 0 || len(m.kubernetes) == 0 || len(m.apart) == 0 {
+		t.Fatalf("metrics: %v here, %v on Kubernetes, %v of services apart", m.exposed, m.kubernetes, m.apart)
 	}
 	return m
 }
@@ -90,6 +98,7 @@ func collectMetrics(t *testing.T, s *tonearm) metrics {
 func (m metrics) checkDocuments(t *testing.T) {
 	all := maps.Clone(m.exposed)
 	maps.Copy(all, m.kubernetes)
+	maps.Copy(all, m.apart)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if !m.documented[name] {
 			t.Errorf("docs/operations.md does not name %s", name)
@@ -100,7 +109,7 @@ func (m metrics) checkDocuments(t *testing.T) {
 			t.Errorf("docs/operations.md names %s, which there is not", name)
 		}
 	}
-	fmt.Printf("documents: %d metrics, %d of them on Kubernetes alone\n", len(all), len(m.kubernetes))
+	fmt.Printf("documents: %d metrics, %d of them on Kubernetes alone, %d of services apart alone\n", len(all), len(m.kubernetes), len(m.apart))
 }
 
 // check evaluates every query of a dashboard: once with all values selected,

@@ -82,6 +82,12 @@ type Store interface {
 	// another state or of a newer format is left alone without error. A missing
 	// one is no error either.
 	Purge(ctx context.Context, id string) error
+	// Lease takes the named lease for holder, or renews it, until d from now by
+	// the store's clock, and returns who has it. If that is another one, its lease
+	// has not ended, and nothing changes; '' means that it ended meanwhile.
+	Lease(ctx context.Context, name, holder string, d time.Duration) (string, error)
+	// Release ends the named lease if holder has it.
+	Release(ctx context.Context, name, holder string) error
 	// Now returns the store's time, by which all that use it can agree on what is
 	// over.
 	Now(ctx context.Context) (time.Time, error)

@@ -47,7 +47,7 @@ func made(t *testing.T, stream [][]byte, o conversion.Options) (media.Encoded, s
 // TestChanges: wherever the sample rate and the channels of a source change, the MP3
 // has every sample, and the record says where they changed.
 func TestChanges(t *testing.T) {
-	low, high := packets(t, "44100", "2"), packets(t, "48000", "1")
+	low, high, lowest := packets(t, "44100", "2"), packets(t, "48000", "1"), packets(t, "8000", "1")
 	const l, h = 1024.0 / 44100, 1024.0 / 48000 // seconds of a packet
 	tests := []struct {
 		name           string
@@ -64,10 +64,11 @@ func TestChanges(t *testing.T) {
 		{"behind the end", slices.Concat(high[:200], low[:100]), conversion.Options{Start: 1, End: 2}, 1, 48000, 1, nil},
 		{"within a trim", slices.Concat(high[:100], low[:100]), conversion.Options{Start: 1, End: 4}, 3, 48000, 2, []float64{100*h - 1}},
 		{"in a trim that is open", slices.Concat(low[:100], high[:100]), conversion.Options{Start: 1}, 100*h + 100*l - 1, 48000, 2, []float64{100*l - 1}},
+		{"where samples are few", slices.Concat(high[:100], lowest[:30]), conversion.Options{Start: 1, End: 4.00006}, 3.00006, 48000, 1, []float64{100*h - 1}},
 		{"to a wanted rate", slices.Concat(low[:100], high[:100]), conversion.Options{SampleRateHz: 32000, Channels: 1}, 100*h + 100*l, 32000, 1, []float64{100 * l}},
 		{
-			"again and again", slices.Concat(low[:20], high[:20], low[20:40], high[20:40], low[40:60], high[40:60]), conversion.Options{}, 60*h + 60*l, 48000, 2,
-			[]float64{20 * l, 20*l + 20*h, 40*l + 20*h, 0}, // and how often more
+			"again and again", slices.Concat(low[:5], high[:20], low[5:10], high[20:40], low[10:15], high[40:60]), conversion.Options{}, 60*h + 15*l, 48000, 2,
+			[]float64{5 * l, 5*l + 20*h, 10*l + 20*h, 0}, // and how often more
 		},
 	}
 	for _, tt := range tests {

@@ -2,6 +2,7 @@ package media_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/media"
 	"tonearm/internal/media/mediatest"
 )
 
@@ -178,5 +180,58 @@ func TestCopyNot(t *testing.T) {
 	e, _, err := convert(t, source, conversion.Options{Copy: conversion.CopyNever})
 	if err != nil || e.MP3.Encoder == conversion.CopyEncoder || e.MP3.VBRQuality == nil || len(e.MP3.Notes) > 0 {
 		t.Errorf("copy never: %+v, %v", e.MP3, err)
+	}
+}
+
+// TestFramesElsewhere: what stands between the frames of an MP3 or behind them takes no
+// sound away, and none of it is told as lost. Neither does a wrong count of frames.
+func TestFramesElsewhere(t *testing.T) {
+	read := func(args ...string) []byte {
+		b, err := os.ReadFile(mp3In(t, "in.mp3", append([]string{"-b:a", "128k", "-id3v2_version", "0"}, args...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	bare, informed := read("-write_xing", "0"), read()
+	recount := func(n uint32) []byte {
+		b := bytes.Clone(informed)
+		binary.BigEndian.PutUint32(b[bytes.Index(b, []byte("Info"))+8:], n)
+		return b
+	}
+	tag := append([]byte("ID3\x04\x00\x00\x00\x00\x00\x40"), make([]byte, 64)...)
+	alone := func(file []byte, o conversion.Options) conversion.MP3 {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "in.mp3")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, err := convertWith(t.Context(), underTest(t), path, media.Spec{Target: filepath.Join(t.TempDir(), "out.mp3"), Options: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.MP3
+	}
+	want := alone(bare, conversion.Options{VBRQuality: new(5)}).Duration
+	counted := alone(informed, conversion.Options{VBRQuality: new(5)}).Duration
+	tests := []struct {
+		name string
+		file []byte
+		want float64
+	}{
+		{"a tag between", slices.Concat(bare, tag, bare), 2 * want},
+		{"junk between", slices.Concat(bare, bytes.Repeat([]byte("junk"), 100), bare), 2 * want},
+		{"a tag behind", slices.Concat(bare, tag), want},
+		{"zeros behind", slices.Concat(bare, make([]byte, 3000)), want},
+		{"half of the frames counted", recount(38), counted},
+		{"days of frames counted", recount(1e8), counted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := alone(tt.file, conversion.Options{VBRQuality: new(5)})
+			if math.Abs(m.Duration-tt.want) > 0.001 || slices.Contains(codes(m.Notes), conversion.NotePacketsLost) || slices.Contains(codes(m.Notes), conversion.NoteGap) {
+				t.Errorf("%.3f s, expected %.3f, notes %v", m.Duration, tt.want, m.Notes)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package media_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,8 @@ import (
 	"tonearm/internal/media/mediatest"
 )
 
+var one = flag.String("case", "", "the `name` of the only case that TestMedia tries, on every way")
+
 // wholeCorpus says whether all of it is tried, as make media-test does.
 func wholeCorpus() bool { return os.Getenv("TONEARM_TEST_MEDIA") != "" }
 
@@ -29,6 +32,14 @@ var quick = []string{
 	"aax.aax", "unknown-ac-4.mp4", "unknown-apac.mp4", "unknown-iamf.mp4", "unknown-mhm1.mp4",
 }
 
+// chosen says whether a case is tried.
+func chosen(name string) bool {
+	if *one != "" {
+		return name == *one
+	}
+	return wholeCorpus() || slices.Contains(quick, name)
+}
+
 // TestMedia converts every input of the corpus on every way and judges what is
 // heard. Without TONEARM_TEST_MEDIA it tries the quick cases from a file.
 func TestMedia(t *testing.T) {
@@ -38,7 +49,7 @@ func TestMedia(t *testing.T) {
 		table.unusual = append(table.unusual, c.Name)
 	}
 	cases = slices.Concat(cases, mediatest.OptionCases())
-	if wholeCorpus() {
+	if wholeCorpus() && *one == "" {
 		var asked atomic.Int32
 		elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 		cases = slices.Concat(cases, mediatest.SampleCases(t, elsewhere.URL+"/secret.ts"), mediatest.MovieCases(t))
@@ -66,7 +77,7 @@ func TestMedia(t *testing.T) {
 			t.Errorf("%s: the name is taken, or nothing says what it is and why that is right", c.Name)
 		}
 		seen[c.Name] = true
-		if !wholeCorpus() && !slices.Contains(quick, c.Name) {
+		if !chosen(c.Name) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
@@ -92,7 +103,7 @@ func try(t *testing.T, c mediatest.Case, table *verdicts) {
 	for i, try := range c.AllTries() {
 		var first *mediatest.Result
 		for _, way := range ways {
-			if !wholeCorpus() && way.name != "file" {
+			if !wholeCorpus() && *one == "" && way.name != "file" {
 				break
 			}
 			r := way.convert(t)(t.Context(), unnamed, c.Name, try.Options)

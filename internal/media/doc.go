@@ -1,22 +1,43 @@
 // Package media turns a video's audio into an MP3 with ffmpeg and checks that
 // nothing of it went missing. It knows neither stores nor HTTP.
 //
-// # Rooms
+// # Packages
 //
-// [Open] or [Follow] reads a file's outermost layer (package probe, with container
-// and mp4). [Convert] then goes through the packages in this order:
+// Each package imports only those below it in this list.
 //
-//   - encode.New finds out what the source is (probe) and plans what becomes of it
+//   - media: one conversion, the only package that others need
+//   - cover: makes the picture in an MP3
+//   - encode: makes the frames of an MP3, and checks that nothing went missing
+//   - plan: decides what becomes of a source
+//   - probe: finds out what a source is
+//   - container: reads the outermost layer of a file
+//   - ffmpeg: runs ffmpeg on one source
+//   - ffmpeg/limit: starts programs within limits
+//   - spool: a file that is read while it is written
+//   - id3: writes tags
+//   - mp3: reads and writes MP3 files frame by frame
+//   - mp4: reads the index of MP4 and MOV files
+//   - unfit: the error for what can never become an MP3
+//
+// Beside them, mediatest makes and judges media files for tests, and ffmpeg/configure
+// is a program for the build.
+//
+// # The path of one conversion
+//
+// [Open] or [Follow] reads a file's outermost layer. [Convert] then calls, in this
+// order:
+//
+//   - encode.New: finds out what the source is (probe) and plans what becomes of it
 //     (plan). On a guess it begins to encode at once.
-//   - cover.New begins to fetch the pictures that a cover is made of.
-//   - Job.Run of encode makes the frames (mp3) and checks their length.
-//   - Job.Meta has the source's tags, Input.Chapters its chapters, Job.Timeline
-//     where they are in the MP3, and Job.Make of cover the picture; all go into the
-//     tag (id3).
-//   - The tag and the frames become the file.
-//
-// All of them run ffmpeg through package ffmpeg, and refuse a source with an error
-// of package unfit.
+//   - cover.New: begins to fetch the pictures that a cover is made of.
+//   - encode.Job.Run: makes the frames and checks their length.
+//   - encode.Job.Meta: has what the source says about itself.
+//   - cover.Job.Make: makes the picture.
+//   - probe.Input.Chapters: has the source's chapters.
+//   - encode.Job.Timeline: says where they are in the MP3.
+//   - id3.Tag.Bytes: makes the tag.
+//   - mp3.Read: checks the tag and the frames while they become the file.
+//   - encode.Job.Allows: refuses a file that has become too large.
 //
 // # Hostile files
 //
@@ -49,7 +70,8 @@
 // nothing of what ffmpeg says about the streams.
 //
 // Chapters of an MP4 come from its index (package mp4): from the list in it, or from
-// the track of titles where the list is full. All others are ffmpeg's.
+// the track of titles where the list is full. Those of a Matroska file are its default
+// edition's, without what is hidden (package container). All others are ffmpeg's.
 //
 // A pause in the source's own timeline is not in the MP3. Every chapter is moved by
 // the pauses before it, in all formats; of a chapter with a pause in it the rest
@@ -70,8 +92,8 @@
 //     time table does not count the samples of AAC packets (a recorder wrote times by
 //     its own clock), the packets count.
 //   - FLAC, TTA, WavPack and MP3 count their samples in a header. WAV, RF64, W64, AIFF,
-//     AU and CAF say how many bytes of samples they have. Of an MP3, the count holds if
-//     its count of bytes does.
+//     AU and CAF say how many bytes of samples they have. The frames of an MP3 file are
+//     counted: where all bytes are there that its header counts, they tell its length.
 //   - Ogg has the granules of its pages. They count from the first packet, which need
 //     not be at zero, without Opus' pre-skip. The links of a chain are added up.
 //   - A fragmented MP4 has the durations in its fragments, if a random access index, a
@@ -111,6 +133,9 @@
 // one run to measure, one to encode and one to measure the MP3. Where peaks must be
 // held, the last two may be repeated up to three times. A track that already is MP3
 // is not encoded, unless an option requires it.
+//
+// Of an MP3 file ffmpeg gets the frames alone, if something else stands between them or
+// behind them: it would lose a frame there.
 //
 // A player plays exactly the source's samples. The delay and padding in the
 // source's container are respected, and the MP3's own information frame holds

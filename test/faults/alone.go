@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -17,6 +15,8 @@ import (
 // alone are faults with a flow of their own.
 var alone = []fault{
 	{name: "none", text: "nothing", ci: []string{"-"}, tune: tune{flow: nothing, recovery: 30 * time.Second}},
+	{name: "clocks-behind", text: "the clocks of all programs are an hour behind that of the records", ci: []string{"-"}, tune: tune{flow: otherTime, skew: time.Hour}},
+	{name: "clocks-ahead", text: "the clocks of all programs are an hour ahead of that of the records", ci: []string{"-"}, tune: tune{flow: otherTime, skew: -time.Hour}},
 	{name: "spool-full", text: "the disk of the attempts is full for 25 s", ci: []string{"-"},
 		tune: tune{flow: spoolFull, needs: needsRoot, files: 10, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 	{name: "power", text: "the power of the machine with tonearm up fails", ci: []string{"-"}, seeds: 2, tune: power},
@@ -24,7 +24,7 @@ var alone = []fault{
 	{name: "plain", text: "the answers to two plain uploads are lost, and the client repeats them", tune: tune{flow: plain, files: 4}},
 	{name: "outage-redis", text: "Redis is away for 60 s; the gateway stays ready, and a service logs at most one line each 5 s", tune: tune{flow: outage(redisOf), lines: 0.2, files: 2}},
 	{name: "outage-records", text: "MongoDB is away for 60 s; a service logs at most one line each 5 s", tune: tune{flow: outage(recordsOf), lines: 0.2, files: 2}},
-	{name: "expired", text: "uploads end after the upload window, and their notifications are lost", ci: []string{"-"},
+	{name: "expired", text: "uploads end after the upload window, their notifications are lost, and the dispatcher is started again", ci: []string{"-"},
 		tune: tune{flow: expired, mayRefuse: true, flags: map[string][]string{"gateway": {"--upload-window=6s"}}, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 }
 
@@ -88,7 +88,8 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // expired uploads after the window: half of the files begin before its end, and
-// half after it.
+// half after it. The dispatcher scans the bucket when it starts; otherwise that
+// would be an hour later.
 func expired(ctx context.Context, r *run) error {
 	rule := &proxy.Rule{Do: proxy.Drop}
 	defer r.gate[gateEvents].Add(rule)()
@@ -96,6 +97,7 @@ func expired(ctx context.Context, r *run) error {
 		*upload
 		to    api.Upload
 		write *io.PipeWriter
+		at    int64 // how much was written
 		done  chan error
 	}
 	var all []*sent
@@ -111,17 +113,28 @@ func expired(ctx context.Context, r *run) error {
 			var read *io.PipeReader
 			read, s.write = io.Pipe()
 			go func() { s.done <- put(ctx, s.to, read, s.tone.size) }()
-			if err := s.some(s.write, 0, s.tone.size/2); err != nil {
+			s.at = s.tone.size / 2
+			if err := s.some(s.write, 0, s.at); err != nil {
 				return err
 			}
 		}
 		all = append(all, s)
 	}
+	wrote := time.Now()
 	if err := r.until(ctx, time.Minute, "every upload has expired", func(s *seen) bool {
 		n := 0
 		for _, d := range s.documents {
 			if d.State == conversion.Expired {
 				n++
+			}
+		}
+		if time.Since(wrote) > time.Second { // the store ends connections on which nothing comes
+			wrote = time.Now()
+			for _, s := range all {
+				if s.write != nil {
+					_ = s.some(s.write, s.at, s.at+1)
+					s.at++
+				}
 			}
 		}
 		return n == len(all)
@@ -130,7 +143,7 @@ func expired(ctx context.Context, r *run) error {
 	}
 	for _, s := range all {
 		if s.write != nil {
-			if err := s.some(s.write, s.tone.size/2, s.tone.size); err != nil {
+			if err := s.some(s.write, s.at, s.tone.size); err != nil {
 				return err
 			}
 			_ = s.write.Close()
@@ -150,6 +163,10 @@ func expired(ctx context.Context, r *run) error {
 		}
 		s.ended = true
 	}
+	r.services["dispatcher"].Kill()
+	if err := startAgain("dispatcher")(ctx, r); err != nil {
+		return err
+	}
 	r.ended = time.Now()
 	return nil
 }
@@ -167,16 +184,8 @@ func (u *upload) some(to io.Writer, from, until int64) error {
 
 // until waits until the servers show something.
 func (r *run) until(ctx context.Context, limit time.Duration, what string, ok func(*seen) bool) error {
-	for late := time.After(limit); ; {
-		if s, err := r.see(ctx, false, nil); err == nil && ok(s) {
-			return nil
-		}
-		select {
-		case <-late:
-			return errors.New("still not: " + what)
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, ctx.Err())
-		case <-time.After(look):
-		}
-	}
+	return await(ctx, limit, what, func() bool {
+		s, err := r.see(ctx, false, nil)
+		return err == nil && ok(s)
+	})
 }

@@ -27,6 +27,7 @@ type tune struct {
 	gap       time.Duration       // that each client waits after a file
 	parts     bool                // files are uploaded in parts
 	flags     map[string][]string // more flags of services
+	skew      time.Duration       // how far MongoDB's clock is ahead of the programs'
 	after     bool                // it begins when the request has been answered; else every second seed does
 
 	rule    *proxy.Rule                                                                       // what happens to the requests of the cut; nil for nothing
@@ -123,7 +124,7 @@ func notMail(c cut) bool { return c.name != "mail" }
 
 // faults is the table.
 func faults() []fault {
-	return append(append(append(append(append(onRequests, onServers...), onServices...), alone...), named...), spoiled...)
+	return append(append(append(append(append(append(onRequests, onServers...), onServices...), alone...), named...), two...), spoiled...)
 }
 
 // onRequests are faults of single requests.

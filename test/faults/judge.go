@@ -24,7 +24,8 @@ type evidence struct {
 	seen     *seen
 	services map[string]change // by name
 
-	ended    time.Time // of the fault
+	ended    time.Time     // of the fault
+	skew     time.Duration // of the documents' times
 	observed time.Duration
 	struck   int
 
@@ -262,7 +263,7 @@ func (v *verdict) recoveries(e evidence) {
 	var all []time.Duration
 	for _, f := range e.files {
 		if d, ok := e.seen.document(f.key); ok && !d.FinishedAt.IsZero() {
-			all = append(all, max(0, d.FinishedAt.Sub(e.ended)))
+			all = append(all, max(0, d.FinishedAt.Sub(e.ended.Add(e.skew))))
 		}
 	}
 	if len(all) == 0 {

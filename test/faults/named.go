@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -21,10 +20,6 @@ var named = []fault{
 	{name: "hang-store", text: "the object store answers nothing for 3 min", cuts: []string{"read"}, command: true, tune: hangs(gateStore)},
 	{name: "hang-attempts", text: "the dispatcher answers transcoders nothing for 3 min", cuts: []string{"result"}, command: true, tune: hangs(gateAttempts)},
 	{name: "hang-mail", text: "the mail server answers nothing for 3 min", cuts: []string{"notice"}, command: true, tune: hangs(gateSMTP)},
-	{name: "dispatchers", text: "of two dispatchers, the one that began an attempt stands still for 60 s", cuts: []string{"running", "put"}, command: true,
-		tune: tune{prepare: secondDispatcher("attempts-2"), begin: freeze(serviceOf("dispatcher")), hold: time.Minute, heal: thaw(serviceOf("dispatcher")), late: true, patience: 4 * time.Minute}},
-	{name: "dispatchers-one-folder", text: "a second dispatcher is started on the work directory of the first", cuts: []string{"read"}, command: true,
-		tune: tune{begin: secondDispatcher("attempts"), hold: 20 * time.Second}},
 	{name: "clients", text: "500 clients upload, and Redis is killed and comes back empty", cuts: []string{"take"}, command: true,
 		tune: tune{files: 500, uploaders: 500, begin: kill(redisOf), hold: 3 * time.Second, heal: restart(redisOf), recovery: 10 * time.Minute, patience: 15 * time.Minute}},
 	{name: "parts-store-kill", text: "the object store is killed for 3 s while files come in parts", cuts: []string{"upload"}, seeds: 3, command: true,
@@ -88,29 +83,6 @@ func hangs(gate string) tune {
 			return nil
 		},
 		late: true, secondMails: 1, recovery: 3 * time.Minute, patience: mailPatience,
-	}
-}
-
-// secondDispatcher starts another dispatcher, with its work in a folder of the
-// world. Where the folder is taken, it may refuse to start.
-func secondDispatcher(folder string) act {
-	return func(ctx context.Context, r *run) error {
-		dir := filepath.Join(r.Dir(), folder)
-		if dir != r.work {
-			if _, err := r.Folder(folder); err != nil {
-				return err
-			}
-		}
-		events, attempts := r.gate[gateEvents].Target(), r.gate[gateAttempts].Target()
-		if err := r.startService(ctx, "dispatcher-2", "dispatcher", append(r.common, "--work-dir="+dir)); err != nil {
-			return err
-		}
-		r.gate[gateEvents].Aim(events)
-		r.gate[gateAttempts].Aim(attempts)
-		if dir == r.work {
-			return nil
-		}
-		return r.ready(ctx, r.services["dispatcher-2"])
 	}
 }
 

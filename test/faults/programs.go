@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+
+	"tonearm/test/server"
 )
 
 // programs are Tonearm's programs of one version.
@@ -40,6 +43,27 @@ func openPrograms(dir string) (*programs, error) {
 }
 
 func (p *programs) path(name string) string { return filepath.Join(p.dir, name) }
+
+// start runs a command in a scratch folder as a service, with addresses of its own.
+func (p *programs) start(ctx context.Context, in *server.Scratch, name string, command, flags []string) (s *service, listen string, err error) {
+	listen, err = server.FreeAddr(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	admin, err := server.FreeAddr(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	flags, err = p.known(ctx, command, append(flags, "--listen="+listen, "--admin-listen="+admin))
+	if err != nil {
+		return nil, "", err
+	}
+	process, err := in.Run(ctx, name, p.path(command[0]), slices.Concat(command[1:], flags))
+	if err != nil {
+		return nil, "", err
+	}
+	return &service{process, admin}, listen, nil
+}
 
 var flagInHelp = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z0-9-]+)`)
 

@@ -41,15 +41,15 @@ func report(r *record) error {
 	return os.WriteFile(path, page, 0o644) //nolint:gosec // a page for everybody
 }
 
-// table shows the last result of each cell, a line for each fault.
+// table shows the last result of each cell, a line for each fault. It says how
+// many of them are of earlier programs than the last result.
 func table(all []fault, results []result) string {
 	last := map[string]result{}
 	programs := results[len(results)-1].Programs
 	for _, one := range results {
-		if one.Programs == programs {
-			last[one.Cell] = one
-		}
+		last[one.Cell] = one
 	}
+	earlier := 0
 	var b strings.Builder
 	var whole totals
 	var bad []string
@@ -66,6 +66,9 @@ func table(all []fault, results []result) string {
 			if c.wantRed == nil || !one.green() { // what shows that the harness sees is no result of Tonearm
 				sum.add(one)
 				whole.add(one)
+			}
+			if one.Programs != programs {
+				earlier++
 			}
 			if c.cut != "" && !slices.Contains(points, c.cut) {
 				points = append(points, c.cut)
@@ -85,6 +88,9 @@ func table(all []fault, results []result) string {
 			sum.uploads, sum.lost, sum.unfinished, sum.wrong, sum.doubled, sum.secondMails, sum.percentile(0.5), sum.percentile(1), sum.word())
 	}
 	fmt.Fprintf(&b, "\n%s.\n", whole.line())
+	if earlier > 0 {
+		fmt.Fprintf(&b, "%d of these results are of an earlier build of the programs.\n", earlier)
+	}
 	if len(bad) > 0 {
 		fmt.Fprintf(&b, "\nWhat is not right:\n\n%s\n", strings.Join(bad, "\n"))
 	}

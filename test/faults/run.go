@@ -32,6 +32,7 @@ type run struct {
 	ended  time.Time      // of the fault
 	red    []string       // what a fault's own flow complains about
 	keep   map[string]any // of a fault's steps
+	second string         // host:port of another dispatcher
 }
 
 const (
@@ -48,7 +49,7 @@ func do(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs s
 	if c.whole != nil {
 		return c.whole(ctx, c, p, tones, logs)
 	}
-	w, err := openWorld(ctx, p, c.flags)
+	w, err := openWorld(ctx, p, c.flags, c.skew)
 	if err != nil {
 		return verdict{}, fmt.Errorf("open a world: %w", err)
 	}
@@ -223,6 +224,7 @@ func (r *run) last(ctx context.Context, rule *proxy.Rule) {
 // patient waits until nothing is left to do, for at least the time watch.
 func (r *run) patient(ctx context.Context, patience, watch time.Duration) {
 	from := time.Now()
+	rest := look * time.Duration(1+len(r.uploads)/50) // a look takes longer with more files
 	for time.Since(from) < patience && ctx.Err() == nil {
 		var earlier map[string]string
 		if r.seen != nil {
@@ -234,10 +236,7 @@ func (r *run) patient(ctx context.Context, patience, watch time.Duration) {
 				return
 			}
 		}
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
-		}
+		pause(ctx, rest)
 	}
 }
 
@@ -292,7 +291,7 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 	e := evidence{
 		seen: s, services: map[string]change{}, ended: r.ended, observed: time.Since(r.began), struck: r.struck,
 		secondMails: r.cell.secondMails, unknownMails: r.cell.unknownMails, mayRefuse: r.cell.mayRefuse, late: r.cell.late,
-		recovery: r.cell.recovery, lines: r.cell.lines,
+		recovery: r.cell.recovery, lines: r.cell.lines, skew: r.cell.skew,
 	}
 	for _, u := range r.uploads {
 		e.files = append(e.files, u.file())

@@ -69,7 +69,7 @@ var mix = []string{"low.mp4", "middle.mp4", "high.mp4", "silent.mp4", "spooled.m
 
 // quiet converts each file without any fault and notes the sums of the MP3s.
 func quiet(ctx context.Context, p *programs, tones map[string]*tone) error {
-	w, err := openWorld(ctx, p, nil)
+	w, err := openWorld(ctx, p, nil, 0)
 	if err != nil {
 		return fmt.Errorf("quiet world: %w", err)
 	}

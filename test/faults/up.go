@@ -27,25 +27,13 @@ type site struct {
 
 // startUp runs `tonearm up` on a folder and waits until it is ready.
 func (s *site) startUp(ctx context.Context, p *programs, data string, flags ...string) error {
-	listen, err := server.FreeAddr(ctx)
+	up, listen, err := p.start(ctx, &s.Scratch, "up", []string{"tonearm", "up"}, append(flags, "--data="+data))
 	if err != nil {
 		return err
 	}
-	admin, err := server.FreeAddr(ctx)
-	if err != nil {
-		return err
-	}
-	flags, err = p.known(ctx, []string{"tonearm", "up"}, append(flags, "--data="+data, "--listen="+listen, "--admin-listen="+admin))
-	if err != nil {
-		return err
-	}
-	process, err := s.Run(ctx, "up", p.path("tonearm"), append([]string{"up"}, flags...))
-	if err != nil {
-		return err
-	}
-	s.service, s.url = &service{process, admin}, "http://"+listen
+	s.service, s.url = up, "http://"+listen
 	return s.Answers(ctx, func(ctx context.Context) error {
-		_, err := get(ctx, "http://"+admin+"/readyz")
+		_, err := get(ctx, "http://"+up.admin+"/readyz")
 		return err
 	})
 }

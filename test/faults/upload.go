@@ -80,7 +80,10 @@ func (u *upload) try(ctx context.Context) error {
 	to := made.Upload
 	for {
 		if to != nil {
-			if err = put(ctx, *to, io.NewSectionReader(f, 0, u.tone.size), u.tone.size); err == nil {
+			limited, cancel := context.WithTimeout(ctx, putLimit)
+			err = put(limited, *to, io.NewSectionReader(f, 0, u.tone.size), u.tone.size)
+			cancel()
+			if err == nil {
 				u.acknowledged()
 				return nil
 			}
@@ -114,8 +117,6 @@ const putLimit = 20 * time.Second
 
 // put sends a file with one request. It succeeds also if an earlier try arrived.
 func put(ctx context.Context, to api.Upload, source io.Reader, size int64) error {
-	ctx, cancel := context.WithTimeout(ctx, putLimit)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, to.Method, to.URL, source)
 	if err != nil {
 		return errors.New("the upload's URL is none")

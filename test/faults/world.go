@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,8 +84,9 @@ type service struct {
 // names are the services in the order in which they start.
 var names = []string{"gateway", "dispatcher", "notifier"}
 
-// openWorld starts everything. flags are more flags of the services.
-func openWorld(ctx context.Context, p *programs, flags map[string][]string) (w *world, err error) {
+// openWorld starts everything. flags are more flags of the services. Their own
+// clocks are behind that of MongoDB by skew.
+func openWorld(ctx context.Context, p *programs, flags map[string][]string, skew time.Duration) (w *world, err error) {
 	w = &world{
 		Scratch: server.Scratch{Host: server.Loopback}, programs: p, extra: flags,
 		gate: map[string]*proxy.Proxy{}, services: map[string]*service{}, scripts: newScripts(), event: token(), secret: token() + token(),
@@ -102,6 +104,9 @@ func openWorld(ctx context.Context, p *programs, flags map[string][]string) (w *
 		if w.gate[name], err = proxy.Listen(ctx, "127.0.0.1:1"); err != nil {
 			return w, err
 		}
+	}
+	if skew != 0 {
+		w.gate[gateRecords].Add(skewed(skew))
 	}
 	w.gate[gateRedis].Add(&proxy.Rule{Match: isEval, Do: proxy.Watch, Strike: w.scripts.learn})
 	if err := w.startServers(ctx); err != nil {
@@ -189,25 +194,12 @@ func (w *world) startServices(ctx context.Context) error {
 
 // startService starts a program as a service; name is its name here.
 func (w *world) startService(ctx context.Context, name, program string, flags []string) error {
-	listen, err := server.FreeAddr(ctx)
+	s, listen, err := w.programs.start(ctx, &w.Scratch, name, []string{program}, slices.Concat(flags, w.extra[name]))
 	if err != nil {
 		return err
 	}
-	admin, err := server.FreeAddr(ctx)
-	if err != nil {
-		return err
-	}
-	flags = append(append([]string(nil), flags...), w.extra[name]...)
-	flags, err = w.programs.known(ctx, []string{program}, append(flags, "--listen="+listen, "--admin-listen="+admin))
-	if err != nil {
-		return err
-	}
-	p, err := w.Run(ctx, name, w.programs.path(program), flags)
-	if err != nil {
-		return err
-	}
-	w.services[name] = &service{p, admin}
-	switch name {
+	w.services[name] = s
+	switch program {
 	case "gateway":
 		w.gate[gateAPI].Aim(listen)
 	case "dispatcher":
@@ -322,18 +314,23 @@ func keepLogs(from, logs string, c cell) error {
 // transcoders are the processes that the dispatcher has started.
 func (w *world) transcoders() []int { return children(w.services["dispatcher"].PID()) }
 
-// children returns the child processes of a process.
+// children returns the child processes of a process. /proc/PID/task/TID/children
+// is shorter, but leaves out some while others end.
 func children(pid int) (pids []int) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
+			continue // it has ended
+		}
+		// The second field is the name in brackets, the third the state, the fourth
+		// the parent; see proc(5).
+		words := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(words) < 2 || words[0] == "Z" || words[1] != strconv.Itoa(pid) {
 			continue
 		}
-		for _, word := range strings.Fields(string(b)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				pids = append(pids, child)
-			}
+		if child, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil {
+			pids = append(pids, child)
 		}
 	}
 	return pids

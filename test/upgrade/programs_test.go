@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"tonearm/test/server"
 )
 
 // oldCommit is the version that an upgrade starts from. When a release is made,
@@ -60,13 +62,9 @@ func oldPrograms(root string) (commands, error) {
 	if from := os.Getenv("TONEARM_UPGRADE_FROM"); from != "" {
 		name = from
 	}
-	cache := os.Getenv("TONEARM_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("no cache folder, set TONEARM_CACHE: %w", err)
-		}
-		cache = filepath.Join(user, "tonearm")
+	cache, err := server.Cache()
+	if err != nil {
+		return "", err
 	}
 	cache = filepath.Join(cache, "upgrade")
 	if bin := filepath.Join(cache, name, "bin"); isDir(bin) { // works without the history too

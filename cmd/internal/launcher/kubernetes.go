@@ -51,13 +51,12 @@ func (fl *Flags) leading(log *slog.Logger) Leading {
 			if namespace == "" || name == "" {
 				return fmt.Errorf("--lease: %q is not of the form namespace/name", fl.lease)
 			}
-			host, err := os.Hostname()
+			identity, err := identity()
 			if err != nil {
 				return err
 			}
 			return kubelaunch.Lead(ctx, kubelaunch.LeaseOptions{
-				Kubeconfig: fl.kubeconfig, Namespace: namespace, Name: name,
-				Identity: fmt.Sprintf("%s-%d", host, os.Getpid()), Log: log,
+				Kubeconfig: fl.kubeconfig, Namespace: namespace, Name: name, Identity: identity, Log: log,
 			}, run)
 		}
 	}

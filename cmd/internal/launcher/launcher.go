@@ -5,6 +5,7 @@ package launcher
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"tonearm/dispatcher"
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/execlaunch"
+	"tonearm/internal/lease"
 )
 
 // Process is the kind of launcher whose attempts are children of this process.
@@ -47,7 +49,7 @@ func Bind(f *pflag.FlagSet) *Flags {
 	f.StringVar(&fl.WorkDir, "work-dir", "", "`FOLDER` for the files of attempts that run as processes (default: one in the system's temporary folder)")
 	f.StringVar(&fl.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` (default: the pod's service account)")
 	f.StringVar(&fl.namespace, "jobs-namespace", "tonearm-jobs", "`NAMESPACE` of the Jobs; no other dispatcher may use it")
-	f.StringVar(&fl.lease, "lease", "", "`NAMESPACE/NAME` of the Lease that the replicas share, with --launcher kubernetes; empty for a single replica")
+	f.StringVar(&fl.lease, "lease", "", "`NAME` of the lease that the replicas share, so that one of them launches: NAMESPACE/NAME of a Lease with --launcher kubernetes, any name with --launcher process, which keeps the lease in --records; empty for a single replica")
 	f.StringVar(&fl.classes, "job-classes", "", "YAML `FILE` with resources, nodeSelector, tolerations, runtimeClass, priorityClass and startTimeout of the Jobs of class cpu and gpu")
 	f.StringVar(&fl.image, "transcoder-image", "", "`IMAGE` of the Jobs of class cpu")
 	f.StringVar(&fl.gpu, "transcoder-gpu-image", "", "`IMAGE` of the Jobs of class gpu; empty if there are none")
@@ -56,29 +58,53 @@ func Bind(f *pflag.FlagSet) *Flags {
 }
 
 // Leading makes the dispatcher's own work run at once, or while this replica
-// holds the Lease.
+// has the lease.
 type Leading func(run func(context.Context) error) func(context.Context) error
 
 func atOnce(run func(context.Context) error) func(context.Context) error { return run }
 
-// Open returns the launcher of a dispatcher with these options, and when the
-// dispatcher works.
+// Open returns the launcher of a dispatcher with these options, of which Records
+// must be set, and when the dispatcher works.
 func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	if fl.URL == "" {
 		return nil, nil, errors.New("--dispatcher-url is missing; set it, or the environment variable TONEARM_DISPATCHER_URL")
 	}
 	switch fl.Kind {
 	case Process:
-		if fl.lease != "" {
-			return nil, nil, errors.New("--lease is a Lease of Kubernetes and has no meaning with --launcher process: leave it out. " +
-				"Several dispatchers may work at once, each with its own --work-dir; each runs up to --max-jobs attempts")
-		}
 		l, err := fl.openProcess(log)
-		return l, atOnce, err
+		if err != nil || fl.lease == "" {
+			return l, atOnce, err
+		}
+		return l, fl.leadingInRecords(o.Records, log), nil
 	case "kubernetes":
 		return fl.openKubernetes(o, log, r)
 	}
 	return nil, nil, fmt.Errorf("--launcher: unknown launcher %q; use process or kubernetes", fl.Kind)
+}
+
+// leadingInRecords makes a part of a process run only while this replica has the
+// lease in the records. A replica that loses it ends, and starts over as one that
+// waits.
+func (fl *Flags) leadingInRecords(records lease.Records, log *slog.Logger) Leading {
+	return func(run func(context.Context) error) func(context.Context) error {
+		return func(ctx context.Context) error {
+			identity, err := identity()
+			if err != nil {
+				return err
+			}
+			return lease.Lead(ctx, lease.Options{Records: records, Name: fl.lease, Identity: identity, Log: log}, run)
+		}
+	}
+}
+
+// identity names this process among all replicas. Containers on different
+// machines may have the same host name and process id.
+func identity() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]), nil
 }
 
 func (fl *Flags) openProcess(log *slog.Logger) (launch.Launcher, error) {

@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) (conversion.Store, Raw)) {
 		{"SettledMeanwhile", (*suite).settledMeanwhile},
 		{"NewerFormat", (*suite).newerFormat},
 		{"OwingPages", (*suite).owingPages},
+		{"Leases", (*suite).leases},
+		{"LeaseRace", (*suite).leaseRace},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &suite{T: t}

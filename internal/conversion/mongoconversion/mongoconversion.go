@@ -2,8 +2,9 @@
 // the collection "conversions".
 //
 // The user of the URI needs find, insert, update and remove on that collection,
-// and for [Store.Prepare] also listIndexes, createIndex and dropIndex; the role
-// readWrite on the database has all of them. The store relies only on what
+// and for [Store.Prepare] also listIndexes, createIndex and dropIndex; for
+// [Store.Lease], find, insert, update and remove on the collection "leases". The
+// role readWrite on the database has all of them. The store relies only on what
 // MongoDB promises for single documents: a conditional update and unique
 // indexes. Writes are acknowledged by a majority, and only what a majority
 // acknowledged is read.

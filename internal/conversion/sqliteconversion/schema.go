@@ -42,13 +42,18 @@ CREATE INDEX        conversion_wake_at         ON conversion (wake_at) WHERE wak
 CREATE INDEX        conversion_owing           ON conversion (id) WHERE owing = 1;
 `}
 
-// indexes are not in a migration: a program refuses a file whose version it
+// additions are not in a migration: a program refuses a file whose version it
 // does not know, so a new migration would block the way back to an earlier
 // release. After one of these indexes is made, the index that it replaces is
 // dropped.
-const indexes = `
+const additions = `
 CREATE INDEX IF NOT EXISTS conversion_owner_state ON conversion (owner_id, state, id);
 CREATE INDEX IF NOT EXISTS conversion_lapsed      ON conversion (wake_at) WHERE state = 'running';
+CREATE TABLE IF NOT EXISTS lease (
+	name   TEXT    PRIMARY KEY,
+	holder TEXT    NOT NULL,
+	until  INTEGER NOT NULL -- Unix milliseconds
+) STRICT;
 `
 
 // Prepare makes or updates the tables. It may be called again, and by several
@@ -112,8 +117,8 @@ func migrate(ctx context.Context, tx *sql.Tx) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE conversion_schema SET version = ?`, len(migrations)); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, indexes); err != nil {
-		return fmt.Errorf("make indexes: %w", err)
+	if _, err := tx.ExecContext(ctx, additions); err != nil {
+		return fmt.Errorf("make indexes and the table of leases: %w", err)
 	}
 	return nil
 }

@@ -327,3 +327,26 @@ func (s *Store) Purge(ctx context.Context, id string) error {
 	}
 	return nil
 }
+
+// Lease takes or renews a lease.
+func (s *Store) Lease(ctx context.Context, name, holder string, d time.Duration) (has string, err error) {
+	now := time.Now()
+	_, err = s.exec(ctx, `INSERT INTO lease (name, holder, until) VALUES (?1, ?2, ?3)
+		ON CONFLICT (name) DO UPDATE SET holder = ?2, until = ?3 WHERE holder = ?2 OR until <= ?4`,
+		name, holder, now.Add(d).UnixMilli(), now.UnixMilli())
+	if err == nil {
+		err = s.read.QueryRowContext(ctx, `SELECT holder FROM lease WHERE name = ?`, name).Scan(&has)
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("lease %s: %w", name, contractError(err))
+	}
+	return has, nil
+}
+
+// Release ends a lease.
+func (s *Store) Release(ctx context.Context, name, holder string) error {
+	if _, err := s.exec(ctx, `DELETE FROM lease WHERE name = ? AND holder = ?`, name, holder); err != nil {
+		return fmt.Errorf("release lease %s: %w", name, err)
+	}
+	return nil
+}

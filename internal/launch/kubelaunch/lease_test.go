@@ -6,55 +6,16 @@ import (
 	"log/slog"
 	"os"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tonearm/internal/launch/kubelaunch"
+	"tonearm/internal/lease/leasetest"
 )
 
-// replica is one process that wants the Lease.
-type replica struct {
-	leads chan struct{} // closed once it leads
-	ended chan error    // what Lead returned
-	stop  context.CancelFunc
-}
-
-func newReplica(t *testing.T, o kubelaunch.LeaseOptions, identity string) *replica {
+func newReplica(t *testing.T, o kubelaunch.LeaseOptions, identity string) *leasetest.Replica {
 	o.Identity = identity
-	ctx, cancel := context.WithCancel(t.Context())
-	r := &replica{leads: make(chan struct{}), ended: make(chan error, 1), stop: cancel}
-	go func() {
-		r.ended <- kubelaunch.Lead(ctx, o, func(ctx context.Context) error {
-			close(r.leads)
-			<-ctx.Done()
-			return nil
-		})
-	}()
-	t.Cleanup(cancel)
-	return r
-}
-
-func (r *replica) awaitLead(t *testing.T) {
-	t.Helper()
-	select {
-	case <-r.leads:
-	case err := <-r.ended:
-		t.Fatalf("ended before it led: %v", err)
-	case <-time.After(time.Minute):
-		t.Fatal("does not lead")
-	}
-}
-
-func (r *replica) awaitEnd(t *testing.T) error {
-	t.Helper()
-	select {
-	case err := <-r.ended:
-		return err
-	case <-time.After(time.Minute):
-		t.Fatal("does not end")
-		return nil
-	}
+	return leasetest.Start(t, func(ctx context.Context, run func(context.Context) error) error { return kubelaunch.Lead(ctx, o, run) })
 }
 
 func TestLead(t *testing.T) {
@@ -64,22 +25,18 @@ func TestLead(t *testing.T) {
 	leases := c.CoordinationV1().Leases(o.Namespace)
 
 	first := newReplica(t, o, "first")
-	first.awaitLead(t)
+	first.AwaitLead()
 	second, third := newReplica(t, o, "second"), newReplica(t, o, "third")
-	third.stop() // it is still waiting
-	if err := third.awaitEnd(t); err != nil {
+	third.Stop() // it is still waiting
+	if err := third.AwaitEnd(); err != nil {
 		t.Errorf("a replica that never led: %v", err)
 	}
-	select {
-	case <-second.leads:
-		t.Error("two lead")
-	default:
-	}
-	first.stop()
-	if err := first.awaitEnd(t); err != nil {
+	second.Waits()
+	first.Stop()
+	if err := first.AwaitEnd(); err != nil {
 		t.Errorf("an orderly end: %v", err)
 	}
-	second.awaitLead(t) // it need not wait for the Lease to run out, which was given up
+	second.AwaitLead() // it need not wait for the Lease to run out, which was given up
 
 	// Somebody else holds it now, as after a pause of this process.
 	lease, err := leases.Get(t.Context(), o.Name, metav1.GetOptions{})
@@ -97,7 +54,7 @@ func TestLead(t *testing.T) {
 		}
 		lease.Spec.HolderIdentity, lease.Spec.RenewTime = &thief, &now
 	}
-	if err := second.awaitEnd(t); !errors.Is(err, kubelaunch.ErrLeaseLost) {
+	if err := second.AwaitEnd(); !errors.Is(err, kubelaunch.ErrLeaseLost) {
 		t.Errorf("got %v, want ErrLeaseLost", err)
 	}
 }

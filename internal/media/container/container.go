@@ -24,6 +24,8 @@ type Structure struct {
 	// into whole files: it only counts if sound is missing too.
 	Torn bool
 	Last float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+	// Names are what a Matroska file or an FLV calls the codecs of its audio tracks.
+	Names []string
 
 	Streamable bool // it can be played from a pipe and sounds the same
 	Late       bool // tags and the like may stand after the audio

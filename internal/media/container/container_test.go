@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"tonearm/internal/media/mediatest"
@@ -74,12 +76,28 @@ func TestMovieTracks(t *testing.T) {
 	}
 }
 
+// TestNames: an FLV names its codec in the first tag of sound.
+func TestNames(t *testing.T) {
+	picture := "\x09\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x17\x00\x00\x00\x0c"
+	for body, want := range map[string]string{
+		"\x90OpusOpusHead": "Opus", "\x91fLaC......": "fLaC", "\x95\x00ac-3......": "ac-3", "\x95\x20......": "", "\x97\x00......": "", "\xaf\x00......": "",
+	} {
+		tag := append([]byte{8, 0, 0, byte(len(body)), 0, 0, 0, 0, 0, 0, 0}, body...)
+		b := append([]byte("FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00"+picture), tag...)
+		s, err := Inspect(bytes.NewReader(b), int64(len(b)))
+		if err != nil || len(s.Names) > 1 || len(s.Names) == 1 && s.Names[0] != want || len(s.Names) == 0 && want != "" {
+			t.Errorf("%q: %v, %v", body, s.Names, err)
+		}
+	}
+}
+
 func FuzzInspect(f *testing.F) {
 	f.Add([]byte("\x1a\x45\xdf\xa3\x84abcd\x18\x53\x80\x67\x01\x00\x00\x00\x00\x00\x00\x10"))
 	f.Add([]byte("\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff"))
 	f.Add([]byte("RIFF\x04\x00\x00\x00WAVERIFF\xff\x00\x00\x00AVIX"))
 	f.Add([]byte("RIFF\x04\x00\x00\x00"))
 	f.Add([]byte("FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00"))
+	f.Add([]byte("FLV\x01\x04\x00\x00\x00\x09\x00\x00\x00\x00\x08\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x90OpusOpu\x00\x00\x00\x13"))
 	f.Add(append([]byte(asfHeader), make([]byte, 100)...))
 	f.Add([]byte("RF64\xff\xff\xff\xffWAVEds64\x1c\x00\x00\x00aaaaaaaabbbbbbbbccccccccddddfmt \x10\x00\x00\x00\x01\x00\x01\x00\x44\xac\x00\x00\x88\x58\x01\x00\x02\x00\x10\x00data\xff\xff\xff\xff"))
 	f.Add([]byte("caff\x00\x01\x00\x00desc\x00\x00\x00\x00\x00\x00\x00\x20@\xe7p\x00\x00\x00\x00\x00lpcm\x00\x00\x00\x02\x00\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x10data\x7f\xff\xff\xff\xff\xff\xff\xff\x00"))
@@ -105,6 +123,68 @@ func FuzzInspect(f *testing.F) {
 		}
 		if s.Size < 0 || s.Last < 0 || s.MP4 != nil && s.MP4.End < 0 {
 			t.Errorf("got %+v", s)
+		}
+	})
+}
+
+// ebmlElementOf is an element with a size of 8 bytes.
+func ebmlElementOf(id string, content ...[]byte) []byte {
+	b := bytes.Join(content, nil)
+	return append(binary.BigEndian.AppendUint64([]byte(id), 1<<56|uint64(len(b))), b...)
+}
+
+// TestChapters: which edition is shown, and which of its chapters.
+func TestChapters(t *testing.T) {
+	el := ebmlElementOf
+	flag := func(id string) []byte { return el(id, []byte{1}) }
+	atom := func(second uint64, title string, more ...[]byte) []byte {
+		at := binary.BigEndian.AppendUint64(nil, second*1e9)
+		return el("\xb6", el("\x91", at), el("\x80", el("\x85", []byte(title))), el("\x80", el("\x85", []byte("another language"))), bytes.Join(more, nil))
+	}
+	const hidden, standard, ordered = "\x45\xbd", "\x45\xdb", "\x45\xdd"
+	edition := func(content ...[]byte) []byte { return el("\x45\xb9", content...) }
+	plain := edition(atom(0, "A"), atom(3, "B"))
+	tests := []struct {
+		name     string
+		editions [][]byte
+		want     []Chapter
+	}{
+		{"one", [][]byte{plain}, []Chapter{{Title: "A"}, {Start: 3, Title: "B"}}},
+		{"the first of two", [][]byte{plain, edition(atom(1, "C"))}, []Chapter{{Title: "A"}, {Start: 3, Title: "B"}}},
+		{"the default of two", [][]byte{plain, edition(atom(1, "C"), flag(standard))}, []Chapter{{Start: 1, Title: "C"}}},
+		{"a hidden default", [][]byte{edition(atom(1, "C"), flag(standard), flag(hidden)), plain}, []Chapter{{Title: "A"}, {Start: 3, Title: "B"}}},
+		{"an ordered default beside a plain one", [][]byte{edition(flag(ordered), flag(standard), atom(1, "C")), plain}, []Chapter{{Title: "A"}, {Start: 3, Title: "B"}}},
+		{"an ordered one alone, with a part of another file", [][]byte{edition(flag(ordered), atom(0, "Elsewhere", el("\x6e\x67", []byte("0123456789abcdef"))), atom(1, "C"))}, []Chapter{{Start: 1, Title: "C"}}},
+		{"all hidden", [][]byte{edition(flag(hidden), atom(1, "C"))}, nil},
+		{"hidden and nested chapters", [][]byte{edition(atom(0, "A"), atom(1, "Hidden", flag("\x98")), atom(2, "B", el("\x92", binary.BigEndian.AppendUint64(nil, 4e9)), atom(3, "Nested")))}, []Chapter{{Title: "A"}, {Start: 2, End: 4, Title: "B"}}},
+		{"a long title", [][]byte{edition(atom(1, strings.Repeat("long", 100)))}, []Chapter{{Start: 1, Title: strings.Repeat("long", 100)}}},
+		{"none", nil, nil},
+	}
+	cluster := el("\x1f\x43\xb6\x75", make([]byte, 100))
+	for _, tt := range tests {
+		chapters := el("\x10\x43\xa7\x70", tt.editions...)
+		position := func(n int) []byte {
+			return el("\x11\x4d\x9b\x74", el("\x4d\xbb", el("\x53\xab", []byte("\x10\x43\xa7\x70")), el("\x53\xac", binary.BigEndian.AppendUint64(nil, uint64(n)))))
+		}
+		for place, segment := range map[string][]byte{
+			"before": slices.Concat(chapters, cluster), "behind": slices.Concat(position(len(position(0))+len(cluster)), cluster, chapters),
+		} {
+			b := append(el("\x1a\x45\xdf\xa3"), el("\x18\x53\x80\x67", segment)...)
+			got, count := Chapters(bytes.NewReader(b), 100)
+			if !slices.Equal(got, tt.want) || count != len(tt.want) {
+				t.Errorf("%s, %s the clusters: %d, %v", tt.name, place, count, got)
+			}
+		}
+	}
+}
+
+// FuzzChapters: whatever stands in a file, what is said of it makes sense.
+func FuzzChapters(f *testing.F) {
+	el := ebmlElementOf
+	f.Add(append(el("\x1a\x45\xdf\xa3"), el("\x18\x53\x80\x67", el("\x10\x43\xa7\x70", el("\x45\xb9", el("\xb6", el("\x91", make([]byte, 8)), el("\x80", el("\x85", []byte("A")))))))...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if list, count := Chapters(bytes.NewReader(b), 3); len(list) > 3 || count < len(list) || count > len(b) {
+			t.Errorf("%d, %v", count, list)
 		}
 	})
 }

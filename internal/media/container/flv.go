@@ -11,7 +11,7 @@ import (
 // another file, and nothing but the size in bytes tells whether tags are missing.
 func inspectFLV(r io.ReaderAt, size int64) Structure {
 	last, whole := flvLast(r, size)
-	s := Structure{Last: last, Torn: !whole}
+	s := Structure{Last: last, Torn: !whole, Names: flvLetters(r, size)}
 	if n := flvNumber(r, size, "filesize"); n > 0 {
 		s.Torn = s.Torn || n > float64(size)
 		s.Whole = n == float64(size) && whole
@@ -35,6 +35,37 @@ func flvLast(r io.ReaderAt, size int64) (seconds float64, whole bool) {
 		return 0, false
 	}
 	return float64(uint32(tag[7])<<24|uint32(tag[4])<<16|uint32(tag[5])<<8|uint32(tag[6])) / 1000, true
+}
+
+// flvLetters returns the four letters of the sound's codec, which stand in its first
+// tag if it is one of Enhanced RTMP (version 2, ExAudioTagHeader).
+func flvLetters(r io.ReaderAt, size int64) []string {
+	const audioTag, header, tags = 8, 11, 1000 // the first tag may be of pictures
+	const extended, multitrack, modifiers, severalCodecs = 9, 5, 7, 2
+	at := int64(9 + 4) // behind the file's header and the size of no tag
+	for range tags {
+		var h [header + 16]byte
+		n := min(int64(len(h)), size-at)
+		if n < header+6 || readAt(r, h[:n], at, size) != nil {
+			return nil
+		}
+		if h[0]&0x1f != audioTag {
+			at += header + int64(h[1])<<16 + int64(h[2])<<8 + int64(h[3]) + 4
+			continue
+		}
+		b := h[header:n]
+		kind := b[0] & 15
+		switch {
+		case b[0]>>4 != extended || kind == modifiers:
+			return nil
+		case kind == multitrack && b[1]>>4 == severalCodecs:
+			return nil
+		case kind == multitrack:
+			b = b[1:]
+		}
+		return []string{string(b[1:5])}
+	}
+	return nil
 }
 
 // flvNumber returns a number of the metadata, which are the first tag; 0 where

@@ -110,3 +110,36 @@ func TestTrackDuration(t *testing.T) {
 		}
 	}
 }
+
+// TestDVChanges: a tape whose sound has one rate, and one whose does not.
+func TestDVChanges(t *testing.T) {
+	dir := t.TempDir()
+	part := func(rate, size string) []byte {
+		path := filepath.Join(dir, "part.dv")
+		in := []string{"-f", "lavfi", "-i", "testsrc=s=" + size + ":d=0.4", "-f", "lavfi", "-i", "sine=r=" + rate + ":d=0.4", "-pix_fmt"}
+		format := map[string][]string{"720x576": {"yuv420p", "-r", "25"}, "720x480": {"yuv411p", "-r", "30000/1001"}}[size]
+		if err := mediatest.Make(t.Context(), dir, append(append(in, format...), "-c:v", "dvvideo", "-c:a", "pcm_s16le", "-ac", "2", "file:"+path)...); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, size := range []string{"720x576", "720x480"} {
+		a := part("48000", size)
+		b := bytes.Clone(a) // ffmpeg writes only one rate for the smaller picture
+		for at := 4323; at < len(b); at += map[string]int{"720x576": 144000, "720x480": 120000}[size] {
+			b[at+4] = b[at+4]&^0x38 | 2<<3 // 32000 Hz
+		}
+		for _, tt := range []struct {
+			tape []byte
+			want bool
+		}{{a, false}, {b, false}, {append(bytes.Clone(a), b...), true}, {append(bytes.Clone(b), a[:len(a)/2]...), true}, {a[:100], false}} {
+			if got := DVChanges(bytes.NewReader(tt.tape), int64(len(tt.tape))); got != tt.want {
+				t.Errorf("%s, %d bytes: %v", size, len(tt.tape), got)
+			}
+		}
+	}
+}

@@ -50,15 +50,16 @@ const (
 
 // matroska is what a Matroska file says before its first cluster.
 type matroska struct {
-	end    int64   // where the first segment ends; 0 if its size is unknown, as in a streamed recording
-	late   bool    // a demuxer looks for something behind the clusters
-	first  bool    // the tracks stand before the clusters, as a player of a stream needs them
-	tracks []Track // of audio
+	end    int64    // where the first segment ends; 0 if its size is unknown, as in a streamed recording
+	late   bool     // a demuxer looks for something behind the clusters
+	first  bool     // the tracks stand before the clusters, as a player of a stream needs them
+	tracks []Track  // of audio
+	names  []string // of their codecs
 }
 
 func inspectMatroska(r io.ReaderAt, _ int64) Structure {
 	m := readMatroska(r)
-	return Structure{Size: m.end, Streamable: m.first, Late: m.late, Tracks: m.tracks}
+	return Structure{Size: m.end, Streamable: m.first, Late: m.late, Tracks: m.tracks, Names: m.names}
 }
 
 func readMatroska(r io.ReaderAt) matroska {
@@ -93,8 +94,8 @@ func readSegment(r io.ReaderAt, segment element) matroska {
 			}
 			ticks = e.child(r, mkvDuration).float(r)
 		case e.id == mkvTracks:
-			tracks, their := e.audioTracks(r)
-			m.tracks, uids, m.first = append(m.tracks, tracks...), append(uids, their...), true
+			tracks, names, their := e.audioTracks(r)
+			m.tracks, m.names, uids, m.first = append(m.tracks, tracks...), append(m.names, names...), append(uids, their...), true
 		case e.id == mkvTags:
 			e.durations(r, durations)
 		case e.id == mkvCluster:
@@ -162,8 +163,9 @@ func (e element) listed(r io.ReaderAt) []int64 {
 	return there
 }
 
-// audioTracks are the audio tracks among the element's children, and their UIDs.
-func (e element) audioTracks(r io.ReaderAt) (tracks []Track, uids []uint64) {
+// audioTracks are the audio tracks among the element's children, what their codecs
+// are called, and their UIDs.
+func (e element) audioTracks(r io.ReaderAt) (tracks []Track, names []string, uids []uint64) {
 	const audioType = 2
 	for t := range e.children(r, mkvTrack) {
 		if t.child(r, mkvTrackType).uint(r) != audioType {
@@ -182,9 +184,10 @@ func (e element) audioTracks(r io.ReaderAt) (tracks []Track, uids []uint64) {
 			tr.Language = "eng"
 		}
 		tracks = append(tracks, tr)
+		names = append(names, t.child(r, mkvCodec).text(r))
 		uids = append(uids, t.child(r, mkvTrackUID).uint(r))
 	}
-	return tracks, uids
+	return tracks, names, uids
 }
 
 // mkvCodecs are ffmpeg's names of the most frequent codecs.
@@ -209,8 +212,13 @@ func (e element) end() int64 {
 // elements yields the elements of one level between two offsets. It ends
 // without an error if one cannot be read.
 func elements(r io.ReaderAt, from, to int64) iter.Seq[element] {
+	return someElements(r, from, to, mkvLevel)
+}
+
+// someElements yields the first most of them.
+func someElements(r io.ReaderAt, from, to int64, most int) iter.Seq[element] {
 	return func(yield func(element) bool) {
-		for range mkvLevel {
+		for range most {
 			buf := make([]byte, 12)
 			n, _ := r.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
 			id, size, width, ok := ebmlElement(buf[:n])

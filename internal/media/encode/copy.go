@@ -1,9 +1,7 @@
 package encode
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +90,7 @@ func (j *Job) extract(ctx context.Context) (frameStream, error) {
 			return frameStream{}, err
 		}
 		defer source.Close()
-		audio := io.NewSectionReader(source, 0, audioEnd(source, j.info.Size))
+		audio := io.NewSectionReader(source, 0, mp3.End(source, j.info.Size))
 		stream, err := survey(audio)
 		if err != nil {
 			return frameStream{}, err
@@ -202,24 +200,6 @@ func writeFrames(r io.Reader, path string) error {
 		}
 	}
 	return closing(out, nil)
-}
-
-// audioEnd returns the position where the tags at the end of an MP3 file begin:
-// ID3v1, and APE before it.
-func audioEnd(r io.ReaderAt, size int64) int64 {
-	const id3v1, footer = 128, 32
-	var b [footer]byte
-	if n, _ := r.ReadAt(b[:3], size-id3v1); n == 3 && string(b[:3]) == "TAG" {
-		size -= id3v1
-	}
-	if n, _ := r.ReadAt(b[:], size-footer); n < footer || !bytes.HasPrefix(b[:], []byte("APETAGEX")) {
-		return size
-	}
-	length := int64(binary.LittleEndian.Uint32(b[12:])) // without the header
-	if binary.LittleEndian.Uint32(b[20:])>>31 == 1 {
-		length += footer
-	}
-	return max(0, size-length)
 }
 
 // presented returns an information frame for the frames, so that a player plays

@@ -48,6 +48,7 @@ type Job struct {
 	speculation *speculation // already begun; nil for none
 	heard       *heard       // while the track was decoded last
 	stretches   []stretch    // of a track whose parameters change; nil as long as no change is known
+	found       mp3.Found    // in a file that is nothing but MP3
 }
 
 // Audio is an MP3 without its tag, and what was done to make it.
@@ -82,6 +83,14 @@ func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
 		return nil, err
 	}
 	j, err := newJob(in, info, spec)
+	if j != nil {
+		if countErr := j.count(ctx); countErr != nil {
+			return nil, countErr
+		}
+		if j.found.Miscounted {
+			err = j.withinLimits()
+		}
+	}
 	if j != nil && err != nil && !j.plan.Track.Own {
 		err = j.measure(ctx)
 	}
@@ -142,6 +151,7 @@ func (j *Job) Close() {
 		j.speculation.stop()
 	}
 	_ = remove(j.unpacked())
+	_ = remove(j.gathered())
 }
 
 // Run makes the frames and checks that they are as long as the source promised.
@@ -154,6 +164,9 @@ func (j *Job) Run(ctx context.Context) (Audio, error) {
 		if !errors.As(err, &not) {
 			return a, err
 		}
+	}
+	if err := j.gather(); err != nil {
+		return Audio{}, err
 	}
 	encode := j.encodePlainly
 	if j.spec.Options.Loudness != nil {
@@ -187,7 +200,7 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err != nil {
 		return Audio{}, err
 	}
-	if j.plan.Untrimmed() && j.stretches == nil {
+	if j.plan.Whole() && j.stretches == nil {
 		j.heard.shift(j.plan.Clock)
 	}
 	if j.stretches == nil && mpegAudio(j.plan.Track.Codec) && j.heard.endsBehind(j.plan.End) {

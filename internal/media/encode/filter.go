@@ -37,7 +37,7 @@ const ambisonic = "pan=stereo|FL=0.5*c0+0.5*c1|FR=0.5*c0-0.5*c1"
 // trim cuts the audio to the sample, on the clock of a player. On the way, and
 // without a trim, too, it prints the jumps of the clock.
 func (j *Job) trim() []string {
-	if j.plan.Untrimmed() { // for a guess, which does not know the clock; see shift
+	if j.plan.Whole() { // for a guess, which does not know the clock; see shift
 		return []string{"asetpts='" + strings.ReplaceAll(steadyClock, "ZERO", "0") + ";PTS'"}
 	}
 	clock := strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(j.plan.Clock)+"/TB)")

@@ -66,7 +66,7 @@ func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
 
 // same reports whether both jobs run the same commands.
 func (j *Job) same(right *Job) bool {
-	return right.plan.Track.Codec == j.plan.Track.Codec && right.plan.Rate == j.plan.Rate && right.plan.Channels == j.plan.Channels &&
+	return right.plan.Track.Codec == j.plan.Track.Codec && right.plan.Rate == j.plan.Rate && right.plan.Channels == j.plan.Channels && right.plan.Track.Twice == j.plan.Track.Twice &&
 		chunkFrames(right.plan.Promised(), right.plan.Rate) == chunkFrames(j.plan.Promised(), j.plan.Rate) &&
 		slices.Equal(right.audioArgs(level{}), j.audioArgs(level{})) &&
 		slices.Equal(encoderArgs(right.plan), encoderArgs(j.plan))

@@ -72,16 +72,35 @@ func (j *Job) joinStretches(ctx context.Context, w io.Writer) error {
 	return fmt.Errorf("decode the stretches: %w: %s", err, o.Tail())
 }
 
-// convertStretches reads the decoded track and writes its stretches. All of them
-// together have as many samples as their lengths add up to.
+// joined is how many samples all stretches have together: as many as their lengths add up
+// to, or as there are between the ends of a trim that they fill. An end in a stretch with
+// a low sample rate is cut to a sample of that.
+func (j *Job) joined() int64 {
+	seconds, lowest := 0.0, j.plan.Rate
+	for _, s := range j.stretches {
+		seconds += s.seconds()
+		lowest = min(lowest, s.rate)
+	}
+	rate := float64(j.plan.Rate)
+	trim, most := (j.plan.End-j.plan.Start)*rate, rate/float64(lowest)+1
+	if j.plan.End > 0 && math.Abs(trim-seconds*rate) < most {
+		return int64(math.Round(trim))
+	}
+	return int64(math.Round(seconds * rate))
+}
+
+// convertStretches reads the decoded track and writes its stretches.
 func (j *Job) convertStretches(ctx context.Context, pcm io.Reader, w io.Writer) error {
 	seconds, samples := 0.0, int64(0)
-	for _, s := range j.stretches {
+	for i, s := range j.stretches {
 		if n, err := io.CopyN(io.Discard, pcm, s.skip*decodedBytes); err != nil {
 			return fmt.Errorf("skip: %w after %d bytes", unexpected(err), n)
 		}
 		seconds += s.seconds()
 		wanted := int64(math.Round(seconds*float64(j.plan.Rate))) - samples
+		if i == len(j.stretches)-1 {
+			wanted = max(0, j.joined()-samples)
+		}
 		if err := j.convertStretch(ctx, s, pcm, w, wanted); err != nil {
 			return err
 		}

@@ -34,6 +34,9 @@ func (j *Job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error
 		return j.playStretches(ctx, c)
 	}
 	c.Before = append(slices.Clip(c.Before), "-reinit_filter", "0")
+	if j.plan.Track.Twice { // then the filters cut it
+		c.Before = append(c.Before, "-flags2", "+skip_manual")
+	}
 	o, err := j.in.Play(ctx, c)
 	if err == nil && o.Err != nil && strings.Contains(o.Stderr, changed) {
 		err = errChanged

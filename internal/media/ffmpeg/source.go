@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 )
 
@@ -44,6 +45,14 @@ func (s Source) Play(ctx context.Context, c Command) (Outcome, error) {
 	}
 	c.Input, c.Dir = Stream(s.Growing.Follow()), filepath.Dir(s.Path)
 	return s.Program.Run(ctx, c)
+}
+
+// Open waits until all of the source is there, and opens its file.
+func (s Source) Open(ctx context.Context) (*os.File, error) {
+	if err := s.Whole(ctx); err != nil {
+		return nil, err
+	}
+	return os.Open(s.Path)
 }
 
 // Whole waits until all of the source is there.

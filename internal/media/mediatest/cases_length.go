@@ -50,9 +50,17 @@ func wrongDurations() []Case {
 		})
 	unsure.Also, unsure.Tries = 0, []Try{{conversion.Options{Start: 2, End: 4}, six.Trimmed(2, 4)}} // all that was asked for is there
 	mkv := []string{rfcMatroska + ", 5.1.2.10: Duration is informational"}
+	shortAndCut := made("duration-short-cut.flv", "the duration in the metadata is 1 s, and half of the bytes are missing that they count", []string{flvSpec + ".5: filesize"}, "-c:v flv -c:a libmp3lame",
+		unchecked(within(Steady(2.9, 440), 0.5)), func(t testing.TB, b []byte) { patched(t, b, "\x00\x08duration\x00", bigFloat(1)) })
+	whole := shortAndCut.Make
+	shortAndCut.Also, shortAndCut.Make = 0, func(t testing.TB, path string, want *Want) {
+		whole(t, path, want)
+		b := content(t, path)
+		write(t, path, b[:len(b)/2])
+	}
 	flv := []string{flvSpec + ".5: onMetaData is written by whatever made the file", "https://github.com/Zibbp/ganymede/issues/608"}
 	return []Case{
-		unsure,
+		unsure, shortAndCut,
 		made("duration-long.mkv", "the segment's Duration is an hour", mkv, "-c:v mpeg4 -c:a aac", six, func(t testing.TB, b []byte) { patched(t, b, duration, bigFloat(3600e3)) }),
 		made("duration-short.mkv", "the segment's Duration is a second", mkv, "-c:v mpeg4 -c:a aac", six, func(t testing.TB, b []byte) { patched(t, b, duration, bigFloat(1e3)) }),
 		made("duration-long.flv", "the duration in the metadata is that of another file, 100 s; the size is right", flv, "-c:v flv -c:a libmp3lame", six,

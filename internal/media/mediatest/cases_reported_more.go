@@ -127,7 +127,7 @@ func joinedMP3s() []Case {
 				w.inPieces(Part{packetSeconds(t, first, "mp3", 1152, 44100), 440, 0.3}, Part{packetSeconds(t, second, "mp3", 576, 22050), 880, 0.3})
 				write(t, path, first, second)
 			},
-			Want: noted(either(lasting(within(Want{Seconds: 6}, 0.06), -1)), noteChanged), Also: AlsoLoudness | AlsoTrim,
+			Want: noted(either(lasting(within(Want{Seconds: 6}, 0.005), -1)), noteChanged), Also: AlsoLoudness | AlsoTrim,
 		},
 		{
 			Name: "packed.mp3", About: "segments of packed MP3 joined: a tag with the time stands before each, also in the middle",

@@ -1,6 +1,7 @@
 package mediatest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"testing"
@@ -59,6 +60,22 @@ func moreStreams() []Case {
 			From: []string{"https://github.com/obsproject/obs-studio/pull/11462", "https://github.com/hua0512/rust-srec/pull/747", "Enhanced RTMP v2: ExAudioTagHeader"},
 			Make: enhancedFLV,
 			Want: or(Refused(conversion.CodeUnsupportedCodec, "Opus"), either(within(Steady(4, 440), 0.08))),
+		},
+		{
+			Name: "unknown-codec.mkv", About: "the only sound track has a codec that nothing here knows", From: []string{rfcMatroska + ", 5.1.4.1.19: CodecID names it"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				write(t, path, matroska("A_MPEGH/LC", 48000, 6, 2, singly(someAC3(t), ac3Length), nil))
+			},
+			Want: Refused(conversion.CodeUnsupportedCodec, "A_MPEGH/LC"),
+		},
+		{
+			Name: "unknown-codec.wav", About: "samples in a codec with a number that nothing here knows", From: []string{"Multimedia Programming Interface and Data Specifications 1.0 (RIFF), WAVEFORMATEX: wFormatTag"},
+			Make: func(t testing.TB, path string, _ *Want) {
+				b := raw(t, "wav", tone(3, 440, 44100), "")
+				binary.LittleEndian.PutUint16(b[bytes.Index(b, []byte("fmt "))+8:], 0x1234)
+				write(t, path, b)
+			},
+			Want: Refused(conversion.CodeUnsupportedCodec, "0x1234"),
 		},
 	}
 }

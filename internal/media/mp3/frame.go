@@ -86,22 +86,33 @@ func skipID3v1(br *bufio.Reader) error {
 }
 
 func skipID3v2(br *bufio.Reader) error {
-	head, err := br.Peek(10)
+	head, err := br.Peek(id3v2Head)
 	if err != nil || string(head[:3]) != "ID3" {
 		return nil //nolint:nilerr // the frames will tell
 	}
-	size := 0
-	for _, c := range head[6:10] {
+	size, ok := id3v2Size(head)
+	if !ok {
+		return fmt.Errorf("%w: bad size of the ID3 tag", ErrFormat)
+	}
+	if _, err := br.Discard(size); err != nil {
+		return fmt.Errorf("%w: ID3 tag is cut: %w", ErrFormat, err)
+	}
+	return nil
+}
+
+const id3v2Head = 10 // bytes of the header of an ID3v2 tag, and of its footer
+
+// id3v2Size is how many bytes a tag has, by its header (ID3v2.4, 3.1); 0 and false
+// where that cannot be.
+func id3v2Size(head []byte) (size int, ok bool) {
+	for _, c := range head[6:id3v2Head] {
 		if c > 127 {
-			return fmt.Errorf("%w: bad size of the ID3 tag", ErrFormat)
+			return 0, false
 		}
 		size = size<<7 | int(c)
 	}
 	if head[5]&0x10 != 0 { // a footer
-		size += 10
+		size += id3v2Head
 	}
-	if _, err := br.Discard(10 + size); err != nil {
-		return fmt.Errorf("%w: ID3 tag is cut: %w", ErrFormat, err)
-	}
-	return nil
+	return id3v2Head + size, true
 }

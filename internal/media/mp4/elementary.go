@@ -100,6 +100,7 @@ func (t *Track) readAudioSpecific(b []byte) {
 	object, rate, channels := bits>>27, bits>>23&15, bits>>19&15
 	if object == spectralBand || object == parametric {
 		rate = bits >> 15 & 15
+		t.Extended = true
 	}
 	if int(rate) >= len(aacRates) || channels == 0 || int(channels) >= len(aacChannels) {
 		return // written out, or in the audio itself

@@ -24,6 +24,7 @@ type Track struct {
 	Order          string // of the channels of PCM, such as "FL+FR+SL+SR+FC+LFE"; '' where it does not say
 	Object         byte   // what "mp4a" stands for, by the numbers of ISO/IEC 14496-1; 0 where it does not say
 	Edits          []Edit
+	Extended       bool // AAC whose description says that a decoder doubles its rate (HE-AAC)
 	// Retimed means that the time table does not count the samples of AAC packets: a
 	// recorder wrote times by its own clock. The samples last as long as they are many.
 	Retimed bool

@@ -166,6 +166,9 @@ func (p Plan) Promised() float64 {
 // Untrimmed reports that all of the track is wanted.
 func (p Plan) Untrimmed() bool { return p.Start == 0 && p.End == 0 }
 
+// Whole reports that ffmpeg plays just what is wanted of the track.
+func (p Plan) Whole() bool { return p.Untrimmed() && !p.Track.Early }
+
 // Until is where the trim ends, far away where it is open, 0 where there is
 // none.
 func (p Plan) Until() float64 {

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 
+	"tonearm/internal/media/container"
 	"tonearm/internal/media/mp4"
 )
 
@@ -14,11 +14,14 @@ import (
 // which may be more. info is what it turned out to be, with everything that it
 // says about itself. The index of an MP4 is read by Tonearm itself: it says the
 // same whether all of the file is there or one track, and ffmpeg mixes the
-// chapters of a list with those of a track.
+// chapters of a list with those of a track. Those of a Matroska file are, too: ffmpeg
+// mixes editions and shows what is hidden.
 func (in *Input) Chapters(ctx context.Context, info Info) ([]Chapter, int, error) {
 	read := in.readChapters
 	if in.sourceTracks != nil {
 		read = in.grows.SourceChapters
+	} else if info.Container == matroska {
+		read = in.readEditions
 	} else if in.structure.MP4 == nil || !in.structure.MP4.Legible() {
 		return info.Chapters, info.Listed, nil
 	}
@@ -38,12 +41,27 @@ func (in *Input) Chapters(ctx context.Context, info Info) ([]Chapter, int, error
 	return list, count, nil
 }
 
-// readChapters reads them from an MP4 once all of it is there.
-func (in *Input) readChapters(ctx context.Context) ([]mp4.Chapter, int, error) {
-	if err := in.Whole(ctx); err != nil {
+// matroska is ffmpeg's name of that container and its kin.
+const matroska = "matroska,webm"
+
+// readEditions reads them from a Matroska file once all of it is there.
+func (in *Input) readEditions(ctx context.Context) ([]mp4.Chapter, int, error) {
+	f, err := in.Open(ctx)
+	if err != nil {
 		return nil, 0, err
 	}
-	f, err := os.Open(in.Path)
+	defer f.Close()
+	found, count := container.Chapters(f, maxChapters)
+	list := make([]mp4.Chapter, len(found))
+	for i, c := range found {
+		list[i] = mp4.Chapter(c)
+	}
+	return list, count, nil
+}
+
+// readChapters reads them from an MP4 once all of it is there.
+func (in *Input) readChapters(ctx context.Context) ([]mp4.Chapter, int, error) {
+	f, err := in.Open(ctx)
 	if err != nil {
 		return nil, 0, err
 	}

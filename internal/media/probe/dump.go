@@ -16,6 +16,8 @@ var (
 	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
 	reStream   = regexp.MustCompile(`^  Stream #0:(\d+)(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
 	reLetters  = regexp.MustCompile(`^[^,]*\(([\w.-]{4}) / 0x[0-9A-F]{8}\)`)
+	reNumber   = regexp.MustCompile(`^[^,]*\(.* / (0x[0-9A-F]{4})\)`)
+	reName     = regexp.MustCompile(`^[\w./-]+$`)
 	reRate     = regexp.MustCompile(`, (\d+) Hz(?:, ([^,]+))?`)
 	reBitrate  = regexp.MustCompile(`, (\d+) kb/s`)
 	reLowScore = regexp.MustCompile(`detected only with low score of (\d+)`)
@@ -84,7 +86,7 @@ func parseDump(stderr string) Info {
 }
 
 // parseTrack takes the container's four letters for a codec that cannot be
-// decoded. It reads "aac (LC) (mp4a / 0x6134706D), 48000 Hz, mono, fltp, 69 kb/s (default)".
+// decoded, or its number. It reads "aac (LC) (mp4a / 0x6134706D), 48000 Hz, mono, fltp, 69 kb/s (default)".
 func parseTrack(id, language, desc string) Track {
 	var t Track
 	n, _ := strconv.ParseUint(id, 16, 32)
@@ -96,6 +98,8 @@ func parseTrack(id, language, desc string) Track {
 		if ffmpeg.Decoders[t.Codec] == "" {
 			t.Codec = m[1] // ffmpeg may have no name for it
 		}
+	} else if m := reNumber.FindStringSubmatch(desc); m != nil && t.Codec == unnamed { // of a WAVEFORMATEX
+		t.Codec = m[1]
 	}
 	if language != "und" {
 		t.Language = language

@@ -5,6 +5,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -66,6 +67,8 @@ type Track struct {
 	// Exact means that it does so to the sample, and says where on a player's clock.
 	Exact bool
 	Skip  float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
+	Early bool    // ffmpeg may play what lies before a player's zero
+	Twice bool    // ffmpeg leaves out twice what lies before it, unless told not to
 	Open  bool    // Seconds are there, but nothing says that no more should follow
 	Loose bool    // Seconds come from a time table that does not count samples
 
@@ -129,12 +132,15 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
 		tr.Seconds = info.Seconds
+		if nameless(tr.Codec) && len(s.Names) == len(info.Tracks) && reName.MatchString(s.Names[i]) {
+			tr.Codec = s.Names[i]
+		}
 		if i < len(in.protection.Tracks) {
 			tr.Encrypted = in.protection.Tracks[i]
 		}
 		switch {
 		case s.MP4 != nil:
-			tr.promise(s.MP4, info.Start)
+			tr.promise(s.MP4, info)
 		case len(s.Tracks) == len(info.Tracks) && !s.Open:
 			tr.Seconds, tr.Own = s.Tracks[i].Seconds, s.Tracks[i].Own && !disguised(info.Container, tr.Codec)
 		}
@@ -144,6 +150,12 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	}
 	return info, nil
 }
+
+// unnamed is what ffmpeg calls a codec that it does not know.
+const unnamed = "none"
+
+// nameless reports that ffmpeg does not know the codec: it has no name or only a number.
+func nameless(codec string) bool { return codec == unnamed || strings.HasPrefix(codec, "0x") }
 
 // disguised reports whether a WAV file, which counts samples of PCM, holds
 // something else in them, such as a CD with DTS.
@@ -165,8 +177,9 @@ func (in *Input) LookAgain(ctx context.Context) (Meta, error) {
 	return info.Meta, err
 }
 
-// promise sets what the track itself promises in an MP4 that begins at start.
-func (t *Track) promise(m *mp4.Movie, start float64) {
+// promise sets what the track itself promises in an MP4.
+func (t *Track) promise(m *mp4.Movie, info Info) {
+	start := info.Start
 	in := m.Track(t.id)
 	if in == nil || in.Handler != "soun" {
 		return
@@ -178,9 +191,18 @@ func (t *Track) promise(m *mp4.Movie, start float64) {
 	t.Seconds, t.Loose = in.Seconds, in.Retimed
 	if m.Fragmented {
 		t.Own, t.Open = m.Ended, !m.Ended
+		// ffmpeg 5 reads an edit that lasts to the end of a fragmented file (ISO/IEC
+		// 14496-12, 8.6.6), and moves the track by it, but plays all of it.
+		t.Early = start < 0 && len(in.Edits) == 1 && in.Edits[0].Start > 0
 		return
 	}
 	t.Start, t.Own, t.Exact, t.Skip = max(0, in.Delay-start), true, true, in.Skip
+	// ffmpeg 5 takes samples of the doubled rate for those of the other one. Where an
+	// edit cuts the end, it must do so.
+	const lastFrame = 0.2 // seconds, at most
+	end := float64(in.Duration) / float64(max(1, in.Timescale))
+	t.Twice = older(info.FFmpeg, 7) && in.Extended && in.Skip > 0 && in.Skip+in.Seconds > end-lastFrame
+	t.Early = t.Twice
 }
 
 // judge says why the file can never become an MP3, if that is so.

@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"tonearm/internal/conversion"
 	"tonearm/internal/media/container"
 	"tonearm/internal/media/mp4"
+	"tonearm/internal/media/unfit"
 )
 
 // amrHeads begin a file of AMR (RFC 4867, section 5).
@@ -19,20 +21,19 @@ var amrHeads = map[string]string{"samr": "#!AMR\n", "sawb": "#!AMR-WB\n"}
 // of 20 ms into a sample, as old phones do, and an ffmpeg older than version 7 plays
 // only the first of them. It waits until the source is whole. The Input is nil where nothing
 // is to be unpacked; also where an edit list moves the track, which such phones do not
-// write.
+// write. The error is an *unfit.Error for sound that such an ffmpeg plays wrongly.
 func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*Input, error) {
 	const frame = 0.02 // seconds
-	major, _, _ := strings.Cut(info.FFmpeg, ".")
-	if version, err := strconv.Atoi(major); err != nil || version >= 7 {
-		return nil, nil //nolint:nilerr // one without a number is new
+	if !older(info.FFmpeg, 7) {
+		return nil, nil
+	}
+	if info.Container == "dv" {
+		return nil, in.steadyTape(ctx)
 	}
 	if m := in.structure.MP4; m == nil || m.Fragmented || t.Encrypted || (t.Codec != "amr_nb" && t.Codec != "amr_wb") {
 		return nil, nil
 	}
-	if err := in.Whole(ctx); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(in.Path)
+	f, err := in.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("unpack: %w", err)
 	}
@@ -54,6 +55,28 @@ func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*
 	}
 	unpacked.structure = container.Structure{Known: true}
 	return unpacked, nil
+}
+
+// older reports whether an ffmpeg is older than a major version; one without a number
+// is new.
+func older(version string, than int) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < than
+}
+
+// steadyTape refuses a tape of DV on which the sampling frequency of the sound
+// changes: an ffmpeg older than version 7 plays all of it with the first one.
+func (in *Input) steadyTape(ctx context.Context) error {
+	f, err := in.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the tape: %w", err)
+	}
+	defer f.Close()
+	if container.DVChanges(f, in.bytes) {
+		return unfit.New(conversion.CodeUnsupportedCodec, "The sound of this DV tape changes its sample rate midway, which needs ffmpeg 7 or later.")
+	}
+	return nil
 }
 
 func writeAMR(m *mp4.Movie, t *mp4.Track, path string) error {

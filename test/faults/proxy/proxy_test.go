@@ -61,6 +61,7 @@ func TestActions(t *testing.T) {
 		{"close after", &Rule{Do: CloseAfter, Bytes: 200 << 10}, 0, 0},
 		{"lose answer", &Rule{Do: LoseAnswer}, 0, 1},
 		{"hold answer", &Rule{Do: HoldAnswer, Delay: time.Millisecond}, 200, 1},
+		{"edit answer", &Rule{Do: EditAnswer, Edit: func(b []byte) { copy(b[len("HTTP/1.1 "):], "299") }}, 299, 1},
 		{"503", &Rule{Do: Reply, Text: Unavailable}, 503, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {

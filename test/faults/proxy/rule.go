@@ -21,6 +21,7 @@ const (
 	CloseAfter Action = "close-after" // pass on so many bytes of the request, then close
 	LoseAnswer Action = "lose-answer" // pass it on, wait for the answer, close without passing that on
 	HoldAnswer Action = "hold-answer" // pass it on, and the answer only after Delay
+	EditAnswer Action = "edit-answer" // pass it on, and the answer as Edit leaves it
 	Reply      Action = "reply"       // send Text in the server's place, then close
 	Late       Action = "late"        // keep it whole; when the client is gone and Delay has passed, pass it on
 )
@@ -37,9 +38,10 @@ type Rule struct {
 	Do    Action
 	Bytes int           // for CloseAfter
 	Text  string        // for Reply
+	Edit  func([]byte)  // for EditAnswer: changes bytes of the answer's first part in place
 	Delay time.Duration // for HoldAnswer and Late
-	// Strike is called whenever the rule strikes: LoseAnswer and HoldAnswer call
-	// it when the answer has come, Late when it has the whole request, the others
+	// Strike is called whenever the rule strikes: LoseAnswer, HoldAnswer and
+	// EditAnswer call it when the answer has come, Late when it has the whole request, the others
 	// when the request has. It may be nil.
 	Strike func(request []byte)
 
@@ -132,7 +134,7 @@ func (c *conn) pass(part []byte) (ok bool) {
 	case Late:
 		c.late(r, request)
 		return false
-	case LoseAnswer, HoldAnswer:
+	case LoseAnswer, HoldAnswer, EditAnswer:
 		c.mu.Lock()
 		c.answer = r
 		c.mu.Unlock()
@@ -248,8 +250,12 @@ func (c *conn) back(part []byte) (ok bool) {
 		return send(c.client, part)
 	}
 	r.strike(request)
-	if r.Do == LoseAnswer {
+	switch r.Do {
+	case LoseAnswer:
 		return false
+	case EditAnswer:
+		r.Edit(part)
+		return send(c.client, part)
 	}
 	select {
 	case <-time.After(r.Delay):
