@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"time"
 
 	"tonearm/internal/account"
@@ -12,10 +14,15 @@ import (
 )
 
 const (
-	deletionPage = 100
+	accountPage = 100
 	// rowAfter is how long the row of a deleted account stays at least. An upload
 	// that began before the deletion may still make a conversion meanwhile.
 	rowAfter = 24 * time.Hour
+	// followEvery is the pause between two looks for changed accounts.
+	followEvery = 5 * time.Second
+	// settled is when no request is under way that knows an account only as it
+	// was before a change: a record is made when its upload begins.
+	settled = 10 * time.Minute
 )
 
 // deleteAccounts deletes what belongs to accounts whose deletion was asked for,
@@ -23,7 +30,7 @@ const (
 // database need not keep, and pauses.
 func (d *Dispatcher) deleteAccounts(ctx context.Context) error {
 	for after := ""; ; {
-		users, err := d.o.Users.Deleted(ctx, after, deletionPage)
+		users, err := d.o.Users.Deleted(ctx, after, accountPage)
 		if err != nil {
 			return fmt.Errorf("look for deleted accounts: %w", err)
 		}
@@ -33,7 +40,7 @@ func (d *Dispatcher) deleteAccounts(ctx context.Context) error {
 			}
 			after = u.ID
 		}
-		if len(users) < deletionPage {
+		if len(users) < accountPage {
 			break
 		}
 	}
@@ -47,31 +54,106 @@ func (d *Dispatcher) deleteAccounts(ctx context.Context) error {
 // deleteAccount deletes the conversions of a deleted account; the agenda removes
 // their objects. The row goes once nothing was left a day later.
 func (d *Dispatcher) deleteAccount(ctx context.Context, u account.User) error {
-	for before := ""; ; {
-		page, err := d.o.Records.List(ctx, conversion.Query{OwnerID: u.ID, Before: before, Limit: deletionPage})
+	left := false
+	for c, err := range d.conversionsOf(ctx, u.ID) {
 		if err != nil {
-			return fmt.Errorf("list conversions of deleted account %s: %w", u.ID, err)
+			return err
 		}
-		if len(page) == 0 && before == "" {
-			break
-		}
-		for _, c := range page {
-			_, _, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Delete(d.o.Now()) })
-			if err != nil && !errors.Is(err, conversion.ErrNotFound) && !errors.Is(err, conversion.ErrNewerFormat) {
-				return fmt.Errorf("delete conversion %s of deleted account: %w", c.ID, err)
-			}
-			before = c.ID
-		}
-		if len(page) < deletionPage {
-			return nil // what could not be deleted is tried again
+		left = true
+		_, _, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Delete(d.o.Now()) })
+		if err != nil && !skipped(err) {
+			return fmt.Errorf("delete conversion %s of deleted account: %w", c.ID, err)
 		}
 	}
-	if d.o.Now().Before(u.DeletedAt.Add(rowAfter)) {
-		return nil
+	if left || d.o.Now().Before(u.DeletedAt.Add(rowAfter)) {
+		return nil // what could not be deleted is tried again
 	}
 	if err := d.o.Users.Remove(ctx, u.ID); err != nil {
 		return err
 	}
 	d.o.Log.Info("account removed", "user_id", u.ID)
+	return nil
+}
+
+// conversionsOf reads the conversions of an owner, page by page. After an error
+// there are no more.
+func (d *Dispatcher) conversionsOf(ctx context.Context, owner string) iter.Seq2[conversion.Conversion, error] {
+	return func(yield func(conversion.Conversion, error) bool) {
+		for before := ""; ; {
+			page, err := d.o.Records.List(ctx, conversion.Query{OwnerID: owner, Before: before, Limit: accountPage})
+			if err != nil {
+				yield(conversion.Conversion{}, fmt.Errorf("list conversions of account %s: %w", owner, err))
+				return
+			}
+			for _, c := range page {
+				if !yield(c, nil) {
+					return
+				}
+				before = c.ID
+			}
+			if len(page) < accountPage {
+				return
+			}
+		}
+	}
+}
+
+// skipped reports whether a conversion is gone, or is for a newer version to
+// change.
+func skipped(err error) bool {
+	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat)
+}
+
+// followAccounts returns a step that makes conversions follow the changes of
+// their accounts, and pauses. A change is followed at once, and again after
+// settled: a request that read the account before may make a conversion after.
+// Only then is it forgotten.
+func (d *Dispatcher) followAccounts() func(context.Context) error {
+	at := map[string]time.Time{} // the change of an account that was followed once
+	return func(ctx context.Context) error {
+		listed := map[string]bool{}
+		for after := ""; ; {
+			changes, err := d.o.Users.Changed(ctx, after, accountPage)
+			if err != nil {
+				return fmt.Errorf("look for changed accounts: %w", err)
+			}
+			for _, c := range changes {
+				after, listed[c.User.ID] = c.User.ID, true
+				again := !d.o.Now().Before(c.At.Add(settled))
+				if at[c.User.ID].Equal(c.At) && !again {
+					continue
+				}
+				if err := d.followAccount(ctx, c.User); err != nil {
+					return err
+				}
+				at[c.User.ID] = c.At
+				if !again {
+					continue
+				}
+				if err := d.o.Users.Followed(ctx, c.User.ID, c.At); err != nil {
+					return err
+				}
+			}
+			if len(changes) < accountPage {
+				break
+			}
+		}
+		maps.DeleteFunc(at, func(id string, _ time.Time) bool { return !listed[id] })
+		service.Wait(ctx, min(d.o.InboxEvery, followEvery))
+		return nil
+	}
+}
+
+// followAccount makes all conversions of an account follow it.
+func (d *Dispatcher) followAccount(ctx context.Context, u account.User) error {
+	for c, err := range d.conversionsOf(ctx, u.ID) {
+		if err != nil {
+			return err
+		}
+		_, _, err := d.update(ctx, c.ID, func(c *conversion.Conversion) error { return c.Readdress(u.Addressee(), d.o.Now()) })
+		if err != nil && !skipped(err) {
+			return fmt.Errorf("readdress conversion %s: %w", c.ID, err)
+		}
+	}
 	return nil
 }

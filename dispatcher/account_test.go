@@ -59,3 +59,67 @@ func TestDeletedAccount(t *testing.T) {
 		t.Errorf("a deleted account has %+v", got)
 	}
 }
+
+// A change of the address reaches all conversions of the account, whatever their
+// state, and so the mails that are owed; also one that was made by a request
+// that still knew the old address. The setting of mails does likewise.
+func TestChangedAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	moves, stays := w.user("old@example.org", 0), w.user("stays@example.org", 0)
+	for _, u := range []account.User{moves, stays} {
+		for _, name := range []string{"a.mp4", "b.mp4", "c.mp4"} {
+			w.put("inbox/"+u.Email+"/"+name, source+u.Email+name)
+			w.tell("inbox/" + u.Email + "/" + name)
+		}
+	}
+	w.run()
+	for _, u := range []account.User{moves, stays} {
+		for _, c := range w.dropped(u, 3) {
+			if c = w.become(c.ID, conversion.Done); c.Notice.State != conversion.NoticeOwed {
+				t.Fatalf("notice %+v", c.Notice)
+			}
+		}
+	}
+	var proof account.Proof
+	sign := func(p account.Proof) (string, error) { proof = p; return "token", nil }
+	w.must(w.accounts.RequestEmail(w.Context(), moves.ID, "new@example.org", sign))
+	_, err := w.accounts.ChangeEmail(w.Context(), proof)
+	w.must(err)
+	all := func(email string) bool {
+		for _, c := range w.of(moves) {
+			if c.OwnerEmail != email {
+				return false
+			}
+		}
+		return true
+	}
+	w.until("all follow", func() bool { return all("new@example.org") })
+	late, err := conversion.New(conversion.Params{OwnerID: moves.ID, OwnerEmail: moves.Email, Filename: "late.mp4", Size: 1, UploadWindow: time.Hour}, w.clock.Now())
+	w.must(err)
+	w.must(w.records.Create(w.Context(), late))
+	w.restart() // whoever follows may be another one
+	w.clock.advance(11 * time.Minute)
+	w.until("the late one follows", func() bool { return all("new@example.org") })
+	w.until("nothing is left to follow", func() bool {
+		left, err := w.accounts.Changed(w.Context(), "", 10)
+		w.must(err)
+		return len(left) == 0
+	})
+
+	_, err = w.accounts.Configure(w.Context(), moves.ID, account.German, account.MailNone)
+	w.must(err)
+	w.until("no mail is owed", func() bool {
+		for _, c := range w.of(moves) {
+			if c.Language != "de" || len(c.Owed()) != 0 && c.State == conversion.Done {
+				return false
+			}
+		}
+		return true
+	})
+	for _, c := range w.of(stays) {
+		if c.OwnerEmail != stays.Email || c.Language != "" || c.Notice.State != conversion.NoticeOwed {
+			t.Errorf("another account's: %+v", c)
+		}
+	}
+}

@@ -22,10 +22,12 @@ import (
 	"tonearm/internal/service"
 )
 
-// Users finds the owner of an inbox drop, and accounts to be deleted; see
-// account.Store.
+// Users finds the owner of an inbox drop, and accounts that were changed or are
+// to be deleted; see account.Store.
 type Users interface {
 	ByEmail(ctx context.Context, email string) (account.User, error)
+	Changed(ctx context.Context, after string, limit int) ([]account.Change, error)
+	Followed(ctx context.Context, userID string, at time.Time) error
 	Deleted(ctx context.Context, after string, limit int) ([]account.User, error)
 	Remove(ctx context.Context, userID string) error
 	Tidy(ctx context.Context, now time.Time) error
@@ -223,6 +225,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
 	repeat("deleting accounts", d.deleteAccounts)
+	repeat("following changes of accounts", d.followAccounts())
 	repeat("hearing of notifications", d.hear)
 	repeat("scanning for orphan objects", d.scanOrphans)
 	wg.Wait()

@@ -236,8 +236,8 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time, 
 	}
 	now := d.o.Now()
 	c, err := conversion.New(conversion.Params{
-		OwnerID: owner.ID, OwnerEmail: owner.Email, Filename: filename,
-		Size: o.Size, Key: o.Key, Version: o.Version, Notify: notify(owner),
+		OwnerID: owner.ID, OwnerEmail: owner.Email, Language: string(owner.Language), Filename: filename,
+		Size: o.Size, Key: o.Key, Version: o.Version, Notify: owner.Addressee().Notify,
 	}, now)
 	if err != nil {
 		return "", err

@@ -35,17 +35,6 @@ func (d *Dispatcher) unassigned(owner account.User, dropped time.Time) eventOutc
 	return ""
 }
 
-// notify is whether the outcome of a drop is mailed.
-func notify(owner account.User) conversion.NotifyPreference {
-	switch owner.Mails {
-	case account.MailNone:
-		return conversion.NotifyNone
-	case account.MailFailures:
-		return conversion.NotifyFailures
-	}
-	return ""
-}
-
 // sweepInbox lists the inbox for drops whose notification was lost, or whose
 // owner had no account yet. Then it pauses.
 func (d *Dispatcher) sweepInbox(ctx context.Context) error {

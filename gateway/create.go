@@ -54,7 +54,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	}
 	now := g.o.Now()
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Options: *req.Options, Notify: mailed(user, req.Notify),
+		OwnerID: user.ID, OwnerEmail: user.Email, Language: string(user.Language), Filename: req.Filename, Size: req.Size, Options: *req.Options, Notify: mailed(user, req.Notify),
 		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.o.UploadWindow,
 	}, now)
 	if err != nil {

@@ -109,11 +109,6 @@ func (g *Gateway) count(ctx context.Context, u account.User, key string) error {
 	return g.o.Users.CountConversion(ctx, u.ID)
 }
 
-// notifyOf is what the setting of an account means for a conversion.
-var notifyOf = map[account.MailSetting]conversion.NotifyPreference{
-	account.MailFailures: conversion.NotifyFailures, account.MailNone: conversion.NotifyNone,
-}
-
 // mailed is about which outcomes a new conversion of the user is mailed: never
 // to an address that is not proven, and else what the request wants, or what
 // the account says.
@@ -124,5 +119,5 @@ func mailed(u account.User, wanted conversion.NotifyPreference) conversion.Notif
 	case wanted != "":
 		return wanted
 	}
-	return notifyOf[u.Mails]
+	return u.Addressee().Notify
 }

@@ -116,7 +116,7 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 		}
 	}
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: mailed(user, v.notify), UploadWindow: g.o.UploadWindow,
+		OwnerID: user.ID, OwnerEmail: user.Email, Language: string(user.Language), Filename: v.name, Options: v.options, Notify: mailed(user, v.notify), UploadWindow: g.o.UploadWindow,
 		IdempotencyKey: v.key, RequestHash: hash,
 	}, g.o.Now())
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"tonearm/internal/conversion"
 )
 
 // Errors of account stores and tokens.
@@ -67,6 +69,20 @@ type User struct {
 	Admin      bool
 	DeletedAt  time.Time // when the deletion was asked for; zero for never
 }
+
+// Change is a change of an account that its conversions have to follow.
+type Change struct {
+	User User // as it is now
+	At   time.Time
+}
+
+// Addressee is what the user's conversions keep of the account.
+func (u User) Addressee() conversion.Addressee {
+	return conversion.Addressee{Email: u.Email, Language: string(u.Language), Notify: notifyOf[u.Mails]}
+}
+
+// notifyOf is what a mail setting means for a conversion.
+var notifyOf = map[MailSetting]conversion.NotifyPreference{MailFailures: conversion.NotifyFailures, MailNone: conversion.NotifyNone}
 
 // Confirmed reports whether the address counts as proven.
 func (u User) Confirmed() bool { return !u.ConfirmedAt.IsZero() }
@@ -152,7 +168,8 @@ type Store interface {
 	// may be somebody else. It owes a mail that says so. ErrUsed, ErrInvalid.
 	Reset(ctx context.Context, p Proof, password string) (User, error)
 	// ChangeEmail uses a proof of kind ProofEmail: its address becomes the
-	// user's. The old address is owed a mail that says so. ErrUsed, ErrExists.
+	// user's. The old address is owed a mail that says so. Changed lists the user
+	// then. ErrUsed, ErrExists.
 	ChangeEmail(ctx context.Context, p Proof) (User, error)
 	// ChangePassword sets a password, ends all sessions, and owes a mail that
 	// says so. ErrInvalid, ErrNotFound.
@@ -163,8 +180,18 @@ type Store interface {
 	CountConversion(ctx context.Context, userID string) error
 	// LogOut ends all sessions of a user.
 	LogOut(ctx context.Context, userID string) (User, error)
-	// Configure changes language and mail setting; an empty one stays.
+	// Configure changes language and mail setting; an empty one stays. Changed
+	// lists the user then.
 	Configure(ctx context.Context, userID string, language Language, mails MailSetting) (User, error)
+	// Unsubscribe changes the mail setting by a link in a mail to email, and
+	// nothing else; ErrNotFound if the user has another address by now.
+	Unsubscribe(ctx context.Context, userID, email string, mails MailSetting) (User, error)
+	// Changed returns some users whose address, language or mail setting changed,
+	// until Followed, in the order of their ids, which are greater than after.
+	Changed(ctx context.Context, after string, limit int) ([]Change, error)
+	// Followed says that all conversions of the user have followed the change at
+	// this time; a later one stays listed.
+	Followed(ctx context.Context, userID string, at time.Time) error
 	// SetAdmin gives or takes the rights of an operator.
 	SetAdmin(ctx context.Context, userID string, admin bool) error
 	// Delete ends all sessions, removes all keys and refuses logins from now on.

@@ -55,6 +55,7 @@ type Conversion struct {
 
 	OwnerID    string `json:"owner_id" bson:"owner_id"`
 	OwnerEmail string `json:"owner_email" bson:"owner_email"`
+	Language   string `json:"language,omitempty" bson:"language,omitempty"` // of mails; see Addressee
 
 	// IdempotencyKey is the client's key, or the conversion's own id where the
 	// client sent none; unique per owner. RequestHash tells a repeated request
@@ -413,6 +414,7 @@ type Params struct {
 	ID             string // from NewID where empty
 	OwnerID        string
 	OwnerEmail     string
+	Language       string // of mails; see Addressee
 	Filename       string
 	Size           int64 // declared bytes
 	Options        Options
@@ -440,7 +442,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 	}
 	now = stamp(now)
 	c := Conversion{
-		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
+		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail, Language: p.Language,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
 		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options.Resolved(), Class: p.Options.class(),
 		Notify: p.Notify, State: AwaitingUpload,

@@ -103,7 +103,7 @@ func (c *Conversion) NoticeFailed(n int, reason string, temporary bool, pause ti
 // oweNotice ends the transition to an outcome: the owner gets a mail, if
 // wanted.
 func (c *Conversion) oweNotice(now time.Time) {
-	if c.Notify != NotifyNone && (c.Notify != NotifyFailures || c.State == Failed) {
+	if c.wantsNotice() {
 		c.Notice = Notice{State: NoticeOwed, Attempt: c.Attempt, OwedSince: stamp(now)}
 		c.post(c.Owed()...)
 	}

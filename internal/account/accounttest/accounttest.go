@@ -35,6 +35,8 @@ func Run(t *testing.T, open func(t *testing.T) account.Store) {
 		{"Resetting", resetting},
 		{"MailBomb", mailBomb},
 		{"ChangingAddress", changingAddress},
+		{"Following", following},
+		{"Unsubscribing", unsubscribing},
 		{"Sessions", sessions},
 		{"Deleting", deleting},
 		{"Keys", keys},

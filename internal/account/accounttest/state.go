@@ -303,6 +303,74 @@ func changingAddress(t *testing.T, s account.Store) {
 	}
 }
 
+// What the conversions of an account keep of it is listed when it changes, until
+// they have followed.
+func following(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	listed := func(want ...account.User) []account.Change {
+		t.Helper()
+		changes, err := s.Changed(ctx, "", 10)
+		must(t, err)
+		var got []account.User
+		for _, c := range changes {
+			got = append(got, c.User)
+			if d := time.Since(c.At); d < -time.Second || d > time.Minute {
+				t.Errorf("changed at %s", c.At)
+			}
+		}
+		slices.SortFunc(want, func(a, b account.User) int { return strings.Compare(a.ID, b.ID) })
+		if !slices.Equal(got, want) {
+			t.Errorf("listed are %+v, want %+v", got, want)
+		}
+		return changes
+	}
+	a, b := create(t, s, "a@example.org"), create(t, s, "b@example.org")
+	_, err := s.LogOut(ctx, b.ID)
+	must(t, err)
+	_, err = s.Configure(ctx, b.ID, "", "")
+	must(t, err)
+	must(t, s.RequestEmail(ctx, a.ID, "new@example.org", l.sign))
+	listed()
+	a, err = s.ChangeEmail(ctx, l.in(t, last(t, s, "new@example.org", account.MailEmail)))
+	must(t, err)
+	first := listed(a)[0]
+	b, err = s.Configure(ctx, b.ID, account.German, account.MailNone)
+	must(t, err)
+	listed(a, b)
+	if page, err := s.Changed(ctx, min(a.ID, b.ID), 1); err != nil || len(page) != 1 || page[0].User.ID != max(a.ID, b.ID) {
+		t.Errorf("the second page is %+v, %v", page, err)
+	}
+	must(t, s.Followed(ctx, a.ID, first.At.Add(-time.Millisecond)))
+	listed(a, b)
+	must(t, s.Followed(ctx, a.ID, first.At))
+	listed(b)
+	b, err = s.Delete(ctx, b.ID)
+	must(t, err)
+	must(t, s.Remove(ctx, b.ID))
+	listed()
+}
+
+func unsubscribing(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	u := create(t, s, "a@example.org")
+	_, err := s.Unsubscribe(ctx, u.ID, "old@example.org", account.MailNone)
+	wantError(t, "by a link to another address", err, account.ErrNotFound)
+	_, err = s.Unsubscribe(ctx, "nobody", u.Email, account.MailNone)
+	wantError(t, "nobody", err, account.ErrNotFound)
+	if got, err := s.ByID(ctx, u.ID); err != nil || got != u {
+		t.Errorf("after that: %+v, %v", got, err)
+	}
+	want := u
+	want.Mails = account.MailFailures
+	if got, err := s.Unsubscribe(ctx, u.ID, u.Email, account.MailFailures); err != nil || got != want {
+		t.Errorf("unsubscribed: %+v, %v; want %+v", got, err, want)
+	}
+	if changes, err := s.Changed(ctx, "", 10); err != nil || len(changes) != 1 {
+		t.Errorf("changed are %+v, %v", changes, err)
+	}
+}
+
 func sessions(t *testing.T, s account.Store) {
 	ctx := t.Context()
 	u := create(t, s, "a@example.org")

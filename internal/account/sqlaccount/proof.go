@@ -182,6 +182,9 @@ func (s *Store) ChangeEmail(ctx context.Context, p account.Proof) (u account.Use
 			return err
 		}
 		u.Email, u.ConfirmedAt, u.ProvenAt = p.Email, now(), now()
+		if err := changed(ctx, x, u.ID); err != nil {
+			return err
+		}
 		// Links that were mailed to the old address are no longer good.
 		_, err := x.ExecContext(ctx, `DELETE FROM account_proofs WHERE user_id = ?`, u.ID)
 		return err

@@ -292,9 +292,26 @@ func (s *Store) CountConversion(ctx context.Context, userID string) error {
 
 // Configure changes language and mail setting; an empty one stays.
 func (s *Store) Configure(ctx context.Context, userID string, language account.Language, mails account.MailSetting) (account.User, error) {
-	return s.change(ctx, "configure", userID, func(_ execer, u *account.User, _ *string) error {
-		u.Language, u.Mails = cmp.Or(language, u.Language), cmp.Or(mails, u.Mails)
+	return s.change(ctx, "configure", userID, func(x execer, u *account.User, _ *string) error {
+		return configure(ctx, x, u, language, mails)
+	})
+}
+
+func configure(ctx context.Context, x execer, u *account.User, language account.Language, mails account.MailSetting) error {
+	before := *u
+	if u.Language, u.Mails = cmp.Or(language, u.Language), cmp.Or(mails, u.Mails); *u == before {
 		return nil
+	}
+	return changed(ctx, x, u.ID)
+}
+
+// Unsubscribe changes the mail setting of a user with this address.
+func (s *Store) Unsubscribe(ctx context.Context, userID, email string, mails account.MailSetting) (account.User, error) {
+	return s.change(ctx, "unsubscribe", userID, func(x execer, u *account.User, _ *string) error {
+		if u.Email != email {
+			return account.ErrNotFound
+		}
+		return configure(ctx, x, u, "", mails)
 	})
 }
 
@@ -368,6 +385,9 @@ func (s *Store) Remove(ctx context.Context, userID string) error {
 			return err
 		}
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		if _, err := x.ExecContext(ctx, `DELETE FROM account_changes WHERE user_id = ?`, userID); err != nil {
 			return err
 		}
 		_, err = x.ExecContext(ctx, `DELETE FROM account_mails WHERE user_id = ? AND state IN ('sent', 'refused')`, userID)
