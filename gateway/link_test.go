@@ -51,3 +51,49 @@ func TestLinkPages(t *testing.T) {
 	s.send("POST", "/account/confirm", strings.NewReader(strings.Repeat("x", 1<<20)), "Content-Type", "application/x-www-form-urlencoded").want(400, "invalid_request")
 	s.send("POST", "/account/confirm", nil, "Sec-Fetch-Site", "cross-site").want(403, "cross_site")
 }
+
+// The link in a mail about an outcome changes which mails the account gets:
+// nothing else, and only by a click, or by the POST of a program for mail.
+func TestUnsubscribe(t *testing.T) {
+	s := start(t)
+	user := s.user("a@example.org")
+	link := func(email string) string {
+		token, err := s.o.Tokens.Unsubscribe(user.ID, email)
+		check(t, err)
+		return "/account/unsubscribe?lang=de&token=" + token
+	}
+	form := []string{"Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html"}
+	mails := func(want account.MailSetting) {
+		t.Helper()
+		u, err := s.o.Users.ByID(t.Context(), user.ID)
+		check(t, err)
+		equal(t, "mails", u.Mails, want)
+	}
+	page := s.send("GET", link("a@example.org"), nil).want(200)
+	for _, want := range []string{"Weniger Mails", "Keine Mails", `value="failures"`} {
+		if !strings.Contains(string(page.body), want) {
+			t.Errorf("%q is missing in %s", want, page.body)
+		}
+	}
+	mails("")
+	done := s.send("POST", link("a@example.org"), strings.NewReader("mails=failures"), form...).want(200)
+	if !strings.Contains(string(done.body), "Erledigt") {
+		t.Errorf("%s", done.body)
+	}
+	mails(account.MailFailures)
+	s.send("POST", link("a@example.org"), strings.NewReader("List-Unsubscribe=One-Click"), form...).want(200)
+	mails(account.MailNone)
+	s.send("POST", link("a@example.org"), strings.NewReader("mails=each"), form...).want(200)
+	mails(account.MailNone) // a link to fewer mails never gives more
+
+	_, err := s.o.Users.Configure(t.Context(), user.ID, "", account.MailEach)
+	check(t, err)
+	s.send("POST", link("old@example.org"), nil).want(403, "link_invalid") // who had the address before
+	download, _, err := s.o.Tokens.Download(user.ID)
+	check(t, err)
+	for _, wrong := range []string{"", "x", download, user.token} {
+		s.send("POST", "/account/unsubscribe?token="+wrong, nil).want(403, "link_invalid")
+	}
+	s.send("POST", link("a@example.org"), nil, "Sec-Fetch-Site", "cross-site").want(403, "cross_site")
+	mails(account.MailEach)
+}

@@ -3,7 +3,6 @@ package notifier
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -191,12 +190,10 @@ func TestAccountTexts(t *testing.T) {
 				}
 			}
 			subjects[m.Subject] = true
-			if dir := os.Getenv("TONEARM_TEST_MAILS_OUT"); dir != "" {
-				if err := errors.Join(os.WriteFile(filepath.Join(dir, string(language)+"-"+string(kind)+".html"), []byte(m.HTML), 0o600),
-					os.WriteFile(filepath.Join(dir, string(language)+"-"+string(kind)+".txt"), []byte(m.Text), 0o600)); err != nil {
-					t.Error(err)
-				}
+			if m.Unsubscribe != "" {
+				t.Errorf("%s in %s: %s ends mails that have to come", kind, language, m.Unsubscribe)
 			}
+			writeOut(t, string(language)+"-account-"+string(kind), m)
 		}
 	}
 	if len(subjects) != 2*len(account.MailKinds) {

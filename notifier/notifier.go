@@ -26,6 +26,9 @@ type Tokens interface {
 	// Download returns a token that opens one MP3 without login, and when it
 	// expires.
 	Download(mp3ID string) (token string, expiresAt time.Time, err error)
+	// Unsubscribe returns a token with which whoever reads the mails to this
+	// address chooses to get fewer.
+	Unsubscribe(userID, email string) (token string, err error)
 }
 
 // Options is what a notifier works with. All fields without a default are

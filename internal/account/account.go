@@ -236,6 +236,9 @@ type Tokens interface {
 	Access(u User, passwordAt time.Time) (token string, expiresAt time.Time, err error)
 	// Download returns a token for the download of one MP3, without login.
 	Download(mp3ID string) (token string, expiresAt time.Time, err error)
+	// Unsubscribe returns a token for the link with which whoever reads the mails
+	// to email chooses to get fewer.
+	Unsubscribe(userID, email string) (token string, err error)
 	// Proof returns a token for the link of a mail.
 	Proof(p Proof) (token string, err error)
 	// VerifyAccess returns what the token says; ErrToken. Whether the session
@@ -243,6 +246,9 @@ type Tokens interface {
 	VerifyAccess(token string) (Session, error)
 	// VerifyDownload returns the id of the MP3; ErrToken.
 	VerifyDownload(token string) (mp3ID string, err error)
+	// VerifyUnsubscribe returns whose mails the token is about, and the address
+	// that they went to; ErrToken.
+	VerifyUnsubscribe(token string) (userID, email string, err error)
 	// VerifyProof returns what the token proves; ErrToken. Whether it was used
 	// before, the store says.
 	VerifyProof(kind ProofKind, token string) (Proof, error)

@@ -420,6 +420,30 @@ func TestDownloadKey(t *testing.T) {
 			t.Errorf("a link of %s: %q, %v", name, id, err)
 		}
 	}
+	for name, signer := range map[string]*Tokens{"a notifier without a key of its own": old, "notifier": notifier} {
+		token, err := signer.Unsubscribe("u", "a@example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, email, err := gateway.VerifyUnsubscribe(token); err != nil || id != "u" || email != "a@example.org" {
+			t.Errorf("a link of %s: %q, %q, %v", name, id, email, err)
+		}
+		if id, err := gateway.VerifyDownload(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("it opens an MP3: %q, %v", id, err)
+		}
+		if s, err := gateway.VerifyAccess(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("it opens an account: %+v, %v", s, err)
+		}
+		for _, kind := range append(account.ProofKinds, "unsubscribe") {
+			if p, err := gateway.VerifyProof(kind, token); !errors.Is(err, account.ErrToken) {
+				t.Errorf("it proves: %+v, %v", p, err)
+			}
+		}
+	}
+	download, _, _ := notifier.Download("u")
+	if id, _, err := gateway.VerifyUnsubscribe(download); !errors.Is(err, account.ErrToken) {
+		t.Errorf("a link to an MP3 changes the mails of %q: %v", id, err)
+	}
 	if _, _, err := notifier.Access(account.User{ID: "u"}, time.Now()); err == nil {
 		t.Error("a notifier signs for an account")
 	}

@@ -1,13 +1,13 @@
 // Package jwttoken signs and checks Tonearm's tokens: JWTs signed with EdDSA.
 //
 // A token says in its claim and header typ what it is for: "access" stands for
-// a user, "download" opens one MP3, the others stand for a link in a mail; none
-// is accepted in place of another. Access tokens name the generation of the
+// a user, "download" opens one MP3, "unsubscribe" changes which mails an account
+// gets, the others stand for a link in a mail; none is accepted in place of another. Access tokens name the generation of the
 // user's sessions (gen) and when the password was checked (auth_time). In a
 // token without them, which an older version signed, they are 0 and the time of
 // signing. A token names its key by kid, the RFC 7638 thumbprint of the key. Only EdDSA
-// is accepted. A service that only signs links has a key for downloads, which is
-// good for nothing else. To change keys, put the new one first and keep the old one
+// is accepted. A service that only mails outcomes has a key for downloads, which is
+// good for these and for "unsubscribe" alone. To change keys, put the new one first and keep the old one
 // behind it until the last download link under it has expired.
 package jwttoken
 
@@ -29,13 +29,14 @@ const (
 	audience = "tonearm"
 	access   = "access"
 	download = "download"
+	fewer    = "unsubscribe"
 	leeway   = 10 * time.Second // allowed difference between the clocks of two gateways
 )
 
 // Options say how tokens are made.
 type Options struct {
 	Keys         []Key            // the first signs, all verify; may be empty for a service that only signs downloads
-	DownloadKeys []Key            // for downloads alone: the first signs them in place of Keys, all verify them and nothing else
+	DownloadKeys []Key            // for the links in mails about outcomes alone: the first signs them in place of Keys, all verify them and nothing else
 	Issuer       string           // the service's public URL
 	AccessLife   time.Duration    // default DefaultAccessLife
 	DownloadLife time.Duration    // default 7 days
@@ -46,6 +47,7 @@ type Options struct {
 const (
 	DefaultAccessLife   = 12 * time.Hour
 	defaultDownloadLife = 7 * 24 * time.Hour
+	unsubscribeLife     = 30 * 24 * time.Hour // what laws on commercial mail ask for
 )
 
 func (o Options) withDefaults() Options {
@@ -73,7 +75,7 @@ func (o Options) validate() error {
 type Tokens struct {
 	options Options
 	keys    map[string]Key
-	only    map[string]Key // good for downloads alone
+	only    map[string]Key // good for the links in mails about outcomes alone
 	jwks    []byte
 	parser  *jwt.Parser
 }
@@ -125,7 +127,7 @@ type claims struct {
 	Type       string           `json:"typ"`
 	Generation int64            `json:"gen,omitempty"`       // of access tokens
 	PasswordAt *jwt.NumericDate `json:"auth_time,omitempty"` // of access tokens
-	Email      string           `json:"email,omitempty"`     // of proofs
+	Email      string           `json:"email,omitempty"`     // of proofs and unsubscribe tokens
 }
 
 // Access returns a token that stands for the user, and when it ends.
@@ -137,6 +139,13 @@ func (t *Tokens) Access(u account.User, passwordAt time.Time) (string, time.Time
 // Download returns a token that opens one MP3, and when it ends.
 func (t *Tokens) Download(mp3ID string) (string, time.Time, error) {
 	return t.sign(claims{Type: download, RegisteredClaims: jwt.RegisteredClaims{Subject: mp3ID}}, t.options.DownloadLife)
+}
+
+// Unsubscribe returns a token that changes which mails an account gets, and
+// nothing else.
+func (t *Tokens) Unsubscribe(userID, email string) (string, error) {
+	token, _, err := t.sign(claims{Type: fewer, RegisteredClaims: jwt.RegisteredClaims{Subject: userID}, Email: email}, unsubscribeLife)
+	return token, err
 }
 
 // Proof returns a token for the link of a mail.
@@ -165,6 +174,13 @@ func (t *Tokens) VerifyDownload(token string) (string, error) {
 	return c.Subject, err
 }
 
+// VerifyUnsubscribe returns whose mails the token is about, and to which address
+// they go; account.ErrToken.
+func (t *Tokens) VerifyUnsubscribe(token string) (userID, email string, err error) {
+	c, err := t.verify(fewer, token)
+	return c.Subject, c.Email, err
+}
+
 // VerifyProof returns what the token proves; account.ErrToken.
 func (t *Tokens) VerifyProof(kind account.ProofKind, token string) (account.Proof, error) {
 	c, err := t.verify(string(kind), token)
@@ -187,7 +203,7 @@ func (t *Tokens) sign(c claims, life time.Duration) (string, time.Time, error) {
 	c.IssuedAt, c.NotBefore, c.ExpiresAt = jwt.NewNumericDate(now), jwt.NewNumericDate(now), jwt.NewNumericDate(expires)
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
 	keys := t.options.Keys
-	if c.Type == download && len(t.options.DownloadKeys) > 0 {
+	if linked(c.Type) && len(t.options.DownloadKeys) > 0 {
 		keys = t.options.DownloadKeys
 	}
 	if len(keys) == 0 {
@@ -202,12 +218,15 @@ func (t *Tokens) sign(c claims, life time.Duration) (string, time.Time, error) {
 	return signed, expires, nil
 }
 
+// linked reports whether tokens of a type are in mails about outcomes.
+func linked(typ string) bool { return typ == download || typ == fewer }
+
 func (t *Tokens) verify(typ, token string) (claims, error) {
 	var c claims
 	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
 		id, _ := parsed.Header["kid"].(string)
 		key, ok := t.keys[id]
-		if !ok && typ == download {
+		if !ok && linked(typ) {
 			key, ok = t.only[id]
 		}
 		if !ok {
