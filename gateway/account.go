@@ -65,14 +65,14 @@ func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, err
 		if err != nil {
 			return nil, err
 		}
-		g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionRegister, "", "ok")
+		g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionRegister, "", audited)
 		return &userOutput{Status: http.StatusCreated, Body: api.User{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, Confirmed: true}}, nil
 	}
 	if err := g.o.Users.Register(ctx, n, g.o.Tokens.Proof); err != nil {
 		return nil, err
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, caller{network: remote(ctx)}, account.ActionRegister, "", "ok")
+	g.audit(ctx, caller{network: remote(ctx)}, account.ActionRegister, "", audited)
 	email, _ := account.NormalizeEmail(in.Body.Email) // Register has accepted it
 	return &userOutput{Status: http.StatusAccepted, Body: api.User{Email: email, CreatedAt: g.o.Now().UTC().Truncate(time.Second)}}, nil
 }
@@ -127,7 +127,9 @@ func (g *Gateway) confirm(ctx context.Context, c caller, in *linkInput) (*accept
 		if in.Body.Password == "" {
 			return nil, refuse(http.StatusForbidden, "password_needed", "To confirm your address, also send the password of your account, or log in first.")
 		}
-		if err := g.checkPassword(ctx, caller{User: account.User{ID: p.UserID}, network: c.network}, in.Body.Password); err != nil {
+		who := caller{User: account.User{ID: p.UserID}, network: c.network}
+		if err := g.checkPassword(ctx, who, in.Body.Password); err != nil {
+			g.audit(ctx, who, account.ActionConfirm, "", problemOf(err).Code)
 			return nil, err
 		}
 	}
@@ -135,7 +137,7 @@ func (g *Gateway) confirm(ctx context.Context, c caller, in *linkInput) (*accept
 	if err != nil {
 		return nil, used(err)
 	}
-	g.audit(ctx, caller{User: u, network: c.network}, account.ActionConfirm, "", "ok")
+	g.audit(ctx, caller{User: u, network: c.network}, account.ActionConfirm, "", audited)
 	return &acceptedOutput{api.Accepted{Detail: "Your address is confirmed."}}, nil
 }
 
@@ -150,7 +152,7 @@ func (g *Gateway) setPassword(ctx context.Context, in *linkInput) (*acceptedOutp
 		return nil, used(err)
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionReset, "", "ok")
+	g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionReset, "", audited)
 	return &acceptedOutput{api.Accepted{Detail: "Your password is set. All sessions have ended and all API keys are removed. Log in with the new password."}}, nil
 }
 
@@ -165,7 +167,7 @@ func (g *Gateway) setEmail(ctx context.Context, in *linkInput) (*acceptedOutput,
 		return nil, used(err)
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionEmail, "", "ok")
+	g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionEmail, "", audited)
 	return &acceptedOutput{api.Accepted{Detail: "Your address is changed. Log in with the new one from now on."}}, nil
 }
 

@@ -64,6 +64,9 @@ func (g *Gateway) identify(r *http.Request, scope account.Scope) (caller, error)
 	return c, nil
 }
 
+// audited is the outcome of what was done.
+const audited = "ok"
+
 // sessionOnly is the scope of what no key is good for.
 const sessionOnly account.Scope = ""
 
@@ -104,8 +107,16 @@ func (g *Gateway) ofSession(ctx context.Context, token string) (account.Session,
 }
 
 // audit adds a line to the audit log. If that fails, the log says so; the
-// request goes on.
+// request goes on. Refusals cost whoever causes them nothing: of those of one
+// user or network, ten are told, then one each half minute.
 func (g *Gateway) audit(ctx context.Context, c caller, action account.Action, subject, outcome string) {
+	if outcome != audited {
+		key := c.ID + " " + c.network
+		if g.refusals.begin(key) > 0 {
+			return
+		}
+		g.refusals.end(key, true)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
 	defer cancel()
 	e := account.Event{At: g.o.Now(), Action: action, UserID: c.ID, Subject: subject, Outcome: outcome, Network: c.network}
@@ -142,6 +153,9 @@ func (g *Gateway) password(ctx context.Context, email, password, network string)
 		user, err = g.o.Users.Authenticate(ctx, email, password)
 		return err
 	})
+	if errors.Is(err, account.ErrCredentials) { // the line names no account: whether there is one must not show in the time
+		g.audit(ctx, caller{network: network}, account.ActionLogin, "", problemOf(err).Code)
+	}
 	return user, err
 }
 

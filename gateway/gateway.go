@@ -123,6 +123,7 @@ type Gateway struct {
 	told     atomic.Pointer[time.Time] // when the dispatchers were told of a completed upload last
 	logins   *throttle                 // failed ones
 	requests *throttle                 // for mails
+	refusals *throttle                 // that the audit log tells of
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	mux      *routeMux
@@ -150,6 +151,7 @@ func New(o Options) (*Gateway, error) {
 			RecordRetention: o.RecordRetention},
 		logins:   newThrottle(o.Now),
 		requests: newThrottle(o.Now),
+		refusals: newThrottle(o.Now),
 		origins:  http.NewCrossOriginProtection(),
 		metrics:  m,
 		mux:      &routeMux{ServeMux: http.NewServeMux()},

@@ -48,7 +48,7 @@ func (g *Gateway) createKey(ctx context.Context, c caller, in *keyInput) (*madeK
 		return nil, err
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, c, account.ActionKeyMade, made.ID, "ok")
+	g.audit(ctx, c, account.ActionKeyMade, made.ID, audited)
 	return &madeKeyOutput{api.MadeKey{Key: describeKey(made), Secret: secret}}, nil
 }
 
@@ -68,7 +68,7 @@ func (g *Gateway) revokeKey(ctx context.Context, c caller, in *keyIDInput) (*str
 	if err := g.o.Users.RevokeKey(ctx, c.ID, in.ID); err != nil {
 		return nil, err
 	}
-	g.audit(ctx, c, account.ActionKeyRevoked, in.ID, "ok")
+	g.audit(ctx, c, account.ActionKeyRevoked, in.ID, audited)
 	return nil, nil
 }
 

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -106,4 +108,54 @@ func TestAdminKey(t *testing.T) {
 	}
 	check(t, s.o.Users.SetAdmin(t.Context(), u.ID, false))
 	key.call("GET", "/v1/admin/audit", nil).want(403, "admin_required")
+}
+
+// The audit log tells who deleted a conversion, made and revoked a key, and was
+// refused, but not so often that whoever is refused can fill it.
+func TestAudited(t *testing.T) {
+	s := start(t)
+	u := s.user("a@example.org")
+	told := func() map[string]int {
+		t.Helper()
+		events, err := s.o.Users.Events(t.Context(), "", 1000)
+		check(t, err)
+		got := map[string]int{}
+		for _, e := range events {
+			if strings.Contains(fmt.Sprint(e), "@") || e.Network == "" || e.At.IsZero() {
+				t.Errorf("a line is %+v", e)
+			}
+			got[string(e.Action)+" "+e.Outcome+" "+e.UserID+" "+e.KeyID+" "+e.Subject]++
+		}
+		return got
+	}
+	c := u.announce(3, false)
+	k, secret := u.key(account.ScopeConvert)
+	reader, readSecret := u.key(account.ScopeRead)
+	u.with(secret).call("DELETE", "/v1/conversions/"+c.ID, nil).want(204)
+	u.with(secret).call("DELETE", "/v1/conversions/"+c.ID, nil).want(404)
+	u.with(readSecret).call("DELETE", "/v1/conversions/"+c.ID, nil).want(403, "scope_missing")
+	u.call("DELETE", "/v1/keys/"+k.ID, nil).want(204)
+	for range 2 {
+		s.send("POST", "/v1/session", api.Credentials{Email: u.Email, Password: "wrong horse"}).want(401)
+		s.send("POST", "/v1/session", api.Credentials{Email: "nobody@example.org", Password: "wrong horse"}).want(401)
+	}
+	want := map[string]int{
+		"delete_conversion ok " + u.ID + " " + k.ID + " " + c.ID:                                  1,
+		"refused scope_missing " + u.ID + " " + reader.ID + " /v1/conversions/{id}":               1,
+		"revoke_key ok " + u.ID + "  " + k.ID:                                                      1,
+		"login wrong_credentials   ":                                                               4,
+	}
+	if got := told(); !maps.Equal(got, want) {
+		t.Errorf("told is %v, want %v", got, want)
+	}
+	for range 3 * maxFailures {
+		u.with(readSecret).call("POST", "/v1/conversions", nil).want(403, "scope_missing")
+	}
+	if n := told()["refused scope_missing "+u.ID+" "+reader.ID+" /v1/conversions"]; n == 0 || n >= maxFailures {
+		t.Errorf("%d refusals told", n)
+	}
+	u.call("POST", "/v1/keys", api.NewKey{Name: "x", Scopes: []account.Scope{"read"}}).want(201)
+	events, err := s.o.Users.Events(t.Context(), u.ID, 1)
+	check(t, err)
+	equal(t, "what was done is told all the same", events[0].Action, account.ActionKeyMade)
 }

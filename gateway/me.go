@@ -69,7 +69,7 @@ func (g *Gateway) changePassword(ctx context.Context, c caller, in *passwordInpu
 		return nil, err
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, c, account.ActionPassword, "", "ok")
+	g.audit(ctx, c, account.ActionPassword, "", audited)
 	return g.session(u, g.o.Now(), c.cookie)
 }
 
@@ -119,7 +119,7 @@ func (g *Gateway) deleteMe(ctx context.Context, c caller, in *deletionInput) (*d
 		return nil, err
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, c, account.ActionDelete, "", "ok")
+	g.audit(ctx, c, account.ActionDelete, "", audited)
 	return &deletionOutput{api.Deletion{Until: u.DeletedAt.Add(goneAfter), What: []string{
 		"your login, sessions and API keys: now",
 		"your conversions, with their videos and MP3s, also those in your inbox: within an hour",
@@ -138,6 +138,6 @@ func (g *Gateway) logOutEverywhere(ctx context.Context, c caller, _ *struct{}) (
 	if _, err := g.o.Users.LogOut(ctx, c.ID); err != nil {
 		return nil, err
 	}
-	g.audit(ctx, c, account.ActionLogout, "", "ok")
+	g.audit(ctx, c, account.ActionLogout, "", audited)
 	return g.end(), nil
 }

@@ -69,7 +69,7 @@ func (g *Gateway) routes() error {
 	forUser(g, quick, op(post, "/v1/conversions", conversions, "create", "Begin a conversion and get the upload URL", 201), g.create)
 	forUser(g, quick, op(get, "/v1/conversions", conversions, "list", "List your conversions, newest first", 200), g.list)
 	forUser(g, waiting, op(get, "/v1/conversions/{id}", conversions, "get", "Get a conversion, or wait until it ends", 200), g.get)
-	forUser(g, quick, op(del, "/v1/conversions/{id}", conversions, "delete", "Delete a conversion, its video and its MP3", 204), g.remove)
+	forCaller(g, quick, account.ScopeConvert, op(del, "/v1/conversions/{id}", conversions, "delete", "Delete a conversion, its video and its MP3", 204), g.remove)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/parts", conversions, "parts", "Get fresh upload URLs", 200), g.parts)
 	forUser(g, joining, op(post, "/v1/conversions/{id}/complete", conversions, "complete", "Finish the upload", 200), g.complete)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/cancel", conversions, "cancel", "Cancel a conversion", 200), g.cancel)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +46,7 @@ account, on every machine. API keys stay: see "tonearm key".`,
 				return err
 			}
 			if s.Token != "" {
-				s.Token = ""
+				s.Token, s.RefreshAt = "", time.Time{}
 				if err := s.save(); err != nil {
 					return err
 				}
@@ -285,8 +286,7 @@ func changePassword(cmd *cobra.Command, c *client.Client, s session, fromStdin b
 		return err
 	}
 	if s.Server == c.Server() {
-		s.Token = token.AccessToken
-		if err := s.save(); err != nil {
+		if err := s.with(token).save(); err != nil {
 			return err
 		}
 	}

@@ -34,8 +34,9 @@ func newLoginCommand() *cobra.Command {
 		Long: `Log in to a server, and keep the token in your config directory, in a file that
 only you can read. The password is asked for, or read from standard input.
 
-Later logins remember the server and the address. Instead of a login you can set
-TONEARM_SERVER and TONEARM_TOKEN.`,
+A login lasts 12 hours. While you use it, it is renewed, for up to 30 days. Later
+logins remember the server and the address. Instead of a login you can set
+TONEARM_SERVER and TONEARM_TOKEN; the token may be an API key.`,
 		Example: `  tonearm login --server http://localhost:8080 --user me@example.org
   tonearm login --server http://localhost:8080 --user me@example.org --password-stdin < password.txt
   tonearm login`,
@@ -71,7 +72,7 @@ TONEARM_SERVER and TONEARM_TOKEN.`,
 			if err != nil {
 				return err
 			}
-			if err := (session{Server: c.Server(), Email: email, Token: token.AccessToken}).save(); err != nil {
+			if err := (session{Server: c.Server(), Email: email}).with(token).save(); err != nil {
 				return err
 			}
 			cmd.PrintErrf("Logged in at %s as %s.\n", c.Server(), email)
@@ -141,12 +142,13 @@ func newUserAddCommand() *cobra.Command {
 	var users string
 	var files config.UsersTLS
 	var maxUpload int64
-	var fromStdin bool
+	var fromStdin, admin bool
 	cmd := &cobra.Command{
 		Use:   "add EMAIL",
 		Short: "Make an account",
 		Long: `Make an account on the server of --server, if it lets anybody make one. An
-operator makes accounts in the server's database instead, with --users.`,
+operator makes accounts in the server's database instead, with --users; their
+addresses count as confirmed.`,
 		Example: `  tonearm user add me@example.org --server http://localhost:8080
   tonearm user add me@example.org --users .tonearm/tonearm.db
   tonearm user add me@example.org --users 'tonearm:secret@tcp(mysql:3306)/tonearm'`,
@@ -164,6 +166,8 @@ operator makes accounts in the server's database instead, with --users.`,
 				return usageError{errors.New("say where: --server URL, or --users with the server's database")}
 			case users == "" && maxUpload != 0:
 				return usageError{errors.New("--max-upload needs --users: only the operator sets limits")}
+			case users == "" && admin:
+				return usageError{errors.New("--admin needs --users: operators are made in the database")}
 			}
 			if err := findUsers(users); err != nil {
 				return err
@@ -175,12 +179,14 @@ operator makes accounts in the server's database instead, with --users.`,
 			if err := account.CheckPassword(password); err != nil {
 				return err
 			}
+			var made api.User
 			if users != "" {
-				err = addUser(cmd.Context(), users, files, email, password, maxUpload)
+				err = addUser(cmd.Context(), users, files, account.NewUser{Email: email, Password: password, MaxUploadBytes: maxUpload, Admin: admin})
+				made.Confirmed = true
 			} else {
 				var c *client.Client
 				if c, err = newClient(cmd, server, "", shortPatience); err == nil {
-					_, err = c.CreateUser(cmd.Context(), api.NewUser{Email: email, Password: password})
+					made, err = c.CreateUser(cmd.Context(), api.NewUser{Email: email, Password: password})
 				}
 			}
 			if errors.Is(err, account.ErrExists) {
@@ -189,7 +195,11 @@ operator makes accounts in the server's database instead, with --users.`,
 			if err != nil {
 				return fmt.Errorf("cannot add %s: %w", email, err)
 			}
-			cmd.PrintErrf("Added %s.\n", email)
+			if made.Confirmed || made.ID != "" { // a server before 0.2 confirms nothing
+				cmd.PrintErrf("Added %s.\n", email)
+				return nil
+			}
+			cmd.PrintErrf("A mail is on its way to %s. Follow its link to confirm the address. You can log in before: tonearm login\n", email)
 			return nil
 		}),
 	}
@@ -197,6 +207,7 @@ operator makes accounts in the server's database instead, with --users.`,
 	cmd.Flags().StringVar(&users, "users", "", "`DATABASE` of the accounts: the file tonearm.db of \"tonearm up\", or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
 	files.Bind(cmd.Flags())
 	cmd.Flags().Int64Var(&maxUpload, "max-upload", 0, "largest video of the account in `BYTES`; 0 for the server's own limit")
+	cmd.Flags().BoolVar(&admin, "admin", false, "the account is an operator's, as with \"tonearm user admin\"; needs --users")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
@@ -236,7 +247,7 @@ func openUsers(users string, files config.UsersTLS) (*sqlaccount.Store, error) {
 	return sqlaccount.OpenMySQL(users, tlsConfig, slog.New(slog.DiscardHandler)) // the error says it
 }
 
-func addUser(ctx context.Context, users string, files config.UsersTLS, email, password string, maxUpload int64) (err error) {
+func addUser(ctx context.Context, users string, files config.UsersTLS, n account.NewUser) (err error) {
 	store, err := openUsers(users, files)
 	if err != nil {
 		return err
@@ -249,6 +260,9 @@ func addUser(ctx context.Context, users string, files config.UsersTLS, email, pa
 	if err != nil {
 		return err
 	}
-	_, err = store.Create(ctx, email, password, maxUpload)
+	u, err := store.Add(ctx, n)
+	if err == nil && n.Admin {
+		err = auditAdmin(ctx, store, u, true)
+	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,6 +70,7 @@ func TestScripts(t *testing.T) {
 			"makefile":     makeFile,
 			"makedatabase": makeDatabase,
 			"tokenfrom":    tokenFrom,
+			"halfway":      halfway,
 			"mode":         checkMode,
 			"code":         exitCode,
 			"interrupt":    interrupt,
@@ -217,6 +219,22 @@ func makeDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(store.Prepare(context.Background()))
 	ts.Check(store.Close())
+}
+
+// halfway: halfway FILE makes a login one that began six hours ago.
+func halfway(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: halfway FILE")
+	}
+	var s session
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &s))
+	if left := time.Until(s.RefreshAt); left < 5*time.Hour || left > 6*time.Hour {
+		ts.Fatalf("it is renewed in %s", left)
+	}
+	s.RefreshAt = time.Now().UTC().Add(-time.Second)
+	b, err := json.Marshal(s)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
 // checkMode: mode OCTAL PATH…

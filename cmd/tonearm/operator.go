@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -106,7 +107,7 @@ operator, and every other one.`,
 		if err := users.SetAdmin(cmd.Context(), u.ID, !remove); err != nil {
 			return err
 		}
-		if err := users.Audit(cmd.Context(), account.Event{At: time.Now(), Action: account.ActionAdmin, Subject: u.ID, Outcome: fmt.Sprintf("admin=%t", !remove), Network: "database"}); err != nil {
+		if err := auditAdmin(cmd.Context(), users, u, !remove); err != nil {
 			return err
 		}
 		if remove {
@@ -118,6 +119,12 @@ operator, and every other one.`,
 	})
 	cmd.Flags().BoolVar(&remove, "remove", false, "take the rights away")
 	return cmd
+}
+
+// auditAdmin adds to the audit log that an account is an operator's, or is no
+// longer one.
+func auditAdmin(ctx context.Context, users *sqlaccount.Store, u account.User, admin bool) error {
+	return users.Audit(ctx, account.Event{At: time.Now(), Action: account.ActionAdmin, Subject: u.ID, Outcome: fmt.Sprintf("admin=%t", admin), Network: "database"})
 }
 
 func newUserAuditCommand() *cobra.Command {

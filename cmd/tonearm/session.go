@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tonearm/cmd/internal/command"
+	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/version"
 )
@@ -25,6 +26,22 @@ type session struct {
 	Server string `json:"server"`
 	Email  string `json:"email"`
 	Token  string `json:"token"`
+	// RefreshAt is when the next command renews the session; zero for never.
+	RefreshAt time.Time `json:"refresh_at,omitzero"`
+}
+
+// with is the session with a new token.
+func (s session) with(t api.Token) session {
+	s.Token, s.RefreshAt = t.AccessToken, client.RefreshAfter(t, time.Now().UTC())
+	return s
+}
+
+// renewed keeps the token of a renewed session, unless another command has
+// logged in or out meanwhile. If it cannot be kept, the old one goes on.
+func (s session) renewed(t api.Token) {
+	if now, err := loadSession(); err == nil && now == s {
+		_ = s.with(t).save()
+	}
 }
 
 func sessionPath() string { return filepath.Join(xdg.ConfigHome, "tonearm", "login.json") }
@@ -103,7 +120,7 @@ func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error)
 	if s.Token == "" || s.Server != c.Server() { // a token goes only to the server that gave it
 		return nil, notLoggedIn(c.Server())
 	}
-	return newClient(cmd, server, s.Token, patience)
+	return newClient(cmd, server, s.Token, patience, func(o *client.Options) { o.RefreshAt, o.Refreshed = s.RefreshAt, s.renewed })
 }
 
 func notLoggedIn(server string) error {
@@ -118,11 +135,15 @@ func expired() error {
 	return loginError{"Your login has expired. Run: tonearm login"}
 }
 
-func newClient(cmd *cobra.Command, server, token string, patience time.Duration) (*client.Client, error) {
+func newClient(cmd *cobra.Command, server, token string, patience time.Duration, change ...func(*client.Options)) (*client.Client, error) {
 	notes := &waitingNotes{print: func(s string) { cmd.PrintErrln(s) }}
-	c, err := client.New(client.Options{
+	o := client.Options{
 		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version.String(), Waiting: notes.add,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	c, err := client.New(o)
 	if err != nil {
 		return nil, usageError{err}
 	}
