@@ -85,6 +85,9 @@ func linkPageOf(r *http.Request) (linkPage, error) {
 
 func (p linkPage) write(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	// With no-referrer, a browser hides where a form comes from. Without https it
+	// says nothing else about that, and the form would be refused.
+	w.Header().Set("Referrer-Policy", "same-origin")
 	return linkTemplate.Execute(w, p)
 }
 

@@ -56,8 +56,9 @@ func (s *Store) Tidy(ctx context.Context, now time.Time) error {
 		before    time.Time
 	}{
 		{`DELETE FROM account_proofs WHERE expires_at < ?`, now},
-		{`DELETE FROM account_mails WHERE state = 'void' AND owed_since < ?`, now.Add(-decoyLife)},
+		{`DELETE FROM account_mails WHERE state = 'decoy' AND owed_since < ?`, now.Add(-decoyLife)},
 		{`DELETE FROM account_mails WHERE state IN ('sent', 'refused') AND owed_since < ?`, now.Add(-mailLife)},
+		{`DELETE FROM account_decoys WHERE created_at < ?`, now.Add(-decoyLife)},
 		{`DELETE FROM account_audit WHERE happened_at < ?`, now.Add(-account.AuditLife)},
 	} {
 		if _, err := s.db.ExecContext(ctx, t.statement, millis(t.before)); err != nil {

@@ -13,8 +13,9 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// stateVoid is the state of a decoy: a mail to nobody.
-const stateVoid = conversion.NoticeState("void")
+// stateDecoy is the state of a mail to nobody. As in the index of the states new
+// rows have others behind them, those that are owed and these cost the same.
+const stateDecoy = conversion.NoticeState("decoy")
 
 // mailTo is a new mail to a user.
 func mailTo(u account.User, kind account.MailKind) account.Mail {
@@ -24,8 +25,8 @@ func mailTo(u account.User, kind account.MailKind) account.Mail {
 
 // decoy is a mail to an address without account: everything but the sending.
 func decoy(recipient string, kind account.MailKind) account.Mail {
-	m := mailTo(account.User{ID: nobody, Email: recipient}, kind)
-	m.Notice.State = stateVoid
+	m := mailTo(account.User{ID: nobodyAt(recipient), Email: recipient}, kind)
+	m.Notice.State = stateDecoy
 	return m
 }
 

@@ -10,34 +10,42 @@ import (
 	"tonearm/internal/account"
 )
 
-// nobody is the user of decoys: mails in state void and their proofs.
-const nobody = "00000000-0000-0000-0000-000000000000"
+// nobodyAt is the user of decoys for an address: mails to nobody and their proofs.
+// It is the same each time, as that of an account is.
+func nobodyAt(email string) string { return uuid.NewSHA1(uuid.NameSpaceURL, []byte(email)).String() }
 
 // Register makes an account whose address is not proven, or tells the owner of
-// the address that somebody tried. Both are the same statements.
+// the address that somebody tried. Both are the same statements on as many rows.
 func (s *Store) Register(ctx context.Context, n account.NewUser, sign account.Signer) error {
 	u, hash, err := s.prepareUser(ctx, n)
 	if err != nil {
 		return err
 	}
-	return s.transact(ctx, "register", func(x execer) error {
-		kind, link := account.MailConfirm, account.ProofConfirm
-		err := insertUser(ctx, x, u, hash)
-		if s.dialect.duplicate(err) {
-			kind, link = account.MailRegistered, account.ProofReset
-		} else if err != nil {
-			return err
+	for range 3 { // somebody else may register the address meanwhile
+		err = s.transact(ctx, "register", func(x execer) error {
+			owner, _, taken, err := s.find(ctx, x, u.Email)
+			if err != nil {
+				return err
+			}
+			table, row, secret := "users", u, hash
+			m, link := mailTo(u, account.MailConfirm), account.ProofConfirm
+			if taken {
+				m, link = mailTo(owner, account.MailRegistered), account.ProofReset
+				if owner.Deleted() {
+					m = decoy(u.Email, account.MailRegistered)
+				}
+				table, row.Email, secret = "account_decoys", u.ID, s.dummy
+			}
+			if err := insertUser(ctx, x, table, row, secret); err != nil {
+				return err
+			}
+			return unsaid(s.oweLink(ctx, x, m, link, sign))
+		})
+		if !s.dialect.duplicate(err) {
+			break
 		}
-		owner, _, err := s.user(ctx, x, "email", u.Email, "")
-		if err != nil {
-			return err
-		}
-		m := mailTo(owner, kind)
-		if owner.Deleted() {
-			m = decoy(u.Email, kind)
-		}
-		return unsaid(s.oweLink(ctx, x, m, link, sign))
-	})
+	}
+	return err
 }
 
 // RequestConfirmation owes the mail that proves the user's address.
@@ -60,12 +68,12 @@ func (s *Store) RequestReset(ctx context.Context, email string, sign account.Sig
 		return err
 	}
 	return s.transact(ctx, "request reset", func(x execer) error {
-		u, _, err := s.user(ctx, x, "email", email, "")
-		if err != nil && !errors.Is(err, account.ErrNotFound) {
+		u, _, known, err := s.find(ctx, x, email)
+		if err != nil {
 			return err
 		}
 		m := mailTo(u, account.MailReset)
-		if err != nil || u.Deleted() {
+		if !known || u.Deleted() {
 			m = decoy(email, account.MailReset)
 		}
 		return unsaid(s.oweLink(ctx, x, m, account.ProofReset, sign))
@@ -81,12 +89,11 @@ func (s *Store) RequestEmail(ctx context.Context, userID, email string, sign acc
 	_, err = s.change(ctx, "request address", userID, func(x execer, u *account.User, _ *string) error {
 		m := mailTo(*u, account.MailEmail)
 		m.Recipient = email
-		owner, _, err := s.user(ctx, x, "email", email, "")
-		switch {
-		case errors.Is(err, account.ErrNotFound):
-		case err != nil:
+		owner, _, taken, err := s.find(ctx, x, email)
+		if err != nil {
 			return err
-		default:
+		}
+		if taken {
 			m = mailTo(owner, account.MailTaken)
 			if owner.Deleted() {
 				m = decoy(email, account.MailTaken)
@@ -113,7 +120,7 @@ func unsaid(err error) error {
 func (s *Store) oweLink(ctx context.Context, x execer, m account.Mail, kind account.ProofKind, sign account.Signer) error {
 	p := account.Proof{ID: uuid.NewString(), UserID: m.UserID, Kind: kind, Email: m.Recipient, ExpiresAt: now().Add(kind.Life())}
 	if kind == "" {
-		p.Kind, p.UserID = account.ProofEmail, nobody
+		p.Kind, p.UserID = account.ProofEmail, nobodyAt(m.Recipient)
 	}
 	token, err := sign(p)
 	if err != nil {

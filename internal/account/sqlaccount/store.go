@@ -43,7 +43,7 @@ func (s *Store) Add(ctx context.Context, n account.NewUser) (account.User, error
 		return account.User{}, err
 	}
 	u.ConfirmedAt = u.CreatedAt
-	err = insertUser(ctx, s.db, u, hash)
+	err = insertUser(ctx, s.db, "users", u, hash)
 	switch {
 	case s.dialect.duplicate(err):
 		return account.User{}, account.ErrExists
@@ -73,9 +73,10 @@ func (s *Store) prepareUser(ctx context.Context, n account.NewUser) (u account.U
 	}, hash, nil
 }
 
-func insertUser(ctx context.Context, x execer, u account.User, hash string) error {
-	_, err := x.ExecContext(ctx,
-		`INSERT INTO users (id, email, password_hash, max_upload_bytes, created_at, confirmed_at, language, is_admin) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+// insertUser adds a row to users, or to account_decoys.
+func insertUser(ctx context.Context, x execer, table string, u account.User, hash string) error {
+	_, err := x.ExecContext(ctx, //nolint:gosec // the table is one of these two
+		`INSERT INTO `+table+` (id, email, password_hash, max_upload_bytes, created_at, confirmed_at, language, is_admin) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		u.ID, u.Email, hash, u.MaxUploadBytes, u.CreatedAt.UnixMilli(), millis(u.ConfirmedAt), string(u.Language), u.Admin)
 	return err
 }
@@ -143,13 +144,13 @@ func (s *Store) Authenticate(ctx context.Context, email, password string) (accou
 		email = "" // belongs to nobody, but is looked up all the same, so that it costs the same
 	}
 	password = password[:min(len(password), account.MaxPasswordLength+1)] // a longer password makes no more work
-	u, hash, err := s.user(ctx, s.db, "email", email, "")
-	unknown := errors.Is(err, account.ErrNotFound) || u.Deleted()
-	switch {
-	case unknown:
-		hash = s.dummy
-	case err != nil:
+	u, hash, known, err := s.find(ctx, s.db, email)
+	if err != nil {
 		return account.User{}, fmt.Errorf("authenticate: %w", err)
+	}
+	unknown := !known || u.Deleted()
+	if unknown {
+		hash = s.dummy
 	}
 	ok, stale, err := s.hasher.verify(ctx, hash, password)
 	if err != nil {
@@ -225,6 +226,17 @@ func scanUser(scan func(...any) error, more ...any) (u account.User, hash string
 		&u.Language, &u.Mails, &u.Admin, &deleted}, more...)...)
 	u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.DeletedAt = time.UnixMilli(created).UTC(), at(confirmed), at(proven), at(deleted)
 	return u, hash, err
+}
+
+// find returns the user with this address. If there is none, it reads a row of
+// nobody's, so that an unknown address is as much work as a known one.
+func (s *Store) find(ctx context.Context, x execer, email string) (u account.User, hash string, known bool, err error) {
+	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+`, 1 AS known FROM users u WHERE u.email = ?
+		UNION ALL SELECT ?, ?, ?, 0, 0, 0, 0, 0, '', '', 0, 0, 0 ORDER BY known DESC LIMIT 1`, email, nobodyAt(email), email, s.dummy).Scan, &known)
+	if err != nil {
+		return account.User{}, "", false, fmt.Errorf("find user: %w", err)
+	}
+	return u, hash, known, nil
 }
 
 func (s *Store) user(ctx context.Context, x execer, column, value, lock string) (u account.User, hash string, err error) {

@@ -1,5 +1,5 @@
 -- Mails that are owed, and how far they got. slot numbers the mails to one
--- recipient in one hour, so that there can be only so many. A mail in state void
+-- recipient in one hour, so that there can be only so many. A mail in state decoy
 -- is for nobody: it makes an unknown address cost what a known one costs.
 CREATE TABLE IF NOT EXISTS account_mails (
   id VARBINARY(36) NOT NULL PRIMARY KEY,
