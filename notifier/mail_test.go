@@ -15,7 +15,7 @@ import (
 // are renewed meanwhile.
 func TestSlowMail(t *testing.T) {
 	w := newWorld(t)
-	w.change = func(n *Notifier) { n.claim, n.lease = 90*time.Millisecond, 120*time.Millisecond }
+	w.change = func(n *Notifier) { n.claim, n.lease = time.Second, 1300*time.Millisecond } // a busy machine renews late
 	c := w.done(t, "a.mp4")
 	w.sink.OnData(func(mailtest.Received) error {
 		claims := map[time.Time]bool{}

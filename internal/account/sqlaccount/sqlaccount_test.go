@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
@@ -227,6 +228,62 @@ func TestUnknownAddressCostsTheSame(t *testing.T) {
 			t.Errorf("the dummy costs %+v, %v; want %+v", stored.Params, err, s.hasher.params)
 		}
 	})
+}
+
+// Registration, reset and change of the address write as many rows for an address
+// that has an account as for one that has none, and for one whose account is
+// being deleted.
+func TestUnknownAddressWritesTheSame(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		ctx := t.Context()
+		asks, err := s.Create(ctx, "asks@example.org", "a password", 0)
+		check(t, err)
+		sign := func(account.Proof) (string, error) { return "token", nil }
+		for name, write := range map[string]func(email string) error{
+			"register": func(email string) error {
+				return s.Register(ctx, account.NewUser{Email: email, Password: "a password"}, sign)
+			},
+			"reset":   func(email string) error { return s.RequestReset(ctx, email, sign) },
+			"address": func(email string) error { return s.RequestEmail(ctx, asks.ID, email, sign) },
+		} {
+			u, err := s.Create(ctx, "has-"+name+"@example.org", "a password", 0)
+			check(t, err)
+			gone, err := s.Create(ctx, "goes-"+name+"@example.org", "a password", 0)
+			check(t, err)
+			_, err = s.Delete(ctx, gone.ID)
+			check(t, err)
+			written := map[string]int{}
+			for _, email := range []string{u.Email, gone.Email, "not-" + name + "@example.org"} {
+				before := rowsOf(t, s)
+				check(t, write(email))
+				written[email] = rowsOf(t, s) - before
+			}
+			if n := written[u.Email]; n < 2 || n != written[gone.Email] || n != written["not-"+name+"@example.org"] {
+				t.Errorf("%s writes rows: %v", name, written)
+			}
+		}
+		check(t, s.Tidy(ctx, time.Now().Add(decoyLife+time.Minute)))
+		for _, count := range []string{`SELECT COUNT(*) FROM account_decoys`, `SELECT COUNT(*) FROM account_mails WHERE state = 'decoy'`} {
+			var n int
+			check(t, s.db.QueryRowContext(ctx, count).Scan(&n))
+			if n != 0 {
+				t.Errorf("%s: %d are left", count, n)
+			}
+		}
+	})
+}
+
+// rowsOf counts all rows.
+func rowsOf(t *testing.T, s *Store) (sum int) {
+	t.Helper()
+	for _, table := range []string{"users", "account_decoys", "account_proofs", "account_mails", "account_keys", "account_changes"} {
+		var n int
+		check(t, s.db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+table).Scan(&n))
+		sum += n
+	}
+	return sum
 }
 
 func TestRehash(t *testing.T) {
