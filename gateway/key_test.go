@@ -140,10 +140,10 @@ func TestAudited(t *testing.T) {
 		s.send("POST", "/v1/session", api.Credentials{Email: "nobody@example.org", Password: "wrong horse"}).want(401)
 	}
 	want := map[string]int{
-		"delete_conversion ok " + u.ID + " " + k.ID + " " + c.ID:                                  1,
-		"refused scope_missing " + u.ID + " " + reader.ID + " /v1/conversions/{id}":               1,
-		"revoke_key ok " + u.ID + "  " + k.ID:                                                      1,
-		"login wrong_credentials   ":                                                               4,
+		"delete_conversion ok " + u.ID + " " + k.ID + " " + c.ID:                    1,
+		"refused scope_missing " + u.ID + " " + reader.ID + " /v1/conversions/{id}": 1,
+		"revoke_key ok " + u.ID + "  " + k.ID:                                       1,
+		"login wrong_credentials   ":                                                4,
 	}
 	if got := told(); !maps.Equal(got, want) {
 		t.Errorf("told is %v, want %v", got, want)

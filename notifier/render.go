@@ -69,10 +69,10 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 
 // outcome is what the texts of both outcomes are made with.
 type outcome struct {
-	ID, Video, Unsubscribe                             string
-	MP3Name, MP3ID, Length, Size, Link, Until, Kept    string   // of an MP3
-	Notes                                              []string // about it
-	Code, Reason, Advice, Detail                       string   // of a failure
+	ID, Video, Unsubscribe                          string
+	MP3Name, MP3ID, Length, Size, Link, Until, Kept string   // of an MP3
+	Notes                                           []string // about it
+	Code, Reason, Advice, Detail                    string   // of a failure
 }
 
 // describeMP3 fills in what is said of an MP3.

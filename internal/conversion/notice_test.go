@@ -102,7 +102,9 @@ func TestNotifyNone(t *testing.T) {
 
 // Where owed mails go, and whether they are wanted, follows the account.
 func TestReaddress(t *testing.T) {
-	to := func(n NotifyPreference) Addressee { return Addressee{Email: "new@example.org", Language: "de", Notify: n} }
+	to := func(n NotifyPreference) Addressee {
+		return Addressee{Email: "new@example.org", Language: "de", Notify: n}
+	}
 	for name, tt := range map[string]struct {
 		state       State
 		asked, says NotifyPreference
