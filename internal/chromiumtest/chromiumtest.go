@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -54,19 +55,23 @@ func Start(t *testing.T) *Browser {
 	check(t, err)
 	from, write, err := os.Pipe()
 	check(t, err)
-	cmd := exec.CommandContext(t.Context(), program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
 		"--host-resolver-rules=MAP *.lan 127.0.0.1", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir())
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	cmd.ExtraFiles = []*os.File{read, write} // 3 and 4
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	check(t, cmd.Start())
 	check(t, errors.Join(read.Close(), write.Close()))
 	b := &Browser{t: t, to: to, answers: map[int]chan message{}, loads: map[string]chan struct{}{}}
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.receive(bufio.NewReader(from)) }()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		force := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		_, _ = to.WriteString(`{"id":1000000,"method":"Browser.close"}` + "\x00")
 		_ = cmd.Wait()
+		force.Stop()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it started and left
 		_ = to.Close()
 		<-ended
 		_ = from.Close()
