@@ -34,7 +34,7 @@ func TestMailsInChromium(t *testing.T) {
 	mails := map[string]mail.Message{}
 	for _, language := range []account.Language{account.English, account.German} {
 		c := conversion.Conversion{ID: conversion.NewID(), OwnerID: "ada", OwnerEmail: owner, Language: string(language), Filename: "Talk in Hall 2.mp4", State: conversion.Done,
-			MP3: conversion.MP3{ID: conversion.NewID(), Size: 4_200_000, Duration: 3723.4, Notes: notes[:1]}, MP3Until: now.Add(14 * 24 * time.Hour)}
+			MP3: conversion.MP3{ID: conversion.NewID(), Size: 4_200_000, Duration: 3723.4, Notes: []conversion.Note{{Code: conversion.NoteGap, Message: "A pause of 2.3 s was left out.", At: 754}}}, MP3Until: now.Add(14 * 24 * time.Hour)}
 		failed := c
 		failed.State, failed.Error = conversion.Failed, &conversion.Failure{Code: conversion.CodeTruncated, Message: "The file ends too early. The upload or the recording was cut off."}
 		for name, c := range map[string]conversion.Conversion{"done": c, "failed": failed} {

@@ -68,10 +68,10 @@ var germanNotes = map[conversion.NoteCode]string{
 	conversion.NoteLimited:           "Spitzen wurden abgesenkt, um die Lautheit zu erreichen.",
 	conversion.NoteLoudnessOff:       "Die gewünschte Lautheit wurde nicht erreicht.",
 	conversion.NoteChaptersLeftOut:   "Das Video hat mehr Kapitel, als übernommen werden.",
-	conversion.NoteParametersChanged: "Hier ändern sich Abtastrate oder Kanäle des Videos.",
-	conversion.NoteGap:               "Hier macht der Ton des Videos eine Pause; sie wurde weggelassen.",
-	conversion.NotePacketsLost:       "Hier ist der Ton beschädigt; der Teil fehlt.",
-	conversion.NoteClipped:           "Hier ist der Ton lauter, als eine Datei ihn wiedergeben kann.",
+	conversion.NoteParametersChanged: "Abtastrate oder Kanäle des Videos ändern sich mittendrin.",
+	conversion.NoteGap:               "Der Ton des Videos macht eine Pause; sie wurde weggelassen.",
+	conversion.NotePacketsLost:       "Ein Teil des Tons ist beschädigt und fehlt.",
+	conversion.NoteClipped:           "Der Ton ist lauter, als eine Datei ihn wiedergeben kann.",
 }
 
 // germanNote leaves the numbers of a note to the record.

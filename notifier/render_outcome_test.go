@@ -68,7 +68,7 @@ func TestOutcomeTexts(t *testing.T) {
 		}
 		want := []string{"4.2 MB", "Sunday, 15 March 2026, 09:08 UTC", "At 1:01: An English note. (gap)", "The MP3 is removed"}
 		if german {
-			want = []string{"4,2 MB", "Sonntag, 15. März 2026, 09:08 UTC", "Bei 1:01: Hier macht der Ton des Videos eine Pause", "Die MP3 wird am", "tonearm get " + c.ID}
+			want = []string{"4,2 MB", "Sonntag, 15. März 2026, 09:08 UTC", "Bei 1:01: Der Ton des Videos macht eine Pause", "Die MP3 wird am", "tonearm get " + c.ID}
 		}
 		check(string(language)+"-done", c, want...)
 		c.MP3.Notes, c.MP3Until = nil, time.Time{}
@@ -82,7 +82,7 @@ func TestOutcomeTexts(t *testing.T) {
 				if !ok {
 					t.Errorf("%s has no German text", code)
 				}
-				want = append(want, says[0], says[1], "Einzelheiten:")
+				want = append(want, says[0], says[1], "Einzelheiten (englisch):")
 			}
 			check(string(language)+"-failed-"+string(code), c, want...)
 		}
