@@ -87,6 +87,22 @@ func request(t *testing.T, url string) *http.Request {
 
 var confirmation = regexp.MustCompile(`/account/confirm\?lang=en&token=([^\s&]+)`)
 
+// accounts is an upgrade of services in the order that the documents give.
+type accounts struct {
+	*cluster
+	bin           both
+	links         string // the key for links, for the environment
+	before, after string // addresses of gateways
+	old           []*world.Program
+	fresh         []*world.Program // gateways of the new version
+	notifier      *world.Program
+
+	first, owed   *file
+	oldLink       string // by the version before
+	between, late *world.User
+	key           api.MadeKey
+}
+
 // TestAccounts upgrades services in the order that the documents give: gateways
 // first, with the key for links, then the others, which get that key alone.
 // Accounts, tokens, links and owed mails of the version before go on, and the
@@ -94,116 +110,135 @@ var confirmation = regexp.MustCompile(`/account/confirm\?lang=en&token=([^\s&]+)
 func TestAccounts(t *testing.T) {
 	bin := versions(t)
 	t.Parallel()
-	c := newCluster(t)
-	c.env = append(c.env, "TONEARM_SELF_CONFIRM=false", "TONEARM_FFMPEG="+newGate(t).ffmpeg)
-	dispatcher := func(bin commands) *world.Program {
-		addr := world.FreeAddr(t)
-		p := c.one(bin, "dispatcher", "TONEARM_LISTEN="+addr, "TONEARM_WORK_DIR="+t.TempDir())
-		c.dispatchers.use(addr)
-		return p
-	}
-	oldGateway, before := c.gateway(bin.before)
-	c.gateways.use(before)
-	oldDispatcher, oldNotifier := dispatcher(bin.before), c.one(bin.before, "notifier")
-	c.join(bin.before)
-	first := c.upload("done, mailed", "talk.mp4", api.NewConversion{})
-	c.end(first)
-	c.mailed()
-	oldLink := c.letters()[0].Link()
-	c.sink.Become(world.Refuse)
-	owed := c.upload("mail owed", "talk.mp4", api.NewConversion{})
-	c.refused(owed)
+	a := &accounts{cluster: newCluster(t), bin: bin, links: "TONEARM_DOWNLOAD_KEYS=" + world.SigningKey(t)}
+	a.env = append(a.env, "TONEARM_SELF_CONFIRM=false", "TONEARM_FFMPEG="+newGate(t).ffmpeg)
+	a.versionBefore()
+	a.gatewaysFirst()
+	a.thenTheOthers()
+	a.andBack()
+	a.check()
+	a.idle()
+	a.report()
+}
 
-	// Gateways first.
-	links := "TONEARM_DOWNLOAD_KEYS=" + world.SigningKey(t)
-	newGateway, after := c.gateway(bin.after, links)
-	c.gateways.use(before, after)
-	answers(at(c.user, after), "/v1/conversions", http.StatusOK)
-	if m := me(at(c.user, after)); !m.Confirmed || m.Email != c.user.Email {
+func (a *accounts) dispatcher(bin commands) *world.Program {
+	a.t.Helper()
+	addr := world.FreeAddr(a.t)
+	p := a.one(bin, "dispatcher", "TONEARM_LISTEN="+addr, "TONEARM_WORK_DIR="+a.t.TempDir())
+	a.dispatchers.use(addr)
+	return p
+}
+
+// versionBefore leaves an account, a link, and a mail that is owed.
+func (a *accounts) versionBefore() {
+	gateway, addr := a.gateway(a.bin.before)
+	a.before = addr
+	a.gateways.use(addr)
+	a.old = []*world.Program{gateway, a.dispatcher(a.bin.before), a.one(a.bin.before, "notifier")}
+	a.join(a.bin.before)
+	a.first = a.upload("done, mailed", "talk.mp4", api.NewConversion{})
+	a.end(a.first)
+	a.mailed()
+	a.oldLink = a.letters()[0].Link()
+	a.sink.Become(world.Refuse)
+	a.owed = a.upload("mail owed", "talk.mp4", api.NewConversion{})
+	a.refused(a.owed)
+}
+
+func (a *accounts) gatewaysFirst() {
+	t := a.t
+	gateway, addr := a.gateway(a.bin.after, a.links)
+	a.fresh, a.after = append(a.fresh, gateway), addr
+	a.gateways.use(a.before, a.after)
+	answers(at(a.user, a.after), "/v1/conversions", http.StatusOK)
+	if m := me(at(a.user, a.after)); !m.Confirmed || m.Email != a.user.Email {
 		t.Errorf("an account of the version before is %+v", m)
 	}
-	renewed := at(c.user, after)
+	renewed := at(a.user, a.after)
 	renewed.Login()
-	answers(at(c.user, before, renewed.Token), "/v1/conversions", http.StatusOK)
-	if got := c.status(oldLink, after); got != http.StatusFound {
+	answers(at(a.user, a.before, renewed.Token), "/v1/conversions", http.StatusOK)
+	if got := a.status(a.oldLink, a.after); got != http.StatusFound {
 		t.Errorf("a link of the version before: %d", got)
 	}
-	between := world.NewUser(t, "http://"+before, "between@example.org")
-	if m := me(at(between, after)); m.Confirmed {
+	a.between = world.NewUser(t, "http://"+a.before, "between@example.org")
+	if m := me(at(a.between, a.after)); m.Confirmed {
 		t.Errorf("an account that the version before made meanwhile is %+v", m)
 	}
-	late := &world.User{T: t, Server: "http://" + after, Email: "late@example.org"}
-	if status, body := late.Do("POST", "/v1/users", api.NewUser{Email: late.Email, Password: world.Password}, nil); status != http.StatusAccepted {
+	a.late = &world.User{T: t, Server: "http://" + a.after, Email: "late@example.org"}
+	if status, body := a.late.Do("POST", "/v1/users", api.NewUser{Email: a.late.Email, Password: world.Password}, nil); status != http.StatusAccepted {
 		t.Fatalf("register: %d %s", status, body)
 	}
-	late.Login()
-	answers(at(late, before), "/v1/conversions", http.StatusOK)
-	var key api.MadeKey
-	if status, body := at(c.user, after).Do("POST", "/v1/keys", api.NewKey{Name: "cron", Scopes: []account.Scope{account.ScopeRead}}, &key); status != http.StatusCreated {
+	a.late.Login()
+	answers(at(a.late, a.before), "/v1/conversions", http.StatusOK)
+	if status, body := at(a.user, a.after).Do("POST", "/v1/keys", api.NewKey{Name: "cron", Scopes: []account.Scope{account.ScopeRead}}, &a.key); status != http.StatusCreated {
 		t.Fatalf("key: %d %s", status, body)
 	}
-	answers(at(c.user, after, key.Secret), "/v1/conversions", http.StatusOK)
-	answers(at(c.user, before, key.Secret), "/v1/conversions", http.StatusUnauthorized)
+	answers(at(a.user, a.after, a.key.Secret), "/v1/conversions", http.StatusOK)
+	answers(at(a.user, a.before, a.key.Secret), "/v1/conversions", http.StatusUnauthorized)
+}
 
-	// Then the others. The notifiers have no key that opens an account.
-	c.gateways.use(after)
-	oldGateway.Stop()
-	oldNotifier.Kill()
-	oldDispatcher.Stop()
-	dispatcher(bin.after)
-	notifier := c.one(bin.after, "notifier", links, "TONEARM_SIGNING_KEYS=")
-	c.sink.Become(world.Accept)
-	c.end(owed)
-	c.mailed()
-	c.check()
+// thenTheOthers: the notifiers have no key that opens an account.
+func (a *accounts) thenTheOthers() {
+	a.gateways.use(a.after)
+	for _, p := range a.old {
+		p.Stop()
+	}
+	a.dispatcher(a.bin.after)
+	a.notifier = a.one(a.bin.after, "notifier", a.links, "TONEARM_SIGNING_KEYS=")
+	a.sink.Become(world.Accept)
+	a.end(a.owed)
+	a.mailed()
+	a.check()
 	var proof string
-	waittest.Until(t, limit, "the mail that proves an address", func() bool {
-		for _, l := range c.accountLetters() {
-			if found := confirmation.FindStringSubmatch(l.Text); found != nil && strings.Contains(l.To, late.Email) {
+	waittest.Until(a.t, limit, "the mail that proves an address", func() bool {
+		for _, l := range a.accountLetters() {
+			if found := confirmation.FindStringSubmatch(l.Text); found != nil && strings.Contains(l.To, a.late.Email) {
 				proof = found[1]
 			}
 		}
 		return proof != ""
 	})
-	if status, body := late.Do("POST", "/v1/users/confirm", api.Link{Token: proof}, nil); status != http.StatusOK || !me(late).Confirmed {
-		t.Errorf("confirm: %d %s", status, body)
+	if status, body := a.late.Do("POST", "/v1/users/confirm", api.Link{Token: proof}, nil); status != http.StatusOK || !me(a.late).Confirmed {
+		a.t.Errorf("confirm: %d %s", status, body)
 	}
+}
+
+// andBack: links of the key for links fail at the version before, as the
+// documents say.
+func (a *accounts) andBack() {
+	t := a.t
 	var newLink string
-	for _, l := range c.letters() {
-		if strings.Contains(l.Text, owed.conv.MP3.ID) {
+	for _, l := range a.letters() {
+		if strings.Contains(l.Text, a.owed.conv.MP3.ID) {
 			newLink = l.Link()
 		}
 	}
-
-	// And back. Links of the key for links fail there, as the documents say.
-	notifier.Stop()
-	newGateway.Stop()
-	oldGateway, before = c.gateway(bin.before)
-	c.one(bin.before, "notifier")
-	c.gateways.use(before)
-	for _, u := range []*world.User{c.user, between, late} {
+	a.notifier.Stop()
+	for _, p := range a.fresh {
+		p.Stop()
+	}
+	gateway, before := a.gateway(a.bin.before)
+	a.one(a.bin.before, "notifier")
+	a.gateways.use(before)
+	for _, u := range []*world.User{a.user, a.between, a.late} {
 		back := at(u, before)
 		answers(back, "/v1/conversions", http.StatusOK)
 		back.Login()
 	}
-	if got := c.status(oldLink, before); got != http.StatusFound {
+	if got := a.status(a.oldLink, before); got != http.StatusFound {
 		t.Errorf("the old link at the old gateway: %d", got)
 	}
-	if got := c.status(newLink, before); got != http.StatusForbidden {
+	if got := a.status(newLink, before); got != http.StatusForbidden {
 		t.Errorf("the new link at the old gateway: %d", got)
 	}
-	third := c.upload("after the way back", "talk.mp4", api.NewConversion{})
-	c.end(third)
-	c.mailed()
+	a.end(a.upload("after the way back", "talk.mp4", api.NewConversion{}))
+	a.mailed()
 
-	oldGateway.Stop()
-	_, after = c.gateway(bin.after, links)
-	c.gateways.use(after)
-	answers(at(c.user, after, key.Secret), "/v1/conversions", http.StatusOK)
-	if !me(at(late, after)).Confirmed {
+	gateway.Stop()
+	_, after := a.gateway(a.bin.after, a.links)
+	a.gateways.use(after)
+	answers(at(a.user, after, a.key.Secret), "/v1/conversions", http.StatusOK)
+	if !me(at(a.late, after)).Confirmed {
 		t.Error("a proof is lost")
 	}
-	c.check()
-	c.idle()
-	c.report()
 }

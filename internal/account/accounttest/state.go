@@ -283,6 +283,10 @@ func changingAddress(t *testing.T, s account.Store) {
 	wrong.Email = "new@example.org"
 	_, err = s.ChangeEmail(ctx, wrong)
 	wantError(t, "a link for a reset", err, account.ErrUsed)
+	_, err = s.ChangeEmail(ctx, reset)
+	wantError(t, "a link for a reset, for its own address", err, account.ErrUsed)
+	must(t, s.RequestEmail(ctx, u.ID, "mistyped@example.org", l.sign))
+	mistyped := l.in(t, last(t, s, "mistyped@example.org", account.MailEmail))
 	got, err := s.ChangeEmail(ctx, p)
 	if err != nil || got.Email != "new@example.org" || got.ConfirmedAt.Before(u.ConfirmedAt) || got.ProvenAt.IsZero() {
 		t.Fatalf("changed: %+v, %v", got, err)
@@ -292,6 +296,8 @@ func changingAddress(t *testing.T, s account.Store) {
 	wantError(t, "the old address", err, account.ErrNotFound)
 	_, err = s.Reset(ctx, reset, "from the old mailbox")
 	wantError(t, "a link in the old mailbox", err, account.ErrUsed)
+	_, err = s.ChangeEmail(ctx, mistyped)
+	wantError(t, "a link to an address that was asked for before", err, account.ErrUsed)
 
 	must(t, s.RequestEmail(ctx, u.ID, "third@example.org", l.sign))
 	p = l.in(t, last(t, s, "third@example.org", account.MailEmail))

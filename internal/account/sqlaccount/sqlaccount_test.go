@@ -230,6 +230,36 @@ func TestUnknownAddressCostsTheSame(t *testing.T) {
 	})
 }
 
+// A link for an address that the account had when it was asked for proves nothing
+// once the account has another one, and none proves anything after its time.
+func TestLateLink(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		ctx := t.Context()
+		var proof account.Proof
+		sign := func(p account.Proof) (string, error) { proof = p; return "token", nil }
+		u, err := s.Create(ctx, "old@example.org", "a password", 0)
+		check(t, err)
+		check(t, s.RequestEmail(ctx, u.ID, "new@example.org", sign))
+		_, err = s.ChangeEmail(ctx, proof)
+		check(t, err)
+		// A request that had read the account before ends only now.
+		check(t, s.transact(ctx, "a late reset", func(x execer) error {
+			return s.oweLink(ctx, x, mailTo(u, account.MailReset), account.ProofReset, sign)
+		}))
+		if _, err := s.Reset(ctx, proof, "by the old mailbox"); !errors.Is(err, account.ErrUsed) {
+			t.Errorf("a link in the old mailbox: %v", err)
+		}
+		check(t, s.RequestReset(ctx, "new@example.org", sign))
+		_, err = s.db.ExecContext(ctx, `UPDATE account_proofs SET expires_at = ? WHERE id = ?`, time.Now().Add(-time.Second).UnixMilli(), proof.ID)
+		check(t, err)
+		if _, err := s.Reset(ctx, proof, "an hour too late"); !errors.Is(err, account.ErrUsed) {
+			t.Errorf("a link that has expired: %v", err)
+		}
+	})
+}
+
 // Registration, reset and change of the address write as many rows for an address
 // that has an account as for one that has none, and for one whose account is
 // being deleted.
