@@ -28,11 +28,13 @@ func TestTimeOfAddresses(t *testing.T) {
 		sign := func(account.Proof) (string, error) { return "token", nil }
 		const tries = 1000
 		for i := range tries {
-			_, err := s.Create(ctx, fmt.Sprintf("has%d@example.org", i), "a password", 0)
-			check(t, err)
+			for _, name := range []string{"reset", "register"} { // earlier mails to an address cost a statement each
+				_, err := s.Create(ctx, fmt.Sprintf("has-%s%d@example.org", name, i), "a password", 0)
+				check(t, err)
+			}
 		}
 		// A mail that was sent, as on every server that has run for a while.
-		check(t, s.RequestReset(ctx, "has0@example.org", sign))
+		check(t, s.RequestReset(ctx, "has-reset0@example.org", sign))
 		due, err := s.DueMails(ctx, time.Now().Add(time.Minute), 1)
 		check(t, err)
 		_, err = s.UpdateMail(ctx, due[0].ID, func(m *account.Mail) error { m.Notice.State = conversion.NoticeSent; return nil })
@@ -45,10 +47,7 @@ func TestTimeOfAddresses(t *testing.T) {
 			for i := range tries {
 				for k := range 2 { // neither is always the second one
 					who := []string{"has", "not"}[(i+k)%2]
-					email := fmt.Sprintf("%s%d@example.org", who, i)
-					if who == "not" && name == "reset" {
-						email = fmt.Sprintf("never%d@example.org", i)
-					}
+					email := fmt.Sprintf("%s-%s%d@example.org", who, name, i)
 					begin := time.Now()
 					err := ask(email)
 					took[who] = append(took[who], time.Since(begin))
