@@ -40,8 +40,10 @@ func TestTimeOfAddresses(t *testing.T) {
 		_, err = s.UpdateMail(ctx, due[0].ID, func(m *account.Mail) error { m.Notice.State = conversion.NoticeSent; return nil })
 		check(t, err)
 		for name, ask := range map[string]func(email string) error{
-			"reset":    func(email string) error { return s.RequestReset(ctx, email, sign) },
-			"register": func(email string) error { return s.Register(ctx, account.NewUser{Email: email, Password: "a password"}, sign) },
+			"reset": func(email string) error { return s.RequestReset(ctx, email, sign) },
+			"register": func(email string) error {
+				return s.Register(ctx, account.NewUser{Email: email, Password: "a password"}, sign)
+			},
 		} {
 			took := map[string][]time.Duration{}
 			for i := range tries {
