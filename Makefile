@@ -5,7 +5,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build tonearm ffmpeg ffmpeg-test test docs-test browser-test upgrade-test media-test large-test faults faults-ci cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build install tonearm ffmpeg ffmpeg-test test docs-test browser-test upgrade-test media-test large-test faults faults-ci faults-node cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,17 @@ build: tonearm ## the five commands in bin/
 tonearm: # what up needs
 	@scripts/setup
 	go build -ldflags '-X tonearm/internal/version.stamped=$(VERSION)' -o bin/ ./cmd/tonearm ./cmd/transcoder
+
+PREFIX ?= /usr/local
+
+install: tonearm ## tonearm and its transcoder, the manual and the completion of bash, zsh and fish, below PREFIX (/usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions" \
+		"$(DESTDIR)$(PREFIX)/share/zsh/site-functions" "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d"
+	install bin/tonearm bin/transcoder "$(DESTDIR)$(PREFIX)/bin"
+	bin/tonearm man "$(DESTDIR)$(PREFIX)/share/man/man1"
+	bin/tonearm completion bash >"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tonearm"
+	bin/tonearm completion zsh >"$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tonearm"
+	bin/tonearm completion fish >"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tonearm.fish"
 
 ffmpeg: ## a static ffmpeg with what Tonearm uses and nothing else, from Debian's sources, in bin/ (Linux; Debian and root, or Docker; 5 minutes, once)
 	@[ "$$(uname)" = Linux ] || { echo 'make ffmpeg: the program runs only on Linux' >&2; exit 1; }
@@ -71,6 +82,9 @@ faults-ci: build ## those that every change must pass (8 minutes)
 	@scripts/setup ffmpeg redis-server mariadbd
 	go run ./test/faults -ci
 
+faults-node: ## a node that is full, lost or silent, a quota, an API server that is away, a Lease that is lost (Linux, root; 35 minutes); RUN=TestNodeFaults/NAME for one
+	RUN='$(or $(RUN),TestNodeFaults)' scripts/cluster-test
+
 bench: build ffmpeg ## Tonearm beside ffmpeg and curl: bench/results.json and docs/performance.md (20 minutes; Debian and root); BENCH='NAME…' for some
 	@scripts/setup ffmpeg curl redis-server mariadbd
 	go run ./bench $(BENCH); status=$$?; go run ./bench -report && exit $$status
@@ -78,7 +92,7 @@ bench: build ffmpeg ## Tonearm beside ffmpeg and curl: bench/results.json and do
 images: ## container images tonearm/NAME:VERSION, with docker buildx or buildah; ARCHIVE=DIR saves them too
 	@VERSION='$(VERSION)' scripts/images $(if $(ARCHIVE),--archive $(ARCHIVE))
 
-cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time)
+cluster-test: ## Tonearm on a real Kubernetes node, installed with kubectl (Linux, root; 10 minutes more the first time); RUN=REGEXP for some tests of test/e2e
 	scripts/cluster-test
 
 scale-test: ## ten thousand conversions, KEDA beside Tonearm, a burst and short files on a real API server: bench/results.json and docs/performance.md (Linux, root; 45 minutes); BENCH='NAME…' for some

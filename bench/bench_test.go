@@ -29,6 +29,7 @@ func TestNames(t *testing.T) {
 	for _, want := range []string{
 		"source.bytes_over_audio", "source.loopback_2m_cam", "source.1g_20m_default", "source.200m_50m_cam",
 		"encode.one_hour_2_workers", "short.100_clips", "ffmpeg.start_ms", "latency.overhead_p50_ms", "gateway.creates_per_s",
+		"send.20m_uplink_20m_video", "send.100m_uplink_20m_video",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not measured", want)
@@ -44,7 +45,8 @@ func TestSelected(t *testing.T) {
 		only []string
 		want int
 	}{
-		{nil, len(measurements())},
+		{nil, len(measurements()) - len(sends())},
+		{[]string{"send"}, 2},
 		{[]string{"source.200m"}, 6},
 		{[]string{"source.200m_50m", "encode"}, 3},
 	} {

@@ -122,7 +122,7 @@ func stem(file string) string {
 // uploaded converts files with the command line of a server's user.
 func uploaded(ctx context.Context, home, server, token, out string, files []string) (float64, error) {
 	return timed(ctx, nil, "env", append([]string{
-		"HOME=" + home, "TONEARM_SERVER=" + server, "TONEARM_TOKEN=" + token, "bin/tonearm", "convert", "--out", out,
+		"HOME=" + home, "TONEARM_SERVER=" + server, "TONEARM_TOKEN=" + token, "bin/tonearm", "convert", "--force", "--out", out,
 	}, files...)...)
 }
 

@@ -64,6 +64,8 @@ var links = map[string]struct {
 }{
 	"1g":   {1, link.Profile{Rate: 1e9, RTT: time.Millisecond}},
 	"200m": {2, link.Profile{Rate: 200e6, RTT: 10 * time.Millisecond}},
+	"20m":  {3, link.Profile{Rate: 20e6, RTT: 20 * time.Millisecond}},
+	"100m": {4, link.Profile{Rate: 100e6, RTT: 10 * time.Millisecond}},
 }
 
 func openLab(o options) (*lab, error) {

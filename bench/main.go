@@ -3,6 +3,8 @@
 //
 //	go run ./bench              everything (make bench; 20 minutes)
 //	go run ./bench source.200m  only names that begin like this
+//	go run ./bench send         what the command line sends over slow uplinks, which
+//	                            is not part of everything (make bench BENCH=send; 10 minutes)
 //	go run ./bench -report      docs/performance.md from the figures alone
 //	go run ./bench -list        the names
 //

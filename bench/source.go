@@ -43,14 +43,14 @@ func sources() []measurement {
 	var all []measurement
 	for _, name := range []string{"loopback", "1g", "200m"} {
 		if _, ok := links[name]; ok {
-			all = append(all, measurement{"bench.link_" + name, func(ctx context.Context, l *lab) (results.Figure, error) { return l.check(ctx, name) }})
+			all = append(all, measurement{name: "bench.link_" + name, take: func(ctx context.Context, l *lab) (results.Figure, error) { return l.check(ctx, name) }})
 		}
 		chosen := videos()
 		if name == "1g" {
 			chosen = append(chosen, others()...)
 		}
 		for _, v := range chosen {
-			all = append(all, measurement{"source." + name + "_" + v.name, func(ctx context.Context, l *lab) (results.Figure, error) {
+			all = append(all, measurement{name: "source." + name + "_" + v.name, take: func(ctx context.Context, l *lab) (results.Figure, error) {
 				return l.race(ctx, name, v)
 			}})
 		}

@@ -160,6 +160,31 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+// A scan of many objects asks for the records of a page at once, and brings home
+// what is on any page.
+func TestScanPages(t *testing.T) {
+	t.Parallel()
+	const orphans = 2 * conversion.MaxIDs
+	w := newWorld(t, func(o *dispatcher.Options) { o.OrphanScanEvery = time.Hour })
+	c := w.create("z", int64(len(source))) // listed last
+	w.run()
+	w.clock.advance(time.Hour + time.Second)
+	w.become(c.ID, conversion.Expired)
+	w.clock.advance(time.Hour)
+	w.until("the last look is over", func() bool { return w.read(c.ID).WakeAt.IsZero() })
+	w.halt()
+	w.put(c.Object.Key, source)
+	w.objects.orphans = orphans
+	w.records.asked.Store(0)
+	w.fresh()
+	w.run()
+	w.until("all are counted", func() bool { return w.metric("tonearm_orphan_objects", "prefix=uploads") == orphans })
+	w.wantMP3(w.become(c.ID, conversion.Done))
+	if asked := w.records.asked.Load(); asked > orphans/10 {
+		t.Errorf("a scan of %d objects asked the records %d times", orphans, asked)
+	}
+}
+
 // An attempt that may be lost is looked at, however many others are due and
 // however long what they need takes.
 func TestLeasesFirst(t *testing.T) {

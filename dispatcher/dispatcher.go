@@ -136,6 +136,7 @@ type Dispatcher struct {
 	started  time.Time
 	inbox    knownDrops
 	signals  signals
+	coming   queue.Announcer // of TopicNotified
 
 	mu    sync.Mutex
 	freed chan struct{}                 // closed and replaced when an attempt ends
@@ -161,6 +162,8 @@ func New(o Options) (*Dispatcher, error) {
 		pace:  map[conversion.Class]*pace{},
 		held:  map[conversion.AttemptRef]int{},
 		quiet: quiet{seen: map[string]spell{}},
+
+		coming: queue.Announcer{Queue: o.Queue, Topic: queue.TopicNotified},
 
 		breakers: map[conversion.Class]*breaker{},
 	}

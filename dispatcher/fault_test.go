@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ func (f *fault) err() error {
 type records struct {
 	conversion.Store
 	before, after fault
+	asked         atomic.Int64 // calls of ByID and ByIDs
 }
 
 func (r *records) Create(ctx context.Context, c conversion.Conversion) error {
@@ -49,10 +51,22 @@ func (r *records) Create(ctx context.Context, c conversion.Conversion) error {
 }
 
 func (r *records) ByID(ctx context.Context, id string) (conversion.Conversion, error) {
+	r.asked.Add(1)
 	if err := r.before.err(); err != nil {
 		return conversion.Conversion{}, err
 	}
 	return r.Store.ByID(ctx, id)
+}
+
+func (r *records) ByIDs(ctx context.Context, ids []string) ([]conversion.Conversion, error) {
+	r.asked.Add(1)
+	if err := r.before.err(); err != nil {
+		return nil, err
+	}
+	if len(ids) > conversion.MaxIDs {
+		return nil, fmt.Errorf("asked for %d ids at once", len(ids))
+	}
+	return r.Store.ByIDs(ctx, ids)
 }
 
 func (r *records) ByObject(ctx context.Context, key, version string) (conversion.Conversion, error) {
@@ -108,6 +122,18 @@ type faultyObjects struct {
 	broken atomic.Pointer[string] // a key that cannot be looked at
 	headed atomic.Int64
 	stored atomic.Bool // uploads are being stored: a HEAD of one waits
+
+	orphans int // so many uploads that no record knows are listed, before the others
+}
+
+func (b *faultyObjects) List(ctx context.Context, prefix, after string, yield func(blob.Object) bool) error {
+	for i := range b.orphans {
+		key := fmt.Sprintf("%sa/%d/source", conversion.UploadPrefix, i)
+		if strings.HasPrefix(key, prefix) && !yield(blob.Object{Key: key}) {
+			return nil
+		}
+	}
+	return b.Store.List(ctx, prefix, after, yield)
 }
 
 func (b *faultyObjects) Head(ctx context.Context, key string) (blob.Object, error) {

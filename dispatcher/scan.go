@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,23 +16,9 @@ import (
 // the last look of its record it brings home.
 func (d *Dispatcher) scanOrphans(ctx context.Context) error {
 	for _, prefix := range []string{conversion.UploadPrefix, conversion.MP3Prefix} {
-		var found []blob.Object
-		err := d.o.Objects.List(ctx, prefix, "", func(o blob.Object) bool {
-			found = append(found, o)
-			return true
-		})
+		orphans, err := d.scanPrefix(ctx, prefix)
 		if err != nil {
-			return fmt.Errorf("list %s: %w", prefix, err)
-		}
-		orphans := 0
-		for _, o := range found {
-			known, err := d.scan(ctx, o)
-			if err != nil {
-				return err
-			}
-			if !known {
-				orphans++
-			}
+			return fmt.Errorf("scan %s: %w", prefix, err)
 		}
 		d.metrics.scanned(strings.TrimSuffix(prefix, "/"), orphans)
 		if orphans > 0 {
@@ -44,20 +29,65 @@ func (d *Dispatcher) scanOrphans(ctx context.Context) error {
 	return nil
 }
 
-// scan looks at one object, and reports whether a record knows it.
-func (d *Dispatcher) scan(ctx context.Context, o blob.Object) (known bool, err error) {
-	id := ""
-	if parts := strings.Split(o.Key, "/"); len(parts) == 4 {
-		id = parts[2]
-	}
-	c, err := d.o.Records.ByID(ctx, id)
-	if errors.Is(err, conversion.ErrNotFound) {
-		return false, nil
+// scanPrefix goes through the objects under prefix, a page at a time, and returns
+// how many of them no record knows.
+func (d *Dispatcher) scanPrefix(ctx context.Context, prefix string) (orphans int, err error) {
+	page := make([]blob.Object, 0, conversion.MaxIDs)
+	var failed error
+	err = d.o.Objects.List(ctx, prefix, "", func(o blob.Object) bool {
+		if page = append(page, o); len(page) < cap(page) {
+			return true
+		}
+		var n int
+		n, failed = d.scanPage(ctx, page)
+		orphans, page = orphans+n, page[:0]
+		return failed == nil
+	})
+	if failed != nil {
+		return orphans, failed
 	}
 	if err != nil {
-		return false, fmt.Errorf("look up %s: %w", id, err)
+		return orphans, err
 	}
-	return true, d.bringHome(ctx, c, o)
+	n, err := d.scanPage(ctx, page)
+	return orphans + n, err
+}
+
+// scanPage looks at some objects, and returns how many of them no record knows.
+func (d *Dispatcher) scanPage(ctx context.Context, page []blob.Object) (orphans int, err error) {
+	var ids []string
+	for _, o := range page {
+		if id := idIn(o.Key); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	found, err := d.o.Records.ByIDs(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	known := make(map[string]conversion.Conversion, len(found))
+	for _, c := range found {
+		known[c.ID] = c
+	}
+	for _, o := range page {
+		c, ok := known[idIn(o.Key)]
+		if !ok {
+			orphans++
+			continue
+		}
+		if err := d.bringHome(ctx, c, o); err != nil {
+			return orphans, err
+		}
+	}
+	return orphans, nil
+}
+
+// idIn returns the id of the conversion in an object's key; "" if there is none.
+func idIn(key string) string {
+	if parts := strings.Split(key, "/"); len(parts) == 4 {
+		return parts[2]
+	}
+	return ""
 }
 
 // bringHome does what is still to be done about an object that came after the

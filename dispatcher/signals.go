@@ -22,7 +22,6 @@ const (
 const (
 	silence     = 2 * time.Minute // without a notification while uploads are found in other ways
 	silenceOver = time.Hour       // without any upload, after which the silence says nothing
-	toldPause   = 10 * time.Second
 )
 
 // signals watches whether the store's notifications come. Notifications may
@@ -33,23 +32,9 @@ type signals struct {
 	notified time.Time // when the last notification came to any replica
 	without  time.Time // since when uploads are found without one; zero while they come
 	found    time.Time // when the last of these was found
-	told     time.Time // when the other replicas were told of a notification last
 }
 
-// come notes a notification, and reports whether the other replicas are to be
-// told.
-func (s *signals) come(now time.Time) (tell bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notified, s.without = now, time.Time{}
-	if now.Sub(s.told) < toldPause {
-		return false
-	}
-	s.told = now
-	return true
-}
-
-// heard notes a notification of which another replica told.
+// heard notes a notification that came to any replica.
 func (s *signals) heard(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,12 +70,11 @@ func (d *Dispatcher) Notifications(context.Context) error {
 	return nil
 }
 
-// notificationCame notes that the store's notifications come.
+// notificationCame notes that the store's notifications come, and tells the other
+// replicas.
 func (d *Dispatcher) notificationCame(ctx context.Context) {
-	if !d.signals.come(d.o.Now()) {
-		return
-	}
-	if err := d.o.Queue.Announce(ctx, queue.TopicNotified); err != nil {
+	d.signals.heard(d.o.Now())
+	if err := d.coming.Announce(ctx, d.o.Now()); err != nil {
 		d.outage.Warn("could not tell the other dispatchers that notifications come", "error", err)
 	}
 }

@@ -23,7 +23,7 @@ import (
 // describe returns what the owner of c may know about it.
 func describe(c conversion.Conversion) api.Conversion {
 	a := api.Conversion{
-		ID: c.ID, State: c.State, Revision: c.Revision, Filename: c.Filename, Size: c.Object.Size,
+		ID: c.ID, State: c.State, Revision: c.Revision, Filename: c.Filename, Size: c.Object.Size, Sent: c.Sent,
 		Class: c.Class, Fallback: c.Fallback, Waiting: c.Waiting, Options: c.Options, Notify: cmp.Or(c.Notify, conversion.NotifyEmail),
 		Attempt: c.Attempt, Source: c.Source, Error: c.Error,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,

@@ -47,6 +47,9 @@ func TestBadRequests(t *testing.T) {
 		{"unknown option", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"loud":1}}`, nil, 422, "invalid_options", "body.options.loud"},
 		{"track", "POST", "/v1/conversions", `{"filename":"a","size":1,"options":{"track":"-1"}}`, nil, 422, "invalid_options", "body.options.track"},
 		{"unknown field", "POST", "/v1/conversions", `{"filename":"a","size":1,"owner_id":"x"}`, nil, 422, "invalid_request", "body.owner_id"},
+		{"small original", "POST", "/v1/conversions", `{"filename":"a","size":9,"sent":{"what":"sound","original_size":8}}`, nil, 422, "invalid_request", "body.sent.original_size"},
+		{"sent otherwise", "POST", "/v1/conversions", `{"filename":"a","size":9,"sent":{"what":"half","original_size":80}}`, nil, 422, "invalid_request", "body.sent.what"},
+		{"sent of what", "POST", "/v1/conversions", `{"filename":"a","size":9,"sent":{"what":"sound"}}`, nil, 422, "invalid_request", "body.sent"},
 		{"two values", "POST", "/v1/conversions", `{"filename":"a","size":1}1`, nil, 400, "invalid_request", "body"},
 		{"broken", "POST", "/v1/conversions", `{"filename":`, nil, 400, "invalid_request", "body"},
 		{"long body", "POST", "/v1/conversions", `{"filename":"` + strings.Repeat("n", 64<<10) + `"}`, nil, 413, "body_too_large", ""},
@@ -161,6 +164,29 @@ func TestIdempotency(t *testing.T) {
 	a.call("DELETE", "/v1/conversions/"+first.ID, nil).want(204)
 	if got := decode[api.Conversion](create(a, body).want(201)); got.ID == first.ID {
 		t.Error("a deleted conversion keeps its key")
+	}
+}
+
+// TestSent: what a client says of a video that it does not send whole is kept, and
+// limits count what it sends.
+func TestSent(t *testing.T) {
+	s := start(t, func(o *Options) { o.MaxUploadBytes = 1000 })
+	u := s.user("a@example.org")
+	create := func(original int) reply {
+		body := fmt.Sprintf(`{"filename":"a.mp4","size":3,"sent":{"what":"sound","original_size":%d}}`, original)
+		return u.call("POST", "/v1/conversions", body, "Idempotency-Key", "k")
+	}
+	first := decode[api.Conversion](create(5000).want(201))
+	create(5001).want(422, "idempotency_mismatch")
+	create(5000).want(200)
+	put(t, "PUT", first.Upload.URL, first.Upload.Headers, "abc")
+	u.call("POST", "/v1/conversions/"+first.ID+"/complete", nil).want(200)
+	got := decode[api.Conversion](u.call("GET", "/v1/conversions/"+first.ID, nil).want(200))
+	if want := (conversion.Sent{What: conversion.SentSound, OriginalSize: 5000}); got.Sent == nil || *got.Sent != want || got.Size != 3 {
+		t.Errorf("got %+v of %d bytes, want %+v", got.Sent, got.Size, want)
+	}
+	if whole := u.announce(3, false); whole.Sent != nil {
+		t.Errorf("a whole video has %+v", whole.Sent)
 	}
 }
 

@@ -54,7 +54,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	}
 	now := g.o.Now()
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Language: string(user.Language), Filename: req.Filename, Size: req.Size, Options: *req.Options, Notify: mailed(user, req.Notify),
+		OwnerID: user.ID, OwnerEmail: user.Email, Language: string(user.Language), Filename: req.Filename, Size: req.Size, Sent: req.Sent, Options: *req.Options, Notify: mailed(user, req.Notify),
 		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.o.UploadWindow,
 	}, now)
 	if err != nil {
@@ -97,6 +97,8 @@ func (g *Gateway) acceptable(user account.User, req api.NewConversion) error {
 		return emptySource()
 	case req.Size > limit:
 		return tooLarge(limit)
+	case req.Sent != nil && req.Sent.OriginalSize < req.Size:
+		return invalid("body.sent.original_size", "the whole video cannot be smaller than what is uploaded of it")
 	}
 	return req.Options.Validate()
 }

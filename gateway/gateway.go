@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -120,10 +119,10 @@ type Gateway struct {
 	o        Options
 	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
-	told     atomic.Pointer[time.Time] // when the dispatchers were told of a completed upload last
-	logins   *throttle                 // failed ones
-	requests *throttle                 // for mails
-	refusals *throttle                 // that the audit log tells of
+	told     queue.Announcer // of TopicCompleted
+	logins   *throttle       // failed ones
+	requests *throttle       // for mails
+	refusals *throttle       // that the audit log tells of
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	mux      *routeMux
@@ -149,6 +148,7 @@ func New(o Options) (*Gateway, error) {
 		outage: outage,
 		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
+		told:     queue.Announcer{Queue: o.Queue, Topic: queue.TopicCompleted},
 		logins:   newThrottle(o.Now),
 		requests: newThrottle(o.Now),
 		refusals: newThrottle(o.Now),

@@ -13,12 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"tonearm/internal/queue"
 )
-
-// toldPause is the pause between two announcements of completed uploads.
-const toldPause = 10 * time.Second
 
 // bodyTimeout is how long a client may take to send a JSON body.
 const bodyTimeout = 15 * time.Second
@@ -63,12 +58,7 @@ const (
 // dispatchers of it: they watch whether the store's notifications come.
 func (g *Gateway) completed(ctx context.Context) {
 	g.metrics.found.WithLabelValues(byComplete).Inc()
-	now := g.o.Now()
-	if last := g.told.Load(); last != nil && now.Sub(*last) < toldPause {
-		return
-	}
-	g.told.Store(&now)
-	if err := g.o.Queue.Announce(ctx, queue.TopicCompleted); err != nil {
+	if err := g.told.Announce(ctx, g.o.Now()); err != nil {
 		g.outage.Warn("could not tell the dispatchers of an upload", "error", err)
 	}
 }

@@ -124,7 +124,7 @@ func (w *worker) choose(ctx context.Context, f *fetched) (*source.Stream, error)
 	if err != nil || len(tracks) == 0 {
 		return f.object.Whole(ctx), nil //nolint:nilerr // ffmpeg may see more
 	}
-	if len(tracks) > 1 && w.Options.Track == "" && !probe.Decodable(audio[index]) {
+	if len(tracks) > 1 && w.Options.Track == "" && !audio[index].Decodable() {
 		return f.object.Whole(ctx), nil // perhaps another one is
 	}
 	stream, err := f.object.Audio(ctx, audio[index])

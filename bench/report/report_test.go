@@ -24,6 +24,8 @@ const sampleFigures = `{
   "dispatch.event_to_pod_p50_ms": {"ours": 12.2, "peer": 628, "ratio": 51, "unit": "ms", "more": {"p99": 38, "keda_p99": 908}},
   "dispatch.keda_p50_ms": {"ours": 628, "unit": "ms", "more": {"default_p50": 16675}},
   "encode.one_hour_2_workers": {"ours": 20, "peer": 31, "ratio": 1.55, "unit": "s", "floor": 18, "more": {"stock_ffmpeg": 35, "computing": 42, "kernel": 6.5}},
+  "send.20m_uplink_20m_video": {"ours": 7.5, "peer": 310, "ratio": 41.33, "unit": "s", "spread": {"ours": [7.4, 7.9], "ffmpeg_local": [3, 4]}, "more": {"ffmpeg_local": 3.5, "sent_mb": 5.1, "whole_mb": 755}},
+  "send.100m_uplink_20m_video": {"ours": 7, "peer": 64, "ratio": 9.14, "unit": "s", "spread": {"ours": [6.9, 7.1], "ffmpeg_local": [3, 4]}, "more": {"ffmpeg_local": 3.5, "sent_mb": 5.1, "whole_mb": 755}},
   "short.100_clips": {"ours": 4, "peer": 4.4, "ratio": 1.1, "unit": "s", "more": {"xargs_own_ffmpeg": 1.35}, "note": "100 clips of 5 s"},
   "ffmpeg.start_ms": {"ours": 0.88, "peer": 52.7, "ratio": 59.9, "unit": "ms", "more": {"cpu": 0.71, "peer_cpu": 52.2}},
   "image.first_pod_s": {"ours": 2.5, "unit": "s", "spread": {"ours": [2.4, 2.9]}, "more": {"next_pod": 1.1}, "note": "median of 5"},
@@ -57,6 +59,8 @@ func TestPage(t *testing.T) {
 	page, _ := write(t, sampleFigures)
 	for _, want := range []string{
 		"2 cores (Some Processor)",
+		"| 20 Mbit/s, 20 ms | 7.50 s (7.40 to 7.90) | 310 s | 41.3 | 40, met | 5.10 of 755 MB | 3.50 s (3.00 to 4.00) |",
+		"| 10, **missed** | 5.10 of 755 MB |",
 		"| 1 Gbit/s, 1 ms | MP4, 20 Mbit/s, camera | 2.00 s (1.90 to 2.20) | 5.04 s | 6.50 s | 2.52 | 1.60 s | 1.25 | met |",
 		"| 1 Gbit/s, 1 ms | MP4, 2 Mbit/s, camera | 2.00 s | – | – | 0.950 | – | – | **missed** |",
 		"| 1 Gbit/s, 1 ms | MPEG-TS, 20 Mbit/s | 2.70 s | – | – | 1.01 | 2.65 s | 1.02 | met |",

@@ -9,6 +9,8 @@ const (
 	fasterThanOne   = 1.5  // times, two workers than our one, and
 	fasterThanStock = 1.8  // times, than ffmpeg as it is installed
 	largestImage    = 40   // MB
+	fasterThan20m   = 40   // times, only the sound than all of a video of 20 Mbit/s, behind 20 Mbit/s
+	fasterThan100m  = 10   // and behind 100 Mbit/s
 )
 
 // Stock is the name in More of what ffmpeg, as it is installed, takes for the
@@ -40,6 +42,10 @@ func (f Figure) Goal(name string) (met, set bool) {
 		return *f.Ratio >= fasterThanPeer || f.Ours <= nearFloor*f.Floor, true
 	case name == "encode.one_hour_2_workers":
 		return *f.Ratio >= fasterThanOne && f.Over(Stock) >= fasterThanStock, true
+	case name == "send.20m_uplink_20m_video":
+		return *f.Ratio >= fasterThan20m, true
+	case name == "send.100m_uplink_20m_video":
+		return *f.Ratio >= fasterThan100m, true
 	case name == "short.100_clips":
 		return *f.Ratio >= 1, true
 	}

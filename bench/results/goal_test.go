@@ -23,6 +23,10 @@ func TestGoal(t *testing.T) {
 		{"encode.one_hour_2_workers", Against(20, 30, "s"), false, true}, // not compared with both
 		{"short.100_clips", Against(4.5, 4.5, "s"), true, true},
 		{"short.100_clips", Against(4.6, 4.5, "s"), false, true},
+		{"send.20m_uplink_20m_video", Against(8, 320, "s"), true, true},
+		{"send.20m_uplink_20m_video", Against(8, 319, "s"), false, true},
+		{"send.100m_uplink_20m_video", Against(8, 80, "s"), true, true},
+		{"send.100m_uplink_20m_video", Against(8, 79, "s"), false, true},
 		{"image.transcoder_mb", Plain(39.9, "MB"), true, true},
 		{"image.transcoder_mb", Plain(40, "MB"), false, true},
 		{"image.first_pod_s", Plain(3, "s"), false, false},

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 
+	"tonearm/bench/link"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 )
@@ -24,6 +26,7 @@ type Up struct {
 	Server string // URL of the gateway
 	PID    int
 
+	in      *link.Namespace
 	cmd     *exec.Cmd
 	drained chan struct{} // closed once standard output has ended
 }
@@ -31,6 +34,11 @@ type Up struct {
 // Start runs it from the repository's root. Its data are in the folder data,
 // its log is in data.log. Start returns once everything is ready.
 func Start(ctx context.Context, data string, args ...string) (*Up, error) {
+	return StartIn(ctx, nil, data, args...)
+}
+
+// StartIn is Start in a network of its own.
+func StartIn(ctx context.Context, in *link.Namespace, data string, args ...string) (*Up, error) {
 	log, err := os.Create(data + ".log")
 	if err != nil {
 		return nil, err
@@ -43,10 +51,10 @@ func Start(ctx context.Context, data string, args ...string) (*Up, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := in.Start(cmd); err != nil {
 		return nil, fmt.Errorf("bin/tonearm (make build makes it): %w", err)
 	}
-	u := &Up{PID: cmd.Process.Pid, cmd: cmd, drained: make(chan struct{})}
+	u := &Up{PID: cmd.Process.Pid, in: in, cmd: cmd, drained: make(chan struct{})}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if words := strings.Fields(lines.Text()); len(words) == 2 && words[0] == "gateway" {
@@ -69,7 +77,7 @@ func (u *Up) Stop() {
 
 // Account makes an account and returns its token.
 func (u *Up) Account(ctx context.Context, email string) (token string, err error) {
-	c, err := client.New(client.Options{Server: u.Server})
+	c, err := client.New(client.Options{Server: u.Server, Transport: u.transport()})
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +98,15 @@ func (u *Up) Client(ctx context.Context, email string) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Server: u.Server, Token: token})
+	return client.New(client.Options{Server: u.Server, Token: token, Transport: u.transport()})
+}
+
+// transport reaches the server from its own network; nil for the client's own.
+func (u *Up) transport() http.RoundTripper {
+	if u.in == nil {
+		return nil
+	}
+	return &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return u.in.Dial(ctx, address) }}
 }
 
 // Upload makes a conversion and uploads its source with one plain PUT. The

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"tonearm/cmd/internal/command"
+	"tonearm/cmd/tonearm/internal/files"
+	"tonearm/cmd/tonearm/internal/screen"
+	"tonearm/cmd/tonearm/internal/text"
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
@@ -31,63 +35,6 @@ func visibleStates() string {
 		names = append(names, string(s))
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
-}
-
-func newListCommand() *cobra.Command {
-	var limit int
-	var names []string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List your conversions, newest first", Args: command.NoArgs,
-		Example: "  tonearm list --state failed,canceled --limit 10",
-		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
-			var states []conversion.State
-			for _, n := range names {
-				if !slices.Contains(visible, conversion.State(n)) {
-					return usageError{fmt.Errorf("unknown state %q; use %s", n, visibleStates())}
-				}
-				states = append(states, conversion.State(n))
-			}
-			if limit < 0 {
-				return usageError{errors.New("--limit must be 0 or more; 0 lists all")}
-			}
-			c, err := connect(cmd, shortPatience)
-			if err != nil {
-				return err
-			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			if !asJSON {
-				fmt.Fprintln(table, "ID\tSTATE\tCREATED\tLENGTH\tNAME")
-			}
-			each := func(cv api.Conversion) error {
-				if asJSON {
-					return printJSON(cmd, cv)
-				}
-				length := "-"
-				if cv.MP3 != nil {
-					length = conversion.Clock(cv.MP3.Duration)
-				}
-				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", cv.ID, cv.State, cv.CreatedAt.Local().Format(time.DateTime), length, cv.Filename)
-				return err
-			}
-			if err := eachConversion(cmd, c, states, limit, each); err != nil {
-				return err
-			}
-			return table.Flush()
-		}),
-	}
-	bindServer(cmd.Flags())
-	cmd.Flags().IntVar(&limit, "limit", 50, "print at most this `NUMBER` of conversions; 0 for all")
-	cmd.Flags().StringSliceVar(&names, "state", nil, "only conversions in these `STATES`, separated by commas: "+visibleStates())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each conversion")
-	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var names []cobra.Completion
-		for _, s := range visible {
-			names = append(names, string(s))
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
-	return cmd
 }
 
 // eachConversion calls do for up to limit conversions, for all if limit is 0.
@@ -116,23 +63,40 @@ func eachConversion(cmd *cobra.Command, c *client.Client, states []conversion.St
 
 func newGetCommand() *cobra.Command {
 	var out string
-	var asJSON bool
+	var asJSON, wait bool
 	cmd := &cobra.Command{
 		Use: "get ID", Short: "Show a conversion, and download its MP3 with --out", Args: command.Needs(1, "one conversion"), ValidArgsFunction: completeID,
-		Example: "  tonearm get 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90 --out mp3s",
+		Example: `  tonearm get 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90 --out mp3s
+  tonearm get 4f6d8e90 --wait --out talk.mp3`,
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
-			c, err := connect(cmd, shortPatience)
+			patience := shortPatience
+			if wait {
+				patience = longPatience
+			}
+			c, err := connect(cmd, patience)
 			if err != nil {
 				return err
 			}
-			cv, err := c.Conversion(cmd.Context(), args[0])
+			id, err := resolve(cmd, c, args[0])
 			if err != nil {
-				return explain(err, args[0])
+				return err
+			}
+			cv, err := c.Conversion(cmd.Context(), id)
+			if err != nil {
+				return explain(err, id)
+			}
+			if wait {
+				if cv, err = await(cmd, c, cv); err != nil {
+					return err
+				}
 			}
 			if asJSON {
 				err = printJSON(cmd, cv)
 			} else {
 				err = printConversion(cmd, cv)
+			}
+			if err == nil && wait && cv.MP3 == nil {
+				return errors.New(noMP3(cv))
 			}
 			if err != nil || out == "" {
 				return err
@@ -140,11 +104,7 @@ func newGetCommand() *cobra.Command {
 			if cv.MP3 == nil {
 				return errors.New(noMP3(cv))
 			}
-			d, err := openOutputDir(out)
-			if err != nil {
-				return err
-			}
-			path, err := d.fetch(cmd.Context(), c, *cv.MP3, cv.Filename, func(int64) {})
+			path, err := saveMP3(cmd.Context(), c, cv, out)
 			if err == nil {
 				cmd.PrintErrln("Saved as " + path)
 			}
@@ -152,9 +112,53 @@ func newGetCommand() *cobra.Command {
 		}),
 	}
 	bindServer(cmd.Flags())
-	cmd.Flags().StringVar(&out, "out", "", "save the MP3 in this `FOLDER`, which is made if it is missing")
+	cmd.Flags().StringVar(&out, "out", "", "save the MP3 in this `FOLDER`, which is made if it is missing, or under this name, such as talk.mp3")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the conversion has ended")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
 	return cmd
+}
+
+// await shows how far a conversion is until it has ended.
+func await(cmd *cobra.Command, c *client.Client, cv api.Conversion) (api.Conversion, error) {
+	if cv.State == conversion.AwaitingUpload {
+		return cv, errors.New(noMP3(cv))
+	}
+	s := newScreen(cmd, false)
+	stop := context.AfterFunc(cmd.Context(), s.Freeze)
+	line := s.Begin(cv.Filename, 0)
+	var err error
+	for err == nil && !cv.State.Terminal() {
+		show(line, cv)
+		var next api.Conversion
+		if next, err = c.Wait(cmd.Context(), cv.ID, cv.Revision); err == nil {
+			cv = next
+		}
+	}
+	stop()
+	s.Close()
+	cmd.SetErr(nil)
+	return cv, err
+}
+
+// show shows what the server does with a video.
+func show(line *screen.Line, cv api.Conversion) {
+	if p := cv.Progress; p != nil && p.Phase != conversion.PhaseNone {
+		line.SetClock(string(p.Phase), p.DoneSeconds, p.TotalSeconds)
+	} else {
+		line.Set(string(cv.State))
+	}
+}
+
+// saveMP3 downloads the MP3 of a conversion into a folder, or as the file that out
+// names.
+func saveMP3(ctx context.Context, c *client.Client, cv api.Conversion, out string) (string, error) {
+	output, err := files.NewOutput(out, "", 1)
+	if err != nil {
+		return "", usageError{err}
+	}
+	f := &files.File{Path: cv.Filename}
+	output.Assign([]*files.File{f}, func(*files.File) []string { return nil })
+	return download(ctx, c, *cv.MP3, f.Target, func(int64) {})
 }
 
 // noMP3 says why a conversion has no MP3, and what to do.
@@ -188,7 +192,12 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	row := func(name, format string, a ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", a...) }
 	row("id", "%s", cv.ID)
-	row("file", "%s (%s)", cv.Filename, byteSize(cv.Size))
+	if cv.Sent == nil {
+		row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Size))
+	} else {
+		row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Sent.OriginalSize))
+		row("sent", "%s", onlySound(cv.Size, cv.Sent.OriginalSize))
+	}
 	row("state", "%s", cv.State)
 	row("created", "%s", cv.CreatedAt.Local().Format(time.DateTime))
 	if b, err := json.Marshal(cv.Options); err == nil && string(b) != "{}" {
@@ -211,7 +220,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	}
 	if m := cv.MP3; m != nil {
 		row("mp3", "%s", m.ID)
-		row("mp3 name", "%s (%s, %s)", m.Name, conversion.Clock(m.Duration), byteSize(m.Size))
+		row("mp3 name", "%s (%s, %s)", m.Name, conversion.Clock(m.Duration), text.Bytes(m.Size))
 		printAudio(row, *m)
 	}
 	if f := cv.Error; f != nil {
@@ -302,24 +311,61 @@ func newCancelCommand() *cobra.Command {
 	return newEachCommand("cancel", "Cancel conversions", "Canceled", func(cmd *cobra.Command, c *client.Client, id string) error {
 		_, err := c.Cancel(cmd.Context(), id)
 		return err
-	})
+	}, nil)
 }
 
 func newRetryCommand() *cobra.Command {
-	return newEachCommand("retry", "Start failed, canceled or expired conversions again", "Started again:", func(cmd *cobra.Command, c *client.Client, id string) error {
-		_, err := c.Retry(cmd.Context(), id)
+	var wait bool
+	var begun []api.Conversion
+	cmd := newEachCommand("retry", "Start failed, canceled or expired conversions again", "Started again:", func(cmd *cobra.Command, c *client.Client, id string) error {
+		cv, err := c.Retry(cmd.Context(), id)
+		if err == nil {
+			begun = append(begun, cv)
+		}
 		return err
+	}, func(cmd *cobra.Command) error {
+		if !wait {
+			return nil
+		}
+		return awaitAll(cmd, begun)
 	})
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the conversions have ended")
+	return cmd
+}
+
+// awaitAll waits for the ends of conversions, and tells of each.
+func awaitAll(cmd *cobra.Command, all []api.Conversion) error {
+	c, err := connect(cmd, longPatience)
+	if err != nil {
+		return err
+	}
+	for _, cv := range all {
+		ended, waitErr := await(cmd, c, cv)
+		switch {
+		case cmd.Context().Err() != nil || client.IsLogin(waitErr):
+			return waitErr
+		case waitErr != nil:
+			cmd.PrintErrf("%s: %v\n", cv.ID, waitErr)
+			err = errReported
+		case ended.MP3 == nil:
+			cmd.PrintErrf("%s: %s\n", cv.ID, noMP3(ended))
+			err = errReported
+		default:
+			cmd.PrintErrf("Done: %s. To download its MP3: tonearm get %s --out .\n", cv.ID, short(cv.ID))
+		}
+	}
+	return err
 }
 
 func newRemoveCommand() *cobra.Command {
 	return newEachCommand("rm", "Delete conversions, with their videos and MP3s", "Deleted", func(cmd *cobra.Command, c *client.Client, id string) error {
 		return c.Delete(cmd.Context(), id)
-	})
+	}, nil)
 }
 
-// newEachCommand makes a command that does the same with each of its ids.
-func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Client, string) error) *cobra.Command {
+// newEachCommand makes a command that does the same with each of its ids, and then
+// something with all; after is nil for nothing.
+func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Client, string) error, after func(*cobra.Command) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb + " ID…", Short: short, Args: command.Needs(0, "one conversion or more"), ValidArgsFunction: completeID,
 		Example: "  tonearm " + verb + " 0192f3a8-5f3c-7d21-9c1e-2b7a4f6d8e90",
@@ -329,8 +375,11 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 				return err
 			}
 			failed := false
-			for _, id := range args {
-				err := explain(do(cmd, c, id), id)
+			for _, given := range args {
+				id, err := resolve(cmd, c, given)
+				if err == nil {
+					err = explain(do(cmd, c, id), id)
+				}
 				if err == nil {
 					cmd.PrintErrf("%s %s.\n", done, id)
 					continue
@@ -338,8 +387,13 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 				if len(args) == 1 || client.IsLogin(err) || cmd.Context().Err() != nil {
 					return err
 				}
-				cmd.PrintErrf("%s: %v\n", id, err)
+				cmd.PrintErrf("%s: %v\n", given, err)
 				failed = true
+			}
+			if after != nil {
+				if err := after(cmd); err != nil {
+					return err
+				}
 			}
 			if failed {
 				return errReported
@@ -371,21 +425,13 @@ func completeID(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion
 	return ids, none | cobra.ShellCompDirectiveKeepOrder
 }
 
+// printJSON writes a line to standard output, byte for byte.
 func printJSON(cmd *cobra.Command, v any) error {
-	e := json.NewEncoder(cmd.OutOrStdout())
+	out := cmd.OutOrStdout()
+	if w, ok := out.(text.Writer); ok {
+		out = w.W
+	}
+	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// byteSize writes bytes as 12.3 MB.
-func byteSize(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000_000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }

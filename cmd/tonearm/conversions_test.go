@@ -74,6 +74,10 @@ mp3 name  talk.mp3 (3:07, 3.0 MB)
 sound     copied, not encoded, 48000 Hz, stereo
 note      The video does not say how long it is, so the MP3's length was not checked.
 `},
+		"only its sound": {api.Conversion{
+			ID: "c", State: conversion.Queued, Filename: "talk.mp4", Size: 6_100_000, CreatedAt: created,
+			Sent: &conversion.Sent{What: conversion.SentSound, OriginalSize: 1_024_000_000},
+		}, ``},
 	} {
 		var out bytes.Buffer
 		cmd := &cobra.Command{}
@@ -82,6 +86,9 @@ note      The video does not say how long it is, so the MP3's length was not che
 			t.Fatal(err)
 		}
 		_, got, _ := strings.Cut(out.String(), "2026-11-23 10:00:00")
+		if sent := "file talk.mp4 (1.0 GB)\nsent 6.1 of 1,024 MB: only the sound\n"; strings.Contains(squeeze(out.String()), sent) != (tt.conversion.Sent != nil) {
+			t.Errorf("%s: want %q only where not all was sent:\n%s", name, sent, out.String())
+		}
 		if squeeze(got) != squeeze(tt.want) {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, got, tt.want)
 		}

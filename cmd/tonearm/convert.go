@@ -4,137 +4,259 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"sync"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/adrg/xdg"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"tonearm/cmd/internal/command"
-	"tonearm/internal/api"
+	"tonearm/cmd/tonearm/internal/files"
+	"tonearm/cmd/tonearm/internal/journal"
+	"tonearm/cmd/tonearm/internal/screen"
 	"tonearm/internal/client"
-	"tonearm/internal/conversion"
 )
 
-// multipartAbove is the size in bytes above which a video is uploaded in parts.
-// The size decides a part of the request. With another value, interrupted uploads
-// of the sizes between start again from their beginning.
-const multipartAbove = 64 << 20
-
 type convertFlags struct {
-	out      string
-	json     bool
-	noWait   bool
-	jobs     int
-	retryFor time.Duration
-	options  options
+	out          string
+	template     string
+	recursive    bool
+	skipExisting bool
+	force        bool
+	json         bool
+	quiet        bool
+	noWait       bool
+	dryRun       bool
+	watching     bool
+	jobs         int
+	retryFor     time.Duration
+	send         string // sendAuto or sendWhole
+	options      options
 }
 
 func newConvertCommand() *cobra.Command {
-	fl := &convertFlags{}
+	fl := &convertFlags{send: sendAuto}
 	cmd := &cobra.Command{
 		Use:   "convert FILE…",
 		Short: "Convert videos to MP3",
 		Long: `Upload videos, wait until they are converted, and save the MP3s.
 
 An MP3 gets the name of its video. Files that exist are never overwritten. If the
-command is interrupted, run it again: it continues where it stopped, and does not
-upload again what was uploaded.
+command is interrupted, run it again: it continues where it stopped. A video that
+was converted with the same options is not sent again: if its MP3 is missing, only
+the MP3 is downloaded. No mail is sent unless you ask for it with --notify email or
+do not wait.
+
+Of a video only the sound is uploaded where that gives the same MP3, byte for byte.
+--send whole uploads all of it.
+
+With --recursive, a folder means the videos in it and in the folders below, and the
+MP3s are saved in the same tree. FILE - is standard input, --out - standard output.
+With --watch, the command goes on with the videos that come into the folders; one that
+is still being written is waited for.
 
 With --json, standard output has one line for each file, once it is finished:
   {"file","id","state","mp3_id","mp3","error":{"code","message"}}
 mp3 is the path of the saved MP3. A file that could not be uploaded at all has the
-state failed and no id.`,
+state failed and no id. Where only the sound is uploaded, size is its bytes, and
+"sent":{"what","original_size"} says so. A name that is not UTF-8 comes as file_base64
+or mp3_base64, too.`,
 		Example: `  tonearm convert talk.mp4 --out mp3s
-  tonearm convert *.mkv --out mp3s --preset podcast --album 'My show' --notify none
-  tonearm convert concert.mov --start 1:30 --end 1:02:03.5 --cover 12:00
+  tonearm convert --recursive videos --out mp3s --preset podcast --album 'My show'
+  tonearm convert concert.mov --start 1:30 --end 1:02:03.5 --cover 12:00 --out concert.mp3
+  tonearm convert --watch inbox --out mp3s
   tonearm convert concert.mov --json | jq -r .mp3`,
 		Args:        command.Needs(0, "one video or more"),
 		Annotations: map[string]string{command.Footer: presets()},
-		RunE: interruptible(func(cmd *cobra.Command, files []string) error {
-			if err := fl.options.check(cmd); err != nil {
+		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
+			if err := fl.check(cmd, args); err != nil {
 				return err
 			}
-			if fl.jobs < 1 {
-				return usageError{errors.New("--jobs must be 1 or more")}
-			}
-			if fl.retryFor < 0 {
-				return usageError{errors.New("--retry-for must be 0 or more; 0 tries once")}
-			}
-			return fl.run(cmd, files)
+			return fl.run(cmd, args)
 		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	bindServer(f)
-	f.StringVar(&fl.out, "out", ".", "`FOLDER` for the MP3s, which is made if it is missing")
+	f.StringVar(&fl.out, "out", ".", "`FOLDER` for the MP3s, which is made if it is missing; or the one MP3, such as talk.mp3; - for standard output")
+	f.StringVar(&fl.template, "output-template", "", "`NAME` of each MP3 below --out, with {dir}, {name}, {ext} and {number} of the video (default: "+files.DefaultTemplate+")")
+	f.BoolVar(&fl.recursive, "recursive", false, "convert the videos in folders, and in the folders below")
+	f.BoolVar(&fl.skipExisting, "skip-existing", false, "leave out each video whose MP3 has its name in --out already")
+	f.BoolVar(&fl.force, "force", false, "convert again what was converted before")
+	f.BoolVar(&fl.watching, "watch", false, "go on with the videos that come into the folders, until Ctrl-C")
 	f.BoolVar(&fl.json, "json", false, "print a line of JSON for each file, and nothing else, on standard output")
-	f.BoolVar(&fl.noWait, "no-wait", false, "only upload, and do not wait; \"tonearm get ID --out FOLDER\" downloads the MP3 later")
+	f.BoolVar(&fl.quiet, "quiet", false, "print only what fails")
+	f.BoolVar(&fl.noWait, "no-wait", false, "only upload, and do not wait; the same command without this flag downloads the MP3s later")
+	f.BoolVar(&fl.dryRun, "dry-run", false, "only say what would be sent, and how many bytes")
 	f.IntVar(&fl.jobs, "jobs", 4, "`NUMBER` of files at a time")
-	f.DurationVar(&fl.retryFor, "retry-for", 2*time.Minute, "how long to try again while the server cannot be reached")
+	f.DurationVar(&fl.retryFor, "retry-for", longPatience, "how long to try again while the server cannot be reached")
+	words := []string{sendAuto, sendWhole}
+	addFlag(cmd, "send", "", "what is uploaded of a video: auto is only its sound where the MP3 is the same, whole is all of it (default: auto)", words, &flagValue{"WHAT", func(s string) error {
+		if !slices.Contains(words, s) {
+			return errors.New("it takes auto or whole")
+		}
+		fl.send = s
+		return nil
+	}})
 	fl.options.bind(cmd)
 	_ = cmd.MarkFlagDirname("out")
 	return cmd
 }
 
-// outcome is what became of one file: a line of --json.
-type outcome struct {
-	File  string              `json:"file"`
-	ID    *string             `json:"id"`
-	State conversion.State    `json:"state"`
-	MP3ID *string             `json:"mp3_id"`
-	MP3   *string             `json:"mp3"` // path
-	Error *conversion.Failure `json:"error"`
+// check returns what is wrong with the flags.
+func (fl *convertFlags) check(cmd *cobra.Command, args []string) error {
+	if err := fl.options.check(cmd); err != nil {
+		return err
+	}
+	stdin := 0
+	for _, arg := range args {
+		if arg == files.Stdin {
+			stdin++
+		}
+	}
+	var wrong string
+	switch {
+	case fl.jobs < 1:
+		wrong = "--jobs must be 1 or more"
+	case fl.retryFor < 0:
+		wrong = "--retry-for must be 0 or more; 0 tries once"
+	case stdin > 1:
+		wrong = "standard input (-) can be read only once"
+	case fl.stdout() && fl.json:
+		wrong = "--out - and --json both need standard output"
+	case fl.stdout() && fl.template != "":
+		wrong = "--output-template needs a folder as --out"
+	case fl.watching && (stdin > 0 || fl.stdout() || fl.dryRun):
+		wrong = "--watch goes with neither - nor --dry-run"
+	case fl.force && fl.skipExisting:
+		wrong = "--force and --skip-existing say opposite things; use one of them"
+	default:
+		return nil
+	}
+	return usageError{errors.New(wrong)}
 }
 
-// Codes of failures on this side; others are the server's.
-const (
-	codeNotFound    conversion.Code = "file_not_found"
-	codeDirectory   conversion.Code = "is_directory"
-	codeNotAFile    conversion.Code = "not_a_file"
-	codeLocal       conversion.Code = "local_file" // cannot be read or written
-	codeUnreachable conversion.Code = "unreachable"
-	codeLogin       conversion.Code = "login_required"
-	codeInterrupted conversion.Code = "interrupted"
-)
+// stdout reports whether the MP3 goes to standard output.
+func (fl *convertFlags) stdout() bool { return fl.out == files.Stdin && !fl.noWait }
 
 // converter converts the files of one command.
 type converter struct {
 	*convertFlags
-	cmd       *cobra.Command
-	client    *client.Client
-	outputDir *outputDir // nil where nothing is waited for
-	journal   journal
-	display   display
-
-	mu       sync.Mutex
-	outcomes []outcome
+	cmd     *cobra.Command
+	client  *client.Client
+	output  *files.Output // nil where no MP3 is saved
+	journal *journal.Journal
+	old     journal.Old
+	screen  *screen.Screen
+	alike   alike
+	report  report
+	alone   bool        // there is only one file
+	earlier atomic.Bool // the server is an earlier version, which takes only whole videos
 }
 
-func (fl *convertFlags) run(cmd *cobra.Command, files []string) error {
-	c := &converter{convertFlags: fl, cmd: cmd, journal: openJournal()}
+func stateDir() string { return filepath.Join(xdg.StateHome, "tonearm") }
+
+func (fl *convertFlags) run(cmd *cobra.Command, args []string) error {
+	c := &converter{convertFlags: fl, cmd: cmd, old: journal.Old(filepath.Join(stateDir(), "conversions"))}
 	var err error
 	if c.client, err = connect(cmd, fl.retryFor); err != nil {
 		return err
 	}
-	if !fl.noWait {
-		if c.outputDir, err = openOutputDir(fl.out); err != nil {
+	if fl.watching {
+		return c.runWatch(args)
+	}
+	all := files.List(args, fl.recursive)
+	if fl.stdout() && len(all) != 1 {
+		return usageError{fmt.Errorf("--out - takes one video, and there are %d", len(all))}
+	}
+	if err := c.open(len(all)); err != nil {
+		return err
+	}
+	defer c.journal.Close()
+	works := c.plan(cmd.Context(), all)
+	c.alone = len(all) == 1
+	if fl.dryRun {
+		return c.tell(cmd.Context(), works)
+	}
+	return c.show(func(ctx context.Context) error { return c.all(ctx, works) })
+}
+
+// runWatch is run with --watch.
+func (c *converter) runWatch(folders []string) error {
+	if err := checkFolders(folders); err != nil {
+		return err
+	}
+	const many = 2
+	if err := c.open(many); err != nil {
+		return err
+	}
+	defer c.journal.Close()
+	return c.show(func(ctx context.Context) error { return c.watch(ctx, folders) })
+}
+
+// show does the work with a screen, and says at the end what remains.
+func (c *converter) show(do func(context.Context) error) error {
+	c.screen = newScreen(c.cmd, c.quiet)
+	stop := context.AfterFunc(c.cmd.Context(), c.screen.Freeze) // at the first Ctrl-C
+	err := do(c.cmd.Context())
+	stop()
+	c.screen.Close()
+	c.cmd.SetErr(nil)
+	if err != nil && context.Cause(c.cmd.Context()) == nil && !client.IsLogin(err) {
+		return err
+	}
+	return c.conclude(err)
+}
+
+// open opens the journal and the output.
+func (c *converter) open(n int) error {
+	ctx := c.cmd.Context()
+	c.old.Sweep()
+	var err error
+	if c.journal, err = journal.Open(ctx, stateDir()); err != nil {
+		c.cmd.PrintErrf("Warning: cannot keep what is done, so the same command may do it again: %v\n", err)
+		if c.journal, err = journal.InMemory(ctx); err != nil {
 			return err
 		}
 	}
-	c.display = newDisplay(cmd)
-	ctx, stop := context.WithCancelCause(cmd.Context())
+	if c.noWait || c.stdout() {
+		return nil
+	}
+	if c.output, err = files.NewOutput(c.out, c.template, n); err != nil {
+		return usageError{err}
+	}
+	if c.dryRun {
+		return nil
+	}
+	if err := c.output.Check(); err != nil {
+		return fmt.Errorf("cannot write to the folder for the MP3s: %w. Choose another one with --out", err)
+	}
+	return nil
+}
+
+// all converts the files, several at a time, and reports each. It returns why it
+// ended early.
+func (c *converter) all(ctx context.Context, works []*work) error {
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	copies := map[string]int{}
+	for _, w := range works {
+		if w.settled == nil {
+			c.screen.Expect(1, w.toSend())
+		}
+	}
 	var g errgroup.Group
-	g.SetLimit(fl.jobs)
-	for _, file := range files {
-		n := copies[filepath.Clean(file)]
-		copies[filepath.Clean(file)]++
+	g.SetLimit(c.jobs)
+	for _, w := range works {
+		if w.settled != nil {
+			c.finish(*w.settled)
+			continue
+		}
 		g.Go(func() error {
-			o, err := c.convert(ctx, file, n)
+			o, err := c.convert(ctx, w)
 			if client.IsLogin(err) {
 				stop(err) // it would be the same with every other file
 			}
@@ -143,227 +265,26 @@ func (fl *convertFlags) run(cmd *cobra.Command, files []string) error {
 		})
 	}
 	_ = g.Wait()
-	c.display.close()
-	return c.conclude(context.Cause(ctx))
+	for _, w := range works {
+		for _, path := range w.repeats {
+			o := c.report.of(w.file)
+			o.File, o.sent, o.of = path, 0, 0
+			c.finish(o)
+		}
+	}
+	return context.Cause(ctx)
 }
 
-// conclude says what remains, and returns what the command ends with.
-func (c *converter) conclude(cause error) error {
-	var failed, open []outcome
-	for _, o := range c.outcomes {
-		switch {
-		case o.Error == nil:
-		case o.Error.Code == codeInterrupted || o.Error.Code == codeLogin:
-			open = append(open, o)
-		default:
-			failed = append(failed, o)
+// title returns the name under which the server keeps a video: no control
+// characters, which it would refuse.
+func title(path string) string {
+	if path == files.Stdin {
+		return "stdin"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '_'
 		}
-	}
-	if len(c.outcomes) > 1 {
-		c.cmd.PrintErrf("%d of %d files are done.\n", len(c.outcomes)-len(failed)-len(open), len(c.outcomes))
-		for _, o := range failed {
-			c.cmd.PrintErrf("  failed: %s: %s (%s)\n", o.File, o.Error.Message, o.Error.Code)
-		}
-	}
-	if len(open) > 0 {
-		c.cmd.PrintErrln("Not finished. To continue, run the same command again.")
-		for _, o := range open {
-			if o.ID == nil {
-				c.cmd.PrintErrf("  %s: not started\n", o.File)
-			} else {
-				c.cmd.PrintErrf("  %s: %s; to cancel it: tonearm cancel %s\n", o.File, o.State, *o.ID)
-			}
-		}
-	}
-	switch {
-	case errors.Is(cause, errInterrupted):
-		return errInterrupted
-	case client.IsLogin(cause):
-		return expired()
-	case len(failed) > 0:
-		return errReported
-	}
-	return nil
-}
-
-// finish reports what became of a file.
-func (c *converter) finish(o outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.outcomes = append(c.outcomes, o)
-	if c.json {
-		_ = printJSON(c.cmd, o) // a reader that went away is no reason to stop
-	}
-	switch {
-	case o.Error != nil && o.Error.Code != codeInterrupted && o.Error.Code != codeLogin:
-		c.cmd.PrintErrf("%s: %s (%s)\n", o.File, o.Error.Message, o.Error.Code)
-	case o.Error != nil || c.json:
-	case o.MP3 != nil:
-		c.display.result(fmt.Sprintf("%s → %s", o.File, *o.MP3))
-	default:
-		c.display.result(fmt.Sprintf("%s: %s, id %s", o.File, o.State, *o.ID))
-	}
-}
-
-// convert takes one file all the way. It returns the error as well as its
-// report in the outcome.
-func (c *converter) convert(ctx context.Context, file string, repeat int) (outcome, error) {
-	o := outcome{File: file, State: conversion.Failed}
-	fail := func(err error) (outcome, error) {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		o.Error = failureOf(err)
-		return o, err
-	}
-	if ctx.Err() != nil {
-		return fail(nil)
-	}
-	f, err := openVideo(file)
-	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return fail(&client.LocalError{Err: err})
-	}
-	status := &status{name: file}
-	defer c.display.add(status)()
-	status.set("starting", 0, 0)
-
-	request := c.options.request(file, st.Size())
-	key := c.journal.entry(c.client.Server(), file, st, request, repeat)
-	cv, err := c.client.Create(ctx, key.key, request)
-	if key.old && (err == nil && gone(cv.State) || isCode(err, "idempotency_mismatch")) {
-		key = key.renew()
-		cv, err = c.client.Create(ctx, key.key, request)
-	}
-	if err != nil {
-		if refused(err) {
-			key.forget()
-		}
-		return fail(err)
-	}
-	o.ID = &cv.ID
-	if cv, err = c.follow(ctx, cv, f, status, &o); err != nil {
-		return fail(err)
-	}
-	if !cv.State.Terminal() { // --no-wait
-		key.forget()
-		return o, nil
-	}
-	if cv.State != conversion.Done {
-		key.forget()
-		if cv.Error == nil {
-			cv.Error = &conversion.Failure{Code: conversion.Code(cv.State), Message: "The conversion is " + string(cv.State) + ". To try again, run the same command."}
-		}
-		return fail(*cv.Error)
-	}
-	o.MP3ID = &cv.MP3.ID
-	if c.outputDir != nil {
-		path, err := c.outputDir.fetch(ctx, c.client, *cv.MP3, file, func(done int64) { status.set("downloading", done, cv.MP3.Size) })
-		if err != nil {
-			return fail(err)
-		}
-		o.MP3 = &path
-	}
-	key.forget()
-	return o, nil
-}
-
-// follow uploads the video where it is awaited, and returns the conversion when
-// it is final or, with --no-wait, uploaded. It keeps o's state up to date.
-func (c *converter) follow(ctx context.Context, cv api.Conversion, video *os.File, status *status, o *outcome) (api.Conversion, error) {
-	o.State = cv.State
-	if cv.State == conversion.AwaitingUpload {
-		sent, err := video.Stat()
-		if err != nil {
-			return cv, &client.LocalError{Err: err}
-		}
-		cv, err = c.client.Send(ctx, cv, video, func(done int64) {
-			if done < sent.Size() {
-				status.set("uploading", done, sent.Size())
-			} else {
-				status.set("uploaded", 0, 0)
-			}
-		})
-		if err != nil {
-			return cv, err
-		}
-		o.State = cv.State
-		if st, err := video.Stat(); err == nil && (st.Size() != sent.Size() || !st.ModTime().Equal(sent.ModTime())) {
-			c.cmd.PrintErrf("%s: Warning: the file changed during the upload, so the MP3 may be wrong. Run the same command again.\n", o.File)
-		}
-	}
-	for !cv.State.Terminal() && !c.noWait {
-		if p := cv.Progress; p != nil && p.Phase != conversion.PhaseNone {
-			status.setClock(string(p.Phase), p.DoneSeconds, p.TotalSeconds)
-		} else {
-			status.set(string(cv.State), 0, 0)
-		}
-		next, err := c.client.Wait(ctx, cv.ID, cv.Revision)
-		if err != nil {
-			return cv, err
-		}
-		cv = next
-		o.State = cv.State
-	}
-	return cv, nil
-}
-
-// openVideo opens what can be converted: a file.
-func openVideo(path string) (*os.File, error) {
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, conversion.Failure{Code: codeNotFound, Message: "There is no such file. Check its name and its folder."}
-	case err != nil:
-		return nil, &client.LocalError{Err: err}
-	case st.IsDir():
-		return nil, conversion.Failure{Code: codeDirectory, Message: "This is a folder. Name the videos in it, as in folder/*.mp4."}
-	case !st.Mode().IsRegular():
-		return nil, conversion.Failure{Code: codeNotAFile, Message: "This is not a regular file. Copy it into one first."}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, &client.LocalError{Err: err}
-	}
-	return f, nil
-}
-
-// gone reports whether a conversion of an earlier run ended without an MP3.
-func gone(s conversion.State) bool { return s.Terminal() && s != conversion.Done }
-
-// refused reports whether the server has answered for good.
-func refused(err error) bool {
-	var e *client.Error
-	return errors.As(err, &e) && e.Status < 500 && !client.IsLogin(err)
-}
-
-func isCode(err error, code string) bool {
-	var e *client.Error
-	return errors.As(err, &e) && e.Code == code
-}
-
-// failureOf returns the report of an error.
-func failureOf(err error) *conversion.Failure {
-	var (
-		failure conversion.Failure
-		answer  *client.Error
-		local   *client.LocalError
-	)
-	switch {
-	case errors.As(err, &failure):
-		return &failure
-	case errors.Is(err, errInterrupted):
-		return &conversion.Failure{Code: codeInterrupted, Message: "Interrupted."}
-	case client.IsLogin(err):
-		return &conversion.Failure{Code: codeLogin, Message: expired().Error()}
-	case errors.As(err, &answer):
-		return &conversion.Failure{Code: conversion.Code(answer.Code), Message: err.Error()}
-	case errors.As(err, &local):
-		return &conversion.Failure{Code: codeLocal, Message: err.Error()}
-	}
-	return &conversion.Failure{Code: codeUnreachable, Message: err.Error()}
+		return r
+	}, filepath.Base(path))
 }

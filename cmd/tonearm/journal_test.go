@@ -1,29 +1,35 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+
+	"tonearm/cmd/tonearm/internal/journal"
+	"tonearm/internal/client"
 )
 
-// TestJournalNames fixes the names of entries: they find an upload again that
-// another version began.
-func TestJournalNames(t *testing.T) {
+// TestOldKeys fixes the names under which earlier versions kept the keys of
+// unfinished files.
+func TestOldKeys(t *testing.T) {
 	for _, tt := range []struct {
 		size int
-		copy int
 		args []string
 		want string
 	}{
-		{3, 0, nil, "8bc7086e286c8227f8613b33ee7c5b62"},
-		{3, 1, nil, "4795b5f8f5bfeea4d26eadf08c992aa7"},
-		{multipartAbove + 1, 0, nil, "cf942aa4ca259a025f061885f87e24b7"},
-		{3, 0, []string{"--notify", "none"}, "1ad29d89ed182a1262dbe18adf8c9033"},
-		{3, 0, []string{"--preset", "podcast", "--cover", "none"}, "4c21e5c379d46f9f58e43c82312d78ee"},
-		{3, 0, []string{"--preset", "voice", "--bitrate", "128", "--sample-rate", "44100", "--channels", "2", "--track", "pt-BR",
+		{3, nil, "8bc7086e286c8227f8613b33ee7c5b62"},
+		{multipartAbove + 1, nil, "cf942aa4ca259a025f061885f87e24b7"},
+		{3, []string{"--notify", "none"}, "1ad29d89ed182a1262dbe18adf8c9033"},
+		{3, []string{"--preset", "podcast", "--cover", "none"}, "4c21e5c379d46f9f58e43c82312d78ee"},
+		{3, []string{"--preset", "voice", "--bitrate", "128", "--sample-rate", "44100", "--channels", "2", "--track", "pt-BR",
 			"--start", "0.1", "--end", "1:00:00", "--loudness", "-16", "--true-peak", "-1.5", "--title", "t", "--artist", "a", "--album", "b",
 			"--date", "2026", "--genre", "g", "--comment", "c", "--track-number", "3/12", "--cover", "12.5", "--chapters", "drop",
 			"--copy", "never", "--notify", "none"}, "ca4550179c188959a9734518a6e21ee6"},
@@ -37,14 +43,89 @@ func TestJournalNames(t *testing.T) {
 		if err := o.check(cmd); err != nil {
 			t.Fatal(err)
 		}
-		st, err := fstest.MapFS{"holiday.mp4": {Data: make([]byte, tt.size), ModTime: time.Unix(1772366400, 5)}}.Stat("holiday.mp4")
-		if err != nil {
+		const server, file = "https://tonearm.example.org", "/videos/holiday.mp4"
+		dir := t.TempDir()
+		key := uuid.NewString()
+		if err := os.WriteFile(filepath.Join(dir, tt.want), []byte(key+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		const file = "/videos/holiday.mp4"
-		e := journal{t.TempDir()}.entry("https://tonearm.example.org", file, st, o.request(file, st.Size()), tt.copy)
-		if got := filepath.Base(e.path); got != tt.want {
-			t.Errorf("%d bytes, copy %d, %q: got %s, want %s", tt.size, tt.copy, tt.args, got, tt.want)
+		source := journal.Source{Server: server, Path: file, Size: int64(tt.size), ModTime: time.Unix(1772366400, 5).UnixNano()}
+		if got := journal.Old(dir).Key(source, o.request(title(file), int64(tt.size), false)); got != key {
+			t.Errorf("%d bytes, %q: the key was not found", tt.size, tt.args)
 		}
 	}
+}
+
+// TestOldEntry goes on with a file that an earlier version has begun: testdata/state is
+// what that version left when its server was gone. All of the file is sent, as that
+// version would, though only the sound would be sent now.
+func TestOldEntry(t *testing.T) {
+	const server, path, request = "http://127.0.0.1:1", "/tmp/videos/holiday.mp4", `{"filename":"holiday.mp4","size":18,"options":{}}`
+	var key, body, sent string
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/conversions", func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		key, body = r.Header.Get("Idempotency-Key"), string(b)
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"c","state":"awaiting_upload","size":18,"upload":{"method":"PUT","url":"`+server+`/object"}}`)
+	})
+	mux.HandleFunc("PUT /object", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		sent = string(b)
+	})
+	mux.HandleFunc("POST /v1/conversions/c/complete", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"c","state":"queued"}`)
+	})
+	gateway := httptest.NewServer(mux)
+	defer gateway.Close()
+
+	k := sound(t, server)
+	var err error
+	if k.client, err = client.New(client.Options{Server: server, Transport: elsewhere(gateway.Listener.Addr().String())}); err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	if err := os.CopyFS(state, os.DirFS("testdata/state")); err != nil {
+		t.Fatal(err)
+	}
+	k.old = journal.Old(filepath.Join(state, "conversions"))
+	entries, err := os.ReadDir(string(k.old))
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	kept, err := os.ReadFile(filepath.Join(string(k.old), entries[0].Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Unix(1772366400, 0)
+	if err := os.Chtimes(k.video.Name(), begun, begun); err != nil {
+		t.Fatal(err)
+	}
+	k.file.Abs, k.file.Path = path, path
+	if k.file.Info, err = k.video.Stat(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if key != strings.TrimSpace(string(kept)) || body != request || sent != "pictures and sound" {
+		t.Errorf("asked for %s under the key %q, want %s under %q; sent %q", body, key, request, kept, sent)
+	}
+	if left, _ := os.ReadDir(string(k.old)); len(left) > 0 {
+		t.Errorf("%s is left over", left[0].Name())
+	}
+	k = k.again()
+	if e, err := k.entry(t.Context(), false); err != nil || e.State != journal.Sent || e.Key != key {
+		t.Errorf("the journal has %+v, %v", e, err)
+	}
+}
+
+// elsewhere is an address that all requests go to.
+type elsewhere string
+
+func (e elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host = string(e)
+	return http.DefaultTransport.RoundTrip(r)
 }

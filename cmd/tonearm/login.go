@@ -44,9 +44,11 @@ TONEARM_SERVER and TONEARM_TOKEN; the token may be an API key.`,
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			server, _ := cmd.Flags().GetString("server")
 			s, _ := loadSession() // a damaged one is about to be replaced
-			needed := usageError{errors.New("--server and --user are needed: tonearm login --server URL --user EMAIL")}
+			var err error
 			if server = cmp.Or(server, s.Server); server == "" {
-				return needed
+				if server, err = ask(cmd, "Server, such as https://tonearm.example.org: "); err != nil {
+					return err
+				}
 			}
 			c, err := newClient(cmd, server, "", shortPatience)
 			if err != nil {
@@ -56,7 +58,9 @@ TONEARM_SERVER and TONEARM_TOKEN; the token may be an API key.`,
 				email = cmp.Or(email, s.Email)
 			}
 			if email == "" {
-				return needed
+				if email, err = ask(cmd, "E-mail address: "); err != nil {
+					return err
+				}
 			}
 			if u, err := url.Parse(c.Server()); err == nil && u.Scheme == "http" && !client.Loopback(u) {
 				cmd.PrintErrf("Warning: your password is sent to %s without encryption. Use https if you can.\n", u.Host)
@@ -83,6 +87,32 @@ TONEARM_SERVER and TONEARM_TOKEN; the token may be an API key.`,
 	cmd.Flags().StringVar(&email, "user", "", "e-mail `ADDRESS` of your account (default: that of your last login there)")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
+}
+
+// ask asks for a line on the terminal.
+func ask(cmd *cobra.Command, prompt string) (string, error) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return "", usageError{errors.New("--server and --user are needed: tonearm login --server URL --user EMAIL")}
+	}
+	stop := context.AfterFunc(cmd.Context(), func() { os.Exit(exitInterrupted) })
+	defer stop()
+	fmt.Fprint(os.Stderr, prompt)
+	var line []byte
+	for b := make([]byte, 1); ; { // no more than the line: the password comes next
+		n, err := os.Stdin.Read(b)
+		if n == 1 && b[0] == '\n' {
+			break
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the answer: %w", err)
+		}
+		line = append(line, b[:n]...)
+	}
+	answer := strings.TrimSpace(string(line))
+	if answer == "" {
+		return "", usageError{errors.New("nothing was entered")}
+	}
+	return answer, nil
 }
 
 // readPassword reads from standard input, or asks on a terminal; twice for a

@@ -25,6 +25,7 @@ import (
 
 	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/env"
+	"tonearm/cmd/tonearm/internal/text"
 	"tonearm/internal/client"
 	"tonearm/internal/embedded"
 )
@@ -62,6 +63,7 @@ func run(args []string) int {
 	root := newRootCommand(func() { begun = true })
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(context.Background())
+	stderr := text.Writer{W: os.Stderr}
 	var usage usageError
 	var login loginError
 	switch {
@@ -70,19 +72,19 @@ func run(args []string) int {
 	case errors.Is(err, errReported):
 		return exitFailed
 	case errors.Is(err, errInterrupted), errors.Is(context.Cause(cmd.Context()), errInterrupted):
-		fmt.Fprintln(os.Stderr, "tonearm: interrupted")
+		fmt.Fprintln(stderr, "tonearm: interrupted")
 		return exitInterrupted
 	case !begun, errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "tonearm: %v\nSee: %s --help\n", err, cmd.CommandPath())
+		fmt.Fprintf(stderr, "tonearm: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	case errors.As(err, &login):
-		fmt.Fprintf(os.Stderr, "tonearm: %v\n", err)
+		fmt.Fprintf(stderr, "tonearm: %v\n", err)
 		return exitLogin
 	case client.IsLogin(err):
-		fmt.Fprintf(os.Stderr, "tonearm: %v\n", expired())
+		fmt.Fprintf(stderr, "tonearm: %v\n", expired())
 		return exitLogin
 	}
-	fmt.Fprintf(os.Stderr, "tonearm: %v\n", err)
+	fmt.Fprintf(stderr, "tonearm: %v\n", err)
 	return exitFailed
 }
 
@@ -105,7 +107,13 @@ error. Every flag can be set in the environment: --out is TONEARM_OUT.
 			if err := env.Set(cmd.Flags()); err != nil {
 				return err
 			}
-			if name := cmd.Name(); name != "up" && name != "transcoder" { // these say it in their logs
+			if name := cmd.Name(); name != "up" && name != "transcoder" {
+				// Names of files and messages of servers may hold anything.
+				cmd.Root().SetOut(text.Writer{W: os.Stdout})
+				cmd.Root().SetErr(text.Writer{W: os.Stderr})
+				if err := setFromConfig(cmd.Flags()); err != nil {
+					return err
+				}
 				for _, variable := range env.Unknown(os.Environ()) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "tonearm: ignoring the environment variable %s: no Tonearm program knows it\n", variable)
 				}
@@ -119,7 +127,7 @@ error. Every flag can be set in the environment: --out is TONEARM_OUT.
 	root.AddCommand(
 		newLoginCommand(), newConvertCommand(), newListCommand(), newGetCommand(),
 		newCancelCommand(), newRetryCommand(), newRemoveCommand(), newUserCommand(),
-		newUpCommand(), newTranscoderCommand(), newVersionCommand(),
+		newDoctorCommand(), newUpCommand(), newTranscoderCommand(), newManCommand(), newVersionCommand(),
 	)
 	root.AddCommand(accountCommands()...)
 	return root

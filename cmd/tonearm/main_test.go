@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -74,6 +75,9 @@ func TestScripts(t *testing.T) {
 			"mode":         checkMode,
 			"code":         exitCode,
 			"interrupt":    interrupt,
+
+			"conversions": countConversions,
+			"oldjournal":  oldJournal,
 		},
 	})
 }
@@ -162,8 +166,9 @@ func (s *stack) work(ctx context.Context) error {
 	}
 }
 
-// finish ends a conversion: failed for a video named silent…, never for one
-// named stuck…, else with an MP3 that holds the video's name and size.
+// finish ends a conversion: failed for a video named silent…, and at its first
+// attempt for one named second…; never for one named stuck…; else with an MP3 that
+// holds the video's name and size.
 func (s *stack) finish(ctx context.Context, outbox *queue.Outbox, m queue.Message) error {
 	const nonce = "worker"
 	policy := conversion.DefaultPolicy
@@ -171,7 +176,7 @@ func (s *stack) finish(ctx context.Context, outbox *queue.Outbox, m queue.Messag
 	var key, text string
 	c, err := outbox.Update(ctx, m.ConversionID, func(c *conversion.Conversion) error {
 		stuck = strings.HasPrefix(c.Filename, "stuck")
-		silent = strings.HasPrefix(c.Filename, "silent")
+		silent = strings.HasPrefix(c.Filename, "silent") || strings.HasPrefix(c.Filename, "second") && m.Attempt == 1
 		if err := c.Begin(m.Attempt, policy, time.Now()); err != nil {
 			return err
 		}
@@ -207,6 +212,7 @@ func makeFile(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	size, err := strconv.Atoi(args[1])
 	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte("v"), size), 0o666))
 }
 
@@ -316,4 +322,38 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("it did not end: %s%s", &stdout, &stderr)
 		}
 	}
+}
+
+// countConversions: conversions N wants the user to have this many.
+func countConversions(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: conversions N")
+	}
+	ts.Check(ts.Exec("tonearm", "list", "--json", "--limit", "0"))
+	if got := strconv.Itoa(strings.Count(ts.ReadFile("stdout"), "\n")); got != args[0] {
+		ts.Fatalf("%s conversions, want %s", got, args[0])
+	}
+}
+
+// oldJournal: oldjournal FILE turns what the journal says of an unfinished file into
+// what versions before 0.2.0 kept, for the default options.
+func oldJournal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: oldjournal FILE")
+	}
+	file, state := ts.MkAbs(args[0]), filepath.Join(ts.Getenv("XDG_STATE_HOME"), "tonearm")
+	st, err := os.Stat(file)
+	ts.Check(err)
+	db, err := sql.Open("sqlite", filepath.Join(state, "journal.db"))
+	ts.Check(err)
+	defer db.Close()
+	var key string
+	ts.Check(db.QueryRow("SELECT key FROM file WHERE path = ?", []byte(file)).Scan(&key))
+	_, err = db.Exec("DELETE FROM file")
+	ts.Check(err)
+	id := fmt.Sprintf(`[%q,%q,%d,%d,{"filename":%q,"size":%d,"options":{}},0]`,
+		ts.Getenv("SERVER"), file, st.Size(), st.ModTime().UnixNano(), filepath.Base(file), st.Size())
+	sum := sha256.Sum256([]byte(id))
+	ts.Check(os.MkdirAll(filepath.Join(state, "conversions"), 0o700))
+	ts.Check(os.WriteFile(filepath.Join(state, "conversions", hex.EncodeToString(sum[:16])), []byte(key+"\n"), 0o600))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +39,7 @@ func (o *options) bind(cmd *cobra.Command) {
 		addFlag(cmd, field.Flag, field.Group, optionUsage(field), words, &flagValue{field.Operand, set})
 	}
 	words := []string{string(conversion.NotifyEmail), string(conversion.NotifyFailures), string(conversion.NotifyNone)}
-	addFlag(cmd, "notify", "", "whether you get a mail at the end: email, failures (only if it failed) or none (default: what your account says)", words, &flagValue{"HOW", func(s string) error {
+	addFlag(cmd, "notify", "", "whether you get a mail at the end: email, failures (only if it failed) or none (default: none; with --no-wait, what your account says)", words, &flagValue{"HOW", func(s string) error {
 		if !slices.Contains(words, s) {
 			return errors.New("it takes email, failures or none")
 		}
@@ -144,11 +143,19 @@ func parseClock(s string) (float64, error) {
 	return total, nil
 }
 
-// request is what convert asks the server for, for a file of size bytes.
-func (o *options) request(file string, size int64) api.NewConversion {
-	return api.NewConversion{
-		Filename: filepath.Base(file), Size: size, Parts: size > multipartAbove, Options: &o.Options, Notify: o.notify,
+// multipartAbove is the size in bytes above which a video is uploaded in parts.
+// The size decides a part of the request. With another value, interrupted uploads
+// of the sizes between start again from their beginning.
+const multipartAbove = 64 << 20
+
+// request is what convert asks the server for, for a file of size bytes. Whoever
+// waits needs no mail.
+func (o *options) request(name string, size int64, waits bool) api.NewConversion {
+	notify := o.notify
+	if notify == "" && waits {
+		notify = conversion.NotifyNone
 	}
+	return api.NewConversion{Filename: name, Size: size, Parts: size > multipartAbove, Options: &o.Options, Notify: notify}
 }
 
 // check returns what is wrong with the options, with the flag's name.

@@ -102,6 +102,9 @@ func bindServer(f *pflag.FlagSet) { f.String("server", "", serverUsage) }
 // shortPatience is how long commands that do one small thing try.
 const shortPatience = 5 * time.Second
 
+// longPatience is how long commands that wait for something try.
+const longPatience = 2 * time.Minute
+
 // connect returns a client that is logged in at the server of the flags.
 func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error) {
 	s, err := loadSession()
@@ -138,7 +141,7 @@ func expired() error {
 func newClient(cmd *cobra.Command, server, token string, patience time.Duration, change ...func(*client.Options)) (*client.Client, error) {
 	notes := &waitingNotes{print: func(s string) { cmd.PrintErrln(s) }}
 	o := client.Options{
-		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version.String(), Waiting: notes.add,
+		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version.String(), Waiting: notes.add, Again: notes.again,
 	}
 	for _, c := range change {
 		c(&o)
@@ -150,22 +153,34 @@ func newClient(cmd *cobra.Command, server, token string, patience time.Duration,
 	return c, nil
 }
 
-// waitingNotes tells the user that a call is tried again, at most every 5 s
-// however many files wait.
+// noteEvery is how often the user reads that the server still cannot be reached.
+const noteEvery = 30 * time.Second
+
+// waitingNotes tells the user that a call is tried again, however many files wait,
+// and when it works again.
 type waitingNotes struct {
 	mu    sync.Mutex
-	last  time.Time
+	last  time.Time // zero while everything works
 	print func(string)
 }
 
 func (w *waitingNotes) add(err error, pause time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.last) < 5*time.Second {
+	if time.Since(w.last) < noteEvery {
 		return
 	}
 	w.last = time.Now()
 	w.print(fmt.Sprintf("trying again in %.1f s: %v", pause.Seconds(), err))
+}
+
+func (w *waitingNotes) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.last.IsZero() {
+		w.last = time.Time{}
+		w.print("It works again.")
+	}
 }
 
 func newVersionCommand() *cobra.Command {

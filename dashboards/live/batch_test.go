@@ -67,7 +67,7 @@ type outcome struct {
 // its name.
 func (s *tonearm) convert(files []string, options ...string) map[string]outcome {
 	s.t.Helper()
-	args := append([]string{"convert", "--json", "--out", s.t.TempDir()}, append(options, files...)...)
+	args := append([]string{"convert", "--json", "--force", "--notify", "email", "--out", s.t.TempDir()}, append(options, files...)...)
 	out, _ := run(s.t, s.dir, s.env, s.command, args...)
 	all := map[string]outcome{}
 	lines := bufio.NewScanner(strings.NewReader(out))

@@ -19,11 +19,13 @@ import (
 // filled in before hashing.
 type NewConversion struct {
 	Filename string              `json:"filename" minLength:"1" maxLength:"1024" doc:"Name of the video; the MP3 is named after it"`
-	Size     int64               `json:"size" doc:"Size of the video in bytes"`
+	Size     int64               `json:"size" doc:"Bytes that will be uploaded: the video's, or those that sent is about"`
 	Options  *conversion.Options `json:"options,omitempty"`
 	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts. A video above 5 GiB is always uploaded in parts"`
 	// Notify means NotifyEmail if it is empty.
 	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,failures,none" doc:"Whether to send a mail at the end, always or only if the conversion failed. Default: what your account says (PATCH /v1/me)"`
+	// Sent is nil for the whole video.
+	Sent *conversion.Sent `json:"sent,omitempty" doc:"Say so if you upload only the video's sound, and how large the whole is. Limits count what is uploaded"`
 }
 
 // Conversion is one upload and what became of it.
@@ -32,7 +34,8 @@ type Conversion struct {
 	State      conversion.State            `json:"state" enum:"awaiting_upload,queued,running,done,failed,canceled,expired"`
 	Revision   int64                       `json:"revision" doc:"Grows with each change"`
 	Filename   string                      `json:"filename"`
-	Size       int64                       `json:"size" doc:"Bytes of the video"`
+	Size       int64                       `json:"size" doc:"Bytes that are uploaded"`
+	Sent       *conversion.Sent            `json:"sent,omitempty" doc:"What was uploaded, if it is not the whole video"`
 	Class      conversion.Class            `json:"class" enum:"cpu,gpu" doc:"Kind of machine it runs on"`
 	Fallback   *conversion.Fallback        `json:"fallback,omitempty" doc:"Why it runs on another class than its options ask for"`
 	Waiting    *conversion.Waiting         `json:"waiting,omitempty" doc:"Why it does not run yet though nothing is wrong with the video: what its attempt waits for (no_node, no_pod, suspended, starting), or what was wrong with the machine of the last one (disk, memory, ffmpeg, store, other)"`

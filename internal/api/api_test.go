@@ -14,7 +14,7 @@ import (
 // TestNewConversionFields checks that a new field does not change the JSON of
 // requests without it, since hashes of that JSON are stored.
 func TestNewConversionFields(t *testing.T) {
-	always := map[string]bool{"filename": false, "size": false, "options.loudness.target_lufs": false}
+	always := map[string]bool{"filename": false, "size": false, "options.loudness.target_lufs": false, "sent.what": false, "sent.original_size": false}
 	var walk func(of reflect.Type, path string)
 	walk = func(of reflect.Type, path string) {
 		for f := range of.Fields() {
@@ -49,7 +49,7 @@ func TestNewConversionFields(t *testing.T) {
 
 // TestNewConversionJSON checks the order of the fields too.
 func TestNewConversionJSON(t *testing.T) {
-	full := api.NewConversion{Filename: "Ünder <way>.mp4", Size: 1 << 40, Parts: true, Notify: conversion.NotifyNone, Options: &conversion.Options{
+	full := api.NewConversion{Filename: "Ünder <way>.mp4", Size: 1 << 40, Parts: true, Notify: conversion.NotifyNone, Sent: &conversion.Sent{What: conversion.SentSound, OriginalSize: 9}, Options: &conversion.Options{
 		Preset: "voice", BitrateKbps: 128, VBRQuality: new(0), SampleRateHz: 44100, Channels: 2, Track: "pt-BR", Start: 0.1, End: 1e6,
 		Loudness: &conversion.Loudness{TargetLUFS: -16, TruePeakDB: new(-1.5)},
 		Tags:     &conversion.Tags{Title: "t", Artist: "a", Album: "b", Date: "2026", Genre: "g", Comment: "c\nd", Track: "3/12"},
@@ -64,7 +64,7 @@ func TestNewConversionJSON(t *testing.T) {
 		{full, `{"filename":"Ünder \u003cway\u003e.mp4","size":1099511627776,"options":{"preset":"voice","bitrate_kbps":128,"vbr_quality":0,` +
 			`"sample_rate_hz":44100,"channels":2,"track":"pt-BR","start":0.1,"end":1000000,"loudness":{"target_lufs":-16,"true_peak_db":-1.5},` +
 			`"tags":{"title":"t","artist":"a","album":"b","date":"2026","genre":"g","comment":"c\nd","track":"3/12"},` +
-			`"cover":"12.5","chapters":"drop","copy":"never"},"parts":true,"notify":"none"}`},
+			`"cover":"12.5","chapters":"drop","copy":"never"},"parts":true,"notify":"none","sent":{"what":"sound","original_size":9}}`},
 	} {
 		got, err := json.Marshal(tt.request)
 		if err != nil || string(got) != tt.want {

@@ -53,6 +53,9 @@ type Options struct {
 	// Waiting is called with the reason why a call is tried again and the pause
 	// before that; may be nil. It is called from several goroutines.
 	Waiting func(err error, pause time.Duration)
+	// Again is called when a call succeeds after it was tried again; may be nil. It is
+	// called from several goroutines.
+	Again func()
 	// Transport carries the requests; by default the client has its own.
 	Transport http.RoundTripper
 }
@@ -390,11 +393,21 @@ func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
 
 // retry calls try until it succeeds, fails for good, or Patience is used up.
 func (c *Client) retry(ctx context.Context, try func(context.Context) error) error {
+	waited := false
 	err := retry.Do(ctx, retry.Policy{
 		Initial: 125 * time.Millisecond, Max: 5 * time.Second, Jitter: 1,
-		Patience: max(c.o.Patience, 1), PausesOnly: true, Before: c.o.Waiting,
+		Patience: max(c.o.Patience, 1), PausesOnly: true,
+		Before: func(err error, pause time.Duration) {
+			waited = true
+			if c.o.Waiting != nil {
+				c.o.Waiting(err, pause)
+			}
+		},
 	}, try)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil && waited && c.o.Again != nil:
+		c.o.Again()
+	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
 	return err

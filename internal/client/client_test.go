@@ -57,10 +57,11 @@ func answer(status int, header http.Header, body string) (*http.Response, error)
 
 func TestUnavailableServerIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tries, said := 0, 0
+		tries, said, again := 0, 0, 0
 		c := open(t, client.Options{
 			Server: "http://gateway", Patience: time.Minute,
 			Waiting: func(error, time.Duration) { said++ },
+			Again:   func() { again++ },
 			Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 				switch tries++; tries {
 				case 1:
@@ -78,8 +79,11 @@ func TestUnavailableServerIsTriedAgain(t *testing.T) {
 		if err != nil || cv.ID != "x" {
 			t.Fatalf("got %+v, %v", cv, err)
 		}
-		if tries != 4 || said != 3 {
-			t.Errorf("got %d tries, %d notes, want 4 and 3", tries, said)
+		if tries != 4 || said != 3 || again != 1 {
+			t.Errorf("got %d tries, %d notes and %d that it works again, want 4, 3 and 1", tries, said, again)
+		}
+		if _, err := c.Conversion(t.Context(), "x"); err != nil || again != 1 {
+			t.Errorf("after a call without trouble: %v, %d notes that it works again", err, again)
 		}
 		if took := time.Since(start); took < 20*time.Second || took > 25*time.Second {
 			t.Errorf("took %v, want what Retry-After asked for", took)

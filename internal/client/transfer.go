@@ -284,7 +284,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	m.sent += int64(n)
 	m.onSent(int64(n))
 	switch {
-	case err == io.EOF && m.left > 0:
+	case m.left > 0 && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)):
 		return n, &LocalError{errors.New("the file became shorter during the upload; send it again")}
 	case err != nil && err != io.EOF:
 		return n, &LocalError{err}

@@ -294,12 +294,25 @@ func TestSendToAStoreThatIsDown(t *testing.T) {
 func TestSendAFileThatShrank(t *testing.T) {
 	for _, partSize := range []int{0, 1000} {
 		w := newWorld(t, 3000, partSize)
-		_, err := w.client(nil).Send(t.Context(), w.conversion(), bytes.NewReader(video(2500)), func(int64) {})
-		var e *client.LocalError
-		if !errors.As(err, &e) {
-			t.Errorf("parts of %d: got %v, want a LocalError", partSize, err)
+		for _, source := range []io.ReaderAt{bytes.NewReader(video(2500)), shrunk{bytes.NewReader(video(2500))}} {
+			_, err := w.client(nil).Send(t.Context(), w.conversion(), source, func(int64) {})
+			var e *client.LocalError
+			if !errors.As(err, &e) || !strings.Contains(e.Error(), "became shorter") {
+				t.Errorf("parts of %d: got %v, want a LocalError that says what happened", partSize, err)
+			}
 		}
 	}
+}
+
+// shrunk is a file that is put together of another one, which has become shorter.
+type shrunk struct{ io.ReaderAt }
+
+func (s shrunk) ReadAt(p []byte, at int64) (int, error) {
+	n, err := s.ReaderAt.ReadAt(p, at)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // TestSendNoticesAStall uses a store that says nothing the first time.

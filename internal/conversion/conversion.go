@@ -72,7 +72,9 @@ type Conversion struct {
 	// for.
 	Fallback *Fallback `json:"fallback,omitempty" bson:"fallback,omitempty"`
 
-	Object Object  `json:"object" bson:"object"` // the uploaded source in the object store
+	Object Object `json:"object" bson:"object"` // the uploaded source in the object store
+	// Sent says what was uploaded if it is not the whole video; nil for all of it.
+	Sent   *Sent   `json:"sent,omitempty" bson:"sent,omitempty"`
 	Upload *Upload `json:"upload,omitempty" bson:"upload,omitempty"`
 
 	// Attempt is the number of the current or last attempt, 0 before the first.
@@ -153,6 +155,19 @@ const (
 	FallbackWaited = "waited"   // no machine of that class was free in time
 	FallbackOff    = "disabled" // the installation has none
 )
+
+// Sent says that a client uploads only a part of a video. The MP3 is the one that all
+// of it would give.
+type Sent struct {
+	What         SentPart `json:"what" bson:"what" enum:"sound" doc:"What is uploaded. sound: the same container with one audio track"`
+	OriginalSize int64    `json:"original_size" bson:"original_size" minimum:"1" doc:"Bytes of the whole video"`
+}
+
+// SentPart is what a client uploads of a video.
+type SentPart string
+
+// SentSound is the same container with one audio track.
+const SentSound SentPart = "sound"
 
 // NotifyPreference says whether the owner is mailed the outcome. The empty one is
 // NotifyEmail.
@@ -417,6 +432,7 @@ type Params struct {
 	Language       string // of mails; see Addressee
 	Filename       string
 	Size           int64 // declared bytes
+	Sent           *Sent // nil for the whole video
 	Options        Options
 	Notify         NotifyPreference
 	IdempotencyKey string // '' for none
@@ -445,7 +461,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail, Language: p.Language,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
 		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options.Resolved(), Class: p.Options.class(),
-		Notify: p.Notify, State: AwaitingUpload,
+		Notify: p.Notify, Sent: p.Sent, State: AwaitingUpload,
 		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
 		MP3:       MP3{ID: newMP3ID()},
 		Outbox:    []Message{},

@@ -12,6 +12,9 @@ import (
 // the next format must still read those of this one.
 const Format = 1
 
+// MaxIDs is for how many conversions Store.ByIDs may be asked at once.
+const MaxIDs = 1000
+
 // Errors of stores and transitions.
 var (
 	// ErrNotFound: no such conversion.
@@ -48,6 +51,9 @@ var (
 type Store interface {
 	// Create adds c, or returns ErrExists.
 	Create(ctx context.Context, c Conversion) error
+	// ByIDs returns those of these conversions that there are, in any order. One
+	// call takes up to MaxIDs.
+	ByIDs(ctx context.Context, ids []string) ([]Conversion, error)
 	// ByID and the next three return ErrNotFound where there is none.
 	ByID(ctx context.Context, id string) (Conversion, error)
 	ByIdempotencyKey(ctx context.Context, ownerID, key string) (Conversion, error)

@@ -66,7 +66,7 @@ func (s starts) Handle(ctx context.Context, r slog.Record) error {
 	return s.Handler.Handle(ctx, r)
 }
 
-func start(t *testing.T, o embedded.S3Options) (*embedded.S3, chan int64) {
+func start(t testing.TB, o embedded.S3Options) (*embedded.S3, chan int64) {
 	t.Helper()
 	pids := make(chan int64, 100)
 	o.Log = slog.New(starts{slog.NewTextHandler(t.Output(), nil), pids})
@@ -78,7 +78,7 @@ func start(t *testing.T, o embedded.S3Options) (*embedded.S3, chan int64) {
 	return server, pids
 }
 
-func open(t *testing.T, server *embedded.S3) *s3blob.Store {
+func open(t testing.TB, server *embedded.S3) *s3blob.Store {
 	t.Helper()
 	store, err := s3blob.New(s3blob.Options{Endpoint: server.Endpoint(), Bucket: "test", AccessKey: server.AccessKey(), SecretKey: server.SecretKey()})
 	if err != nil {
@@ -90,7 +90,7 @@ func open(t *testing.T, server *embedded.S3) *s3blob.Store {
 	return store
 }
 
-func client(t *testing.T, server *embedded.S3) *minio.Client {
+func client(t testing.TB, server *embedded.S3) *minio.Client {
 	t.Helper()
 	c, err := minio.New(strings.TrimPrefix(server.Endpoint(), "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(server.AccessKey(), server.SecretKey(), ""), Region: "us-east-1",

@@ -1,17 +1,18 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/cover"
 	"tonearm/internal/media/encode"
 	"tonearm/internal/media/ffmpeg"
-	"tonearm/internal/media/plan"
 	"tonearm/internal/media/probe"
 	"tonearm/internal/media/unfit"
 )
@@ -74,25 +75,16 @@ func convert(ctx context.Context, in *probe.Input, spec Spec) (Encoded, error) {
 	}
 	frames := target + ".frames"
 	defer os.Remove(frames)
-	job, err := encode.New(ctx, in, encode.Spec{
-		Frames: frames, Options: spec.Options, MaxSeconds: spec.MaxSeconds, MaxBytes: spec.MaxBytes, Progress: spec.Progress, Plain: spec.plain,
+	p := newPicture(ctx, in, spec)
+	defer p.stop()
+	made, err := encode.Make(ctx, in, encode.Spec{
+		Frames: frames, Options: spec.Options, MaxSeconds: spec.MaxSeconds, MaxBytes: spec.MaxBytes,
+		Chapters: spec.Options.Chapters != conversion.ChaptersDrop, Found: spec.Found, Progress: spec.Progress, Plain: spec.plain,
 	})
 	if err != nil {
 		return Encoded{}, err
 	}
-	defer job.Close()
-	if spec.Found != nil {
-		spec.Found(job.Plan().Promised())
-	}
-	pictures := cover.New(ctx, in, cover.Spec{
-		Cover: spec.Options.Cover, Start: spec.Options.Start, End: spec.Options.End, Class: spec.Class, Pictures: spec.Pictures,
-	})
-	defer pictures.Close()
-	audio, err := job.Run(ctx)
-	if err != nil {
-		return Encoded{}, err
-	}
-	tag, err := makeTag(ctx, in, spec, job, audio.Seconds, pictures)
+	tag, err := makeTag(spec, made, p)
 	if err != nil {
 		return Encoded{}, err
 	}
@@ -100,14 +92,48 @@ func convert(ctx context.Context, in *probe.Input, spec Spec) (Encoded, error) {
 	if err != nil {
 		return Encoded{}, err
 	}
-	if err := job.Allows(result.Stream); err != nil {
-		return Encoded{}, err
+	if most := cmp.Or(max(0, spec.MaxBytes), encode.DefaultMaxBytes); result.Size > most { // with its tag
+		return Encoded{}, unfit.TooLarge(most)
 	}
-	return encoded(job.Info(), job.Plan(), audio, tag, result), nil
+	return encoded(made, tag, result), nil
+}
+
+// picture is a cover that is made while the frames are.
+type picture struct {
+	known  chan probe.Info // what the source is
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+	jpeg   []byte
+	err    error
+}
+
+// newPicture begins to make the cover. It must be stopped.
+func newPicture(ctx context.Context, in *probe.Input, spec Spec) *picture {
+	p := &picture{known: make(chan probe.Info, 1)}
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.ended.Go(func() {
+		p.jpeg, p.err = cover.Make(ctx, in, cover.Spec{
+			Cover: spec.Options.Cover, Start: spec.Options.Start, End: spec.Options.End, Class: spec.Class, Pictures: spec.Pictures,
+		}, p.known)
+	})
+	return p
+}
+
+// of returns the cover of a source; see cover.Make.
+func (p *picture) of(info probe.Info) ([]byte, error) {
+	p.known <- info
+	p.ended.Wait()
+	return p.jpeg, p.err
+}
+
+func (p *picture) stop() {
+	p.cancel()
+	p.ended.Wait()
 }
 
 // encoded puts together what is known of the result and its source.
-func encoded(info probe.Info, p plan.Plan, a encode.Audio, tag tagged, result assembled) Encoded {
+func encoded(made encode.Made, tag tagged, result assembled) Encoded {
+	info, p, a := made.Info, made.Plan, made.Audio
 	e := Encoded{
 		MP3: conversion.MP3{
 			ETag: hex.EncodeToString(result.md5), Size: result.Size, Duration: result.Seconds(),

@@ -10,6 +10,7 @@
 //   - encode: makes the frames of an MP3, and checks that nothing went missing
 //   - plan: decides what becomes of a source
 //   - probe: finds out what a source is
+//   - remux: plans what is worth sending of a video
 //   - container: reads the outermost layer of a file
 //   - ffmpeg: runs ffmpeg on one source
 //   - ffmpeg/limit: starts programs within limits
@@ -17,6 +18,8 @@
 //   - id3: writes tags
 //   - mp3: reads and writes MP3 files frame by frame
 //   - mp4: reads the index of MP4 and MOV files
+//   - ebml: reads the elements of a Matroska file
+//   - track: chooses one of several audio tracks
 //   - unfit: the error for what can never become an MP3
 //
 // Beside them, mediatest makes and judges media files for tests, and ffmpeg/configure
@@ -27,17 +30,12 @@
 // [Open] or [Follow] reads a file's outermost layer. [Convert] then calls, in this
 // order:
 //
-//   - encode.New: finds out what the source is (probe) and plans what becomes of it
-//     (plan). On a guess it begins to encode at once.
-//   - cover.New: begins to fetch the pictures that a cover is made of.
-//   - encode.Job.Run: makes the frames and checks their length.
-//   - encode.Job.Meta: has what the source says about itself.
-//   - cover.Job.Make: makes the picture.
-//   - probe.Input.Chapters: has the source's chapters.
-//   - encode.Job.Timeline: says where they are in the MP3.
+//   - cover.Make: makes the picture, beside all that follows. At first it only fetches
+//     what the picture is made of.
+//   - encode.Make: finds out what the source is (probe), plans what becomes of it (plan),
+//     makes the frames, checks their length, and has the source's texts and chapters.
 //   - id3.Tag.Bytes: makes the tag.
 //   - mp3.Read: checks the tag and the frames while they become the file.
-//   - encode.Job.Allows: refuses a file that has become too large.
 //
 // # Hostile files
 //
@@ -163,6 +161,22 @@
 // The same source and options give the same bytes with the same ffmpeg on every
 // machine of an architecture: it runs on one thread and with the instructions
 // that all of them have.
+//
+// # Edit lists
+//
+// An MP4 whose edit list shows one stretch of the sound is played by ffmpeg. It gets all
+// others wrong: it plays the beginning in place of a pause between two pieces, cuts pieces
+// at packets, and knows no rates. Package mp4 therefore says which pieces are played and
+// when, and package encode takes them out of the decoded track, to the sample, as
+// stretches; where a piece lies before the last one, the track is decoded once more. A
+// pause is left out, as elsewhere, and a player's clock goes on in it. A piece with a rate
+// is played faster or slower, and so higher or lower. What goes backward is refused, and so
+// are pieces of a fragmented file.
+//
+// # Chains
+//
+// In a chain of Ogg streams each has a clock of its own. The count of samples through all
+// of them is a player's clock.
 //
 // # A source that still comes
 //

@@ -108,7 +108,7 @@ func judgeCut(t *testing.T, c mediatest.Case, r mediatest.Result) []string {
 		return nil
 	}
 	w := c.Want
-	ogg := slices.Contains([]string{".ogg", ".oga", ".opus"}, filepath.Ext(c.Name))
+	ogg := slices.Contains([]string{".ogg", ".oga", ".opus", ".spx"}, filepath.Ext(c.Name))
 	if r.Err == nil && !r.MP3.LengthChecked && (w.Unchecked || w.Either || ogg) {
 		w.Seconds = 0 // the beginning is enough
 	}

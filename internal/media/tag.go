@@ -3,7 +3,6 @@ package media
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"errors"
@@ -31,16 +30,12 @@ type tagged struct {
 	notes    []conversion.Note
 }
 
-// makeTag makes the tag of an MP3 of some seconds. It fails only if ctx ends or
-// ffmpeg cannot be run. Whatever else cannot be made is left out, with a note.
-func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, seconds float64, pictures *cover.Job) (tagged, error) {
+// makeTag makes the tag of an MP3. It fails only if the conversion is stopped or ffmpeg
+// cannot be run. Whatever else cannot be made is left out, with a note.
+func makeTag(spec Spec, made encode.Made, p *picture) (tagged, error) {
 	var out tagged
-	info, err := job.Meta(ctx)
-	if err != nil {
-		return tagged{}, err
-	}
-	tag := texts(spec, info, job.Plan().Index)
-	jpeg, err := pictures.Make(ctx, info)
+	tag := texts(spec, made.Info, made.Plan.Index)
+	jpeg, err := p.of(made.Info)
 	var none cover.Missing
 	switch {
 	case errors.As(err, &none):
@@ -50,34 +45,17 @@ func makeTag(ctx context.Context, in *probe.Input, spec Spec, job *encode.Job, s
 	case jpeg != nil:
 		tag.JPEG, out.cover = jpeg, cmp.Or(spec.Options.Cover, conversion.CoverAttached)
 	}
-	if spec.Options.Chapters != conversion.ChaptersDrop {
-		if tag.Chapters, err = out.addChapters(ctx, in, job, info, seconds); err != nil {
-			return tagged{}, fmt.Errorf("tag: %w", err)
-		}
+	if made.Listed > len(made.Chapters) {
+		out.notes = append(out.notes, conversion.Note{
+			Code: conversion.NoteChaptersLeftOut, Message: fmt.Sprintf("The source has %d chapters. Only the first %d were looked at.", made.Listed, len(made.Chapters)),
+		})
 	}
+	tag.Chapters = chapters(made.Chapters, made.Timeline.At, made.Plan.Start, made.Seconds)
 	out.chapters = len(tag.Chapters)
 	if out.bytes, err = tag.Bytes(); err != nil {
 		return tagged{}, fmt.Errorf("tag: %w", err)
 	}
 	return out, nil
-}
-
-// addChapters returns the chapters of an MP3 of some seconds, with a note if there are too many.
-func (t *tagged) addChapters(ctx context.Context, in *probe.Input, job *encode.Job, info probe.Info, seconds float64) ([]id3.Chapter, error) {
-	all, count, err := in.Chapters(ctx, info)
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	if count > len(all) {
-		t.notes = append(t.notes, conversion.Note{
-			Code: conversion.NoteChaptersLeftOut, Message: fmt.Sprintf("The source has %d chapters. Only the first %d were looked at.", count, len(all)),
-		})
-	}
-	timeline, err := job.Timeline(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return chapters(all, timeline.At, job.Plan().Start, seconds), nil
 }
 
 // texts returns the options' own texts, else the container's. The last resort

@@ -16,6 +16,7 @@ import (
 // undo takes back one mend of this package or of those below it.
 type undo struct {
 	about   string   // the kind of fault, and what is undone
+	only    string   // "before 7" or "since 7": the versions of ffmpeg that need the mend; '' for all
 	folder  string   // of the tests
 	tests   []string // that turn red: cases of TestMedia, or tests of another folder
 	changes []change
@@ -42,6 +43,8 @@ func parseUndos(text string) ([]undo, error) {
 				last.old = strings.TrimPrefix(last.old+"\n"+line[2:], "\n")
 			case strings.HasPrefix(line, "+ "):
 				last.new = strings.TrimPrefix(last.new+"\n"+line[2:], "\n")
+			case strings.HasPrefix(line, "ffmpeg "):
+				u.only = strings.TrimPrefix(line, "ffmpeg ")
 			case strings.HasSuffix(line, ".go"):
 				u.changes = append(u.changes, change{file: line})
 			case strings.HasPrefix(line, "./"):
@@ -157,10 +160,19 @@ func TestMediaUndone(t *testing.T) {
 		}
 		return
 	}
+	version, err := exec.CommandContext(t.Context(), underTest(t), "-version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(string(version), "ffmpeg version "), ".")
+	seven := major != "5" && major != "6"
 	var tried sync.Map // *sync.Once by folder and test: whether it is right as it is
 	for _, u := range undos {
 		t.Run(u.about, func(t *testing.T) {
 			t.Parallel()
+			if u.only != "" && (u.only == "since 7") != seven {
+				t.Skipf("only an ffmpeg %s needs this mend", u.only)
+			}
 			program := u.build(t, true)
 			for _, test := range u.tests {
 				once, _ := tried.LoadOrStore(u.folder+" "+test, &sync.Once{})

@@ -18,7 +18,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -134,45 +133,6 @@ func newCluster(t *testing.T) *cluster {
 	return k
 }
 
-// watchPods notes every pod of an attempt.
-func (k *cluster) watchPods(t *testing.T) {
-	w, err := k.CoreV1().Pods(jobs).Watch(t.Context(), metav1.ListOptions{LabelSelector: kubelaunch.Selector})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Stop)
-	living := map[string]bool{}
-	go func() {
-		for e := range w.ResultChan() {
-			p, ok := e.Object.(*corev1.Pod)
-			if !ok {
-				continue
-			}
-			k.mu.Lock()
-			id := p.Labels[kubelaunch.LabelConversion] + "/" + p.Labels[kubelaunch.LabelAttempt]
-			if _, seen := k.pods[id]; !seen {
-				k.pods[id] = seenPod{p.Name, time.Now()}
-			}
-			living[p.Name] = e.Type != watch.Deleted && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
-			n := 0
-			for _, alive := range living {
-				if alive {
-					n++
-				}
-			}
-			k.most = max(k.most, n)
-			k.mu.Unlock()
-		}
-	}()
-}
-
-func (k *cluster) pod(id string, attempt int) (seenPod, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	p, ok := k.pods[fmt.Sprintf("%s/%d", id, attempt)]
-	return p, ok
-}
-
 // running waits until an attempt converts, and returns the name of its pod.
 func (k *cluster) running(t *testing.T, u *world.User, id string, attempt int) string {
 	t.Helper()
@@ -225,9 +185,14 @@ func send(t *testing.T, u *world.User, path string) api.Conversion {
 // makeLong makes a source that takes an encoder some 20 s.
 func makeLong(t *testing.T) string {
 	t.Helper()
+	return makeSound(t, 2400)
+}
+
+func makeSound(t *testing.T, seconds int) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "long.mkv")
 	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-		"-ac", "2", "-t", "2400", "-c:a", "flac", "-compression_level", "0", path).CombinedOutput()
+		"-ac", "2", "-t", fmt.Sprint(seconds), "-c:a", "flac", "-compression_level", "0", path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("make long source: %v %s", err, out)
 	}

@@ -90,7 +90,7 @@ func TestLarge(t *testing.T) {
 
 	u := startUp(t, t.TempDir(), "--listen", "127.0.0.1:0")
 	owner := world.NewUser(t, u.server, "large@example.org")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tonearm"), "convert", "--json", "--out", t.TempDir(), "--server", u.server, video)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tonearm"), "convert", "--json", "--send", "whole", "--out", t.TempDir(), "--server", u.server, video)
 	cmd.Env = append(os.Environ(), "TONEARM_TOKEN="+owner.Token, "XDG_CONFIG_HOME="+t.TempDir())
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

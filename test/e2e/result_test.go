@@ -16,6 +16,11 @@ type result struct {
 	State string  `json:"state"`
 	MP3ID string  `json:"mp3_id"`
 	MP3   string  `json:"mp3"`
+	Size  int64   `json:"size"` // of the sound, if only that was sent
+	Sent  *struct {
+		What         string `json:"what"`
+		OriginalSize int64  `json:"original_size"`
+	} `json:"sent"`
 	Error *struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`

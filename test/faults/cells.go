@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tonearm/test/faults/proxy"
@@ -37,6 +38,7 @@ type tune struct {
 	heal    act                                                                               // afterwards
 	flow    act                                                                               // in place of all these
 	whole   func(context.Context, cell, *programs, map[string]*tone, string) (verdict, error) // in place of the world as well
+	check   act                                                                               // at the end: looks for more, and complains in red
 	spoil   act                                                                               // changes what is judged, to show that the judge sees it
 	needs   func() string                                                                     // why it cannot run here; "" if it can
 
@@ -48,6 +50,7 @@ type tune struct {
 	unknownMails bool          // see evidence
 	mayRefuse    bool          // see evidence
 	late         bool          // see evidence
+	mp3sGo       bool          // see evidence
 	wantRed      []string      // the first words of the complaints that a cell with spoil must get
 }
 
@@ -124,13 +127,15 @@ func notMail(c cut) bool { return c.name != "mail" }
 
 // faults is the table.
 func faults() []fault {
-	return append(append(append(append(append(append(onRequests, onServers...), onServices...), alone...), named...), two...), spoiled...)
+	return slices.Concat(onRequests, onServers, onServices, alone, onMachines, onSites, named, two, spoiled)
 }
 
 // onRequests are faults of single requests.
 var onRequests = []fault{
-	{name: "lost", text: "three answers are lost", cuts: everywhere(notMail), ci: []string{"publish", "take", "done", "claim", "result"},
+	{name: "lost", text: "three answers are lost", cuts: everywhere(notMail), ci: []string{"publish", "done", "claim", "result"},
 		tune: tune{rule: &proxy.Rule{Do: proxy.LoseAnswer, Times: 3}, hold: 20 * time.Second}},
+	{name: "lost-take", text: "three answers with work are lost; it comes again within seconds", cuts: []string{"take"}, ci: []string{"take"}, seeds: 2,
+		tune: tune{rule: &proxy.Rule{Do: proxy.LoseAnswer, Times: 3}, hold: 20 * time.Second, recovery: 25 * time.Second}},
 	{name: "drop", text: "three requests are lost", cuts: everywhere(notMail),
 		tune: tune{rule: &proxy.Rule{Do: proxy.Drop, Times: 3}, hold: 20 * time.Second}},
 	{name: "half", text: "a connection ends after 300 bytes of a request, three times", cuts: everywhere(isHTTP),
@@ -159,7 +164,7 @@ var onServers = []fault{
 	{name: "redis-key", text: "one key of the queue is lost: messages, deliveries, leases, delays, ring, a line, waiting, size", cuts: []string{"take"}, seeds: 8,
 		tune: tune{begin: loseKey, after: true, flags: map[string][]string{"dispatcher": {"--max-jobs=1"}}}},
 	{name: "redis-full", text: "Redis has no memory left for 10 s", cuts: []string{"publish", "take"},
-		tune: tune{begin: maxmemory("1"), hold: 10 * time.Second, heal: maxmemory("0")}},
+		tune: tune{begin: maxmemory("1"), hold: 10 * time.Second, heal: maxmemory("0"), check: wantOnlyPublishRefused}},
 	{name: "records-kill", text: "MongoDB is killed and comes back after 5 s", cuts: []string{"created", "queued", "running", "done", "sent"},
 		tune: tune{begin: kill(recordsOf), hold: 5 * time.Second, heal: restart(recordsOf), secondMails: 1}},
 	{name: "records-stop", text: "MongoDB stands still for 10 s", cuts: []string{"created", "queued", "running", "done", "sent"}, ci: []string{"running"},
@@ -196,7 +201,7 @@ var onServices = []fault{
 	{name: "transcoder-kill", text: "every running transcoder is killed", cuts: []string{"claim", "read", "put", "result"}, ci: []string{"read"},
 		tune: tune{needs: needsLinux, begin: signalTranscoders(kill9), late: true}},
 	{name: "transcoder-hang", text: "every running transcoder stops for good", cuts: []string{"claim", "read", "put", "result"}, ci: []string{"put"},
-		tune: tune{needs: needsLinux, begin: signalTranscoders(stop), late: true, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
+		tune: tune{needs: needsLinux, begin: signalTranscoders(stop), check: wantUncounted, late: true, recovery: 2 * time.Minute, patience: 3 * time.Minute}},
 	{name: "transcoder-freeze", text: "every running transcoder stops for 60 s", cuts: []string{"read", "put"},
 		tune: tune{needs: needsLinux, begin: signalTranscoders(stop), hold: 60 * time.Second, heal: signalTranscoders(cont), late: true}},
 	{name: "zombie", text: "a transcoder is gone, and its PUT arrives after the next attempt is done", cuts: []string{"put"}, ci: []string{"put"},

@@ -27,7 +27,7 @@ func skewed(by time.Duration) *proxy.Rule {
 // have the time that MongoDB tells.
 func otherTime(ctx context.Context, r *run) error {
 	r.begin(ctx)
-	err := r.until(ctx, time.Minute, "a document has the time of the records", func(s *seen) bool {
+	err := r.until(ctx, "a document has the time of the records", func(s *seen) bool {
 		for _, d := range s.documents {
 			if time.Since(d.CreatedAt.Add(-r.cell.skew)).Abs() < 10*time.Minute {
 				return true

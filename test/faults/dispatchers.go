@@ -20,8 +20,8 @@ const second = "dispatcher-2"
 var two = []fault{
 	{name: "dispatchers", text: "of two dispatchers, the one that began an attempt stands still for 60 s", cuts: []string{"running", "put"}, command: true,
 		tune: tune{prepare: secondDispatcher("attempts-2"), begin: freeze(serviceOf("dispatcher")), hold: time.Minute, heal: thaw(serviceOf("dispatcher")), late: true, patience: 4 * time.Minute}},
-	{name: "dispatchers-one-folder", text: "a second dispatcher is started on the work directory of the first", cuts: []string{"read"}, command: true,
-		tune: tune{begin: secondDispatcher("attempts"), hold: 20 * time.Second}},
+	{name: "dispatchers-one-folder", text: "a second dispatcher is started on the work directory of the first", cuts: []string{"claim"}, command: true,
+		tune: tune{prepare: holdReads, begin: secondDispatcher("attempts"), hold: 20 * time.Second, heal: releaseReads, check: wantUncounted}},
 	{name: "dispatchers-lease-stop", text: "of two dispatchers with a lease in the records, the one that has it stands still for 60 s", cuts: []string{"running", "put"},
 		tune: leased(freeze(serviceOf("dispatcher")), time.Minute, loseLease)},
 	{name: "dispatchers-lease-kill", text: "of two dispatchers with a lease in the records, the one that has it is killed, and started again after 30 s", cuts: []string{"take", "put"}, ci: []string{"take"},
@@ -54,6 +54,17 @@ func secondDispatcher(folder string) act {
 		}
 		return r.ready(ctx, r.services[second])
 	}
+}
+
+// holdReads keeps attempts at work, because no source can be read.
+func holdReads(_ context.Context, r *run) error {
+	r.keep["reads"] = r.gate[gateStore].Add(&proxy.Rule{Match: proxy.Regexp(`^GET /tonearm/uploads/`), Do: proxy.Hang})
+	return nil
+}
+
+func releaseReads(_ context.Context, r *run) error {
+	r.keep["reads"].(func())()
+	return nil
 }
 
 // leased is a fault of the dispatcher that has the lease. Requests go to the

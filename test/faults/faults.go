@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -152,6 +153,22 @@ func maxmemory(bytes string) act {
 	return func(ctx context.Context, r *run) error {
 		return r.queue.ConfigSet(ctx, "maxmemory", bytes).Err()
 	}
+}
+
+// wantOnlyPublishRefused complains if the full Redis refused what needs no room.
+func wantOnlyPublishRefused(_ context.Context, r *run) error {
+	for _, name := range names {
+		b, err := os.ReadFile(r.services[name].Log)
+		if err != nil {
+			return err
+		}
+		for _, what := range []string{"generation of queue: OOM", "extend lease: OOM"} {
+			if n := bytes.Count(b, []byte(what)); n > 0 {
+				r.red = append(r.red, fmt.Sprintf("refused: %s logs %d times %q", name, n, what))
+			}
+		}
+	}
+	return nil
 }
 
 // killStore kills the object store; what it may still report does not arrive.

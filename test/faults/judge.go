@@ -34,6 +34,8 @@ type evidence struct {
 	unknownMails bool          // a mail that has come need not be recorded as sent
 	mayRefuse    bool          // the store may refuse an upload
 	late         bool          // objects of earlier attempts may stand until their URLs end
+	mp3sGo       bool          // an MP3 may have been removed at the end of its time
+	torn         []string      // lines of logs that are not JSON
 	recovery     time.Duration // limit
 	lines        float64       // limit, a second
 }
@@ -94,6 +96,9 @@ func judge(e evidence) verdict {
 	v.pending(e)
 	v.recoveries(e)
 	v.states(e)
+	for _, line := range e.torn {
+		v.red("log: not JSON: %s", line)
+	}
 	return v
 }
 
@@ -133,6 +138,8 @@ func (v *verdict) file(e evidence, f file) {
 	case f.want != "":
 		v.Wrong++
 		v.red("failed: %s is done, want %q", f.name, f.want)
+	case e.mp3sGo && d.MP3Gone:
+		v.Done++
 	case e.seen.sums[d.MP3.Key] != f.sum || f.sum == "":
 		v.Lost++
 		v.red("mp3: that of %s is not the right one", f.name)

@@ -79,6 +79,8 @@ func TestJudge(t *testing.T) {
 		{"queue", func(e *evidence) { e.seen.messages = 1 }, []string{"pending"}},
 		{"slow", func(e *evidence) { document(e, 1).FinishedAt = e.ended.Add(61 * time.Second) }, []string{"slow"}},
 		{"log", func(e *evidence) { s := e.services["gateway"]; s.after.lines = 1000; e.services["gateway"] = s }, []string{"log"}},
+		{"torn log", func(e *evidence) { e.torn = []string{"gateway wrote x"} }, []string{"log"}},
+		{"MP3 at the end of its time", func(e *evidence) { document(e, 0).MP3Gone, e.seen.objects, e.seen.sums = true, e.seen.objects[:2], nil }, []string{"mp3"}},
 		{"memory", func(e *evidence) { s := e.services["gateway"]; s.after.memory = 1e9; e.services["gateway"] = s }, []string{"memory"}},
 		{"goroutines", func(e *evidence) { s := e.services["gateway"]; s.after.goroutines = 200; e.services["gateway"] = s }, []string{"goroutines"}},
 	} {
@@ -107,6 +109,9 @@ func TestAllowed(t *testing.T) {
 		"a late object": func(e *evidence) {
 			e.late, e.seen.documents[0].CleanAt = true, e.ended
 			e.seen.objects = append(e.seen.objects, "mp3s/o/a/2.mp3")
+		},
+		"an MP3 at the end of its time": func(e *evidence) {
+			e.mp3sGo, e.seen.documents[0].MP3Gone, e.seen.objects, e.seen.sums = true, true, e.seen.objects[:2], nil
 		},
 		"no look at mails": func(e *evidence) { e.noMails, e.seen.mails = true, nil },
 		"an unread refusal": func(e *evidence) {

@@ -100,7 +100,7 @@ func work(ctx context.Context, o choice) (status int, err error) {
 	if err := server.EndWithParent(); err != nil {
 		return 2, err
 	}
-	p, err := openPrograms(o.bin)
+	p, err := openPrograms(ctx, o.bin)
 	if err != nil {
 		return 2, err
 	}
@@ -161,7 +161,7 @@ func runAll(ctx context.Context, o choice, some []cell, kept *record, p *program
 
 // one runs a cell.
 func one(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs string) result {
-	r := result{Cell: c.name(), Programs: p.stamp, At: time.Now().UTC().Truncate(time.Second)}
+	r := result{Cell: c.name(), Programs: p.stamp, Version: p.version, At: time.Now().UTC().Truncate(time.Second)}
 	v, err := do(ctx, c, p, tones, logs)
 	var reason skipped
 	if errors.As(err, &reason) {

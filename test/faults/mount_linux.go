@@ -22,4 +22,9 @@ func resizeTmpfs(ctx context.Context, dir string, bytes int) error {
 	return command(ctx, "mount", "-o", fmt.Sprintf("remount,size=%d", bytes), dir)
 }
 
+// remount changes the options of a mounted file system.
+func remount(ctx context.Context, dir, options string) error {
+	return command(ctx, "mount", "-o", "remount,"+options, dir)
+}
+
 func unmount(ctx context.Context, dir string) error { return command(ctx, "umount", "-l", dir) }

@@ -21,12 +21,16 @@ type programs struct {
 	dir   string
 	stamp string // distinguishes one set of programs from another
 
+	version string // what the gateway says
+
 	mu    sync.Mutex
 	flags map[string]map[string]bool // by command: the flags that it has
 }
 
+var versionIn = regexp.MustCompile(`(\S+) go\d`)
+
 // openPrograms looks at the programs in a folder.
-func openPrograms(dir string) (*programs, error) {
+func openPrograms(ctx context.Context, dir string) (*programs, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -39,7 +43,15 @@ func openPrograms(dir string) (*programs, error) {
 		}
 		hash.Write(b)
 	}
-	return &programs{dir: dir, stamp: hex.EncodeToString(hash.Sum(nil)[:6]), flags: map[string]map[string]bool{}}, nil
+	p := &programs{dir: dir, stamp: hex.EncodeToString(hash.Sum(nil)[:6]), flags: map[string]map[string]bool{}}
+	said, err := exec.CommandContext(ctx, p.path("gateway"), "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("the version of the programs: %w", err)
+	}
+	if m := versionIn.FindSubmatch(said); m != nil {
+		p.version = string(m[1])
+	}
+	return p, nil
 }
 
 func (p *programs) path(name string) string { return filepath.Join(p.dir, name) }

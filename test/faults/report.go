@@ -41,15 +41,15 @@ func report(r *record) error {
 	return os.WriteFile(path, page, 0o644) //nolint:gosec // a page for everybody
 }
 
-// table shows the last result of each cell, a line for each fault. It says how
-// many of them are of earlier programs than the last result.
+// table shows the last result of each cell, a line for each fault. It names the
+// programs of results that are of others than the last one.
 func table(all []fault, results []result) string {
 	last := map[string]result{}
-	programs := results[len(results)-1].Programs
+	newest := results[len(results)-1].build()
+	builds := map[string]int{} // cells
 	for _, one := range results {
 		last[one.Cell] = one
 	}
-	earlier := 0
 	var b strings.Builder
 	var whole totals
 	var bad []string
@@ -57,7 +57,7 @@ func table(all []fault, results []result) string {
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range all {
 		var sum totals
-		var points []string
+		var points, earlier []string
 		for _, c := range cells() {
 			one, ok := last[c.name()]
 			if c.fault != f.name || !ok {
@@ -66,9 +66,10 @@ func table(all []fault, results []result) string {
 			if c.wantRed == nil || !one.green() { // what shows that the harness sees is no result of Tonearm
 				sum.add(one)
 				whole.add(one)
+				builds[one.build()]++
 			}
-			if one.Programs != programs {
-				earlier++
+			if b := "`" + one.build() + "`"; one.build() != newest && !slices.Contains(earlier, b) {
+				earlier = append(earlier, b)
 			}
 			if c.cut != "" && !slices.Contains(points, c.cut) {
 				points = append(points, c.cut)
@@ -84,12 +85,16 @@ func table(all []fault, results []result) string {
 		if sum.cells == 0 {
 			continue
 		}
+		word := sum.word()
+		if len(earlier) > 0 {
+			word += ", " + strings.Join(earlier, ", ")
+		}
 		fmt.Fprintf(&b, "| `%s` × %d | %s | %s | %d | %d | %d | %d | %d | %d | %.0f s, %.0f s | %s |\n", f.name, sum.cells, f.text, strings.Join(points, ", "),
-			sum.uploads, sum.lost, sum.unfinished, sum.wrong, sum.doubled, sum.secondMails, sum.percentile(0.5), sum.percentile(1), sum.word())
+			sum.uploads, sum.lost, sum.unfinished, sum.wrong, sum.doubled, sum.secondMails, sum.percentile(0.5), sum.percentile(1), word)
 	}
 	fmt.Fprintf(&b, "\n%s.\n", whole.line())
-	if earlier > 0 {
-		fmt.Fprintf(&b, "%d of these results are of an earlier build of the programs.\n", earlier)
+	if len(builds) > 1 {
+		fmt.Fprintf(&b, "The programs are those of `%s` (%d cells) where no other is named. Others are named by their commit, or by the hash of their programs.\n", newest, builds[newest])
 	}
 	if len(bad) > 0 {
 		fmt.Fprintf(&b, "\nWhat is not right:\n\n%s\n", strings.Join(bad, "\n"))

@@ -6,7 +6,7 @@ import (
 )
 
 // TestTable: the last result of each cell counts, and those of earlier programs
-// are counted.
+// name them.
 func TestTable(t *testing.T) {
 	at := func(cell, programs string, recovery float64, red ...string) result {
 		return result{Cell: cell, Programs: programs, verdict: verdict{Red: red, Uploads: 7, Done: 6, RecoveryMax: recovery, Lost: len(red)}}
@@ -17,8 +17,8 @@ func TestTable(t *testing.T) {
 		at("redis-kill/take/2", "new", 5, "slow: very"), {Cell: "power/0", Programs: "new", Skipped: "needs root"}, at("self-mp3/0", "new", 0),
 	})
 	for _, want := range []string{
-		"| `lost` × 3 | three answers are lost | take, claim, put | 21 | 0 | 0 | 0 | 0 | 0 | 3 s, 12 s | ok |",
-		"1 of these results are of an earlier build",
+		"| `lost` × 3 | three answers are lost | take, claim, put | 21 | 0 | 0 | 0 | 0 | 0 | 3 s, 12 s | ok, `old` |",
+		"those of `new` (4 cells) where",
 		"| `redis-kill` × 1 |", "| 1 red |",
 		"- `redis-kill/take/2` slow: very", "- `power/0` was not run: needs root",
 		"5 cells, 1 red, 1 skipped, 0 not run; 28 uploads",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +16,16 @@ import (
 type result struct {
 	Cell     string    `json:"cell"`
 	Programs string    `json:"programs"` // which; see openPrograms
+	Version  string    `json:"version,omitempty"`
 	At       time.Time `json:"at"`
 	Seconds  float64   `json:"seconds"`
 	Skipped  string    `json:"skipped,omitempty"` // why it was not run
 	Error    string    `json:"error,omitempty"`   // of the harness, not of Tonearm
 	verdict
 }
+
+// build names the programs.
+func (r result) build() string { return cmp.Or(r.Version, r.Programs) }
 
 func (r result) green() bool { return r.Skipped == "" && r.Error == "" && len(r.Red) == 0 }
 

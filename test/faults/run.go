@@ -109,6 +109,7 @@ func (r *run) warm(ctx context.Context) error {
 
 // begin starts the uploads of a cell.
 func (r *run) begin(ctx context.Context) {
+	r.seeLimit += seeLimit * time.Duration(r.cell.files/100)
 	for i := range r.cell.files {
 		r.add(r.client, mix[i%len(mix)], r.cell.parts)
 	}
@@ -279,6 +280,11 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 		}
 		u.mu.Unlock()
 	}
+	if r.cell.check != nil {
+		if err := r.cell.check(ctx, r); err != nil {
+			return verdict{}, err
+		}
+	}
 	if r.cell.spoil != nil {
 		if err := r.cell.spoil(ctx, r); err != nil {
 			return verdict{}, err
@@ -291,7 +297,7 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 	e := evidence{
 		seen: s, services: map[string]change{}, ended: r.ended, observed: time.Since(r.began), struck: r.struck,
 		secondMails: r.cell.secondMails, unknownMails: r.cell.unknownMails, mayRefuse: r.cell.mayRefuse, late: r.cell.late,
-		recovery: r.cell.recovery, lines: r.cell.lines, skew: r.cell.skew,
+		recovery: r.cell.recovery, lines: r.cell.lines, skew: r.cell.skew, mp3sGo: r.cell.mp3sGo,
 	}
 	for _, u := range r.uploads {
 		e.files = append(e.files, u.file())
@@ -304,6 +310,9 @@ func (r *run) verdict(ctx context.Context) (verdict, error) {
 			continue
 		}
 		e.services[name] = change{r.before[name], after}
+		if line := torn(r.services[name].Log); line != "" {
+			e.torn = append(e.torn, name+" wrote "+line)
+		}
 	}
 	v := judge(e)
 	v.Red = append(append(v.Red, states...), r.red...)

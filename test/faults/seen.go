@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -44,7 +43,7 @@ func (s *seen) document(key string) (conversion.Conversion, bool) {
 // written once may only be written again with the same bytes: it is read again
 // at the end.
 func (w *world) see(ctx context.Context, again bool, earlier map[string]string) (*seen, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, w.seeLimit)
 	defer cancel()
 	s := &seen{sums: map[string]string{}, mails: map[string]int{}}
 	found, err := w.documents.Find(ctx, bson.M{})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +25,8 @@ var spoiled = []fault{
 	{name: "self-orphan", text: "an object is added", tune: spoils(addObject, "orphan")},
 	{name: "self-mail", text: "a mail comes twice", tune: spoils(repeatMail, "mails")},
 	{name: "self-queue", text: "a message is added", tune: spoils(addMessage, "pending")},
-	{name: "self-log", text: "a log is flooded", tune: spoils(floodLog, "log")},
+	{name: "self-log", text: "a log is flooded", tune: spoils(writeLog(strings.Repeat("{}\n", 5000)), "log")},
+	{name: "self-json", text: "a log gets a line that is not JSON", tune: spoils(writeLog("[mysql] unexpected EOF\n"), "log")},
 	{name: "self-down", text: "a service is gone", tune: spoils(kill(serviceOf("notifier")), "down")},
 	{name: "self-unproven", text: "the fault never begins", tune: tune{
 		flow:    func(ctx context.Context, r *run) error { r.begin(ctx); return nil },
@@ -100,12 +100,14 @@ func addMessage(ctx context.Context, r *run) error {
 	return r.queue.HSet(ctx, prefix+":{gpu}:messages", "x", "{}").Err()
 }
 
-func floodLog(_ context.Context, r *run) error {
-	f, err := os.OpenFile(r.services["gateway"].Log, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
+func writeLog(text string) act {
+	return func(_ context.Context, r *run) error {
+		f, err := os.OpenFile(r.services["gateway"].Log, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.WriteString(text)
 		return err
 	}
-	defer f.Close()
-	_, err = fmt.Fprint(f, strings.Repeat("line\n", 5000))
-	return err
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,7 @@ type world struct {
 	token    string   // of the account
 	client   *client.Client
 
+	seeLimit  time.Duration // for reading all servers
 	documents *mongo.Collection
 	objects   *minio.Client
 	queue     *redis.Client
@@ -81,6 +83,9 @@ type service struct {
 	admin string // host:port of its metrics
 }
 
+// seeLimit is for a few files; more take longer.
+const seeLimit = 20 * time.Second
+
 // names are the services in the order in which they start.
 var names = []string{"gateway", "dispatcher", "notifier"}
 
@@ -89,7 +94,7 @@ var names = []string{"gateway", "dispatcher", "notifier"}
 func openWorld(ctx context.Context, p *programs, flags map[string][]string, skew time.Duration) (w *world, err error) {
 	w = &world{
 		Scratch: server.Scratch{Host: server.Loopback}, programs: p, extra: flags,
-		gate: map[string]*proxy.Proxy{}, services: map[string]*service{}, scripts: newScripts(), event: token(), secret: token() + token(),
+		gate: map[string]*proxy.Proxy{}, services: map[string]*service{}, scripts: newScripts(), seeLimit: seeLimit, event: token(), secret: token() + token(),
 	}
 	if err := w.Open(); err != nil {
 		return nil, err
@@ -370,6 +375,41 @@ func stateOf(ctx context.Context, s *service) (state, error) {
 	}
 	st.lines = lines(s.Log)
 	return st, nil
+}
+
+// metric returns the value of a series of a service; 0 if there is none. label is
+// a part of its labels.
+func metric(ctx context.Context, s *service, name, label string) (float64, error) {
+	b, err := get(ctx, "http://"+s.admin+"/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if rest, ok := strings.CutPrefix(series, name); ok && (rest == "" || rest[0] == '{') && strings.Contains(rest, label) {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, nil
+}
+
+// torn returns the first line of a service's log that is not JSON; "" if there is
+// none.
+func torn(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		if !json.Valid(s.Bytes()) {
+			const most = 120
+			return string(s.Bytes()[:min(most, len(s.Bytes()))])
+		}
+	}
+	return ""
 }
 
 // lines counts the lines of a file.

@@ -13,12 +13,20 @@ import (
 	"os"
 )
 
+// minioConsolePort is one that MinIO does not listen on if its console, although
+// switched off, has the same by default.
+const minioConsolePort = 13333
+
 // FreeAddr returns a loopback address that was free a moment ago. Its port is
 // below those that systems choose by themselves. So no other program gets it
 // before a program listens there, or while that program is restarted.
 func FreeAddr(ctx context.Context) (string, error) {
 	for range 100 {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(22_000)))
+		port := 10_000 + mathrand.IntN(22_000)
+		if port == minioConsolePort {
+			continue
+		}
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return l.Addr().String(), l.Close()
 		}

@@ -99,7 +99,7 @@ func TestFormat(t *testing.T) {
 			r = start(bin)
 			s.sink.Become(world.Accept)
 			s.send(left.awaited)
-			others := append(left.running[1:], queued, left.owed, s.convert("one more", bin, nil))
+			others := append(left.running[1:], queued, left.owed, s.convert("one more", bin, nil, "--notify", "email"))
 			for _, f := range others {
 				s.end(f)
 			}

@@ -26,7 +26,7 @@ type site struct {
 	user    *world.User
 	home    []string // environment of the command line, whose login and journal are there
 	dir     string   // of files
-	front   *front
+	front   *world.Front
 	sink    *world.Sink
 	records records
 	objects func() int            // MP3s in the store
@@ -81,7 +81,7 @@ func newSite(t *testing.T, store string) *site {
 		t.Fatal(err)
 	}
 	return &site{
-		t: t, dir: dir, front: startFront(t, store), sink: world.StartSink(t, nil),
+		t: t, dir: dir, front: world.StartFront(t, store), sink: world.StartSink(t, nil),
 		home: []string{"XDG_CONFIG_HOME=" + filepath.Join(dir, "config"), "XDG_STATE_HOME=" + filepath.Join(dir, "state")},
 	}
 }
@@ -173,7 +173,7 @@ func (s *site) convert(what string, bin commands, env []string, args ...string) 
 }
 
 // copy makes a video with a unique name. It is filled up to size bytes with
-// data that players skip.
+// data that players skip, and of which tonearm convert does not know that.
 func (s *site) copy(kind string, size int64) string {
 	s.t.Helper()
 	name := fmt.Sprintf("%s-%d.mp4", kind, len(s.files))
@@ -182,7 +182,7 @@ func (s *site) copy(kind string, size int64) string {
 		s.t.Fatal(err)
 	}
 	if left := size - int64(len(b)); left > 0 {
-		b = append(b, byte(left>>24), byte(left>>16), byte(left>>8), byte(left), 'f', 'r', 'e', 'e')
+		b = append(b, byte(left>>24), byte(left>>16), byte(left>>8), byte(left), 'j', 'u', 'n', 'k')
 	}
 	if err := os.WriteFile(s.source(name), b, 0o600); err != nil {
 		s.t.Fatal(err)
@@ -236,19 +236,19 @@ func (s *site) leave(bin commands, g *gate, away world.Mood, running int) unfini
 	u := unfinished{awaited: s.create("awaited", "talk.mp4", api.NewConversion{Options: &conversion.Options{Start: 1}})}
 
 	name := s.copy("big", big)
-	taken, _, _ := s.front.parts()
-	s.front.letPass(sent)
+	taken, _, _ := s.front.Parts()
+	s.front.LetPass(sent)
 	options := []string{"--notify", "none", "--start", "0:01"}
 	p := s.cli(bin, name, nil, options...)
 	waittest.Until(s.t, limit, "some parts are stored and others on their way", func() bool {
-		now, _, held := s.front.parts()
+		now, _, held := s.front.Parts()
 		return now-taken == sent && held > 0 || p.Ended()
 	})
 	p.Cmd.Process.Signal(syscall.SIGINT)
 	const interrupted = 130
 	u.half = &file{what: "half sent", want: conversion.Done, args: append([]string{name}, options...)}
 	u.half.conv.ID = s.result(p, interrupted)
-	s.front.letPass(-1)
+	s.front.LetPass(-1)
 	if status, body := s.user.Do("GET", "/v1/conversions/"+u.half.conv.ID, nil, &u.half.conv); status != http.StatusOK {
 		s.t.Fatalf("half sent: get: %d %s", status, body)
 	}
@@ -305,11 +305,11 @@ func (s *site) finish(bin commands, u unfinished) {
 		}
 	}
 	s.send(u.awaited)
-	taken, _, _ := s.front.parts()
+	taken, _, _ := s.front.Parts()
 	if id := s.result(s.cli(bin, u.half.args[0], nil, u.half.args[1:]...), 0); id != u.half.conv.ID {
 		s.t.Errorf("half sent: the same command again made conversion %s, want %s", id, u.half.conv.ID)
 	}
-	if now, _, _ := s.front.parts(); now-taken != bigParts-sent {
+	if now, _, _ := s.front.Parts(); now-taken != bigParts-sent {
 		s.t.Errorf("half sent: %d parts were sent to finish it, want %d", now-taken, bigParts-sent)
 	}
 	s.convert("one more", bin, nil)

@@ -24,7 +24,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{site: newSite(t, "http://"+store), data: t.TempDir()}
 	m.server, m.places = "http://"+listen, 2
 	m.flags = []string{
-		"up", "--data", m.data, "--listen", listen, "--s3-listen", store, "--s3-public-endpoint", m.front.url,
+		"up", "--data", m.data, "--listen", listen, "--s3-listen", store, "--s3-public-endpoint", m.front.URL,
 		"--max-jobs", "2", "--attempt-lease", "3s", "--retry-backoff", "200ms",
 	}
 	m.smtp = []string{"--smtp-host", m.sink.Host, "--smtp-port", m.sink.Port, "--smtp-tls", "none", "--smtp-timeout", "15s"}

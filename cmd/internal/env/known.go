@@ -14,7 +14,8 @@ type Group struct {
 // theirs comes from conversion.Fields.
 var Groups = []Group{
 	{"Flags", []string{
-		"server", "user", "password-stdin", "max-upload", "admin", "out", "json", "no-wait", "jobs", "retry-for", "notify", "state", "limit",
+		"server", "user", "password-stdin", "max-upload", "admin", "out", "output-template", "recursive", "skip-existing", "force", "watch", "json", "quiet",
+		"no-wait", "wait", "dry-run", "jobs", "retry-for", "send", "notify", "state", "limit",
 		"everywhere", "reset", "scope", "expires-days", "unproven", "remove", "lines",
 	}},
 	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration", "self-confirm"}},

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) (conversion.Store, Raw)) {
 	}{
 		{"EveryFieldComesBack", (*suite).everyField},
 		{"NotFound", (*suite).notFound},
+		{"ByIDs", (*suite).byIDs},
 		{"Unique", (*suite).unique},
 		{"CreateRace", (*suite).createRace},
 		{"Update", (*suite).update},

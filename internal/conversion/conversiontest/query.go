@@ -13,6 +13,38 @@ func (s *suite) dueIDs(now time.Time, limit int) []conversion.Conversion {
 	return due
 }
 
+func (s *suite) byIDs() {
+	byIDs := func(ids ...string) map[string]conversion.Conversion {
+		s.Helper()
+		got, err := s.store.ByIDs(s.Context(), ids)
+		s.want("by ids", err, nil)
+		found := map[string]conversion.Conversion{}
+		for _, c := range got {
+			found[c.ID] = c
+		}
+		if len(found) != len(got) {
+			s.Errorf("%d records of %d conversions", len(got), len(found))
+		}
+		return found
+	}
+	first, deleted, other := s.add("u1", nil), s.add("u1", func(c *conversion.Conversion) { c.State = conversion.Deleted }), s.add("u2", nil)
+	s.add("u1", nil)
+	if found := byIDs(); len(found) != 0 {
+		s.Errorf("by no id: %d", len(found))
+	}
+	many := []string{"", "none", other.ID, first.ID, first.ID}
+	for len(many) < conversion.MaxIDs-1 {
+		many = append(many, conversion.NewID())
+	}
+	found := byIDs(append(many, deleted.ID)...)
+	if len(found) != 3 {
+		s.Fatalf("%d found, want 3", len(found))
+	}
+	for _, want := range []conversion.Conversion{first, deleted, other} {
+		s.same(found[want.ID], want)
+	}
+}
+
 func (s *suite) list() {
 	all := []conversion.Conversion{}
 	for i := range 10 {

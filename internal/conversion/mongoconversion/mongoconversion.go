@@ -211,6 +211,18 @@ func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, err
 	return c, nil
 }
 
+// ByIDs returns the conversions with these ids.
+func (s *Store) ByIDs(ctx context.Context, ids []string) ([]conversion.Conversion, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	found, err := s.many(ctx, query{filter: byIDs(ids)}, len(ids))
+	if err != nil {
+		return nil, fmt.Errorf("conversions by id: %w", err)
+	}
+	return found, nil
+}
+
 // ByIdempotencyKey returns the conversion that the owner made under key.
 func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conversion.Conversion, error) {
 	c, err := s.oneDecoded(ctx, byIdempotencyKey(ownerID, key))
@@ -339,7 +351,11 @@ func (s *Store) many(ctx context.Context, q query, limit int) ([]conversion.Conv
 	if err != nil {
 		return nil, err
 	}
-	cursor, err := conversions.Find(ctx, q.filter, options.Find().SetSort(q.sort).SetLimit(int64(limit)))
+	find := options.Find().SetLimit(int64(limit))
+	if q.sort != nil {
+		find.SetSort(q.sort)
+	}
+	cursor, err := conversions.Find(ctx, q.filter, find)
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,7 @@ func TestPlans(t *testing.T) {
 		index string
 	}{
 		"by id":              {query{filter: byID("x")}, "_id_"},
+		"by ids":             {query{filter: byIDs([]string{"x", "y"})}, "_id_"},
 		"at":                 {query{filter: at("x", 1)}, "_id_"},
 		"by idempotency key": {query{filter: byIdempotencyKey("u1", "x")}, "idempotency_key"},
 		"by object":          {query{filter: byObject("x", "")}, "object_owner"},

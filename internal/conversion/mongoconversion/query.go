@@ -8,13 +8,17 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// query selects documents in an order. Each has an index, see TestPlans.
+// query selects documents, in an order if sort is not nil. Each has an index, see TestPlans.
 type query struct{ filter, sort bson.D }
 
 // knownFormat selects what this version may change; a missing format is 1.
 var knownFormat = bson.E{Key: "format", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$gt", Value: conversion.Format}}}}}
 
 func byID(id string) bson.D { return bson.D{{Key: "_id", Value: id}} }
+
+func byIDs(ids []string) bson.D {
+	return bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+}
 
 // at selects the conversion at this revision.
 func at(id string, revision int64) bson.D {

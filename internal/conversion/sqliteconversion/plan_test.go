@@ -100,6 +100,7 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	use(byID, 1, func() error { return found(s.ByID(ctx, c.ID)) })
+	use(byID, 1, func() error { return all(s.ByIDs(ctx, []string{c.ID, "other"})) })
 	use("INDEX conversion_idempotency_key (owner_id=? AND idempotency_key=?)", 1, func() error {
 		return found(s.ByIdempotencyKey(ctx, c.OwnerID, c.IdempotencyKey))
 	})

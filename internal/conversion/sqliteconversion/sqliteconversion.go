@@ -152,6 +152,22 @@ func (s *Store) ByID(ctx context.Context, id string) (conversion.Conversion, err
 	return c, nil
 }
 
+// ByIDs returns the conversions with these ids.
+func (s *Store) ByIDs(ctx context.Context, ids []string) ([]conversion.Conversion, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	found, err := s.many(ctx, `id IN (?`+strings.Repeat(`, ?`, len(ids)-1)+`)`, args, len(ids))
+	if err != nil {
+		return nil, fmt.Errorf("conversions by id: %w", err)
+	}
+	return found, nil
+}
+
 // ByIdempotencyKey returns the conversion that the owner made under key.
 func (s *Store) ByIdempotencyKey(ctx context.Context, ownerID, key string) (conversion.Conversion, error) {
 	c, err := s.oneDecoded(ctx, `owner_id = ? AND idempotency_key = ?`, ownerID, key)

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"io"
 	"math"
+
+	"tonearm/internal/media/ebml"
 )
 
 // Elements of chapters in Matroska (RFC 9559, 5.1.7).
 const (
-	mkvChapters       = 0x1043a770
 	mkvEdition        = 0x45b9
 	mkvEditionHidden  = 0x45bd
 	mkvEditionDefault = 0x45db
@@ -44,21 +45,21 @@ type Chapter struct {
 func Chapters(r io.ReaderAt, most int) (list []Chapter, count int) {
 	b := chapterBytes(r)
 	chapters := bytes.NewReader(b)
-	best, rank := element{}, 0
-	for e := range elements(chapters, 0, int64(len(b))) {
-		if e.id != mkvEdition {
+	best, highest := ebml.Element{}, 0
+	for e := range ebml.Elements(chapters, 0, int64(len(b))) {
+		if e.ID != mkvEdition {
 			continue
 		}
-		if n := e.rank(chapters); n > rank {
-			best, rank = e, n
+		if n := rank(chapters, e); n > highest {
+			best, highest = e, n
 		}
 	}
-	for atom := range someElements(chapters, best.body, best.end(), mkvAtoms) {
-		if atom.id != mkvAtom || atom.child(chapters, mkvAtomHidden).uint(chapters) != 0 || atom.child(chapters, mkvAtomSegment).id != 0 {
+	for atom := range ebml.Some(chapters, best.Body, best.End(), mkvAtoms) {
+		if atom.ID != mkvAtom || atom.Child(chapters, mkvAtomHidden).Uint(chapters) != 0 || atom.Child(chapters, mkvAtomSegment).ID != 0 {
 			continue
 		}
 		if count++; len(list) < most {
-			list = append(list, atom.chapter(chapters))
+			list = append(list, chapter(chapters, atom))
 		}
 	}
 	return list, count
@@ -67,76 +68,66 @@ func Chapters(r io.ReaderAt, most int) (list []Chapter, count int) {
 // chapterBytes is the content of the Chapters element of the first segment; nil if
 // there is none.
 func chapterBytes(r io.ReaderAt) []byte {
-	for segment := range elements(r, 0, math.MaxInt64) {
-		if segment.id != mkvSegment {
+	for segment := range ebml.Elements(r, 0, math.MaxInt64) {
+		if segment.ID != ebml.Segment {
 			continue
 		}
-		e := chaptersOf(r, segment)
-		b := make([]byte, max(0, min(e.size, mkvHead)))
-		n, _ := r.ReadAt(b, e.body)
-		return b[:n]
+		return chaptersOf(r, segment).Bytes(r, mkvHead)
 	}
 	return nil
 }
 
 // chaptersOf is the Chapters element of a segment: before its clusters, or where its
 // SeekHead says.
-func chaptersOf(r io.ReaderAt, segment element) element {
+func chaptersOf(r io.ReaderAt, segment ebml.Element) ebml.Element {
 	var there []int64
-	for e := range elements(r, segment.body, segment.end()) {
-		switch e.id {
-		case mkvChapters:
+	for e := range ebml.Elements(r, segment.Body, segment.End()) {
+		switch e.ID {
+		case ebml.Chapters:
 			return e
-		case mkvSeekHead:
-			for s := range e.children(r, mkvSeek) {
-				if s.child(r, mkvSeekID).uint(r) == mkvChapters {
-					there = append(there, int64(min(s.child(r, mkvSeekPosition).uint(r), math.MaxInt64/4)))
+		case ebml.SeekHead:
+			for s := range e.Children(r, ebml.Seek) {
+				if s.Child(r, ebml.SeekID).Uint(r) == ebml.Chapters {
+					there = append(there, int64(min(s.Child(r, ebml.SeekPosition).Uint(r), math.MaxInt64/4)))
 				}
 			}
 		}
-		if e.id == mkvCluster || e.at-segment.body > mkvHead {
+		if e.ID == ebml.Cluster || e.At-segment.Body > mkvHead {
 			break
 		}
 	}
 	for _, at := range there {
-		for e := range elements(r, segment.body+at, segment.end()) {
-			if e.id != mkvChapters {
+		for e := range ebml.Elements(r, segment.Body+at, segment.End()) {
+			if e.ID != ebml.Chapters {
 				break
 			}
 			return e
 		}
 	}
-	return element{}
+	return ebml.Element{}
 }
 
 // rank says how well an edition serves; 0 for not at all. Of equal ones the first is
 // taken.
-func (e element) rank(r io.ReaderAt) int {
-	if e.child(r, mkvEditionHidden).uint(r) != 0 {
+func rank(r io.ReaderAt, e ebml.Element) int {
+	if e.Child(r, mkvEditionHidden).Uint(r) != 0 {
 		return 0
 	}
 	n := 1
-	if e.child(r, mkvEditionOrdered).uint(r) == 0 {
+	if e.Child(r, mkvEditionOrdered).Uint(r) == 0 {
 		n += 2
 	}
-	if e.child(r, mkvEditionDefault).uint(r) != 0 {
+	if e.Child(r, mkvEditionDefault).Uint(r) != 0 {
 		n++
 	}
 	return n
 }
 
 // chapter reads an atom.
-func (e element) chapter(r io.ReaderAt) Chapter {
+func chapter(r io.ReaderAt, e ebml.Element) Chapter {
 	return Chapter{
-		Start: float64(e.child(r, mkvAtomStart).uint(r)) / 1e9,
-		End:   float64(e.child(r, mkvAtomEnd).uint(r)) / 1e9,
-		Title: e.child(r, mkvDisplay).child(r, mkvDisplayText).long(r, mkvTitle),
+		Start: float64(e.Child(r, mkvAtomStart).Uint(r)) / 1e9,
+		End:   float64(e.Child(r, mkvAtomEnd).Uint(r)) / 1e9,
+		Title: e.Child(r, mkvDisplay).Child(r, mkvDisplayText).LongText(r, mkvTitle),
 	}
-}
-
-// long reads a text of any length, up to some bytes.
-func (e element) long(r io.ReaderAt, most int64) string {
-	b := make([]byte, max(0, min(e.size, most)))
-	n, _ := r.ReadAt(b, e.body)
-	return string(b[:n])
 }

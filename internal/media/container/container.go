@@ -23,7 +23,10 @@ type Structure struct {
 	// Torn means that bytes seem to be missing at the end. Some programs write so
 	// into whole files: it only counts if sound is missing too.
 	Torn bool
-	Last float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
+	// Chained means that several streams of Ogg follow each other (RFC 3533, section 4),
+	// each with a clock of its own.
+	Chained bool
+	Last    float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 	// Names are what a Matroska file or an FLV calls the codecs of its audio tracks.
 	Names []string
 

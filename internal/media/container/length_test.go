@@ -97,7 +97,7 @@ func TestOpusSamples(t *testing.T) {
 }
 
 func TestTrackDuration(t *testing.T) {
-	for s, want := range map[string]float64{"01:02:03.500000000": 3723.5, "00:00:08.021000000\x00\x00": 8.021, "8.021": 0, "": 0, "0:0:x": 0, "-1:00:00": 0} {
+	for s, want := range map[string]float64{"01:02:03.500000000": 3723.5, "8.021": 0, "": 0, "0:0:x": 0, "-1:00:00": 0} {
 		if got := clockTime(s); got != want {
 			t.Errorf("%q: %v, want %v", s, got, want)
 		}

@@ -173,7 +173,7 @@ func inspectOgg(r io.ReaderAt, size int64) Structure {
 	whole := last.end() <= size && at >= size
 	ended := whole && (last.flags&oggEnds != 0 || f.ended())
 	f.close()
-	s := Structure{Open: !ended, Whole: ended && !torn}
+	s := Structure{Open: !ended, Whole: ended && !torn, Chained: f.links > 1}
 	if last.end() > size && last.flags&oggEnds != 0 { // the end is known, and it is not there
 		s.Size = last.end()
 	}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"tonearm/internal/media/ebml"
 )
 
 // Protection is what of a file's sound is encrypted, where ffmpeg does not know
@@ -17,7 +19,6 @@ type Protection struct {
 
 // Elements of Matroska's encryption (RFC 9559, 5.1.4.1.31).
 const (
-	mkvEncodings    = 0x6d80
 	mkvEncoding     = 0x6240
 	mkvEncodingType = 0x5033
 )
@@ -54,26 +55,26 @@ func Protected(r io.ReaderAt) Protection {
 // mkvProtected says of each audio track before the first cluster whether it is
 // encrypted.
 func mkvProtected(r io.ReaderAt) []bool {
-	const audioType, encryption = 2, 1
-	for segment := range elements(r, 0, math.MaxInt64) {
-		if segment.id != mkvSegment {
+	const encryption = 1
+	for segment := range ebml.Elements(r, 0, math.MaxInt64) {
+		if segment.ID != ebml.Segment {
 			continue
 		}
 		var list []bool
-		for e := range elements(r, segment.body, segment.end()) {
-			if e.id == mkvCluster || e.at-segment.body > mkvHead {
+		for e := range ebml.Elements(r, segment.Body, segment.End()) {
+			if e.ID == ebml.Cluster || e.At-segment.Body > mkvHead {
 				break
 			}
-			if e.id != mkvTracks {
+			if e.ID != ebml.Tracks {
 				continue
 			}
-			for t := range e.children(r, mkvTrack) {
-				if t.child(r, mkvTrackType).uint(r) != audioType {
+			for t := range e.Children(r, ebml.TrackEntry) {
+				if !t.IsAudio(r) {
 					continue
 				}
 				protected := false
-				for c := range t.child(r, mkvEncodings).children(r, mkvEncoding) {
-					protected = protected || c.child(r, mkvEncodingType).uint(r) == encryption
+				for c := range t.Child(r, ebml.Encodings).Children(r, mkvEncoding) {
+					protected = protected || c.Child(r, mkvEncodingType).Uint(r) == encryption
 				}
 				list = append(list, protected)
 			}

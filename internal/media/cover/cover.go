@@ -61,28 +61,28 @@ type Spec struct {
 	Pictures Pictures
 }
 
-// Job makes one picture.
-type Job struct {
-	in    *probe.Input
-	spec  Spec
-	parts *parts // fetched from Pictures; nil for none
-}
-
-// New begins to fetch what the picture is probably made of, if the source does not
-// have it. The Job must be closed.
-func New(ctx context.Context, in *probe.Input, spec Spec) *Job {
-	j := &Job{in: in, spec: spec}
-	j.fetchParts(ctx)
-	return j
+// job makes one picture.
+type job struct {
+	in   *probe.Input
+	spec Spec
 }
 
 // Make makes the picture that is wanted: a JPEG without metadata, at most
 // coverSide pixels wide and high. It is nil if none is wanted, or if the source's
-// own picture is wanted and there is none. The error is a Missing, or ctx's.
-func (j *Job) Make(ctx context.Context, info probe.Info) ([]byte, error) {
-	in := j.in
-	if j.parts != nil {
-		img, err := j.coverOfParts(ctx)
+// own picture is wanted and there is none. Until it is known what the source is, it
+// fetches what the picture is probably made of, if the source does not have that. The
+// error is a Missing, or ctx's.
+func Make(ctx context.Context, in *probe.Input, spec Spec, known <-chan probe.Info) ([]byte, error) {
+	j := &job{in: in, spec: spec}
+	parts := j.fetchParts(ctx)
+	var info probe.Info
+	select {
+	case info = <-known:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
+	}
+	if parts != nil {
+		img, err := j.coverOfParts(ctx, parts)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func (j *Job) Make(ctx context.Context, info probe.Info) ([]byte, error) {
 }
 
 // shots are the ways to the cover, to be tried in turn.
-func (j *Job) shots(info probe.Info) (probe.Picture, []shot, error) {
+func (j *job) shots(info probe.Info) (probe.Picture, []shot, error) {
 	video := info.Video
 	switch at, timed := j.spec.Cover.Seconds(); {
 	case j.spec.Cover == conversion.CoverNone:
@@ -152,7 +152,7 @@ func (j *Job) shots(info probe.Info) (probe.Picture, []shot, error) {
 var lookShortly = []string{"-analyzeduration", "1M"}
 
 // ways returns each shot twice, first for the GPU, if the machine has one.
-func (j *Job) ways(p probe.Picture, info probe.Info, shots ...shot) []shot {
+func (j *job) ways(p probe.Picture, info probe.Info, shots ...shot) []shot {
 	if strings.HasPrefix(info.Container, "mov,") {
 		for i := range shots {
 			shots[i].input = append(slices.Clone(lookShortly), shots[i].input...)
@@ -228,7 +228,7 @@ func posters(from, until float64, info probe.Info) []shot {
 
 // until is where the part of the source ends that becomes audio, in seconds; 0
 // where the end is not known.
-func (j *Job) until(info probe.Info) float64 {
+func (j *job) until(info probe.Info) float64 {
 	switch end, all := j.spec.End, info.Seconds; {
 	case end == 0, all > 0 && end > all:
 		return max(all, 0)

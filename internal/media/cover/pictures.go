@@ -7,7 +7,6 @@ import (
 	"image"
 	"slices"
 	"strings"
-	"sync"
 
 	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/mp4"
@@ -40,34 +39,21 @@ type parts struct {
 	in   *probe.Input // the file with holes
 	info probe.Info
 	err  error
-
-	fetched sync.WaitGroup
-	cancel  context.CancelFunc
 }
 
-// fetchParts begins to fetch parts while the audio is read, unless the source has
-// the pictures, or none are wanted.
-func (j *Job) fetchParts(ctx context.Context) {
+// fetchParts fetches parts, unless the source has the pictures, or none are wanted.
+func (j *job) fetchParts(ctx context.Context) *parts {
 	if j.spec.Pictures == nil || !j.spec.Cover.Decodes() {
-		return
+		return nil
 	}
 	p := &parts{}
-	ctx, p.cancel = context.WithCancel(ctx)
-	p.fetched.Go(func() { p.err = j.showFirst(ctx, p) })
-	j.parts = p
-}
-
-// Close ends the fetching and waits for it.
-func (j *Job) Close() {
-	if j.parts != nil {
-		j.parts.cancel()
-		j.parts.fetched.Wait()
-	}
+	p.err = j.showFirst(ctx, p)
+	return p
 }
 
 // showFirst fetches what the first shot needs. The samples after the heads are
 // holes. That does not matter to Probe, which uses only what the index says.
-func (j *Job) showFirst(ctx context.Context, p *parts) error {
+func (j *job) showFirst(ctx context.Context, p *parts) error {
 	path, err := j.spec.Pictures.Heads(ctx)
 	if err != nil {
 		return fmt.Errorf("fetch the heads: %w", err)
@@ -101,17 +87,16 @@ func look(ctx context.Context, p ffmpeg.Program, path string) (*probe.Input, pro
 // coverOfParts shoots the picture that the first shot would take from the whole
 // file. It returns nil if that is in doubt: there is no picture, or ffmpeg
 // complains.
-func (j *Job) coverOfParts(ctx context.Context) (image.Image, error) {
-	j.parts.fetched.Wait()
+func (j *job) coverOfParts(ctx context.Context, p *parts) (image.Image, error) {
 	var why mp4.Reason
 	var never *unfit.Error
-	switch err := j.parts.err; {
+	switch err := p.err; {
 	case errors.As(err, &why), errors.As(err, &never):
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	from, shots, err := j.shots(j.parts.info)
+	from, shots, err := j.shots(p.info)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +104,7 @@ func (j *Job) coverOfParts(ctx context.Context) (image.Image, error) {
 		if s.window != shots[0].window {
 			break
 		}
-		img, said, err := shoot(ctx, j.parts.in.Source, from, s)
+		img, said, err := shoot(ctx, p.in.Source, from, s)
 		switch {
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("cover: %w", context.Cause(ctx))
@@ -149,7 +134,7 @@ func complains(warnings string) bool {
 }
 
 // wholePictures fetches the whole file, and returns it.
-func (j *Job) wholePictures(ctx context.Context) (*probe.Input, probe.Info, error) {
+func (j *job) wholePictures(ctx context.Context) (*probe.Input, probe.Info, error) {
 	path, err := j.spec.Pictures.Whole(ctx)
 	if err != nil {
 		return nil, probe.Info{}, fmt.Errorf("cover: %w", err)

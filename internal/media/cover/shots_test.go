@@ -49,18 +49,20 @@ func TestWithoutGPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := New(t.Context(), in, Spec{Cover: "1.5", Class: conversion.GPU})
-	defer j.Close()
+	j := &job{in: in, spec: Spec{Cover: "1.5", Class: conversion.GPU}}
 	_, shots, err := j.shots(info)
 	if err != nil || len(shots) != 2 || !shots[0].gpu || shots[1].gpu || !strings.Contains(strings.Join(shots[0].input, " "), "-hwaccel cuda") {
 		t.Errorf("got %+v, %v", shots, err)
 	}
-	with, err := j.Make(t.Context(), info)
+	known := make(chan probe.Info, 2)
+	known <- info
+	known <- info
+	with, err := Make(t.Context(), in, j.spec, known)
 	if err != nil {
 		t.Fatal(err)
 	}
 	j.spec.Class = conversion.CPU
-	without, err := j.Make(t.Context(), info)
+	without, err := Make(t.Context(), in, j.spec, known)
 	if err != nil || len(with) == 0 || !bytes.Equal(with, without) {
 		t.Errorf("%d bytes with a GPU, %d without, %v", len(with), len(without), err)
 	}

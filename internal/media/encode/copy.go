@@ -25,7 +25,7 @@ func (n notCopied) Error() string {
 
 // needsEncoding returns the option that the source's own frames cannot satisfy;
 // empty if there is none. The quality in a preset is only a wish.
-func (j *Job) needsEncoding() string {
+func (j *job) needsEncoding() string {
 	o := j.spec.Options
 	i := slices.IndexFunc(conversion.Presets, func(c conversion.Preset) bool { return c.Name == o.Preset })
 	preset := i >= 0 && conversion.Presets[i].Options.VBRQuality != nil && o.VBRQuality != nil &&
@@ -51,7 +51,10 @@ func (j *Job) needsEncoding() string {
 
 // copy makes the MP3 from the source's own frames. It returns a notCopied if
 // the source must be encoded.
-func (j *Job) copy(ctx context.Context) (Audio, error) {
+func (j *job) copy(ctx context.Context) (Audio, error) {
+	if j.plan.Track.Pieces != nil {
+		return Audio{}, notCopied("the file plays it in pieces")
+	}
 	if option := j.needsEncoding(); option != "" {
 		return Audio{}, notCopied(fmt.Sprintf("the option %s needs an encoding", option))
 	}
@@ -66,7 +69,7 @@ func (j *Job) copy(ctx context.Context) (Audio, error) {
 	case err != nil:
 		return Audio{}, fmt.Errorf("read the frames: %w", err)
 	}
-	if err := j.Allows(made); err != nil {
+	if err := j.allows(made); err != nil {
 		return Audio{}, err
 	}
 	s := Audio{Seconds: made.Seconds(), Copied: true, Kbps: stream.kbps}
@@ -83,7 +86,7 @@ func (j *Job) copy(ctx context.Context) (Audio, error) {
 // extract writes the source's frames to a file of their own. The frames of an
 // MP3 file keep their information frame, if they have one. Frames from another
 // container get one that says what the container says.
-func (j *Job) extract(ctx context.Context) (frameStream, error) {
+func (j *job) extract(ctx context.Context) (frameStream, error) {
 	if j.info.Container == "mp3" {
 		source, err := os.Open(j.in.Path)
 		if err != nil {
@@ -123,7 +126,7 @@ func (j *Job) extract(ctx context.Context) (frameStream, error) {
 
 // demuxFrames has ffmpeg take the packets out of their container, those before
 // the first edit included.
-func (j *Job) demuxFrames(ctx context.Context, raw string) error {
+func (j *job) demuxFrames(ctx context.Context, raw string) error {
 	c := ffmpeg.Command{
 		Args: []string{
 			"-map", j.plan.Stream(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
@@ -204,7 +207,7 @@ func writeFrames(r io.Reader, path string) error {
 
 // presented returns an information frame for the frames, so that a player plays
 // what the container makes it play.
-func (j *Job) presented(s frameStream) (mp3.Info, error) {
+func (j *job) presented(s frameStream) (mp3.Info, error) {
 	all := mp3.Info{Samples: -1}
 	skip := int(math.Round(j.plan.Track.Skip * float64(j.plan.Track.SampleRate)))
 	switch {

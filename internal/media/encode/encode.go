@@ -20,11 +20,11 @@ import (
 	"tonearm/internal/media/unfit"
 )
 
-// DefaultMaxSeconds is the longest audio that is converted if no other limit is
-// set.
-const DefaultMaxSeconds = 24 * 3600
-
-const defaultMaxBytes = 4 << 30
+// Limits of an MP3 if no others are set.
+const (
+	DefaultMaxSeconds = 24 * 3600
+	DefaultMaxBytes   = 4 << 30
+)
 
 // Spec is what is wanted of a source.
 type Spec struct {
@@ -32,14 +32,18 @@ type Spec struct {
 	Options    conversion.Options
 	MaxSeconds float64 // of audio; 24 h where 0
 	MaxBytes   int64   // of the MP3; 4 GiB where 0
+	Chapters   bool    // are wanted
+	// Found is called with the seconds of audio that will be made, 0 where the source
+	// does not say, once the source is known; may be nil.
+	Found func(seconds float64)
 	// Progress is called a few times a second with the seconds done so far. It runs
 	// on other goroutines, but never on two at a time; it may be nil.
 	Progress func(seconds float64)
 	Plain    bool // do not begin on a guess
 }
 
-// Job makes the frames of one MP3.
-type Job struct {
+// job makes the frames of one MP3.
+type job struct {
 	in   *probe.Input
 	info probe.Info
 	plan plan.Plan
@@ -49,6 +53,17 @@ type Job struct {
 	heard       *heard       // while the track was decoded last
 	stretches   []stretch    // of a track whose parameters change; nil as long as no change is known
 	found       mp3.Found    // in a file that is nothing but MP3
+}
+
+// Made is what became of a source. The frames are in their file.
+type Made struct {
+	Audio
+	Info probe.Info // what the source turned out to be, with everything that it says about itself
+	Plan plan.Plan
+
+	Chapters []probe.Chapter // of the source, if they are wanted
+	Listed   int             // how many chapters it has, which may be more
+	Timeline Timeline        // of the track; known if there are chapters
 }
 
 // Audio is an MP3 without its tag, and what was done to make it.
@@ -66,13 +81,41 @@ func (a *Audio) note(code conversion.NoteCode, format string, args ...any) {
 	a.Notes = append(a.Notes, conversion.Note{Code: code, Message: fmt.Sprintf(format, args...)})
 }
 
-// New finds out what the source is, and plans what becomes of it. If that can be
-// guessed, it begins to encode at once. The error is an *unfit.Error if no further
-// try can help. The Job must be closed.
-func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
+// Make finds out what the source is, plans what becomes of it, makes the frames, and
+// checks that they are as long as the source promised. The error is an *unfit.Error if no
+// further try can help. After an error the frames are worthless.
+func Make(ctx context.Context, in *probe.Input, spec Spec) (Made, error) {
 	spec.MaxSeconds = cmp.Or(max(0, spec.MaxSeconds), DefaultMaxSeconds)
-	spec.MaxBytes = cmp.Or(max(0, spec.MaxBytes), defaultMaxBytes)
+	spec.MaxBytes = cmp.Or(max(0, spec.MaxBytes), DefaultMaxBytes)
 	spec.Progress = growing(spec.Progress)
+	j, err := begin(ctx, in, spec)
+	if err != nil {
+		return Made{}, err
+	}
+	defer j.close()
+	if spec.Found != nil {
+		spec.Found(j.plan.Promised())
+	}
+	var m Made
+	if m.Audio, err = j.run(ctx); err != nil {
+		return Made{}, err
+	}
+	if m.Info, err = j.meta(ctx); err != nil {
+		return Made{}, err
+	}
+	m.Plan = j.plan
+	if !spec.Chapters {
+		return m, nil
+	}
+	if m.Chapters, m.Listed, err = in.Chapters(ctx, m.Info); err == nil && len(m.Chapters) > 0 {
+		m.Timeline, err = j.timeline(ctx)
+	}
+	return m, err
+}
+
+// begin finds out what the source is, and plans what becomes of it. If that can be
+// guessed, it begins to encode at once. The job must be closed.
+func begin(ctx context.Context, in *probe.Input, spec Spec) (*job, error) {
 	if !spec.Plain {
 		if j := speculate(ctx, in, spec); j != nil {
 			return j, nil
@@ -98,14 +141,14 @@ func New(ctx context.Context, in *probe.Input, spec Spec) (*Job, error) {
 		return nil, err
 	}
 	if err := j.unpack(ctx); err != nil {
-		j.Close()
+		j.close()
 		return nil, err
 	}
 	return j, nil
 }
 
 // unpack lets ffmpeg read the track from a file of its own where it must.
-func (j *Job) unpack(ctx context.Context) error {
+func (j *job) unpack(ctx context.Context) error {
 	in, err := j.in.Unpack(ctx, j.info, j.plan.Track, j.unpacked())
 	if err == nil && in != nil {
 		j.in, j.plan = in, j.plan.Alone()
@@ -113,28 +156,21 @@ func (j *Job) unpack(ctx context.Context) error {
 	return err
 }
 
-func (j *Job) unpacked() string { return j.spec.Frames + ".amr" }
+func (j *job) unpacked() string { return j.spec.Frames + ".amr" }
 
-// newJob returns a Job together with an error if only its limits are exceeded.
-func newJob(in *probe.Input, info probe.Info, spec Spec) (*Job, error) {
+// newJob returns a job together with an error if only its limits are exceeded.
+func newJob(in *probe.Input, info probe.Info, spec Spec) (*job, error) {
 	p, err := plan.New(info, spec.Options)
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{in: in, info: info, plan: p, spec: spec}
+	j := &job{in: in, info: info, plan: p, spec: spec}
 	return j, j.withinLimits()
 }
 
-// Info is what the source turned out to be, perhaps without its Meta; see
-// [Job.Meta].
-func (j *Job) Info() probe.Info { return j.info }
-
-// Plan is what becomes of the source.
-func (j *Job) Plan() plan.Plan { return j.plan }
-
-// Meta returns the source's Info with everything that it says about itself. It is
-// called after Run.
-func (j *Job) Meta(ctx context.Context) (probe.Info, error) {
+// meta returns the source's Info with everything that it says about itself. It is
+// called after run.
+func (j *job) meta(ctx context.Context) (probe.Info, error) {
 	var err error
 	switch {
 	case j.info.Late:
@@ -145,8 +181,8 @@ func (j *Job) Meta(ctx context.Context) (probe.Info, error) {
 	return j.info, err
 }
 
-// Close ends what is still running.
-func (j *Job) Close() {
+// close ends what is still running.
+func (j *job) close() {
 	if j.speculation != nil {
 		j.speculation.stop()
 	}
@@ -154,10 +190,8 @@ func (j *Job) Close() {
 	_ = remove(j.gathered())
 }
 
-// Run makes the frames and checks that they are as long as the source promised.
-// The error is an *unfit.Error if no further try can help. After an error the
-// frames are worthless.
-func (j *Job) Run(ctx context.Context) (Audio, error) {
+// run makes the frames and checks their length.
+func (j *job) run(ctx context.Context) (Audio, error) {
 	var not notCopied
 	if j.plan.Track.Codec == "mp3" && j.spec.Options.Copy != conversion.CopyNever {
 		a, err := j.copy(ctx)
@@ -172,7 +206,11 @@ func (j *Job) Run(ctx context.Context) (Audio, error) {
 	if j.spec.Options.Loudness != nil {
 		encode = j.normalise
 	}
-	a, err := encode(ctx)
+	var a Audio
+	err := errChanged
+	if j.plan.Track.Pieces == nil { // ffmpeg would play others
+		a, err = encode(ctx)
+	}
 	if errors.Is(err, errChanged) {
 		if err = j.survey(ctx); err == nil {
 			a, err = encode(ctx)
@@ -185,12 +223,12 @@ func (j *Job) Run(ctx context.Context) (Audio, error) {
 }
 
 // encodePlainly makes the MP3 as loud as the source.
-func (j *Job) encodePlainly(ctx context.Context) (Audio, error) {
+func (j *job) encodePlainly(ctx context.Context) (Audio, error) {
 	return j.encode(ctx, level{}, j.spec.Progress)
 }
 
 // encode runs the encoder once and checks what it made.
-func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audio, error) {
+func (j *job) encode(ctx context.Context, l level, progress func(float64)) (Audio, error) {
 	raw := j.raw()
 	if err := remove(raw); err != nil {
 		return Audio{}, err
@@ -210,7 +248,7 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 	if err != nil || made.Frames == 0 || o.Err != nil {
 		return Audio{}, j.judgeFailure(ctx, o, made, err)
 	}
-	if err := j.Allows(made); err != nil {
+	if err := j.allows(made); err != nil {
 		return Audio{}, err
 	}
 	samples := j.playable(made)
@@ -232,10 +270,10 @@ func (j *Job) encode(ctx context.Context, l level, progress func(float64)) (Audi
 }
 
 // raw is the file of frames that still lack their information frame.
-func (j *Job) raw() string { return j.spec.Frames + ".raw" }
+func (j *job) raw() string { return j.spec.Frames + ".raw" }
 
-// Allows refuses a result that has become too long or too large.
-func (j *Job) Allows(made mp3.Stream) error {
+// allows refuses a result that has become too long or too large.
+func (j *job) allows(made mp3.Stream) error {
 	switch {
 	case made.Size > j.spec.MaxBytes:
 		return unfit.TooLarge(j.spec.MaxBytes)
@@ -247,7 +285,7 @@ func (j *Job) Allows(made mp3.Stream) error {
 
 // withinLimits refuses a track that will become too long or too large if it
 // keeps its promise.
-func (j *Job) withinLimits() error {
+func (j *job) withinLimits() error {
 	seconds := j.plan.Promised()
 	if seconds > j.spec.MaxSeconds {
 		return unfit.New(conversion.CodeLimitExceeded, "The sound is %s long. The limit is %s.", unfit.About(seconds), unfit.About(j.spec.MaxSeconds))
@@ -259,23 +297,23 @@ func (j *Job) withinLimits() error {
 }
 
 // timeout is generous: a slow machine encodes at twenty times real time.
-func (j *Job) timeout() time.Duration {
+func (j *job) timeout() time.Duration {
 	seconds := j.plan.Start + j.spec.MaxSeconds
 	if t := j.plan.Track; t.Own {
-		seconds = min(seconds, t.Start+t.Seconds)
+		seconds = min(seconds, t.Start+max(t.Seconds, t.Media))
 	}
 	return 10*time.Minute + time.Duration(seconds/2*float64(time.Second))
 }
 
 // limits make ffmpeg stop, with success, a little beyond what is allowed, so
 // that an excess is noticed.
-func (j *Job) limits() []string {
+func (j *job) limits() []string {
 	return []string{"-t", strconv.FormatFloat(j.spec.MaxSeconds+1, 'f', 3, 64)}
 }
 
 // makeFrames writes an information frame, which holds the number of samples,
 // and the frames behind it.
-func (j *Job) makeFrames(ctx context.Context, l level, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
+func (j *job) makeFrames(ctx context.Context, l level, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
 	if j.speculation != nil {
 		return j.speculation.take(raw)
 	}
@@ -284,7 +322,7 @@ func (j *Job) makeFrames(ctx context.Context, l level, raw string, progress func
 
 // command decodes the source and applies the filters. Its args end before the
 // encoder.
-func (j *Job) command(l level) ffmpeg.Command {
+func (j *job) command(l level) ffmpeg.Command {
 	c := ffmpeg.Command{Args: j.audioArgs(l), Timeout: j.timeout(), MaxBytes: j.spec.MaxBytes + 1<<20}
 	if j.stretches == nil {
 		j.heard = &heard{}
@@ -296,7 +334,7 @@ func (j *Job) command(l level) ffmpeg.Command {
 // runFrames makes the frames from what c decodes. It uses several encoders if
 // the source promises enough audio, otherwise one. That depends on nothing but
 // the source and the options, and so does the MP3.
-func (j *Job) runFrames(ctx context.Context, c ffmpeg.Command, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
+func (j *job) runFrames(ctx context.Context, c ffmpeg.Command, raw string, progress func(float64)) (ffmpeg.Outcome, error) {
 	if frames := chunkFrames(j.plan.Promised(), j.plan.Rate); frames > 0 {
 		o, _, err := parallel{program: j.in.Program, play: j.play, decode: c, plan: j.plan, target: raw, maxBytes: j.spec.MaxBytes, frames: frames, progress: progress}.run(ctx)
 		return o, err
@@ -311,7 +349,7 @@ func (j *Job) runFrames(ctx context.Context, c ffmpeg.Command, raw string, progr
 }
 
 // audioArgs are ffmpeg's arguments behind the source for the audio to encode.
-func (j *Job) audioArgs(l level) []string {
+func (j *job) audioArgs(l level) []string {
 	return append([]string{
 		"-map", j.stream(), "-map_metadata", "-1", "-map_chapters", "-1",
 		"-filter_threads", "1", "-af", j.filters(l, samplePeaks),
@@ -329,7 +367,7 @@ func encoderArgs(p plan.Plan) []string {
 
 // judgeFailure says why there is no whole MP3. readErr is the error of reading
 // it.
-func (j *Job) judgeFailure(ctx context.Context, o ffmpeg.Outcome, made mp3.Stream, readErr error) error {
+func (j *job) judgeFailure(ctx context.Context, o ffmpeg.Outcome, made mp3.Stream, readErr error) error {
 	if err := o.Failure(); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ const soxr = "resampler=soxr:precision=20"
 // filters are ffmpeg's, from the decoder to the encoder: floating point all the
 // way, so that nothing clips and nothing is rounded twice. The last one, the
 // meter, changes nothing. Stretches have been trimmed and mixed already.
-func (j *Job) filters(l level, m meter) string {
+func (j *job) filters(l level, m meter) string {
 	chain := []string{"aformat=sample_fmts=fltp"}
 	if j.stretches == nil {
 		chain = append(chain, reorder(j.plan.Track.Order)...)
@@ -36,20 +36,24 @@ const ambisonic = "pan=stereo|FL=0.5*c0+0.5*c1|FR=0.5*c0-0.5*c1"
 
 // trim cuts the audio to the sample, on the clock of a player. On the way, and
 // without a trim, too, it prints the jumps of the clock.
-func (j *Job) trim() []string {
+func (j *job) trim() []string {
+	if j.info.Chained { // the count is the clock
+		return j.cut("round(N/SR/TB)")
+	}
 	if j.plan.Whole() { // for a guess, which does not know the clock; see shift
 		return []string{"asetpts='" + strings.ReplaceAll(steadyClock, "ZERO", "0") + ";PTS'"}
 	}
 	clock := strings.ReplaceAll(steadyClock, "ZERO", "round("+micro(j.plan.Clock)+"/TB)")
+	return j.cut(clock + ";round(N/SR/TB+ld(0))")
+}
+
+// cut cuts the audio on a clock, an expression of asetpts.
+func (j *job) cut(clock string) []string {
 	cut := "atrim=start=" + micro(j.plan.Start)
 	if j.plan.End > 0 {
 		cut += ":end=" + micro(j.plan.End)
 	}
-	return []string{
-		"asetpts='" + clock + ";round(N/SR/TB+ld(0))'",
-		cut,
-		"asetpts='PTS-round(" + micro(j.plan.Start) + "/TB)'",
-	}
+	return []string{"asetpts='" + clock + "'", cut, "asetpts='PTS-round(" + micro(j.plan.Start) + "/TB)'"}
 }
 
 // The clock counts samples, because the time stamps of some containers are

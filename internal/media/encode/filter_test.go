@@ -11,8 +11,8 @@ import (
 // TestFiltersListed: every filter that this package uses is among the components
 // of our own ffmpeg.
 func TestFiltersListed(t *testing.T) {
-	trimmed := Job{plan: plan.Plan{Start: 1, End: 2, Rate: 44100, Channels: 2, Track: probe.Track{SampleRate: 44100, Channels: 1}}}
-	surround := Job{plan: plan.Plan{Rate: 48000, Channels: 2, Track: probe.Track{SampleRate: 48000, Channels: 6}}}
+	trimmed := job{plan: plan.Plan{Start: 1, End: 2, Rate: 44100, Channels: 2, Track: probe.Track{SampleRate: 44100, Channels: 1}}}
+	surround := job{plan: plan.Plan{Rate: 48000, Channels: 2, Track: probe.Track{SampleRate: 48000, Channels: 6}}}
 	mediatest.Listed(t, trimmed.filters(level{gain: 1, limited: true, ceiling: -1}, truePeaks))
 	mediatest.Listed(t, surround.filters(level{}, samplePeaks))
 	mediatest.Listed(t, surveyed)

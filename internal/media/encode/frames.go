@@ -17,7 +17,7 @@ const decoderDelay = 529
 // that work in blocks fill up the last one. An MP4 says where the audio ends,
 // but ffmpeg decodes beyond that. If more than a block would have to be
 // removed, the MP4's tables are wrong, and all of it stays.
-func (j *Job) playable(made mp3.Stream) int64 {
+func (j *job) playable(made mp3.Stream) int64 {
 	const block = 0.2 // seconds, more than any coder's
 	encoded := made.Samples
 	n := j.plan.Samples()

@@ -12,7 +12,7 @@ import (
 // count reads the frames of an MP3 file once the whole of it is there. If its header
 // counts other frames than there are, although all bytes are there, the frames tell
 // its length.
-func (j *Job) count(ctx context.Context) error {
+func (j *job) count(ctx context.Context) error {
 	if j.info.Container != "mp3" || j.plan.Track.Codec != "mp3" {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (j *Job) count(ctx context.Context) error {
 // what stands between two frames for a part of the first one, which it cannot decode
 // then, and it leaves out samples where a header says that the last ones are. What is
 // hardly an MP3 is left to ffmpeg.
-func (j *Job) gather() error {
+func (j *job) gather() error {
 	f := j.found
 	if f.Tags+f.Junk == 0 && !f.Miscounted || f.Frames == 0 || f.Junk > j.info.Size/2 {
 		return nil
@@ -66,4 +66,4 @@ func (j *Job) gather() error {
 	return nil
 }
 
-func (j *Job) gathered() string { return j.spec.Frames + ".mp3" }
+func (j *job) gathered() string { return j.spec.Frames + ".mp3" }

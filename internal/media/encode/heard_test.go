@@ -81,7 +81,7 @@ func TestNotes(t *testing.T) {
 	for i := range 10 {
 		h.jumps = append(h.jumps, jump{float64(2 + i), float64(1 + i), 2})
 	}
-	j := &Job{heard: h, plan: plan.Plan{Rate: 48000}}
+	j := &job{heard: h, plan: plan.Plan{Rate: 48000}}
 	for i := range 6 {
 		j.stretches = append(j.stretches, stretch{parameters: parameters{[]int{48000, 44100}[i%2], 2, "stereo"}, samples: 48000})
 	}
@@ -126,18 +126,18 @@ func TestSurveyor(t *testing.T) {
 		start, end    float64
 		counted, late bool
 		frames        []frame
-		want          string // rate, samples skipped and wanted
+		want          string // rate, first sample and how many
 	}{
-		{"all", 0, 0, false, false, []frame{a(0), a(1), b(2), b(3), a(4)}, "48000:0+96000 44100:0+88200 48000:0+48000"},
-		{"no time stamps", 0, 0, false, false, []frame{a(none), b(none)}, "48000:0+48000 44100:0+44100"},
-		{"a trim", 0.5, 2.5, false, false, []frame{a(0), a(1), b(2), b(3)}, "48000:24000+72000 44100:0+22050"},
+		{"all", 0, 0, false, false, []frame{a(0), a(1), b(2), b(3), a(4)}, "48000:0+96000 44100:96000+88200 48000:184200+48000"},
+		{"no time stamps", 0, 0, false, false, []frame{a(none), b(none)}, "48000:0+48000 44100:48000+44100"},
+		{"a trim", 0.5, 2.5, false, false, []frame{a(0), a(1), b(2), b(3)}, "48000:24000+72000 44100:96000+22050"},
 		{"a trim behind the change", 2.5, 3, false, false, []frame{a(0), a(1), b(2), b(3)}, "44100:118050+22050"},
-		{"a pause", 0.5, 5.5, false, false, []frame{a(0), b(3), b(4), b(5)}, "48000:24000+24000 44100:0+110250"},
-		{"joined with an overlap", 0, 2.5, false, false, []frame{a(0), b(0.9), b(1.9)}, "48000:0+48000 44100:0+66150"},
+		{"a pause", 0.5, 5.5, false, false, []frame{a(0), b(3), b(4), b(5)}, "48000:24000+24000 44100:48000+110250"},
+		{"joined with an overlap", 0, 2.5, false, false, []frame{a(0), b(0.9), b(1.9)}, "48000:0+48000 44100:48000+66150"},
 		{"an overlap before the start", 1, 2.5, false, false, []frame{a(0), b(0.9), b(1.9)}, "44100:52410+66150"},
-		{"stamps that ffmpeg made up", 0, 2.5, true, false, []frame{a(0), b(0.9), b(1.8)}, "48000:0+48000 44100:0+66150"},
-		{"a rate named late", 0, 0, false, true, []frame{a(0), at(48000, 44100, 77), b(2)}, "48000:0+48000 44100:0+88200"},
-		{"nothing", 9, 0, false, false, []frame{a(0), b(1)}, "44100:92100+0"},
+		{"stamps that ffmpeg made up", 0, 2.5, true, false, []frame{a(0), b(0.9), b(1.8)}, "48000:0+48000 44100:48000+66150"},
+		{"a rate named late", 0, 0, false, true, []frame{a(0), at(48000, 44100, 77), b(2)}, "48000:0+48000 44100:48000+88200"},
+		{"nothing", 9, 0, false, false, []frame{a(0), b(1)}, ""},
 	}
 	for _, tt := range tests {
 		stopped := 0
@@ -149,7 +149,7 @@ func TestSurveyor(t *testing.T) {
 		s.flush()
 		var got []string
 		for _, x := range s.stretches {
-			got = append(got, fmt.Sprintf("%d:%d+%d", x.rate, x.skip, x.samples))
+			got = append(got, fmt.Sprintf("%d:%d+%d", x.rate, x.from, x.samples))
 		}
 		if strings.Join(got, " ") != tt.want || stopped > 1 {
 			t.Errorf("%s: got %v, stopped %d times; want %s", tt.name, got, stopped, tt.want)

@@ -27,7 +27,7 @@ type Length struct {
 // checkLength compares the seconds that a decoder plays of the MP3 with those
 // that the source promised within the trim. It returns an *unfit.Error where audio is
 // missing.
-func (j *Job) checkLength(ctx context.Context, played float64) (Length, error) {
+func (j *job) checkLength(ctx context.Context, played float64) (Length, error) {
 	t, promised := j.plan.Track, j.plan.Promised()
 	checked := Length{Checked: true, Promised: t.Seconds}
 	if j.plan.Untrimmed() && math.Abs(played-t.Seconds) > roughly { // too little was promised, or another clock counted
@@ -58,7 +58,7 @@ func (j *Job) checkLength(ctx context.Context, played float64) (Length, error) {
 }
 
 // tolerance is how much of a promise may be missing.
-func (j *Job) tolerance() float64 {
+func (j *job) tolerance() float64 {
 	if j.plan.Counted() {
 		return sampled
 	}
@@ -67,7 +67,7 @@ func (j *Job) tolerance() float64 {
 
 // judge says whether the packets are there that the source promised within the
 // trim, and whether they can be decoded.
-func (j *Job) judge(ctx context.Context, d *demuxed, played float64) (Length, error) {
+func (j *job) judge(ctx context.Context, d *demuxed, played float64) (Length, error) {
 	track, t := d.track(), j.plan.Track
 	there := j.there(d)
 	if there == no {
@@ -97,7 +97,7 @@ func (j *Job) judge(ctx context.Context, d *demuxed, played float64) (Length, er
 	return Length{Checked: true, Promised: track.end - track.start}, nil // we know the audio's own length only from the packets
 }
 
-func (j *Job) endsEarly(code conversion.Code, played float64) error {
+func (j *job) endsEarly(code conversion.Code, played float64) error {
 	return unfit.New(code, "The sound ends after %s, but the file says that it lasts %s. The file was cut off or is damaged.",
 		unfit.About(j.plan.Start+played), unfit.About(j.plan.Track.Seconds))
 }
@@ -114,15 +114,19 @@ const (
 // there says whether the packets reach as far as the source promised. What the
 // container says of all its streams may be too much: it counts only if there is no
 // sign that the file is whole.
-func (j *Job) there(d *demuxed) answer {
+func (j *job) there(d *demuxed) answer {
 	track, t := d.track(), j.plan.Track
 	ends := t.Seconds
 	if j.plan.End > 0 {
 		ends = min(ends, j.plan.End)
 	}
 	reached := math.Max(j.info.Last, d.end+math.Max(0, j.info.Start))
+	promised := j.plan.Promised()
+	if t.Pieces != nil {
+		promised = t.Media
+	}
 	switch {
-	case t.Own && track.end-track.start < j.plan.Promised()-j.tolerance():
+	case t.Own && track.end-track.start < promised-j.tolerance():
 		return no
 	case t.Own || j.info.Whole:
 		return yes
@@ -140,7 +144,7 @@ func (j *Job) there(d *demuxed) answer {
 
 // measure finds out how long the track is before it is refused for what the
 // container says of all streams together.
-func (j *Job) measure(ctx context.Context) error {
+func (j *job) measure(ctx context.Context) error {
 	d := &demuxed{clock: j.plan.Clock}
 	if _, err := j.readPackets(ctx, d, copied, []string{"-map", j.plan.Stream()}); err != nil {
 		return fmt.Errorf("measure the track: %w", err)
@@ -155,7 +159,7 @@ func (j *Job) measure(ctx context.Context) error {
 
 // judgeNothing says why there is no audio at all within a trim: the track ends
 // before, or it cannot be decoded.
-func (j *Job) judgeNothing(ctx context.Context, o ffmpeg.Outcome) error {
+func (j *job) judgeNothing(ctx context.Context, o ffmpeg.Outcome) error {
 	d, err := j.demux(ctx)
 	if err != nil {
 		return fmt.Errorf("look for the audio: %w", err)

@@ -70,7 +70,7 @@ func measure(ctx context.Context, run player, c ffmpeg.Command, stream, filters 
 }
 
 // measureFrames measures the frames that were made.
-func (j *Job) measureFrames(ctx context.Context, m meter, progress func(float64)) (*conversion.Levels, error) {
+func (j *job) measureFrames(ctx context.Context, m meter, progress func(float64)) (*conversion.Levels, error) {
 	made := ffmpeg.Source{Program: j.in.Program, Path: j.spec.Frames}
 	return measure(ctx, made.Run, ffmpeg.Command{Stdout: ffmpeg.Progress(progress), Timeout: j.timeout()}, "0:a:0", string(m))
 }
@@ -87,7 +87,7 @@ const (
 // source, applies a constant gain, and holds peaks below the ceiling if the
 // gain would raise them above it. Then it measures the MP3, and tries again
 // with what that shows.
-func (j *Job) normalise(ctx context.Context) (Audio, error) {
+func (j *job) normalise(ctx context.Context) (Audio, error) {
 	work := steps{report: j.spec.Progress}
 	want := newTarget(*j.spec.Options.Loudness)
 	source, err := measure(ctx, j.play, ffmpeg.Command{

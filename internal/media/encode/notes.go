@@ -14,7 +14,7 @@ const mostNotes = 3
 
 // notes says what is unusual about the track as it was decoded, for an MP3 of that
 // many seconds.
-func (j *Job) notes(seconds float64) []conversion.Note {
+func (j *job) notes(seconds float64) []conversion.Note {
 	var notes []conversion.Note
 	notes = append(notes, placed(changes(j.stretches), func(n int) conversion.Note {
 		return conversion.Note{Code: conversion.NoteParametersChanged, Message: fmt.Sprintf("The sound changes its sample rate or its channels %d more times.", n)}

@@ -76,9 +76,12 @@ var (
 // demux lists the packets of the chosen track, and of all others where only the
 // container promises a length. ffmpeg refuses video whose size is known to the
 // decoder alone.
-func (j *Job) demux(ctx context.Context) (*demuxed, error) {
+func (j *job) demux(ctx context.Context) (*demuxed, error) {
 	only := []string{"-map", j.plan.Stream()}
 	d := &demuxed{clock: j.plan.Clock, from: j.plan.Start, to: j.plan.Until()}
+	if j.plan.Track.Pieces != nil { // of all that they are taken from
+		d = &demuxed{}
+	}
 	if j.plan.Track.Own || j.info.Whole {
 		_, err := j.readPackets(ctx, d, copied, only)
 		return d, err
@@ -94,7 +97,7 @@ func (j *Job) demux(ctx context.Context) (*demuxed, error) {
 
 // decode decodes the track once more. It returns what can be decoded of the packets
 // in d: each of them gives one of its own.
-func (j *Job) decode(ctx context.Context, d *demuxed) (*packets, error) {
+func (j *job) decode(ctx context.Context, d *demuxed) (*packets, error) {
 	heard := &demuxed{clock: d.clock, from: d.from, to: d.to}
 	_, err := j.readPackets(ctx, heard, decoded, []string{"-map", j.plan.Stream()})
 	return heard.track(), err
@@ -110,7 +113,7 @@ func (heard *packets) without(track *packets) (lost, usual float64) {
 }
 
 // readPackets reports whether ffmpeg could read the streams.
-func (j *Job) readPackets(ctx context.Context, d *demuxed, codec, streams []string) (bool, error) {
+func (j *job) readPackets(ctx context.Context, d *demuxed, codec, streams []string) (bool, error) {
 	pr, pw := io.Pipe()
 	read := make(chan error, 1)
 	go func() {
@@ -120,6 +123,7 @@ func (j *Job) readPackets(ctx context.Context, d *demuxed, codec, streams []stri
 	}()
 	args := slices.Concat(streams, codec, []string{"-f", "framecrc", "pipe:1"})
 	o, err := j.in.Run(ctx, ffmpeg.Command{
+		Before:  j.inPieces(),
 		Args:    args,
 		Stdout:  pw,
 		Timeout: 10*time.Minute + time.Duration(j.info.Size/(10<<20))*time.Second,

@@ -26,13 +26,13 @@ type speculation struct {
 // speculate begins to encode on a guess, in the same run of ffmpeg that probes. It
 // returns nil if nothing can be guessed, and if ffmpeg finds something else or
 // nothing at all.
-func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
+func speculate(ctx context.Context, in *probe.Input, spec Spec) *job {
 	guess := in.Guess()
 	if len(guess.Tracks) == 0 || spec.Options.Loudness != nil {
 		return nil
 	}
 	j, err := newJob(in, guess, spec)
-	if err != nil {
+	if err != nil || j.plan.Track.Pieces != nil {
 		return nil
 	}
 	s := &speculation{frames: spec.Frames + ".ahead", tags: spec.Frames + ".told"}
@@ -65,7 +65,7 @@ func speculate(ctx context.Context, in *probe.Input, spec Spec) *Job {
 }
 
 // same reports whether both jobs run the same commands.
-func (j *Job) same(right *Job) bool {
+func (j *job) same(right *job) bool {
 	return right.plan.Track.Codec == j.plan.Track.Codec && right.plan.Rate == j.plan.Rate && right.plan.Channels == j.plan.Channels && right.plan.Track.Twice == j.plan.Track.Twice &&
 		chunkFrames(right.plan.Promised(), right.plan.Rate) == chunkFrames(j.plan.Promised(), j.plan.Rate) &&
 		slices.Equal(right.audioArgs(level{}), j.audioArgs(level{})) &&

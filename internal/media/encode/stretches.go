@@ -22,7 +22,7 @@ import (
 // channels of the MP3. The track is decoded by one ffmpeg. Another one for each
 // stretch mixes and resamples it, to its end. Then comes c, for which nothing ever
 // changes. None of the sound is stored on the way.
-func (j *Job) playStretches(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
+func (j *job) playStretches(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
 	pcm, joined := io.Pipe()
 	var joining sync.WaitGroup
 	joining.Go(func() { joined.CloseWithError(j.joinStretches(ctx, joined)) })
@@ -35,8 +35,19 @@ func (j *Job) playStretches(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outco
 	return o, err
 }
 
-// joinStretches decodes the track and writes all stretches as PCM.
-func (j *Job) joinStretches(ctx context.Context, w io.Writer) error {
+// joinStretches writes all stretches as PCM. The track is decoded anew where they go back.
+func (j *job) joinStretches(ctx context.Context, w io.Writer) error {
+	out := joiner{job: j, w: w}
+	for rest := j.stretches; len(rest) > 0; rest = j.stretches[out.joined:] {
+		if err := j.joinAscending(ctx, &out, rest[:ascending(rest)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinAscending decodes the track and writes stretches that do not go back.
+func (j *job) joinAscending(ctx context.Context, out *joiner, stretches []stretch) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	pcm, decoded, err := os.Pipe()
@@ -49,12 +60,13 @@ func (j *Job) joinStretches(ctx context.Context, w io.Writer) error {
 	decoding.Go(func() {
 		defer decoded.Close()
 		o, decodeErr = j.in.Play(ctx, ffmpeg.Command{
+			Before:  j.inPieces(),
 			Args:    []string{"-map", j.plan.Stream(), "-filter_threads", "1", "-af", decoded8, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"},
 			Stdout:  decoded,
 			Timeout: j.timeout(),
 		})
 	})
-	err = j.convertStretches(ctx, pcm, w)
+	err = out.convert(ctx, pcm, stretches)
 	ended := errors.Is(err, io.ErrUnexpectedEOF)
 	if !ended {
 		stop() // nothing more is needed
@@ -75,7 +87,7 @@ func (j *Job) joinStretches(ctx context.Context, w io.Writer) error {
 // joined is how many samples all stretches have together: as many as their lengths add up
 // to, or as there are between the ends of a trim that they fill. An end in a stretch with
 // a low sample rate is cut to a sample of that.
-func (j *Job) joined() int64 {
+func (j *job) joined() int64 {
 	seconds, lowest := 0.0, j.plan.Rate
 	for _, s := range j.stretches {
 		seconds += s.seconds()
@@ -89,22 +101,32 @@ func (j *Job) joined() int64 {
 	return int64(math.Round(seconds * rate))
 }
 
-// convertStretches reads the decoded track and writes its stretches.
-func (j *Job) convertStretches(ctx context.Context, pcm io.Reader, w io.Writer) error {
-	seconds, samples := 0.0, int64(0)
-	for i, s := range j.stretches {
-		if n, err := io.CopyN(io.Discard, pcm, s.skip*decodedBytes); err != nil {
+// joiner writes stretches one after the other.
+type joiner struct {
+	job     *job
+	w       io.Writer
+	joined  int     // stretches
+	seconds float64 // of them
+	samples int64   // written
+}
+
+// convert reads the decoded track and writes stretches of it.
+func (o *joiner) convert(ctx context.Context, pcm io.Reader, stretches []stretch) error {
+	j, at := o.job, int64(0)
+	for _, s := range stretches {
+		if n, err := io.CopyN(io.Discard, pcm, (s.from-at)*decodedBytes); err != nil {
 			return fmt.Errorf("skip: %w after %d bytes", unexpected(err), n)
 		}
-		seconds += s.seconds()
-		wanted := int64(math.Round(seconds*float64(j.plan.Rate))) - samples
-		if i == len(j.stretches)-1 {
-			wanted = max(0, j.joined()-samples)
+		at = s.from + s.samples
+		o.seconds += s.seconds()
+		wanted := int64(math.Round(o.seconds*float64(j.plan.Rate))) - o.samples
+		if o.joined++; o.joined == len(j.stretches) {
+			wanted = max(0, j.joined()-o.samples)
 		}
-		if err := j.convertStretch(ctx, s, pcm, w, wanted); err != nil {
+		if err := j.convertStretch(ctx, s, pcm, o.w, wanted); err != nil {
 			return err
 		}
-		samples += wanted
+		o.samples += wanted
 	}
 	return nil
 }
@@ -120,14 +142,14 @@ func unexpected(err error) error {
 var usual = [plan.MaxChannels]string{"mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"}
 
 // convertStretch mixes and resamples one stretch to that many samples.
-func (j *Job) convertStretch(ctx context.Context, s stretch, pcm io.Reader, w io.Writer, samples int64) error {
+func (j *job) convertStretch(ctx context.Context, s stretch, pcm io.Reader, w io.Writer, samples int64) error {
 	layout := cmp.Or(s.layout, usual[s.channels-1])
 	chain := append([]string{"aformat=sample_fmts=fltp", pan(layout, s.channels, "0.5")}, mix(j.plan, s.channels)...)
 	in := &narrowed{from: pcm, channels: s.channels, left: s.samples}
 	out := &exact{w: w, sample: make([]byte, 4*j.plan.Channels), left: samples}
 	o, err := j.in.Program.Run(ctx, ffmpeg.Command{
 		Input: ffmpeg.Stream(in), Dir: filepath.Dir(j.spec.Frames), Formats: "f32le", Decoders: "pcm_f32le",
-		Before: pcm32(s.rate, s.channels),
+		Before: pcm32(s.playedRate(), s.channels),
 		Args: slices.Concat([]string{"-filter_threads", "1", "-af", strings.Join(chain, ","), "-c:a", "pcm_f32le"},
 			pcm32(j.plan.Rate, j.plan.Channels), []string{"pipe:1"}),
 		Stdout:  out,

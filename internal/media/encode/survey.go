@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -29,7 +30,7 @@ const changed = "Changing audio frame properties on the fly is not supported"
 // play runs ffmpeg on the track, or on its stretches once these are known. At a
 // change of the parameters it ends with errChanged: filters that began anew would
 // forget what they have counted and measured.
-func (j *Job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
+func (j *job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error) {
 	if j.stretches != nil {
 		return j.playStretches(ctx, c)
 	}
@@ -45,7 +46,7 @@ func (j *Job) play(ctx context.Context, c ffmpeg.Command) (ffmpeg.Outcome, error
 }
 
 // stream names to ffmpeg what is played.
-func (j *Job) stream() string {
+func (j *job) stream() string {
 	if j.stretches != nil {
 		return "0:a:0"
 	}
@@ -58,8 +59,9 @@ const maxStretches = 1000
 // stretch is a part of a track with the same parameters throughout.
 type stretch struct {
 	parameters
-	skip    int64 // samples before it that are not wanted
-	samples int64 // wanted
+	from    int64 // samples of the decoded track before it
+	samples int64
+	speed   float64 // seconds of it that are played in a second; 0 stands for 1
 }
 
 // parameters are those of decoded sound.
@@ -68,12 +70,15 @@ type parameters struct {
 	layout         string // ffmpeg's name, '' if no channel has a place
 }
 
-func (s stretch) seconds() float64 { return float64(s.samples) / float64(s.rate) }
+// playedRate is how many samples are played in a second.
+func (s stretch) playedRate() int { return int(math.Round(float64(s.rate) * cmp.Or(s.speed, 1))) }
 
-// survey decodes a track whose parameters change, lists its stretches, and plans
-// anew: the MP3 gets the sample rate and the channels that the richest of the
+func (s stretch) seconds() float64 { return float64(s.samples) / float64(s.playedRate()) }
+
+// survey decodes a track whose parameters change, or that is played in pieces, lists its
+// stretches, and plans anew: the MP3 gets the sample rate and the channels that the richest of the
 // stretches would get alone.
-func (j *Job) survey(ctx context.Context) error {
+func (j *job) survey(ctx context.Context) error {
 	if s := j.speculation; s != nil { // it may have ended before it wrote the tags
 		j.speculation = nil
 		s.stop()
@@ -87,6 +92,7 @@ func (j *Job) survey(ctx context.Context) error {
 	defer stop(nil)
 	s := newSurveyor(j, stop)
 	o, err := j.in.Play(surveying, ffmpeg.Command{
+		Before: j.inPieces(),
 		Args: []string{
 			"-map", j.plan.Stream(), "-filter_threads", "1",
 			"-af", surveyed, "-c:a", "pcm_f32le", "-f", "null", "pipe:2",
@@ -97,17 +103,21 @@ func (j *Job) survey(ctx context.Context) error {
 		return err
 	}
 	s.flush()
-	s.stretches = slices.DeleteFunc(s.stretches, func(s stretch) bool { return s.samples == 0 }) // at the end
-	if err == nil && o.Err != nil || len(s.stretches) == 0 {
-		return j.judgeFailure(ctx, o, mp3.Stream{Frames: int64(len(s.stretches))}, nil)
-	}
 	j.heard, j.stretches = s.heard, s.stretches
+	if s.runs != nil {
+		if err := j.takePieces(s.runs, s.heard); err != nil {
+			return err
+		}
+	}
+	if err == nil && o.Err != nil || len(j.stretches) == 0 {
+		return j.judgeFailure(ctx, o, mp3.Stream{Frames: int64(len(j.stretches))}, nil)
+	}
 	return j.planAnew()
 }
 
 // planAnew plans for the richest stretch. The record keeps the parameters that the
 // source begins with.
-func (j *Job) planAnew() error {
+func (j *job) planAnew() error {
 	info := j.info
 	info.Tracks = slices.Clone(info.Tracks)
 	t := &info.Tracks[j.plan.Index]
@@ -162,6 +172,8 @@ type surveyor struct {
 	late bool // see frame
 	held frame
 
+	runs      *runs // of a track that is played in pieces; nil for others
+	samples   int64 // of the track until now
 	stretches []stretch
 	seconds   float64 // of all stretches
 	begins    float64 // seconds of sound before them
@@ -175,10 +187,17 @@ func mpegAudio(codec string) bool { return codec == "mp1" || codec == "mp2" || c
 // packets as if all had the parameters of the first.
 var timeless = []string{"aac", "ac3", "amr", "dts", "dtshd", "eac3", "flac", "mlp", "mp3", "truehd"}
 
-func newSurveyor(j *Job, stop context.CancelCauseFunc) *surveyor {
+// counted reports that the count of samples is the only clock. In a chain of Ogg streams
+// each link begins its own, and what ffmpeg makes of that depends on its version.
+func (j *job) counted() bool { return j.info.Chained || slices.Contains(timeless, j.info.Container) }
+
+func newSurveyor(j *job, stop context.CancelCauseFunc) *surveyor {
 	s := &surveyor{
 		heard: &heard{}, zero: j.plan.Clock, start: j.plan.Start, end: j.plan.End, most: j.spec.MaxSeconds, stop: stop,
-		counted: slices.Contains(timeless, j.info.Container), late: mpegAudio(j.plan.Track.Codec),
+		counted: j.counted(), late: mpegAudio(j.plan.Track.Codec), runs: newRuns(j.plan.Track.Pieces),
+	}
+	if s.runs != nil {
+		s.zero = 0 // the clock is the track's
 	}
 	s.clock.heard = s.heard
 	return s
@@ -257,6 +276,12 @@ func (s *surveyor) place(f frame) {
 		f.stamp = math.NaN()
 	}
 	at := s.clock.next(f.rate, f.samples, f.stamp)
+	if s.runs != nil {
+		if err := s.runs.add(f, at); err != nil {
+			s.enough(err)
+		}
+		return
+	}
 	rate := float64(f.rate)
 	within := func(seconds float64) int64 {
 		return min(f.samples, max(0, int64(math.Round(seconds*rate)-math.Round(at*rate))))
@@ -276,7 +301,8 @@ func (s *surveyor) place(f frame) {
 		left := s.end - s.ahead - s.begins - s.seconds
 		to = max(from, min(within(s.end), from+int64(math.Round(left*rate))))
 	}
-	s.add(f.parameters, from, to-from)
+	s.add(f.parameters, s.samples+from, to-from)
+	s.samples += f.samples
 	if s.end > 0 && to < f.samples {
 		s.enough(errEnough)
 	}
@@ -287,21 +313,9 @@ func (s *surveyor) enough(why error) {
 	s.stop(why)
 }
 
-// add appends samples behind those that are not wanted.
-func (s *surveyor) add(p parameters, skip, samples int64) {
-	if len(s.stretches) == 0 {
-		s.stretches = append(s.stretches, stretch{parameters: p})
-	}
-	last := &s.stretches[len(s.stretches)-1]
-	switch {
-	case last.samples == 0:
-		last.parameters = p
-		last.skip += skip
-	case last.parameters != p || skip > 0:
-		s.stretches = append(s.stretches, stretch{parameters: p, skip: skip})
-		last = &s.stretches[len(s.stretches)-1]
-	}
-	last.samples += samples
+// add appends samples that are wanted.
+func (s *surveyor) add(p parameters, from, samples int64) {
+	s.stretches = appendStretch(s.stretches, stretch{parameters: p, from: from, samples: samples})
 	s.seconds += float64(samples) / float64(p.rate)
 	switch {
 	case len(s.stretches) > maxStretches:

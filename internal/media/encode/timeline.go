@@ -25,8 +25,8 @@ func (t Timeline) At(seconds float64) float64 {
 	return max(0, at)
 }
 
-// Timeline is that of the track. It is called after Run.
-func (j *Job) Timeline(ctx context.Context) (Timeline, error) {
+// timeline is that of the track. It is called after run.
+func (j *job) timeline(ctx context.Context) (Timeline, error) {
 	if j.heard != nil {
 		return Timeline{j.heard.jumps}, nil
 	}

@@ -73,7 +73,7 @@ func MovieCases(t testing.TB) (cases []Case) {
 			for _, s := range pieces[m.Name] {
 				parts = append(parts, Part{s, m.ToneHz, 0})
 			}
-			c.Want, c.Also = In(parts...), 0
+			c.Want, c.Also = exactly(In(parts...)), 0
 		case strings.HasPrefix(m.Name, "cut"), strings.Contains(m.Name, "both late"), strings.Contains(m.Name, "late b frames"):
 			c.Want.Seconds, c.Want.Sound[0][0].Seconds = 0, 0.9 // depends on where key frames stand
 		case m.Name == "no edit list.mp4": // the encoder's delay is played

@@ -121,23 +121,13 @@ func (m *Movie) spans(t *Track, n int) ([]span, error) {
 		return media, err
 	}
 	var shown []span
-	at := 0.0 // on the movie's clock
-	for _, e := range t.Edits {
-		from, length := float64(e.Start)/scale, float64(e.Duration)/float64(m.Timescale)
-		if e.Start < 0 {
-			at += length
-			continue
-		}
-		if e.Duration == 0 { // all that is left
-			length = float64(t.Duration)/scale - from
-		}
+	for _, p := range t.shown {
 		for _, s := range media {
-			a, b := max(s.from, from), min(s.to, from+length)
+			a, b := max(s.from, p.From), min(s.to, p.To)
 			if a < b && len(shown) < MaxChapters {
-				shown = append(shown, span{s.sample, at + a - from, at + b - from})
+				shown = append(shown, span{s.sample, p.At + (a-p.From)/p.Rate, p.At + (b-p.From)/p.Rate})
 			}
 		}
-		at += max(0, length)
 	}
 	return shown, nil
 }

@@ -2,6 +2,7 @@ package mp4
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 )
 
@@ -19,72 +20,123 @@ func (m *Movie) readEdits(t *Track, elst Box) error {
 	if err != nil {
 		return err
 	}
-	var s shown
+	shows := 0 // edits that are not empty
 	err = entries.each(func(entry []byte) {
 		e := parseEdit(entry)
+		if e.Start >= 0 {
+			shows++
+		}
 		if len(t.Edits) < maxEdits {
 			t.Edits = append(t.Edits, e)
 		} else {
 			t.odd = true
 		}
-		if t.Timescale != 0 && m.Timescale != 0 {
-			s.add(e, t, 1/float64(m.Timescale))
-		}
 	})
-	if s.found && !m.Fragmented {
-		t.Delay, t.Skip, t.Seconds = s.delay, s.skip, s.total
+	if err != nil || shows == 0 || t.Timescale == 0 || m.Timescale == 0 {
+		return err
 	}
-	return err
-}
-
-// shown sums up an edit list, in seconds.
-type shown struct {
-	delay, skip, total float64
-	found              bool // an edit that is not empty
-}
-
-// add applies an edit. Durations are in ticks of the movie's clock, and
-// rounded: an edit that ends less than one tick before the track's end reaches
-// that end.
-func (s *shown) add(e Edit, t *Track, tick float64) {
-	duration, start := float64(e.Duration)*tick, float64(e.Start)/float64(t.Timescale)
-	if e.Start < 0 {
-		if !s.found {
-			s.delay += duration
+	if m.Fragmented { // not all of the samples are known
+		if t.split = shows > 1; t.split {
+			t.Skip = -1
 		}
+		return nil
+	}
+	s := shown{track: t, tick: 1 / float64(m.Timescale), strange: t.odd}
+	for _, e := range t.Edits {
+		if shows == 1 && (e.Rate < minRate || e.Rate > maxRate) { // seen in files that others play at their own rate
+			e.Rate = 1
+		}
+		s.add(e)
+	}
+	t.Delay, t.Skip, t.Seconds, t.split, t.shown = s.delay, s.skip, s.total, s.split, s.pieces
+	if s.split {
+		if t.Skip = -1; !s.strange {
+			t.Pieces = s.pieces
+		}
+	}
+	return nil
+}
+
+// Piece is a stretch of a track's samples that its edit list shows.
+type Piece struct {
+	At       float64 // seconds on the movie's clock where it begins
+	From, To float64 // seconds on the track's clock: where it begins and ends
+	Rate     float64 // seconds of the track in a second of the movie
+}
+
+// Seconds is how long the piece is shown.
+func (p Piece) Seconds() float64 { return (p.To - p.From) / p.Rate }
+
+// Rates of edits that are believed. What is slower or faster is no sound any more.
+const (
+	minRate = 1.0 / 32
+	maxRate = 32
+)
+
+// shown sums up an edit list.
+type shown struct {
+	track       *Track
+	tick        float64 // seconds, of the movie's clock
+	at          float64 // seconds on the movie's clock where the next edit begins
+	found       bool    // an edit that is not empty
+	delay, skip float64 // of the first such edit: where it begins on the movie's clock, and on the track's
+	pieces      []Piece // without those of no length
+	total       float64 // seconds of them
+	split       bool    // see Track.split
+	strange     bool    // an edit goes backward, or its rate is not believed
+}
+
+// add applies an edit (ISO/IEC 14496-12, 8.6.6; QuickTime File Format, "Edit list
+// atom"). Durations are in ticks of the movie's clock, and rounded: an edit that ends
+// less than one tick before the track's end reaches that end. An empty edit shows
+// nothing, and neither does one that shows a single moment all the time: of sound that
+// is a pause. An edit that lasts about as long as there is media shows that at its own
+// rate, whatever it says.
+func (s *shown) add(e Edit) {
+	duration, start := float64(e.Duration)*s.tick, float64(e.Start)/float64(s.track.Timescale)
+	at := s.at
+	s.at += duration
+	s.split = s.split || s.found // something follows
+	if e.Start < 0 {
 		return
 	}
-	s.skip = start
-	if s.found {
-		s.skip = -1
+	if !s.found {
+		s.found, s.delay, s.skip = true, at, start
 	}
-	s.found = true
-	rest := max(0, t.Seconds-start)
-	if e.Duration == 0 || duration > rest-tick { // to the end
-		duration = rest
+	rest, rate := max(0, s.track.Seconds-start), e.Rate
+	if e.Duration == 0 || math.Abs(duration-rest) < aboutSame {
+		rate = 1
 	}
-	s.total += duration
+	s.split = s.split || rate != 1
+	switch {
+	case rate == 0:
+		return
+	case rate < minRate || rate > maxRate:
+		s.strange = true
+		return
+	case e.Duration == 0 || duration*rate > rest-s.tick: // to the end
+		s.at = at + max(duration, rest/rate)
+	default:
+		rest = duration * rate
+	}
+	if rest > 0 {
+		p := Piece{At: at, From: start, To: start + rest, Rate: rate}
+		s.pieces = append(s.pieces, p)
+		s.total += p.Seconds()
+	}
 }
+
+// aboutSame is more than a coder adds to the sound, in seconds.
+const aboutSame = 0.1
 
 // parseEdit reads an entry of 12 bytes, or 20 in version 1.
-func parseEdit(e []byte) Edit {
-	if len(e) == 20 {
-		return Edit{Duration: binary.BigEndian.Uint64(e), Start: int64(binary.BigEndian.Uint64(e[8:]))}
+func parseEdit(b []byte) Edit {
+	e := Edit{Duration: uint64(binary.BigEndian.Uint32(b)), Start: int64(int32(binary.BigEndian.Uint32(b[4:])))}
+	if len(b) == 20 {
+		e = Edit{Duration: binary.BigEndian.Uint64(b), Start: int64(binary.BigEndian.Uint64(b[8:]))}
 	}
-	return Edit{Duration: uint64(binary.BigEndian.Uint32(e)), Start: int64(int32(binary.BigEndian.Uint32(e[4:])))}
-}
-
-// pieces reports whether the edit list presents more than one piece of the
-// track. For each piece ffmpeg goes back to the first sample.
-func (t *Track) pieces() bool {
-	shown, paused := 0, false
-	for _, e := range t.Edits {
-		if e.Start >= 0 {
-			shown++
-		}
-		paused = paused || e.Start < 0 && shown > 0
-	}
-	return shown > 1 || paused
+	e.Rate = float64(int32(binary.BigEndian.Uint32(b[len(b)-4:]))) / (1 << 16)
+	return e
 }
 
 // rescale is n·to/from, rounded to the nearest.

@@ -20,7 +20,7 @@ type fragments struct {
 }
 
 // usual is what all samples have in common unless they say otherwise.
-type usual struct{ duration, size uint32 }
+type usual struct{ duration, size, flags uint32 }
 
 // readMvex takes the defaults of each track and the duration of the whole.
 func (m *Movie) readMvex(mvex Box) error {
@@ -33,7 +33,7 @@ func (m *Movie) readMvex(mvex Box) error {
 				return err
 			}
 			if len(m.fragments.defaults) < maxTracks {
-				m.fragments.defaults[binary.BigEndian.Uint32(h[4:])] = usual{binary.BigEndian.Uint32(h[12:]), binary.BigEndian.Uint32(h[16:])}
+				m.fragments.defaults[binary.BigEndian.Uint32(h[4:])] = usual{binary.BigEndian.Uint32(h[12:]), binary.BigEndian.Uint32(h[16:]), binary.BigEndian.Uint32(h[20:])}
 			}
 		case "mehd":
 			if err := readAt(m.file, h[:8], b.Body, b.End); err != nil {
@@ -169,6 +169,7 @@ func (m *Movie) readMoof(moof Box) error {
 // fragment is what one track has of a fragment.
 type fragment struct {
 	track *Track // nil for one that the index does not have
+	flags uint32 // of tfhd
 	moof  int64  // where the fragment begins
 	base  int64  // which offsets count from
 	at    int64  // where the next run begins, without an offset of its own
@@ -181,6 +182,7 @@ const (
 	tfhdIndex    = 0x2
 	tfhdDuration = 0x8
 	tfhdSize     = 0x10
+	tfhdFlags    = 0x20
 	tfhdMoof     = 0x20000
 	trunOffset   = 0x1
 	trunFirst    = 0x4
@@ -195,9 +197,10 @@ func (m *Movie) readTfhd(b Box, run *fragment) error {
 	if err := readAt(m.file, h[:], b.Body, b.End); err != nil {
 		return err
 	}
-	flags, id := binary.BigEndian.Uint32(h[:])&0xffffff, binary.BigEndian.Uint32(h[4:])
+	id := binary.BigEndian.Uint32(h[4:])
+	run.flags = binary.BigEndian.Uint32(h[:]) & 0xffffff
 	run.track, run.usual = m.Track(id), m.fragments.defaults[id]
-	if flags&tfhdMoof != 0 {
+	if run.flags&tfhdMoof != 0 {
 		run.base = run.moof
 	}
 	at := b.Body + 8
@@ -210,8 +213,9 @@ func (m *Movie) readTfhd(b Box, run *fragment) error {
 		{tfhdIndex, 4, func(uint64) {}},
 		{tfhdDuration, 4, func(v uint64) { run.duration = uint32(v) }},
 		{tfhdSize, 4, func(v uint64) { run.size = uint32(v) }},
+		{tfhdFlags, 4, func(v uint64) { run.usual.flags = uint32(v) }},
 	} {
-		if flags&field.flag == 0 {
+		if run.flags&field.flag == 0 {
 			continue
 		}
 		if err := readAt(m.file, h[8-field.width:], at, b.End); err != nil {
@@ -225,65 +229,123 @@ func (m *Movie) readTfhd(b Box, run *fragment) error {
 	return nil
 }
 
+// trun is one run of samples.
+type trun struct {
+	Extent          // of its samples
+	samples  uint32 // how many
+	offset   int64  // where the box says where they are; 0 where it does not
+	given    int32  // what it says there
+	duration uint64 // of all samples
+	first    firstSample
+	lowest   int32 // shift of a sample
+}
+
+// firstSample is what a run says of its first sample.
+type firstSample struct {
+	usual
+	shift  uint32 // from its decoding to its showing
+	signed bool   // the shift has a sign (version 1)
+}
+
 // readTrun counts the samples of a run, and where they end.
 func (m *Movie) readTrun(b Box, run *fragment) error {
-	var h [16]byte
-	if err := readAt(m.file, h[:8], b.Body, b.End); err != nil {
+	r, err := m.parseTrun(b, run)
+	if err != nil {
 		return err
 	}
+	run.at = r.End()
+	m.End = max(m.End, run.at)
+	if run.track != nil {
+		run.track.inFragments += r.duration
+	}
+	return nil
+}
+
+// parseTrun reads a run of a fragment.
+func (m *Movie) parseTrun(b Box, run *fragment) (trun, error) {
+	var h [8]byte
+	if err := readAt(m.file, h[:], b.Body, b.End); err != nil {
+		return trun{}, err
+	}
 	flags, count := binary.BigEndian.Uint32(h[:])&0xffffff, binary.BigEndian.Uint32(h[4:])
+	r := trun{Extent: Extent{Offset: run.at}, samples: count, first: firstSample{usual: run.usual, signed: h[0] == 1}}
 	at := b.Body + 8
 	if flags&trunOffset != 0 {
 		if err := readAt(m.file, h[:4], at, b.End); err != nil {
-			return err
+			return trun{}, err
 		}
-		run.at = run.base + int64(int32(binary.BigEndian.Uint32(h[:])))
+		r.offset, r.given = at, int32(binary.BigEndian.Uint32(h[:]))
+		r.Offset = run.base + int64(r.given)
 		at += 4
 	}
 	if flags&trunFirst != 0 {
+		if err := readAt(m.file, h[:4], at, b.End); err != nil {
+			return trun{}, err
+		}
+		r.first.flags = binary.BigEndian.Uint32(h[:])
 		at += 4
 	}
-	width, durationAt, sizeAt := 0, -1, -1
+	width := 0
+	fields := map[uint32]int{} // where they are in an entry
 	for _, flag := range []uint32{trunDuration, trunSize, trunFlags, trunShift} {
-		if flags&flag == 0 {
-			continue
-		}
-		switch flag {
-		case trunDuration:
-			durationAt = width
-		case trunSize:
-			sizeAt = width
-		}
-		width += 4
-	}
-	duration, size := uint64(count)*uint64(run.duration), int64(count)*int64(run.size)
-	if durationAt >= 0 || sizeAt >= 0 {
-		list, err := newTable(m.file, at, b.End, count, width)
-		if err != nil {
-			return err
-		}
-		var durations, sizes uint64
-		if err := list.each(func(e []byte) {
-			if durationAt >= 0 {
-				durations += uint64(binary.BigEndian.Uint32(e[durationAt:]))
-			}
-			if sizeAt >= 0 {
-				sizes += uint64(binary.BigEndian.Uint32(e[sizeAt:]))
-			}
-		}); err != nil {
-			return err
-		}
-		if durationAt >= 0 {
-			duration = durations
-		}
-		if sizeAt >= 0 {
-			size = int64(min(sizes, math.MaxInt64/4))
+		if flags&flag != 0 {
+			fields[flag] = width
+			width += 4
 		}
 	}
-	run.at += size
-	m.End = max(m.End, run.at)
-	if run.track != nil {
-		run.track.inFragments += duration
+	r.duration, r.Size = uint64(count)*uint64(run.duration), int64(count)*int64(run.size)
+	if width == 0 {
+		return r, nil
 	}
-	return nil
+	list, err := newTable(m.file, at, b.End, count, width)
+	if err != nil {
+		return trun{}, err
+	}
+	return r, r.sum(list, fields, flags&trunFirst != 0)
+}
+
+// sum adds up the entries of a run; firstFlags says that the flags of its first sample
+// are known already.
+func (r *trun) sum(list *table, fields map[uint32]int, firstFlags bool) error {
+	durationAt, hasDuration := fields[trunDuration]
+	sizeAt, hasSize := fields[trunSize]
+	flagsAt, hasFlags := fields[trunFlags]
+	shiftAt, hasShift := fields[trunShift]
+	var durations, sizes uint64
+	seen := false
+	err := list.each(func(e []byte) {
+		field := func(at int) uint32 { return binary.BigEndian.Uint32(e[at:]) }
+		if hasDuration {
+			durations += uint64(field(durationAt))
+		}
+		if hasSize {
+			sizes += uint64(field(sizeAt))
+		}
+		if hasShift {
+			r.lowest = min(r.lowest, int32(field(shiftAt)))
+		}
+		if seen {
+			return
+		}
+		seen = true
+		if hasDuration {
+			r.first.duration = field(durationAt)
+		}
+		if hasSize {
+			r.first.size = field(sizeAt)
+		}
+		if hasFlags && !firstFlags {
+			r.first.flags = field(flagsAt)
+		}
+		if hasShift {
+			r.first.shift = field(shiftAt)
+		}
+	})
+	if hasDuration {
+		r.duration = durations
+	}
+	if hasSize {
+		r.Size = int64(min(sizes, math.MaxInt64/4))
+	}
+	return err
 }

@@ -32,7 +32,15 @@ type Movie struct {
 	chapters   []uint32 // ids of the tracks that others name for their chapters
 	compressed bool
 	fragments  fragments
+
+	// The boxes at the top level that are no samples, no fragments and no padding,
+	// in their order; see Remux.
+	top   []Box
+	boxed int64 // where the last box at the top level ends
 }
+
+// maxTop is how many boxes at the top level are kept.
+const maxTop = 64
 
 // Read walks the top-level boxes of size bytes and reads the tracks' tables.
 // Memory does not grow with the file. A malformed index is no error: the movie
@@ -45,6 +53,9 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 			return nil, fmt.Errorf("read the boxes: %w", err)
 		}
 		m.End = b.End
+		if !beside[b.Kind] && len(m.top) <= maxTop {
+			m.top = append(m.top, b)
+		}
 		switch b.Kind {
 		case "ftyp":
 			m.ftyp = b
@@ -63,6 +74,7 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 			return nil, fmt.Errorf("read the boxes: %w", err)
 		}
 	}
+	m.boxed = m.End
 	m.Found = m.moov.End > 0 && m.moov.End <= size
 	if m.Found {
 		var reason Reason
@@ -110,7 +122,7 @@ func (m *Movie) AudioTracks() []*Track {
 
 // Streamable reports whether the file can be played without going back in it.
 func (m *Movie) Streamable() bool {
-	return m.Found && m.FastStart && !m.Fragmented && !slices.ContainsFunc(m.Tracks, (*Track).pieces)
+	return m.Found && m.FastStart && !m.Fragmented && !slices.ContainsFunc(m.Tracks, func(t *Track) bool { return t.split })
 }
 
 // From returns the same index, read from another reader of the same file.

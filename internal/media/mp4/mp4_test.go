@@ -194,6 +194,8 @@ func TestEdits(t *testing.T) {
 		"to end":  {[][2]float64{{0, 1}}, 3.03 - 1, 0, 1},
 		"pieces":  {[][2]float64{{0.5, 0.25}, {0.5, 1.25}}, 1, 0, -1},
 		"too far": {[][2]float64{{9, 1}}, 3.03 - 1, 0, 1},
+		"a pause": {[][2]float64{{0.5, 0.25}, {1, -1}, {0.5, 1.25}}, 1, 0, -1},
+		"ends":    {[][2]float64{{0.5, 0.25}, {1, -1}}, 0.5, 0, -1},
 	} {
 		mediatest.Remux(t, dir+"/whole.mp4", dir+"/edited.mp4", mediatest.Layout{ChunkSeconds: 1, Edits: tt.edits})
 		_, m := read(t, dir+"/edited.mp4")

@@ -44,22 +44,29 @@ func (m *Movie) plan(t *Track) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Seek: t.pieces()}
-	at := h.dataStart() // where the next chunk lies in the track's own file
-	err = t.eachChunk(m.file, func(c chunk) error {
+	p, err := m.takeChunks(t, h)
+	if err != nil {
+		return Plan{}, err
+	}
+	p.Header = h.finish(p.Bytes)
+	return p, nil
+}
+
+// takeChunks plans the track's chunks behind a header, and writes there where they are
+// now. The plan has no Header yet.
+func (m *Movie) takeChunks(t *Track, h *header) (Plan, error) {
+	p := Plan{Seek: t.split}
+	at := h.dataStart()
+	err := t.eachChunk(m.file, func(c chunk) error {
 		if err := h.moveChunk(at + p.Bytes); err != nil {
 			return err
 		}
 		return p.add(c, m.Size)
 	})
-	if err != nil {
-		return Plan{}, err
+	if err == nil && p.Bytes == 0 {
+		err = NoSamples
 	}
-	if p.Bytes == 0 {
-		return Plan{}, NoSamples
-	}
-	p.Header = h.finish(p.Bytes)
-	return p, nil
+	return p, err
 }
 
 // check returns a Reason if the track cannot be read alone. It does not look at

@@ -93,7 +93,7 @@ func (m *Movie) Shown(t *Track, w Window) (Part, error) {
 	if err := m.check(t); err != nil {
 		return Part{}, err
 	}
-	if t.pieces() || t.Skip < 0 {
+	if t.split || t.Skip < 0 {
 		return Part{}, Edited
 	}
 	if t.partialSync {

@@ -34,6 +34,9 @@ type Track struct {
 	Seconds float64 // of the samples that are shown
 	Delay   float64 // seconds before the first of them
 	Skip    float64 // seconds of samples before the first of them; -1 where they are shown in pieces
+	// Pieces are what is shown, in its order, if the list has more than one edit behind
+	// empty ones, or a rate; nil where its edits cannot be followed.
+	Pieces []Piece
 
 	stts        struct{ entries, delta uint32 } // of the first entry
 	deltas      map[uint32]uint64               // how many samples last that long; the first few durations
@@ -41,9 +44,14 @@ type Track struct {
 	inFragments uint64                          // duration of the samples in fragments, like Duration
 	format      audioFormat
 	partialSync bool // more samples than those of stss are sync samples to a demuxer
-	odd         bool // two tables of one kind, or more edits than are kept
-	trak        Box
-	stbl        map[string]Box
+	// split means that the edit list shows more than one stretch of the track at its own
+	// rate, or a pause behind it. ffmpeg takes such a pause for a piece from the beginning,
+	// does not know rates, and goes back to the first sample for each piece.
+	split bool
+	shown []Piece // by the edit list; nil without one
+	odd   bool    // two tables of one kind, or more edits than are kept
+	trak  Box
+	stbl  map[string]Box
 }
 
 // maxReferences is how many tracks may be named for chapters. Each track of a
@@ -56,7 +64,10 @@ const maxEdits = 4096
 // Edit is one entry of an edit list.
 type Edit struct {
 	Duration uint64 // units of the movie's timescale; 0 for all that is left
-	Start    int64  // units of the track's timescale; -1 for an empty edit, a delay
+	Start    int64  // units of the track's timescale; -1 for an empty edit, a pause
+	// Rate is how many seconds of the track pass in one of the movie; 0 for a single
+	// moment that is shown all the time.
+	Rate float64
 }
 
 func (m *Movie) readTrak(trak Box) (*Track, error) {

@@ -12,6 +12,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/ffmpeg"
 	"tonearm/internal/media/probe"
+	"tonearm/internal/media/track"
 	"tonearm/internal/media/unfit"
 )
 
@@ -117,6 +118,8 @@ func decodable(t probe.Track) error {
 		return unfit.New(conversion.CodeUnsupportedCodec, "The sound track is in the format %q, which Tonearm cannot convert.", t.Codec)
 	case t.SampleRate == 0:
 		return unfit.Undecodable(t.Codec)
+	case t.Skip < 0 && t.Pieces == nil:
+		return unfit.New(conversion.CodeUnsupportedCodec, "The file's edit list plays the sound backward, or in pieces that Tonearm cannot play. Export the video from an editor, and upload that.")
 	}
 	return WithinLimits(t.SampleRate, t.Channels)
 }
@@ -139,10 +142,14 @@ func (p Plan) withinTrack() error {
 	switch {
 	case !t.Exact || t.Seconds == 0 || p.Promised() > 0:
 		return nil
-	case p.Start >= t.Start+t.Seconds:
-		return p.BeyondEnd(t.Start + t.Seconds)
+	case p.Start >= t.End():
+		return p.BeyondEnd(t.End())
 	}
-	return unfit.New(conversion.CodeInvalidOptions, "There is no sound between %s and %s. The sound begins at %s.", unfit.Exact(p.Start), unfit.Exact(p.End), unfit.Exact(t.Start))
+	begins := ""
+	if p.End <= t.Start {
+		begins = " The sound begins at " + unfit.Exact(t.Start) + "."
+	}
+	return unfit.New(conversion.CodeInvalidOptions, "There is no sound between %s and %s.%s", unfit.Exact(p.Start), unfit.Exact(p.End), begins)
 }
 
 // BeyondEnd refuses a start that lies behind the track's end.
@@ -156,11 +163,22 @@ func (p Plan) Promised() float64 {
 	if p.Track.Seconds == 0 {
 		return 0
 	}
-	from, to := max(p.Start, p.Track.Start), p.Track.Start+p.Track.Seconds
+	if p.Track.Pieces != nil {
+		seconds := 0.0
+		for _, piece := range p.Track.Pieces {
+			seconds += p.within(piece.At, piece.At+piece.Seconds())
+		}
+		return seconds
+	}
+	return p.within(p.Track.Start, p.Track.End())
+}
+
+// within is how much of the time from one moment to another is wanted, in seconds.
+func (p Plan) within(from, to float64) float64 {
 	if p.End > 0 {
 		to = min(to, p.End)
 	}
-	return max(0, to-from)
+	return max(0, to-max(p.Start, from))
 }
 
 // Untrimmed reports that all of the track is wanted.
@@ -184,6 +202,9 @@ func (p Plan) Samples() int64 {
 	if !p.Track.Exact || p.Track.Loose {
 		return -1
 	}
+	if p.Track.Pieces != nil {
+		return int64(math.Round(p.Promised() * float64(p.Rate)))
+	}
 	rate := float64(p.Track.SampleRate)
 	from := math.Round(max(0, p.Start-p.Track.Start) * rate)
 	to := math.Round(p.Track.Seconds * rate)
@@ -196,6 +217,9 @@ func (p Plan) Samples() int64 {
 // Likely returns how many samples the MP3 has if the source keeps its promise and
 // plays through the trim; -1 if nothing says that.
 func (p Plan) Likely() int64 {
+	if p.Track.Pieces != nil {
+		return p.Samples()
+	}
 	t, rate := p.Track, float64(p.Track.SampleRate)
 	to := p.End
 	if own := t.Start + t.Seconds; t.Own && (to == 0 || to > own) {
@@ -208,30 +232,21 @@ func (p Plan) Likely() int64 {
 	return int64(math.Round(n * float64(p.Rate) / rate))
 }
 
-// ChooseTrack returns the index of the track that the option names: by index,
-// by language, or the container's default. If the default cannot be decoded, it
-// is the first that can: phones write a spatial track beside a plain one. A track
-// without a codec is taken for one that can. The error is an *unfit.Error.
+// ChooseTrack returns the index of the track that the option names; see
+// [track.Choose]. A track without a codec is taken for one that can be decoded. The
+// error is an *unfit.Error.
 func ChooseTrack(tracks []probe.Track, want string) (int, error) {
-	if want == "" {
-		can := func(t probe.Track) bool { return !t.Encrypted && (t.Codec == "" || ffmpeg.Decoders[t.Codec] != "") }
-		preferred := max(0, slices.IndexFunc(tracks, func(t probe.Track) bool { return t.Default }))
-		if first := slices.IndexFunc(tracks, can); first >= 0 && !can(tracks[preferred]) {
-			return first, nil
-		}
-		return preferred, nil
+	list := make([]track.Track, len(tracks))
+	for i, t := range tracks {
+		list[i] = track.Track{Language: t.Language, Default: t.Default, Unfit: t.Encrypted || t.Codec != "" && ffmpeg.Decoders[t.Codec] == ""}
+	}
+	if i := track.Choose(list, want); i >= 0 {
+		return i, nil
 	}
 	if n, err := strconv.Atoi(want); err == nil {
-		if n >= len(tracks) {
-			return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
-		}
-		return n, nil
+		return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track %d. The sound tracks of this video are numbered 0 to %d.", n, len(tracks)-1)
 	}
-	i := slices.IndexFunc(tracks, func(t probe.Track) bool { return sameLanguage(t.Language, want) })
-	if i < 0 {
-		return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
-	}
-	return i, nil
+	return 0, unfit.New(conversion.CodeTrackNotFound, "There is no sound track in the language %q.", want)
 }
 
 func (p *Plan) chooseChannels(asked int) {

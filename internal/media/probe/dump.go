@@ -12,7 +12,7 @@ import (
 
 var (
 	reVersion  = regexp.MustCompile(`^ffmpeg version (\S+)`)
-	reInput    = regexp.MustCompile(`^Input #0, (\S+), from '`)
+	reInput    = regexp.MustCompile(`^(?:\[.*Unsupported encoding type)?Input #0, (\S+), from '`) // ffmpeg does not end that line
 	reDuration = regexp.MustCompile(`^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))(?:, start: (-?\d+\.\d+))?`)
 	reStream   = regexp.MustCompile(`^  Stream #0:(\d+)(?:\[0x([0-9a-f]+)\])?(?:\(([^)]*)\))?: (\w+): (.*)`)
 	reLetters  = regexp.MustCompile(`^[^,]*\(([\w.-]{4}) / 0x[0-9A-F]{8}\)`)
@@ -165,34 +165,4 @@ func (p *Picture) adopt(stream, id, desc string) {
 		n, _ := strconv.ParseUint(id, 16, 32)
 		*p = Picture{stream, strings.TrimSuffix(codec, ","), uint32(n)}
 	}
-}
-
-// mp4Codec returns ffmpeg's name of the track's codec, for the most frequent
-// codecs of audio; empty for others.
-func mp4Codec(t *mp4.Track) string {
-	switch t.Codec {
-	case "mp4a":
-		switch t.Object {
-		case 0, 0x40, 0x66, 0x67, 0x68: // other objects may be MP3
-			return "aac"
-		}
-	case "Opus":
-		return "opus"
-	case "ac-3":
-		return "ac3"
-	case "ec-3":
-		return "eac3"
-	case "alac":
-		return "alac"
-	}
-	return ""
-}
-
-// Decodable reports whether the track's codec is surely one that is accepted.
-func Decodable(t *mp4.Track) bool {
-	switch t.Codec {
-	case "sowt", "twos", "in24", "in32", "fl32", "fl64", "lpcm", "raw ", "ulaw", "alaw", "ima4", "fLaC", ".mp3", "samr", "sawb":
-		return !t.Encrypted
-	}
-	return !t.Encrypted && mp4Codec(t) != ""
 }

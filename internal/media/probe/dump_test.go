@@ -1,6 +1,9 @@
 package probe
 
-import "testing"
+import (
+	"reflect"
+	"testing"
+)
 
 func TestParseDump(t *testing.T) {
 	info := parseDump(`ffmpeg version 7.1.5-0+deb13u1 Copyright (c) 2000-2026
@@ -30,7 +33,7 @@ Output #0, ffmetadata, to 'pipe:':
 		t.Fatalf("got %+v", info.Tracks)
 	}
 	for i := range want {
-		if info.Tracks[i] != want[i] {
+		if !reflect.DeepEqual(info.Tracks[i], want[i]) {
 			t.Errorf("track %d: got %+v, want %+v", i, info.Tracks[i], want[i])
 		}
 	}

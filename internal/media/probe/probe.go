@@ -32,6 +32,7 @@ type Info struct {
 	Cut       bool    // a box of the MP4 is longer than the file
 	Whole     bool    // the file has all the bytes that it says it has
 	Torn      bool    // bytes seem to be missing at its end
+	Chained   bool    // it is a chain of Ogg streams, each with a clock of its own
 	Last      float64 // seconds, the time stamp at the very end of an FLV; 0 elsewhere
 	Video     Picture // the first moving picture
 	Late      bool    // Meta may have arrived since; see [Input.LookAgain]
@@ -67,10 +68,15 @@ type Track struct {
 	// Exact means that it does so to the sample, and says where on a player's clock.
 	Exact bool
 	Skip  float64 // seconds of it that are not played before Start; -1 where it is played in pieces; known where Exact
-	Early bool    // ffmpeg may play what lies before a player's zero
-	Twice bool    // ffmpeg leaves out twice what lies before it, unless told not to
-	Open  bool    // Seconds are there, but nothing says that no more should follow
-	Loose bool    // Seconds come from a time table that does not count samples
+	// Pieces are what is played of it, At on a player's clock; nil where it is played
+	// from its beginning to its end, or where its pieces cannot be played. ffmpeg cannot
+	// play them.
+	Pieces []mp4.Piece
+	Media  float64 // seconds that Pieces are taken from
+	Early  bool    // ffmpeg may play what lies before a player's zero
+	Twice  bool    // ffmpeg leaves out twice what lies before it, unless told not to
+	Open   bool    // Seconds are there, but nothing says that no more should follow
+	Loose  bool    // Seconds come from a time table that does not count samples
 
 	id uint32 // the container's; 0 where it has none
 }
@@ -120,6 +126,7 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	info.Late = in.streams && s.Late
 	info.Cut = s.MP4 != nil && s.MP4.End > info.Size
 	info.Whole, info.Torn = s.Whole, s.Torn
+	info.Chained = s.Chained
 	if s.Open {
 		info.Seconds = 0
 	}
@@ -189,20 +196,32 @@ func (t *Track) promise(m *mp4.Movie, info Info) {
 		t.Order = in.Order
 	}
 	t.Seconds, t.Loose = in.Seconds, in.Retimed
-	if m.Fragmented {
+	if t.Skip = in.Skip; m.Fragmented {
 		t.Own, t.Open = m.Ended, !m.Ended
 		// ffmpeg 5 reads an edit that lasts to the end of a fragmented file (ISO/IEC
 		// 14496-12, 8.6.6), and moves the track by it, but plays all of it.
 		t.Early = start < 0 && len(in.Edits) == 1 && in.Edits[0].Start > 0
 		return
 	}
-	t.Start, t.Own, t.Exact, t.Skip = max(0, in.Delay-start), true, true, in.Skip
+	t.Start, t.Own, t.Exact = max(0, in.Delay-start), true, true
+	end := float64(in.Duration) / float64(max(1, in.Timescale))
+	for _, p := range in.Pieces {
+		p.At = max(0, p.At-max(0, start))
+		t.Pieces, t.Media = append(t.Pieces, p), end
+	}
 	// ffmpeg 5 takes samples of the doubled rate for those of the other one. Where an
 	// edit cuts the end, it must do so.
 	const lastFrame = 0.2 // seconds, at most
-	end := float64(in.Duration) / float64(max(1, in.Timescale))
 	t.Twice = older(info.FFmpeg, 7) && in.Extended && in.Skip > 0 && in.Skip+in.Seconds > end-lastFrame
 	t.Early = t.Twice
+}
+
+// End is where on a player's clock the track ends; known where Exact.
+func (t Track) End() float64 {
+	if n := len(t.Pieces); n > 0 {
+		return t.Pieces[n-1].At + t.Pieces[n-1].Seconds()
+	}
+	return t.Start + t.Seconds
 }
 
 // judge says why the file can never become an MP3, if that is so.

@@ -95,7 +95,7 @@ func (in *Input) Guess() Info {
 	}
 	if m := in.structure.MP4; m != nil && !m.Fragmented {
 		for _, t := range m.AudioTracks() {
-			tr := Track{Codec: mp4Codec(t), SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Enabled, id: t.ID}
+			tr := Track{Codec: t.Name(), SampleRate: t.SampleRate, Channels: t.Channels, Language: t.Language, Default: t.Enabled, id: t.ID}
 			tr.promise(m, Info{})
 			info.Tracks = append(info.Tracks, tr)
 		}

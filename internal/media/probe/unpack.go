@@ -20,10 +20,13 @@ var amrHeads = map[string]string{"samr": "#!AMR\n", "sawb": "#!AMR-WB\n"}
 // Unpack writes a track of AMR to a file of its own if the MP4 packs several frames
 // of 20 ms into a sample, as old phones do, and an ffmpeg older than version 7 plays
 // only the first of them. It waits until the source is whole. The Input is nil where nothing
-// is to be unpacked; also where an edit list moves the track, which such phones do not
-// write. The error is an *unfit.Error for sound that such an ffmpeg plays wrongly.
+// is to be unpacked. The error is an *unfit.Error for sound that such an ffmpeg plays
+// wrongly; also where an edit list moves the track, which such phones do not write.
 func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*Input, error) {
 	const frame = 0.02 // seconds
+	if speexTwice(info, t) {
+		return nil, unfit.New(conversion.CodeUnsupportedCodec, "The sound is wideband Speex, which this version of ffmpeg plays at half its speed. Tonearm can convert it with ffmpeg 5.")
+	}
 	if !older(info.FFmpeg, 7) {
 		return nil, nil
 	}
@@ -43,8 +46,11 @@ func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*
 		return nil, fmt.Errorf("unpack: %w", err)
 	}
 	track := m.Track(t.id)
-	if track == nil || amrHeads[track.Codec] == "" || track.Usual < 1.5*frame || track.Delay > 0 || track.Skip != 0 {
+	if track == nil || amrHeads[track.Codec] == "" || track.Usual < 1.5*frame {
 		return nil, nil
+	}
+	if track.Delay > 0 || track.Skip != 0 {
+		return nil, unfit.New(conversion.CodeUnsupportedCodec, "The file packs several frames of AMR into one and has an edit list, which needs ffmpeg 7 or later.")
 	}
 	if err := writeAMR(m, track, path); err != nil {
 		return nil, nil //nolint:nilerr // ffmpeg will tell what is wrong with the track
@@ -55,6 +61,14 @@ func (in *Input) Unpack(ctx context.Context, info Info, t Track, path string) (*
 	}
 	unpacked.structure = container.Structure{Known: true}
 	return unpacked, nil
+}
+
+// speexTwice reports whether ffmpeg gives twice as many samples of Speex as there are,
+// every other stretch of them noise: newer ones take the frame size in its header for that
+// of half the rate, except where it is that. FLV has no header.
+func speexTwice(info Info, t Track) bool {
+	const narrow = 8000 // Hz
+	return t.Codec == "speex" && t.SampleRate > narrow && info.Container != "flv" && !older(info.FFmpeg, 6)
 }
 
 // older reports whether an ffmpeg is older than a major version; one without a number
