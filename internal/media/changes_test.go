@@ -124,7 +124,9 @@ func TestChangeBeyondLimits(t *testing.T) {
 }
 
 // TestLostPackets: the record says how many packets could not be decoded, and where
-// the first one was. What they leave is no pause of the source.
+// the first one was. Where the sound ends before the source, chance decides how many are
+// tried behind that end, so they are not counted. What they leave is no pause of the
+// source.
 func TestLostPackets(t *testing.T) {
 	stream := packets(t, "48000", "2")
 	for _, i := range []int{100, 130} {
@@ -143,8 +145,12 @@ func TestLostPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := max(0, 100*1024.0/48000-o.Start) // unknown where it is not in the MP3
+		want := "2 packets of the sound could not be decoded."
+		if o.End > 0 {
+			want = "Packets of the sound could not be decoded."
+		}
 		i := slices.IndexFunc(e.MP3.Notes, func(n conversion.Note) bool { return n.Code == conversion.NotePacketsLost })
-		if i < 0 || e.MP3.Notes[i].Message != "2 packets of the sound could not be decoded." || math.Abs(e.MP3.Notes[i].At-at) > 0.003 {
+		if i < 0 || e.MP3.Notes[i].Message != want || math.Abs(e.MP3.Notes[i].At-at) > 0.003 {
 			t.Errorf("%+v: notes %v", o, e.MP3.Notes)
 		}
 		if slices.Contains(codes(e.MP3.Notes), conversion.NoteGap) {

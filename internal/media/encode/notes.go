@@ -21,12 +21,12 @@ func (j *job) notes(seconds float64) []conversion.Note {
 	})...)
 	holes := j.heard.holes(j.plan.Start, j.plan.End, seconds)
 	var gaps []conversion.Note
-	var first, rest float64
+	var rest float64
+	var lost []hole
 	for _, h := range holes {
 		switch {
-		case h.lost && first == 0:
-			first = h.at
 		case h.lost:
+			lost = append(lost, h)
 		default:
 			gaps = append(gaps, conversion.Note{
 				Code: conversion.NoteGap, At: milli(h.at),
@@ -40,14 +40,30 @@ func (j *job) notes(seconds float64) []conversion.Note {
 	notes = append(notes, placed(gaps, func(n int) conversion.Note {
 		return conversion.Note{Code: conversion.NoteGap, Message: fmt.Sprintf("%d more pauses, together %s, were left out.", n, lasting(rest))}
 	})...)
-	if lost := j.heard.lost; lost > 0 {
-		packets := "1 packet"
-		if lost > 1 {
-			packets = fmt.Sprintf("%d packets", lost)
+	if n := j.lostPackets(lost); n != "" {
+		note := conversion.Note{Code: conversion.NotePacketsLost, Message: n + " of the sound could not be decoded."}
+		if len(lost) > 0 {
+			note.At = milli(lost[0].at)
 		}
-		notes = append(notes, conversion.Note{Code: conversion.NotePacketsLost, At: milli(first), Message: packets + " of the sound could not be decoded."})
+		notes = append(notes, note)
 	}
 	return notes
+}
+
+// lostPackets says how many packets could not be decoded, of which some left the holes;
+// it is empty for none. Behind a trim's end ffmpeg decodes as many packets as it happens
+// to, so with such an end only what left a hole counts.
+func (j *job) lostPackets(left []hole) string {
+	switch n := j.heard.lost; {
+	case j.plan.End > 0 && len(left) == 0, n == 0:
+		return ""
+	case j.plan.End > 0:
+		return "Packets"
+	case n == 1:
+		return "1 packet"
+	default:
+		return fmt.Sprintf("%d packets", n)
+	}
 }
 
 // placed keeps the first notes and counts the others.
