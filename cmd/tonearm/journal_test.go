@@ -1,9 +1,7 @@
 package main
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,28 +59,10 @@ func TestOldKeys(t *testing.T) {
 // version would, though only the sound would be sent now.
 func TestOldEntry(t *testing.T) {
 	const server, path, request = "http://127.0.0.1:1", "/tmp/videos/holiday.mp4", `{"filename":"holiday.mp4","size":18,"options":{}}`
-	var key, body, sent string
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/conversions", func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		key, body = r.Header.Get("Idempotency-Key"), string(b)
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"id":"c","state":"awaiting_upload","size":18,"upload":{"method":"PUT","url":"`+server+`/object"}}`)
-	})
-	mux.HandleFunc("PUT /object", func(_ http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		sent = string(b)
-	})
-	mux.HandleFunc("POST /v1/conversions/c/complete", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"id":"c","state":"queued"}`)
-	})
-	gateway := httptest.NewServer(mux)
-	defer gateway.Close()
-
+	g := receiving(t, server)
 	k := sound(t, server)
 	var err error
-	if k.client, err = client.New(client.Options{Server: server, Transport: elsewhere(gateway.Listener.Addr().String())}); err != nil {
+	if k.client, err = client.New(client.Options{Server: server, Transport: elsewhere(g.Listener.Addr().String())}); err != nil {
 		t.Fatal(err)
 	}
 	state := t.TempDir()
@@ -109,14 +89,14 @@ func TestOldEntry(t *testing.T) {
 	if err := k.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if key != strings.TrimSpace(string(kept)) || body != request || sent != "pictures and sound" {
-		t.Errorf("asked for %s under the key %q, want %s under %q; sent %q", body, key, request, kept, sent)
+	if len(g.keys) != 1 || g.keys[0] != strings.TrimSpace(string(kept)) || g.bodies[0] != request || g.sent != "pictures and sound" {
+		t.Fatalf("asked for %s under the keys %q, want %s under %q; sent %q", g.bodies, g.keys, request, kept, g.sent)
 	}
 	if left, _ := os.ReadDir(string(k.old)); len(left) > 0 {
 		t.Errorf("%s is left over", left[0].Name())
 	}
 	k = k.again()
-	if e, err := k.entry(t.Context(), false); err != nil || e.State != journal.Sent || e.Key != key {
+	if e, err := k.entry(t.Context(), false); err != nil || e.State != journal.Sent || e.Key != g.keys[0] {
 		t.Errorf("the journal has %+v, %v", e, err)
 	}
 }

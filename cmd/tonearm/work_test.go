@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,6 +51,43 @@ func sound(t *testing.T, server string) *task {
 	k := conv.task(w, video, &outcome{})
 	k.can.looked, k.can.sound = true, &content{ReaderAt: strings.NewReader("sound"), size: 5, mode: string(conversion.SentSound), plan: "p1"}
 	return k
+}
+
+// receiver is a gateway that takes conversions on, and their uploads.
+type receiver struct {
+	*httptest.Server
+	keys, bodies []string // of the requests for a conversion
+	sent         string   // what was uploaded last
+}
+
+// receiving starts a gateway that says it is at an address; empty: where it is.
+func receiving(t *testing.T, address string) *receiver {
+	t.Helper()
+	g := &receiver{}
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, body string) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, body)
+	}
+	mux.HandleFunc("POST /v1/conversions", func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		g.keys, g.bodies = append(g.keys, r.Header.Get("Idempotency-Key")), append(g.bodies, string(b))
+		var asked api.NewConversion
+		if err := json.Unmarshal(b, &asked); err != nil {
+			t.Errorf("%v in %s", err, b)
+		}
+		answer(w, `{"id":"c","state":"awaiting_upload","size":`+strconv.FormatInt(asked.Size, 10)+`,"upload":{"method":"PUT","url":"`+cmp.Or(address, g.URL)+`/object"}}`)
+	})
+	mux.HandleFunc("PUT /object", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		g.sent = string(b)
+	})
+	mux.HandleFunc("POST /v1/conversions/c/complete", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, `{"id":"c","state":"queued"}`)
+	})
+	g.Server = httptest.NewServer(mux)
+	t.Cleanup(g.Close)
+	return g
 }
 
 // again is the same file in another run of the command.
@@ -149,26 +189,8 @@ func TestSentEntryNeedsNoContent(t *testing.T) {
 // TestSentButLost: the server has lost what had arrived. It is sent again, as it was
 // before.
 func TestSentButLost(t *testing.T) {
-	var sent string
-	var bodies []string
-	mux := http.NewServeMux()
-	gateway := httptest.NewServer(mux)
-	defer gateway.Close()
-	mux.HandleFunc("POST /v1/conversions", func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		bodies = append(bodies, string(b))
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"id":"c","state":"awaiting_upload","size":5,"upload":{"method":"PUT","url":"`+gateway.URL+`/object"}}`)
-	})
-	mux.HandleFunc("PUT /object", func(_ http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		sent = string(b)
-	})
-	mux.HandleFunc("POST /v1/conversions/c/complete", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"id":"c","state":"queued"}`)
-	})
-	k := sound(t, gateway.URL)
+	g := receiving(t, "")
+	k := sound(t, g.URL)
 	e, err := k.entry(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
@@ -176,8 +198,8 @@ func TestSentButLost(t *testing.T) {
 	k.save(t.Context(), e, journal.Sent, "")
 	k.send = sendWhole
 	k = k.again()
-	if err := k.run(t.Context()); err != nil || sent != "sound" || len(bodies) != 1 {
-		t.Errorf("%v: sent %q after %q", err, sent, bodies)
+	if err := k.run(t.Context()); err != nil || g.sent != "sound" || len(g.bodies) != 1 {
+		t.Errorf("%v: sent %q after %q", err, g.sent, g.bodies)
 	}
 }
 

@@ -80,33 +80,7 @@ func needsRoot() string {
 // spoolFull lets attempts work on a disk that has too little room. Its size does
 // not matter much: a transcoder keeps a reserve.
 func spoolFull(ctx context.Context, r *run) error {
-	if err := mountTmpfs(ctx, r.work, 8<<20); err != nil {
-		return err
-	}
-	defer func() {
-		r.services["dispatcher"].Kill()
-		_ = unmount(context.WithoutCancel(ctx), r.work)
-		_ = r.services["dispatcher"].Start()
-	}()
-	// The dispatcher made its folder before the disk was there.
-	r.services["dispatcher"].Kill()
-	if err := startAgain("dispatcher")(ctx, r); err != nil {
-		return err
-	}
-	for range r.cell.files {
-		r.add(r.client, "spooled.mkv", false)
-	}
-	r.start(ctx)
-	pause(ctx, 25*time.Second)
-	if err := r.wantSick(ctx); err != nil {
-		return err
-	}
-	if err := resizeTmpfs(ctx, r.work, 1<<30); err != nil {
-		return err
-	}
-	r.struck, r.ended = 1, time.Now()
-	r.patient(ctx, r.cell.patience, 0)
-	return nil
+	return r.onSickDisk(ctx, 8<<20, nil, func() error { return resizeTmpfs(ctx, r.work, 1<<30) })
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -22,7 +22,15 @@ var onMachines = []fault{
 
 // spoolReadOnly lets attempts work on a disk that cannot be written.
 func spoolReadOnly(ctx context.Context, r *run) error {
-	if err := mountTmpfs(ctx, r.work, 1<<30); err != nil {
+	return r.onSickDisk(ctx, 1<<30,
+		func() error { return remount(ctx, r.work, "ro") },
+		func() error { return remount(ctx, r.work, "rw") })
+}
+
+// onSickDisk lets attempts work on a disk of that many bytes, which is sick for 25 s:
+// from spoil, or from its beginning where spoil is nil, to mend.
+func (r *run) onSickDisk(ctx context.Context, bytes int, spoil, mend func() error) error {
+	if err := mountTmpfs(ctx, r.work, bytes); err != nil {
 		return err
 	}
 	defer func() {
@@ -34,8 +42,10 @@ func spoolReadOnly(ctx context.Context, r *run) error {
 	if err := startAgain("dispatcher")(ctx, r); err != nil {
 		return err
 	}
-	if err := remount(ctx, r.work, "ro"); err != nil {
-		return err
+	if spoil != nil {
+		if err := spoil(); err != nil {
+			return err
+		}
 	}
 	for range r.cell.files {
 		r.add(r.client, "spooled.mkv", false)
@@ -45,7 +55,7 @@ func spoolReadOnly(ctx context.Context, r *run) error {
 	if err := r.wantSick(ctx); err != nil {
 		return err
 	}
-	if err := remount(ctx, r.work, "rw"); err != nil {
+	if err := mend(); err != nil {
 		return err
 	}
 	r.struck, r.ended = 1, time.Now()

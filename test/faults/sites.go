@@ -191,9 +191,8 @@ func upLosesSecrets(ctx context.Context, s *stay) error {
 	return s.upload(ctx, "middle.mp4")
 }
 
-// upLosesMP3 overwrites the content of an MP3 with zeros in the store's folder, as
-// if the machine had gone down before it was on the disk.
-func upLosesMP3(ctx context.Context, s *stay) error {
+// upWithTwo starts the programs and has two files converted.
+func (s *stay) upWithTwo(ctx context.Context) error {
 	if err := s.up(ctx); err != nil {
 		return err
 	}
@@ -202,7 +201,13 @@ func upLosesMP3(ctx context.Context, s *stay) error {
 			return err
 		}
 	}
-	if err := s.done(ctx); err != nil {
+	return s.done(ctx)
+}
+
+// upLosesMP3 overwrites the content of an MP3 with zeros in the store's folder, as
+// if the machine had gone down before it was on the disk.
+func upLosesMP3(ctx context.Context, s *stay) error {
+	if err := s.upWithTwo(ctx); err != nil {
 		return err
 	}
 	s.kill()
@@ -251,15 +256,7 @@ func upFull(ctx context.Context, s *stay) error {
 		return err
 	}
 	s.release = func() { _ = unmount(context.WithoutCancel(ctx), s.data) }
-	if err := s.up(ctx); err != nil {
-		return err
-	}
-	for _, name := range []string{"low.mp4", "middle.mp4"} {
-		if err := s.upload(ctx, name); err != nil {
-			return err
-		}
-	}
-	if err := s.done(ctx); err != nil {
+	if err := s.upWithTwo(ctx); err != nil {
 		return err
 	}
 	filler := filepath.Join(s.data, "filler")

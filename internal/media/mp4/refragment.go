@@ -201,7 +201,7 @@ func (r *refragmented) fragment(b Box) error {
 	err := eachBox(r.m.file, b, func(c Box) (err error) {
 		switch c.Kind {
 		case "mfhd":
-			out.bytes, err = r.appendBox(out.bytes, c)
+			out.bytes, err = r.m.appendWhole(out.bytes, c)
 		case "traf":
 			at, err = r.traf(out, b.Start, at, c)
 		case "free", "skip":
@@ -243,18 +243,6 @@ func (r *refragmented) fragment(b Box) error {
 		return LargeIndex
 	}
 	return nil
-}
-
-// appendBox appends a box of the source.
-func (r *refragmented) appendBox(to []byte, b Box) ([]byte, error) {
-	content, err := readAll(r.m.file, b)
-	if err != nil {
-		return nil, err
-	}
-	if binary.BigEndian.Uint32(content) == 0 {
-		return nil, Malformed
-	}
-	return append(to, content...), nil
 }
 
 // inFragment are boxes of a track's fragment that stay as they are. Those of encryption
@@ -329,7 +317,7 @@ func (r *refragmented) chosen(out *moof, run fragment, boxes []Box, truns []trun
 	for _, b := range boxes {
 		at := len(out.bytes)
 		var err error
-		if out.bytes, err = r.appendBox(out.bytes, b); err != nil {
+		if out.bytes, err = r.m.appendWhole(out.bytes, b); err != nil {
 			return err
 		}
 		switch b.Kind {
@@ -393,7 +381,7 @@ func (r *refragmented) first(out *moof, run fragment, boxes []Box, truns []trun)
 	for _, b := range boxes {
 		if b.Kind == "tfdt" {
 			var err error
-			if out.bytes, err = r.appendBox(out.bytes, b); err != nil {
+			if out.bytes, err = r.m.appendWhole(out.bytes, b); err != nil {
 				return err
 			}
 		}

@@ -142,16 +142,21 @@ func (r *remuxed) head(t *Track) error {
 }
 
 // verbatim copies a box.
-func (r *remuxed) verbatim(b Box) error {
-	content, err := readAll(r.m.file, b)
+func (r *remuxed) verbatim(b Box) (err error) {
+	r.bytes, err = r.m.appendWhole(r.bytes, b)
+	return err
+}
+
+// appendWhole appends a box of the movie's file.
+func (m *Movie) appendWhole(to []byte, b Box) ([]byte, error) {
+	content, err := readAll(m.file, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if binary.BigEndian.Uint32(content) == 0 { // to the end, which will be elsewhere
-		return Malformed
+		return nil, Malformed
 	}
-	r.bytes = append(r.bytes, content...)
-	return nil
+	return append(to, content...), nil
 }
 
 // moov copies the index. It returns where the anchor's chunk offset is, 0 without an
