@@ -170,6 +170,8 @@ func resetting(t *testing.T, s account.Store) {
 	u, confirm := register(t, s, l, "victim@example.org")
 	_, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "stranger's", Scopes: []account.Scope{account.ScopeRead}})
 	must(t, err)
+	must(t, s.RequestEmail(ctx, u.ID, "stranger@example.org", l.sign))
+	taking := l.in(t, last(t, s, "stranger@example.org", account.MailEmail))
 	must(t, s.RequestReset(ctx, "Victim@example.org", l.sign))
 	p := l.in(t, last(t, s, u.Email, account.MailReset))
 	_, err = s.Reset(ctx, p, "short")
@@ -190,14 +192,20 @@ func resetting(t *testing.T, s account.Store) {
 	if _, err := s.Confirm(ctx, confirm); err != nil { // harmless: the address is proven anyway
 		t.Error(err)
 	}
+	_, err = s.ChangeEmail(ctx, taking)
+	wantError(t, "the stranger's link to another address", err, account.ErrUsed)
 	last(t, s, u.Email, account.MailPasswordChanged)
 
 	must(t, s.RequestReset(ctx, u.Email, l.sign))
 	p = l.in(t, last(t, s, u.Email, account.MailReset))
+	must(t, s.RequestEmail(ctx, u.ID, "thief@example.org", l.sign))
+	taking = l.in(t, last(t, s, "thief@example.org", account.MailEmail))
 	_, err = s.ChangePassword(ctx, u.ID, "one more password")
 	must(t, err)
 	_, err = s.Reset(ctx, p, "a thief's password")
 	wantError(t, "a link from before the change of the password", err, account.ErrUsed)
+	_, err = s.ChangeEmail(ctx, taking)
+	wantError(t, "a link to another address from before it", err, account.ErrUsed)
 
 	must(t, s.RequestReset(ctx, "nobody@example.org", l.sign))
 	if n := len(due(t, s, "nobody@example.org")); n != 0 {

@@ -171,9 +171,19 @@ func (s *Store) Reset(ctx context.Context, p account.Proof, password string) (u 
 		if _, err := x.ExecContext(ctx, `DELETE FROM account_keys WHERE user_id = ?`, u.ID); err != nil {
 			return err
 		}
+		if err := endLinks(ctx, x, u.ID); err != nil {
+			return err
+		}
 		return s.tell(ctx, x, *u, account.MailPasswordChanged)
 	})
 	return u, err
+}
+
+// endLinks ends the links to another password or address that are under way:
+// they may be somebody else's, who knew the old password.
+func endLinks(ctx context.Context, x execer, userID string) error {
+	_, err := x.ExecContext(ctx, `DELETE FROM account_proofs WHERE user_id = ? AND kind <> ?`, userID, string(account.ProofConfirm))
+	return err
 }
 
 // ChangeEmail uses a proof of a new address.
@@ -235,8 +245,7 @@ func (s *Store) ChangePassword(ctx context.Context, userID, password string) (u 
 	u, err = s.change(ctx, "change password", userID, func(x execer, u *account.User, old *string) error {
 		*old = hash
 		u.Generation++
-		// A reset that is under way may be somebody else's.
-		if _, err := x.ExecContext(ctx, `DELETE FROM account_proofs WHERE user_id = ? AND kind = ?`, u.ID, string(account.ProofReset)); err != nil {
+		if err := endLinks(ctx, x, u.ID); err != nil {
 			return err
 		}
 		return s.tell(ctx, x, *u, account.MailPasswordChanged)
