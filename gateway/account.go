@@ -123,15 +123,8 @@ func (g *Gateway) confirm(ctx context.Context, c caller, in *linkInput) (*accept
 	if err != nil {
 		return nil, err
 	}
-	if c.ID != p.UserID {
-		if in.Body.Password == "" {
-			return nil, refuse(http.StatusForbidden, "password_needed", "To confirm your address, also send the password of your account, or log in first.")
-		}
-		who := caller{User: account.User{ID: p.UserID}, network: c.network}
-		if err := g.checkPassword(ctx, who, in.Body.Password); err != nil {
-			g.audit(ctx, who, account.ActionConfirm, "", problemOf(err).Code)
-			return nil, err
-		}
+	if err := g.isOwner(ctx, c, p, in.Body.Password, account.ActionConfirm); err != nil {
+		return nil, err
 	}
 	u, err := g.o.Users.Confirm(ctx, p)
 	if err != nil {
@@ -139,6 +132,23 @@ func (g *Gateway) confirm(ctx context.Context, c caller, in *linkInput) (*accept
 	}
 	g.audit(ctx, caller{User: u, network: c.network}, account.ActionConfirm, "", audited)
 	return &acceptedOutput{api.Accepted{Detail: "Your address is confirmed."}}, nil
+}
+
+// isOwner returns nil if whoever uses the link of a mail is logged in to its
+// account, or knows its password.
+func (g *Gateway) isOwner(ctx context.Context, c caller, p account.Proof, password string, action account.Action) error {
+	if c.ID == p.UserID {
+		return nil
+	}
+	if password == "" {
+		return refuse(http.StatusForbidden, "password_needed", "To confirm your address, also send the password of your account, or log in first.")
+	}
+	who := caller{User: account.User{ID: p.UserID}, network: c.network}
+	err := g.checkPassword(ctx, who, password)
+	if err != nil {
+		g.audit(ctx, who, action, "", problemOf(err).Code)
+	}
+	return err
 }
 
 // setPassword sets a password anew, by the link of a mail.
@@ -156,10 +166,15 @@ func (g *Gateway) setPassword(ctx context.Context, in *linkInput) (*acceptedOutp
 	return &acceptedOutput{api.Accepted{Detail: "Your password is set. All sessions have ended and all API keys are removed. Log in with the new password."}}, nil
 }
 
-// setEmail makes a new address the account's, by the link of a mail to it.
-func (g *Gateway) setEmail(ctx context.Context, in *linkInput) (*acceptedOutput, error) {
+// setEmail makes a new address the account's, by the link of a mail to it. As
+// for confirm, the link alone is not enough: a stranger would get the inbox of
+// an address whose owner clicks.
+func (g *Gateway) setEmail(ctx context.Context, c caller, in *linkInput) (*acceptedOutput, error) {
 	p, err := g.proof(account.ProofEmail, in.Body.Token)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.isOwner(ctx, c, p, in.Body.Password, account.ActionEmail); err != nil {
 		return nil, err
 	}
 	u, err := g.o.Users.ChangeEmail(ctx, p)
@@ -167,7 +182,7 @@ func (g *Gateway) setEmail(ctx context.Context, in *linkInput) (*acceptedOutput,
 		return nil, used(err)
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionEmail, "", audited)
+	g.audit(ctx, caller{User: u, network: c.network}, account.ActionEmail, "", audited)
 	return &acceptedOutput{api.Accepted{Detail: "Your address is changed. Log in with the new one from now on."}}, nil
 }
 

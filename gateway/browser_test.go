@@ -129,6 +129,7 @@ func TestLinkPagesInChromium(t *testing.T) {
 		page := browser.Page()
 		page.Go(called(host, server) + "/account/email?lang=de&token=" + s.mail(email, account.MailEmail).Token)
 		equal(t, "title", page.Eval(`document.title`), "Tonearm: Neue Adresse bestätigen")
+		page.Eval(fmt.Sprintf(`document.querySelector('[name=password]').value = %q`, password))
 		page.Leads(func() { page.Eval(`document.querySelector('button').click()`) })
 		if text := page.Eval(`document.body.innerText`); !strings.Contains(text, "Ihre Adresse ist geändert") {
 			t.Errorf("%s: %s, by %+v", host, text, requests())

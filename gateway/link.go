@@ -26,7 +26,7 @@ var linkTexts = map[account.Language]map[account.ProofKind]linkText{
 			"Your address is confirmed. You can close this page."},
 		account.ProofReset: {"Set a new password", "All sessions end, and all API keys are removed.", "New password, at least 8 characters", "Set password",
 			"Your password is set. Log in with it."},
-		account.ProofEmail: {"Confirm your new address", "Your account gets this address.", "", "Confirm", "Your address is changed. Log in with it from now on."},
+		account.ProofEmail: {"Confirm your new address", "Your account gets this address. Enter its password. If you did not ask for this, close this page.", "Password", "Confirm", "Your address is changed. Log in with it from now on."},
 		unsubscribe: {"Get fewer mails", "You choose about which conversions you get mails. Conversions that ask for a mail themselves send it in any case. Mails about your account itself are not changed.", "", "No mails about conversions",
 			"Done. To change it again: tonearm account mails."},
 	},
@@ -35,7 +35,7 @@ var linkTexts = map[account.Language]map[account.ProofKind]linkText{
 			"Ihre Adresse ist bestätigt. Sie können diese Seite schließen."},
 		account.ProofReset: {"Neues Passwort setzen", "Alle Sitzungen enden, und alle API-Schlüssel werden entfernt.", "Neues Passwort, mindestens 8 Zeichen", "Passwort setzen",
 			"Ihr Passwort ist gesetzt. Melden Sie sich damit an."},
-		account.ProofEmail: {"Neue Adresse bestätigen", "Ihr Konto bekommt diese Adresse.", "", "Bestätigen", "Ihre Adresse ist geändert. Melden Sie sich ab jetzt damit an."},
+		account.ProofEmail: {"Neue Adresse bestätigen", "Ihr Konto bekommt diese Adresse. Geben Sie sein Passwort ein. Haben Sie das nicht gewünscht, schließen Sie diese Seite.", "Passwort", "Bestätigen", "Ihre Adresse ist geändert. Melden Sie sich ab jetzt damit an."},
 		unsubscribe: {"Weniger Mails", "Sie wählen, über welche Umwandlungen Sie Mails bekommen. Eine Umwandlung, die selbst eine Mail verlangt, schickt sie in jedem Fall. Mails über Ihr Konto selbst sind davon nicht betroffen.", "", "Keine Mails über Umwandlungen",
 			"Erledigt. Wieder ändern: tonearm account mails."},
 	},
@@ -120,7 +120,7 @@ func (g *Gateway) linkUsed(w http.ResponseWriter, r *http.Request) error {
 	case account.ProofReset:
 		_, err = g.setPassword(ctx, in)
 	case account.ProofEmail:
-		_, err = g.setEmail(ctx, in)
+		_, err = g.setEmail(ctx, caller{network: from}, in)
 	case unsubscribe:
 		err = g.unsubscribe(ctx, p.Token, account.MailSetting(r.FormValue("mails")))
 	}

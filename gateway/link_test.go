@@ -42,7 +42,8 @@ func TestLinkPages(t *testing.T) {
 	says(post("reset", url.Values{"token": {token}, "password": {"another password"}}).want(200), "Your password is set")
 	check(t, s.o.Users.RequestEmail(t.Context(), u.ID, "b@example.org", s.o.Tokens.Proof))
 	token = s.mail("b@example.org", account.MailEmail).Token
-	says(post("email", url.Values{"token": {token}}).want(200), "Your address is changed")
+	says(post("email", url.Values{"token": {token}}).want(403), "send the password")
+	says(post("email", url.Values{"token": {token}, "password": {"another password"}}).want(200), "Your address is changed")
 
 	evil := s.send("GET", "/account/confirm?lang=%22%3E%3Cscript&token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", nil).want(200)
 	if strings.Contains(string(evil.body), "<script") {

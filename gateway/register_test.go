@@ -179,8 +179,21 @@ func TestChangeEmail(t *testing.T) {
 	link := api.Link{Token: s.mail("new@example.org", account.MailEmail).Token}
 	equal(t, "before the link", decode[api.Me](u.call("GET", "/v1/me", nil).want(200)).Email, "old@example.org")
 	s.send("POST", "/v1/users/confirm", api.Link{Token: link.Token, Password: password}).want(403, "link_invalid")
-	s.send("POST", "/v1/users/email", link).want(200)
+	// The click alone does nothing: it may be that of somebody whose inbox a
+	// stranger is after. Neither does another session, or a key of the account.
+	_, key := u.key(account.ScopeConvert)
+	s.send("POST", "/v1/users/email", link).want(403, "password_needed")
+	s.user("bob@example.org").call("POST", "/v1/users/email", link).want(403, "password_needed")
+	u.with(key).call("POST", "/v1/users/email", link).want(403, "password_needed")
+	s.send("POST", "/v1/users/email", api.Link{Token: link.Token, Password: "wrong horse"}).want(403, "wrong_password")
+	equal(t, "after refusals", decode[api.Me](u.call("GET", "/v1/me", nil).want(200)).Email, "old@example.org")
+	u.call("POST", "/v1/users/email", link).want(200)
 	equal(t, "after it", decode[api.Me](u.call("GET", "/v1/me", nil).want(200)).Email, "new@example.org")
-	s.send("POST", "/v1/users/email", link).want(403, "link_invalid")
+	u.call("POST", "/v1/users/email", link).want(403, "link_invalid")
 	s.mail("old@example.org", account.MailEmailChanged)
+
+	u.call("PUT", "/v1/me/email", api.EmailChange{Password: password, Email: "third@example.org"}).want(202)
+	link = api.Link{Token: s.mail("third@example.org", account.MailEmail).Token, Password: password}
+	s.send("POST", "/v1/users/email", link).want(200) // without a session, by the password
+	equal(t, "in the end", decode[api.Me](u.call("GET", "/v1/me", nil).want(200)).Email, "third@example.org")
 }

@@ -45,7 +45,7 @@ func (g *Gateway) routes() error {
 	forMaybe(g, hashing, op(post, "/v1/users/confirm", accounts, "confirm", "Prove your address, by the link in a mail", 200), g.confirm)
 	forAnyone(g, hashing, op(post, "/v1/users/reset", accounts, "request-reset", "Get a mail to set your password anew", 202), g.requestReset)
 	forAnyone(g, hashing, op(post, "/v1/users/password", accounts, "set-password", "Set your password anew, by the link in a mail", 200), g.setPassword)
-	forAnyone(g, hashing, op(post, "/v1/users/email", accounts, "set-email", "Prove your new address, by the link in a mail", 200), g.setEmail)
+	forMaybe(g, hashing, op(post, "/v1/users/email", accounts, "set-email", "Prove your new address, by the link in a mail", 200), g.setEmail)
 
 	forAnyone(g, hashing, op(post, "/v1/session", accounts, "begin-session", "Log in with a cookie, for pages", 200), g.logIn)
 	forAnyone(g, quick, op(del, "/v1/session", accounts, "end-session", "Remove the cookie", 204), g.logOut)

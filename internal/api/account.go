@@ -95,7 +95,7 @@ type Accepted struct {
 // Link is the body of requests with the token of a link in a mail.
 type Link struct {
 	Token    string `json:"token" maxLength:"4096"`
-	Password string `json:"password,omitempty" maxLength:"1024" doc:"To confirm: the account's password, unless you are logged in. To set a password anew: the new one"`
+	Password string `json:"password,omitempty" maxLength:"1024" doc:"To confirm an address: the account's password, unless you are logged in. To set a password anew: the new one"`
 }
 
 // NewKey is the body of POST /v1/keys.
