@@ -93,6 +93,7 @@ func (p linkPage) write(w http.ResponseWriter) error {
 
 // linkOpened shows the page behind the link of a mail. It changes nothing.
 func (g *Gateway) linkOpened(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.NoBody // a form in it would be kept on disk, whatever its size
 	p, err := linkPageOf(r)
 	if err != nil {
 		return err
@@ -102,7 +103,9 @@ func (g *Gateway) linkOpened(w http.ResponseWriter, r *http.Request) error {
 
 // linkUsed does what the link is for.
 func (g *Gateway) linkUsed(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, g.o.MaxBodyBytes)
+	if err := g.readBody(w, r); err != nil {
+		return err
+	}
 	if err := r.ParseForm(); err != nil {
 		return refuse(http.StatusBadRequest, "invalid_request", "The form could not be read.")
 	}

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"tonearm/internal/account"
@@ -50,8 +53,50 @@ func TestLinkPages(t *testing.T) {
 		t.Errorf("the page repeats what it gets: %s", evil.body)
 	}
 	s.send("GET", "/account/access?token="+token, nil).want(404, "no_such_path")
-	s.send("POST", "/account/confirm", strings.NewReader(strings.Repeat("x", 1<<20)), "Content-Type", "application/x-www-form-urlencoded").want(400, "invalid_request")
+	s.send("POST", "/account/confirm", strings.NewReader(strings.Repeat("x", 1<<20)), "Content-Type", "application/x-www-form-urlencoded").want(413, "body_too_large")
+	s.send("POST", "/account/confirm", strings.NewReader("token=%zz"), "Content-Type", "application/x-www-form-urlencoded").want(400, "invalid_request")
 	s.send("POST", "/account/confirm", nil, "Sec-Fetch-Site", "cross-site").want(403, "cross_site")
+}
+
+// Whoever opens a link without any right cannot make the server keep what they
+// send.
+func TestLinkPagesKeepNothing(t *testing.T) {
+	s := start(t)
+	const size = 64 * mib
+	for _, method := range []string{"GET", "HEAD", "POST"} {
+		body := &endless{left: size, head: "--b\r\nContent-Disposition: form-data; name=\"a\"; filename=\"a\"\r\n\r\n"}
+		req, err := http.NewRequestWithContext(t.Context(), method, s.url+"/account/confirm", body)
+		check(t, err)
+		req.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil { // otherwise the connection was closed under the body
+			res.Body.Close()
+		}
+		if read := body.read.Load(); read > size/2 {
+			t.Errorf("%s: %d bytes were read", method, read)
+		}
+	}
+}
+
+// endless is a body that counts what is read of it.
+type endless struct {
+	head string
+	left int
+	read atomic.Int64
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, e.head)
+	if e.head = e.head[n:]; n == 0 {
+		n = min(len(p), e.left)
+		clear(p[:n])
+	}
+	e.left -= n
+	e.read.Add(int64(n))
+	return n, nil
 }
 
 // The link in a mail about an outcome changes which mails the account gets:

@@ -162,7 +162,7 @@ func method(r *http.Request) string {
 	return "other"
 }
 
-// readBody takes the whole JSON body into memory, within its limits of size
+// readBody takes the whole body, JSON or a short form, into memory, within its limits of size
 // and time, so that a bad one gets an answer like every other mistake.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
 	deadlines := http.NewResponseController(w)
