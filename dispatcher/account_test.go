@@ -28,7 +28,7 @@ func TestDeletedAccount(t *testing.T) {
 		}
 	}
 	all := w.of(gone)
-	_, err := w.accounts.Delete(w.Context(), gone.ID)
+	_, err := w.accounts.Delete(w.Context(), gone)
 	w.must(err)
 	w.until("the conversions are gone", func() bool { return len(w.of(gone)) == 0 })
 	w.until("their objects are gone", func() bool {
@@ -83,7 +83,7 @@ func TestChangedAddress(t *testing.T) {
 	}
 	var proof account.Proof
 	sign := func(p account.Proof) (string, error) { proof = p; return "token", nil }
-	w.must(w.accounts.RequestEmail(w.Context(), moves.ID, "new@example.org", sign))
+	w.must(w.accounts.RequestEmail(w.Context(), moves, "new@example.org", sign))
 	_, err := w.accounts.ChangeEmail(w.Context(), proof)
 	w.must(err)
 	all := func(email string) bool {

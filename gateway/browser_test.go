@@ -125,7 +125,7 @@ func TestLinkPagesInChromium(t *testing.T) {
 	for _, host := range []string{"localhost", "tonearm.lan"} {
 		u := s.user("old-" + host + "@example.org")
 		email := "new-" + host + "@example.org"
-		check(t, s.o.Users.RequestEmail(t.Context(), u.ID, email, s.o.Tokens.Proof))
+		check(t, s.o.Users.RequestEmail(t.Context(), u.User, email, s.o.Tokens.Proof))
 		page := browser.Page()
 		page.Go(called(host, server) + "/account/email?lang=de&token=" + s.mail(email, account.MailEmail).Token)
 		equal(t, "title", page.Eval(`document.title`), "Tonearm: Neue Adresse bestätigen")

@@ -39,11 +39,11 @@ func (g *Gateway) createKey(ctx context.Context, c caller, in *keyInput) (*madeK
 			return nil, c.may(account.ScopeAdmin)
 		}
 	}
-	k := account.Key{UserID: c.ID, Name: in.Body.Name, Scopes: in.Body.Scopes}
+	k := account.Key{Name: in.Body.Name, Scopes: in.Body.Scopes}
 	if days := in.Body.ExpiresInDays; days >= 0 {
 		k.ExpiresAt = g.o.Now().Add(cmp.Or(time.Duration(days)*24*time.Hour, account.DefaultKeyAge))
 	}
-	made, secret, err := g.o.Users.CreateKey(ctx, k)
+	made, secret, err := g.o.Users.CreateKey(ctx, c.User, k)
 	if err != nil {
 		return nil, err
 	}

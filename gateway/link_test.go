@@ -43,7 +43,9 @@ func TestLinkPages(t *testing.T) {
 	says(post("email", url.Values{"token": {token}}).want(403), "used before")
 	says(post("reset", url.Values{"token": {token}, "password": {"short"}}).want(422), "too short")
 	says(post("reset", url.Values{"token": {token}, "password": {"another password"}}).want(200), "Your password is set")
-	check(t, s.o.Users.RequestEmail(t.Context(), u.ID, "b@example.org", s.o.Tokens.Proof))
+	u, err = s.o.Users.ByID(t.Context(), u.ID)
+	check(t, err)
+	check(t, s.o.Users.RequestEmail(t.Context(), u, "b@example.org", s.o.Tokens.Proof))
 	token = s.mail("b@example.org", account.MailEmail).Token
 	says(post("email", url.Values{"token": {token}}).want(403), "send the password")
 	says(post("email", url.Values{"token": {token}, "password": {"another password"}}).want(200), "Your address is changed")

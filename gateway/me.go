@@ -64,7 +64,7 @@ func (g *Gateway) changePassword(ctx context.Context, c caller, in *passwordInpu
 		g.audit(ctx, c, account.ActionPassword, "", problemOf(err).Code)
 		return nil, err
 	}
-	u, err := g.o.Users.ChangePassword(ctx, c.ID, in.Body.NewPassword)
+	u, err := g.o.Users.ChangePassword(ctx, c.User, in.Body.NewPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (g *Gateway) requestEmail(ctx context.Context, c caller, in *newEmailInput)
 		g.audit(ctx, c, account.ActionEmail, "", problemOf(err).Code)
 		return nil, err
 	}
-	if err := g.o.Users.RequestEmail(ctx, c.ID, in.Body.Email, g.o.Tokens.Proof); err != nil {
+	if err := g.o.Users.RequestEmail(ctx, c.User, in.Body.Email, g.o.Tokens.Proof); err != nil {
 		return nil, err
 	}
 	g.mailsAreOwed(ctx)
@@ -114,7 +114,7 @@ func (g *Gateway) deleteMe(ctx context.Context, c caller, in *deletionInput) (*d
 		g.audit(ctx, c, account.ActionDelete, "", problemOf(err).Code)
 		return nil, err
 	}
-	u, err := g.o.Users.Delete(ctx, c.ID)
+	u, err := g.o.Users.Delete(ctx, c.User)
 	if err != nil {
 		return nil, err
 	}

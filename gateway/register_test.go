@@ -129,7 +129,7 @@ func TestEnumeration(t *testing.T) {
 	s := start(t)
 	s.user("has@example.org")
 	gone := s.user("gone@example.org")
-	_, err := s.o.Users.Delete(t.Context(), gone.ID)
+	_, err := s.o.Users.Delete(t.Context(), gone.User)
 	check(t, err)
 	for path, body := range map[string]func(email string) any{
 		"/v1/users":       func(email string) any { return api.NewUser{Email: email, Password: password} },

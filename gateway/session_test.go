@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +54,53 @@ func TestStolenToken(t *testing.T) {
 			s.send("GET", "/v1/me", nil, "Cookie", plainCookie+"="+u.token).want(401, "invalid_token")
 			if token != "" {
 				u.with(token).call("GET", "/v1/me", nil).want(200)
+			}
+		})
+	}
+}
+
+// Whoever ends all sessions ends also what a thief has begun: a request that was
+// found to be good and whose body comes only now.
+func TestStolenTokenWaits(t *testing.T) {
+	for _, tt := range []struct {
+		method, path string
+		body         any
+	}{
+		{"POST", "/v1/keys", api.NewKey{Name: "thief's", Scopes: []account.Scope{account.ScopeConvert}, ExpiresInDays: -1}},
+		{"PUT", "/v1/me/password", api.PasswordChange{Password: password, NewPassword: "the thief's password"}},
+		{"PUT", "/v1/me/email", api.EmailChange{Password: password, Email: "thief@example.org"}},
+		{"DELETE", "/v1/me", api.Password{Password: password}},
+	} {
+		t.Run(tt.method+tt.path, func(t *testing.T) {
+			s := start(t)
+			u := s.user("a@example.org")
+			body, err := json.Marshal(tt.body)
+			check(t, err)
+			var owner account.User
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { // it asks for the body
+				owner, err = s.o.Users.LogOut(t.Context(), u.ID)
+			}})
+			req, err2 := http.NewRequestWithContext(ctx, tt.method, s.url+tt.path, bytes.NewReader(body))
+			check(t, err2)
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Authorization", "Bearer "+u.token)
+			req.Header.Set("Expect", "100-continue")
+			slow := &http.Transport{ExpectContinueTimeout: time.Minute}
+			t.Cleanup(slow.CloseIdleConnections)
+			res, err2 := slow.RoundTrip(req)
+			check(t, err2)
+			check(t, err)
+			defer res.Body.Close()
+			answer, err := io.ReadAll(res.Body)
+			check(t, err)
+			reply{t, res.StatusCode, res.Header, answer}.want(401, "invalid_token")
+			equal(t, "generation", owner.Generation, u.Generation+1)
+			got, err := s.o.Users.ByID(t.Context(), u.ID)
+			check(t, err)
+			equal(t, "user", got, owner)
+			check(t, s.o.Users.CheckPassword(t.Context(), u.ID, password))
+			if keys, err := s.o.Users.KeysOf(t.Context(), u.ID); err != nil || len(keys) != 0 {
+				t.Errorf("keys are %+v, %v", keys, err)
 			}
 		})
 	}

@@ -138,7 +138,7 @@ func (s *stack) user(email string, limit ...int64) *user {
 // key makes an API key of the user.
 func (u *user) key(scopes ...account.Scope) (account.Key, string) {
 	u.t.Helper()
-	k, secret, err := u.o.Users.CreateKey(u.t.Context(), account.Key{UserID: u.ID, Name: "k", Scopes: scopes})
+	k, secret, err := u.o.Users.CreateKey(u.t.Context(), u.User, account.Key{Name: "k", Scopes: scopes})
 	check(u.t, err)
 	return k, secret
 }

@@ -130,6 +130,10 @@ type Users interface {
 // mails are owed to one recipient in one hour of the clock, and as many that
 // tell what the owner did. Beyond that nothing is owed; a caller learns that
 // only where it tells nobody who has an account.
+//
+// Methods that take a User change nothing, and return ErrToken, if the user's
+// sessions have ended since the User was read: a request of a session may end
+// long after it was found to be good.
 type Store interface {
 	Users
 	// Create makes an account whose address counts as proven: an operator made
@@ -157,8 +161,8 @@ type Store interface {
 	RequestReset(ctx context.Context, email string, sign Signer) error
 	// RequestEmail owes a mail to a new address of the user, which proves it.
 	// If the address has an account, that is what its owner is told instead.
-	// ErrInvalid, ErrNotFound.
-	RequestEmail(ctx context.Context, userID, email string, sign Signer) error
+	// ErrToken, ErrInvalid, ErrNotFound.
+	RequestEmail(ctx context.Context, u User, email string, sign Signer) error
 
 	// Confirm uses a proof of kind ProofConfirm. ErrUsed if that proof was used
 	// or has expired.
@@ -172,8 +176,8 @@ type Store interface {
 	// then. ErrUsed, ErrExists.
 	ChangeEmail(ctx context.Context, p Proof) (User, error)
 	// ChangePassword sets a password, ends all sessions, and owes a mail that
-	// says so. ErrInvalid, ErrNotFound.
-	ChangePassword(ctx context.Context, userID, password string) (User, error)
+	// says so. ErrToken, ErrInvalid, ErrNotFound.
+	ChangePassword(ctx context.Context, u User, password string) (User, error)
 	// CountConversion counts a conversion of a user whose address is not proven;
 	// ErrUnproven if they had UnprovenConversions already. What was deleted
 	// counts. It does nothing for others.
@@ -195,8 +199,8 @@ type Store interface {
 	// SetAdmin gives or takes the rights of an operator.
 	SetAdmin(ctx context.Context, userID string, admin bool) error
 	// Delete ends all sessions, removes all keys and refuses logins from now on.
-	// The row stays until Remove. Deleting twice is the same as once.
-	Delete(ctx context.Context, userID string) (User, error)
+	// The row stays until Remove. Deleting twice is the same as once. ErrToken.
+	Delete(ctx context.Context, u User) (User, error)
 	// Deleted returns some users whose deletion was asked for, in the order of
 	// their ids, which are greater than after.
 	Deleted(ctx context.Context, after string, limit int) ([]User, error)

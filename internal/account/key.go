@@ -82,10 +82,10 @@ func HashSecret(secret string) [sha256.Size]byte { return sha256.Sum256([]byte(s
 
 // Keys is the part of a store with API keys.
 type Keys interface {
-	// CreateKey keeps a new key of k.UserID and returns it with its id, and its
-	// secret, which is shown this once; it owes a mail that says so. ErrInvalid,
-	// ErrKeys, ErrNotFound.
-	CreateKey(ctx context.Context, k Key) (made Key, secret string, err error)
+	// CreateKey keeps a new key of u and returns it with its id, and its secret,
+	// which is shown this once; it owes a mail that says so. ErrToken if the
+	// sessions of u have ended since u was read; ErrInvalid, ErrKeys, ErrNotFound.
+	CreateKey(ctx context.Context, u User, k Key) (made Key, secret string, err error)
 	// ByKey returns the key with this secret and its owner, and remembers its
 	// use. ErrToken if there is none, or if it has expired.
 	ByKey(ctx context.Context, secret string) (Key, User, error)

@@ -168,9 +168,9 @@ func resetting(t *testing.T, s account.Store) {
 	l := &links{}
 	// A stranger registered the victim's address and made a key.
 	u, confirm := register(t, s, l, "victim@example.org")
-	_, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "stranger's", Scopes: []account.Scope{account.ScopeRead}})
+	_, secret, err := s.CreateKey(ctx, u, account.Key{Name: "stranger's", Scopes: []account.Scope{account.ScopeRead}})
 	must(t, err)
-	must(t, s.RequestEmail(ctx, u.ID, "stranger@example.org", l.sign))
+	must(t, s.RequestEmail(ctx, u, "stranger@example.org", l.sign))
 	taking := l.in(t, last(t, s, "stranger@example.org", account.MailEmail))
 	must(t, s.RequestReset(ctx, "Victim@example.org", l.sign))
 	p := l.in(t, last(t, s, u.Email, account.MailReset))
@@ -198,9 +198,9 @@ func resetting(t *testing.T, s account.Store) {
 
 	must(t, s.RequestReset(ctx, u.Email, l.sign))
 	p = l.in(t, last(t, s, u.Email, account.MailReset))
-	must(t, s.RequestEmail(ctx, u.ID, "thief@example.org", l.sign))
+	must(t, s.RequestEmail(ctx, got, "thief@example.org", l.sign))
 	taking = l.in(t, last(t, s, "thief@example.org", account.MailEmail))
-	_, err = s.ChangePassword(ctx, u.ID, "one more password")
+	_, err = s.ChangePassword(ctx, got, "one more password")
 	must(t, err)
 	_, err = s.Reset(ctx, p, "a thief's password")
 	wantError(t, "a link from before the change of the password", err, account.ErrUsed)
@@ -237,7 +237,7 @@ func mailBomb(t *testing.T, s account.Store) {
 			case 1:
 				err = s.RequestReset(ctx, victim, l.sign)
 			case 2:
-				err = s.RequestEmail(ctx, strangers[i/3%3].ID, victim, l.sign)
+				err = s.RequestEmail(ctx, strangers[i/3%3], victim, l.sign)
 			}
 			if err != nil {
 				t.Error(err)
@@ -261,7 +261,7 @@ func mailBomb(t *testing.T, s account.Store) {
 	// What the owner does is told all the same.
 	v, err := s.ByEmail(ctx, victim)
 	must(t, err)
-	_, err = s.ChangePassword(ctx, v.ID, "another password")
+	_, err = s.ChangePassword(ctx, v, "another password")
 	must(t, err)
 	last(t, s, victim, account.MailPasswordChanged)
 }
@@ -273,12 +273,12 @@ func changingAddress(t *testing.T, s account.Store) {
 	must(t, s.RequestReset(ctx, u.Email, l.sign))
 	reset := l.in(t, last(t, s, u.Email, account.MailReset))
 
-	must(t, s.RequestEmail(ctx, u.ID, taken.Email, l.sign))
+	must(t, s.RequestEmail(ctx, u, taken.Email, l.sign))
 	if m := last(t, s, taken.Email, account.MailTaken); m.Token != "" {
 		t.Errorf("the owner of a taken address gets a link: %+v", m)
 	}
-	wantError(t, "no address", s.RequestEmail(ctx, u.ID, "no address", l.sign), account.ErrInvalid)
-	must(t, s.RequestEmail(ctx, u.ID, "New@example.org", l.sign))
+	wantError(t, "no address", s.RequestEmail(ctx, u, "no address", l.sign), account.ErrInvalid)
+	must(t, s.RequestEmail(ctx, u, "New@example.org", l.sign))
 	if got, err := s.ByID(ctx, u.ID); err != nil || got != u {
 		t.Errorf("before the proof: %+v, %v", got, err)
 	}
@@ -293,7 +293,7 @@ func changingAddress(t *testing.T, s account.Store) {
 	wantError(t, "a link for a reset", err, account.ErrUsed)
 	_, err = s.ChangeEmail(ctx, reset)
 	wantError(t, "a link for a reset, for its own address", err, account.ErrUsed)
-	must(t, s.RequestEmail(ctx, u.ID, "mistyped@example.org", l.sign))
+	must(t, s.RequestEmail(ctx, u, "mistyped@example.org", l.sign))
 	mistyped := l.in(t, last(t, s, "mistyped@example.org", account.MailEmail))
 	got, err := s.ChangeEmail(ctx, p)
 	if err != nil || got.Email != "new@example.org" || got.ConfirmedAt.Before(u.ConfirmedAt) || got.ProvenAt.IsZero() {
@@ -307,7 +307,7 @@ func changingAddress(t *testing.T, s account.Store) {
 	_, err = s.ChangeEmail(ctx, mistyped)
 	wantError(t, "a link to an address that was asked for before", err, account.ErrUsed)
 
-	must(t, s.RequestEmail(ctx, u.ID, "third@example.org", l.sign))
+	must(t, s.RequestEmail(ctx, u, "third@example.org", l.sign))
 	p = l.in(t, last(t, s, "third@example.org", account.MailEmail))
 	create(t, s, "third@example.org")
 	_, err = s.ChangeEmail(ctx, p)
@@ -344,7 +344,7 @@ func following(t *testing.T, s account.Store) {
 	must(t, err)
 	_, err = s.Configure(ctx, b.ID, "", "")
 	must(t, err)
-	must(t, s.RequestEmail(ctx, a.ID, "new@example.org", l.sign))
+	must(t, s.RequestEmail(ctx, a, "new@example.org", l.sign))
 	listed()
 	a, err = s.ChangeEmail(ctx, l.in(t, last(t, s, "new@example.org", account.MailEmail)))
 	must(t, err)
@@ -359,7 +359,7 @@ func following(t *testing.T, s account.Store) {
 	listed(a, b)
 	must(t, s.Followed(ctx, a.ID, first.At))
 	listed(b)
-	b, err = s.Delete(ctx, b.ID)
+	b, err = s.Delete(ctx, b)
 	must(t, err)
 	must(t, s.Remove(ctx, b.ID))
 	listed()
@@ -394,14 +394,31 @@ func sessions(t *testing.T, s account.Store) {
 			t.Fatalf("log out: %+v, %v", got, err)
 		}
 	}
-	got, err := s.ChangePassword(ctx, u.ID, "another password")
+	before := u
+	u, err := s.ByID(ctx, u.ID)
+	must(t, err)
+	// A request of a session that has ended since.
+	_, err = s.ChangePassword(ctx, before, "a thief's password")
+	wantError(t, "a password of an ended session", err, account.ErrToken)
+	_, _, err = s.CreateKey(ctx, before, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+	wantError(t, "a key of an ended session", err, account.ErrToken)
+	wantError(t, "an address of an ended session", s.RequestEmail(ctx, before, "thief@example.org", (&links{}).sign), account.ErrToken)
+	_, err = s.Delete(ctx, before)
+	wantError(t, "deletion by an ended session", err, account.ErrToken)
+	if again, err := s.ByID(ctx, u.ID); err != nil || again != u {
+		t.Errorf("after refusals: %+v, %v", again, err)
+	}
+	if k, err := s.KeysOf(ctx, u.ID); err != nil || len(k) != 0 || len(due(t, s, "thief@example.org")) != 0 {
+		t.Errorf("an ended session made %+v, %v", k, err)
+	}
+	got, err := s.ChangePassword(ctx, u, "another password")
 	if err != nil || got.Generation != 4 {
 		t.Fatalf("change password: %+v, %v", got, err)
 	}
 	wantError(t, "the old password", s.CheckPassword(ctx, u.ID, password), account.ErrCredentials)
 	must(t, s.CheckPassword(ctx, u.ID, "another password"))
 	wantError(t, "nobody's password", s.CheckPassword(ctx, "nobody", password), account.ErrCredentials)
-	if _, err := s.ChangePassword(ctx, u.ID, "Password123"); !errors.Is(err, account.ErrInvalid) {
+	if _, err := s.ChangePassword(ctx, u, "Password123"); !errors.Is(err, account.ErrInvalid) {
 		t.Errorf("a common password: %v", err)
 	}
 	_, err = s.LogOut(ctx, "nobody")
@@ -429,16 +446,16 @@ func deleting(t *testing.T, s account.Store) {
 	ctx := t.Context()
 	l := &links{}
 	u, stays := create(t, s, "goes@example.org"), create(t, s, "stays@example.org")
-	_, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeConvert}})
+	_, secret, err := s.CreateKey(ctx, u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeConvert}})
 	must(t, err)
 	must(t, s.RequestReset(ctx, u.Email, l.sign))
 	reset := l.in(t, last(t, s, u.Email, account.MailReset))
 	must(t, s.Remove(ctx, u.ID)) // does nothing before Delete
-	gone, err := s.Delete(ctx, u.ID)
+	gone, err := s.Delete(ctx, u)
 	if err != nil || !gone.Deleted() || gone.Generation != 1 {
 		t.Fatalf("deleted: %+v, %v", gone, err)
 	}
-	if again, err := s.Delete(ctx, u.ID); err != nil || again != gone {
+	if again, err := s.Delete(ctx, u); err != nil || again != gone {
 		t.Errorf("deleted again: %+v, %v", again, err)
 	}
 	last(t, s, u.Email, account.MailDeleted)
@@ -449,14 +466,14 @@ func deleting(t *testing.T, s account.Store) {
 	wantError(t, "key", err, account.ErrToken)
 	_, err = s.Reset(ctx, reset, "back from the dead")
 	wantError(t, "reset", err, account.ErrUsed)
-	_, err = s.ChangePassword(ctx, u.ID, "back from the dead")
+	_, err = s.ChangePassword(ctx, u, "back from the dead")
 	wantError(t, "change", err, account.ErrNotFound)
-	_, _, err = s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeConvert}})
+	_, _, err = s.CreateKey(ctx, u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeConvert}})
 	wantError(t, "a new key", err, account.ErrNotFound)
 	before := len(due(t, s, u.Email))
 	must(t, s.Register(ctx, account.NewUser{Email: u.Email, Password: password}, l.sign))
 	must(t, s.RequestReset(ctx, u.Email, l.sign))
-	must(t, s.RequestEmail(ctx, stays.ID, u.Email, l.sign))
+	must(t, s.RequestEmail(ctx, stays, u.Email, l.sign))
 	if n := len(due(t, s, u.Email)); n != before {
 		t.Errorf("%d more mails to a deleted account", n-before)
 	}
@@ -475,7 +492,7 @@ func deleting(t *testing.T, s account.Store) {
 func keys(t *testing.T, s account.Store) {
 	ctx := t.Context()
 	u, other := create(t, s, "a@example.org"), create(t, s, "b@example.org")
-	k, secret, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "cron é", Scopes: []account.Scope{account.ScopeConvert, account.ScopeAdmin},
+	k, secret, err := s.CreateKey(ctx, u, account.Key{Name: "cron é", Scopes: []account.Scope{account.ScopeConvert, account.ScopeAdmin},
 		ExpiresAt: time.Now().Add(time.Hour)})
 	must(t, err)
 	if !account.IsSecret(secret) || len(secret) != len("tonearm_")+43 {
@@ -493,7 +510,7 @@ func keys(t *testing.T, s account.Store) {
 		_, _, err := s.ByKey(ctx, wrong)
 		wantError(t, fmt.Sprintf("%.20q", wrong), err, account.ErrToken)
 	}
-	_, old, err := s.CreateKey(ctx, account.Key{UserID: u.ID, Name: "old", Scopes: []account.Scope{account.ScopeRead}, ExpiresAt: time.Now().Add(-time.Second)})
+	_, old, err := s.CreateKey(ctx, u, account.Key{Name: "old", Scopes: []account.Scope{account.ScopeRead}, ExpiresAt: time.Now().Add(-time.Second)})
 	must(t, err)
 	_, _, err = s.ByKey(ctx, old)
 	wantError(t, "a key that has expired", err, account.ErrToken)
@@ -509,17 +526,16 @@ func keys(t *testing.T, s account.Store) {
 		"no scope":         {Name: "x"},
 		"an unknown scope": {Name: "x", Scopes: []account.Scope{"all"}},
 	} {
-		k.UserID = u.ID
-		_, _, err := s.CreateKey(ctx, k)
+		_, _, err := s.CreateKey(ctx, u, k)
 		wantError(t, what, err, account.ErrInvalid)
 	}
-	_, _, err = s.CreateKey(ctx, account.Key{UserID: "nobody", Name: "x", Scopes: []account.Scope{account.ScopeRead}})
+	_, _, err = s.CreateKey(ctx, account.User{ID: "nobody"}, account.Key{Name: "x", Scopes: []account.Scope{account.ScopeRead}})
 	wantError(t, "nobody's key", err, account.ErrNotFound)
 
 	var wg sync.WaitGroup
 	for range account.MaxKeys + 5 {
 		wg.Go(func() {
-			_, _, err := s.CreateKey(ctx, account.Key{UserID: other.ID, Name: "x", Scopes: []account.Scope{account.ScopeRead}})
+			_, _, err := s.CreateKey(ctx, other, account.Key{Name: "x", Scopes: []account.Scope{account.ScopeRead}})
 			if err != nil && !errors.Is(err, account.ErrKeys) {
 				t.Error(err)
 			}

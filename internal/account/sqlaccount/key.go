@@ -38,13 +38,13 @@ func (r *keyRow) key() account.Key {
 	return k
 }
 
-// CreateKey keeps a new key of k.UserID.
-func (s *Store) CreateKey(ctx context.Context, k account.Key) (made account.Key, secret string, err error) {
+// CreateKey keeps a new key of a user.
+func (s *Store) CreateKey(ctx context.Context, as account.User, k account.Key) (made account.Key, secret string, err error) {
 	if err := k.Check(); err != nil {
 		return made, "", err
 	}
 	made = k
-	made.ID, made.CreatedAt, made.LastUsedAt = uuid.NewString(), now(), time.Time{}
+	made.ID, made.UserID, made.CreatedAt, made.LastUsedAt = uuid.NewString(), as.ID, now(), time.Time{}
 	made.ExpiresAt = at(millis(k.ExpiresAt))
 	secret = account.NewSecret()
 	hash := account.HashSecret(secret)
@@ -52,9 +52,9 @@ func (s *Store) CreateKey(ctx context.Context, k account.Key) (made account.Key,
 	for _, scope := range k.Scopes {
 		scopes = append(scopes, string(scope))
 	}
-	_, err = s.change(ctx, "make key", k.UserID, func(x execer, u *account.User, _ *string) error {
+	_, err = s.changeAs(ctx, "make key", as, func(x execer, u *account.User, _ *string) error {
 		var keys int // the user's row is locked, so nobody adds another one
-		if err := x.QueryRowContext(ctx, `SELECT COUNT(*) FROM account_keys WHERE user_id = ?`, k.UserID).Scan(&keys); err != nil {
+		if err := x.QueryRowContext(ctx, `SELECT COUNT(*) FROM account_keys WHERE user_id = ?`, as.ID).Scan(&keys); err != nil {
 			return err
 		}
 		if keys >= account.MaxKeys {

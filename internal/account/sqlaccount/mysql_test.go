@@ -257,7 +257,7 @@ func TestRights(t *testing.T) {
 		check(t, gateway.Register(ctx, account.NewUser{Email: "b@example.org", Password: "a password"}, sign))
 	}
 	check(t, gateway.RequestReset(ctx, "nobody@example.org", sign))
-	_, _, err = gateway.CreateKey(ctx, account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+	_, _, err = gateway.CreateKey(ctx, u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
 	check(t, err)
 	check(t, gateway.Audit(ctx, account.Event{At: time.Now(), Action: account.ActionLogout}))
 	_, err = gateway.Configure(ctx, u.ID, account.German, "")
@@ -281,7 +281,7 @@ func TestRights(t *testing.T) {
 			t.Errorf("a dispatcher %s: %v", what, err)
 		}
 	}
-	_, err = gateway.Delete(ctx, u.ID)
+	_, err = gateway.Delete(ctx, u)
 	check(t, err)
 	if deleted, err := dispatcher.Deleted(ctx, "", 10); err != nil || len(deleted) != 1 {
 		t.Errorf("deleted are %+v, %v", deleted, err)

@@ -81,12 +81,12 @@ func (s *Store) RequestReset(ctx context.Context, email string, sign account.Sig
 }
 
 // RequestEmail owes a mail to a new address of the user.
-func (s *Store) RequestEmail(ctx context.Context, userID, email string, sign account.Signer) error {
+func (s *Store) RequestEmail(ctx context.Context, as account.User, email string, sign account.Signer) error {
 	email, err := account.NormalizeEmail(email)
 	if err != nil {
 		return err
 	}
-	_, err = s.change(ctx, "request address", userID, func(x execer, u *account.User, _ *string) error {
+	_, err = s.changeAs(ctx, "request address", as, func(x execer, u *account.User, _ *string) error {
 		m := mailTo(*u, account.MailEmail)
 		m.Recipient = email
 		owner, _, taken, err := s.find(ctx, x, email)
@@ -234,7 +234,7 @@ func (s *Store) byProof(ctx context.Context, what string, kind account.ProofKind
 }
 
 // ChangePassword sets a password and ends all sessions.
-func (s *Store) ChangePassword(ctx context.Context, userID, password string) (u account.User, err error) {
+func (s *Store) ChangePassword(ctx context.Context, as account.User, password string) (u account.User, err error) {
 	if err := account.CheckPassword(password); err != nil {
 		return u, err
 	}
@@ -242,7 +242,7 @@ func (s *Store) ChangePassword(ctx context.Context, userID, password string) (u 
 	if err != nil {
 		return u, fmt.Errorf("change password: %w", err)
 	}
-	u, err = s.change(ctx, "change password", userID, func(x execer, u *account.User, old *string) error {
+	u, err = s.changeAs(ctx, "change password", as, func(x execer, u *account.User, old *string) error {
 		*old = hash
 		u.Generation++
 		if err := endLinks(ctx, x, u.ID); err != nil {

@@ -174,7 +174,7 @@ func TestNoSecretsAreKept(t *testing.T) {
 		s.hasher.params = cheap
 		u, err := s.Create(t.Context(), "a@example.org", "a password", 0)
 		check(t, err)
-		_, secret, err := s.CreateKey(t.Context(), account.Key{UserID: u.ID, Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+		_, secret, err := s.CreateKey(t.Context(), u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
 		check(t, err)
 		var hash []byte
 		check(t, s.db.QueryRowContext(t.Context(), `SELECT hash FROM account_keys`).Scan(&hash))
@@ -241,7 +241,7 @@ func TestLateLink(t *testing.T) {
 		sign := func(p account.Proof) (string, error) { proof = p; return "token", nil }
 		u, err := s.Create(ctx, "old@example.org", "a password", 0)
 		check(t, err)
-		check(t, s.RequestEmail(ctx, u.ID, "new@example.org", sign))
+		check(t, s.RequestEmail(ctx, u, "new@example.org", sign))
 		_, err = s.ChangeEmail(ctx, proof)
 		check(t, err)
 		// A request that had read the account before ends only now.
@@ -276,13 +276,13 @@ func TestUnknownAddressWritesTheSame(t *testing.T) {
 				return s.Register(ctx, account.NewUser{Email: email, Password: "a password"}, sign)
 			},
 			"reset":   func(email string) error { return s.RequestReset(ctx, email, sign) },
-			"address": func(email string) error { return s.RequestEmail(ctx, asks.ID, email, sign) },
+			"address": func(email string) error { return s.RequestEmail(ctx, asks, email, sign) },
 		} {
 			u, err := s.Create(ctx, "has-"+name+"@example.org", "a password", 0)
 			check(t, err)
 			gone, err := s.Create(ctx, "goes-"+name+"@example.org", "a password", 0)
 			check(t, err)
-			_, err = s.Delete(ctx, gone.ID)
+			_, err = s.Delete(ctx, gone)
 			check(t, err)
 			written := map[string]int{}
 			for _, email := range []string{u.Email, gone.Email, "not-" + name + "@example.org"} {

@@ -276,6 +276,17 @@ func (s *Store) change(ctx context.Context, what, userID string, do func(x exece
 	return u, nil
 }
 
+// changeAs is change, for a user whose sessions have not ended since u was read;
+// account.ErrToken.
+func (s *Store) changeAs(ctx context.Context, what string, as account.User, do func(x execer, u *account.User, hash *string) error) (account.User, error) {
+	return s.change(ctx, what, as.ID, func(x execer, u *account.User, hash *string) error {
+		if u.Generation != as.Generation {
+			return account.ErrToken
+		}
+		return do(x, u, hash)
+	})
+}
+
 // LogOut ends all sessions of a user.
 func (s *Store) LogOut(ctx context.Context, userID string) (account.User, error) {
 	return s.change(ctx, "log out", userID, func(_ execer, u *account.User, _ *string) error {
@@ -337,19 +348,19 @@ func (s *Store) SetAdmin(ctx context.Context, userID string, admin bool) error {
 }
 
 // Delete ends all sessions, removes all keys and refuses logins from now on.
-func (s *Store) Delete(ctx context.Context, userID string) (account.User, error) {
-	u, err := s.change(ctx, "delete account", userID, func(x execer, u *account.User, _ *string) error {
+func (s *Store) Delete(ctx context.Context, as account.User) (account.User, error) {
+	u, err := s.changeAs(ctx, "delete account", as, func(x execer, u *account.User, _ *string) error {
 		u.DeletedAt = now()
 		u.Generation++
 		for _, table := range []string{"account_keys", "account_proofs"} {
-			if _, err := x.ExecContext(ctx, `DELETE FROM `+table+` WHERE user_id = ?`, userID); err != nil {
+			if _, err := x.ExecContext(ctx, `DELETE FROM `+table+` WHERE user_id = ?`, u.ID); err != nil {
 				return err
 			}
 		}
 		return s.tell(ctx, x, *u, account.MailDeleted)
 	})
 	if errors.Is(err, account.ErrNotFound) { // perhaps it was deleted before
-		if u, err := s.ByID(ctx, userID); err == nil && u.Deleted() {
+		if u, err := s.ByID(ctx, as.ID); err == nil && u.Deleted() {
 			return u, nil
 		}
 	}
