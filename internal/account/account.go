@@ -188,7 +188,7 @@ type Store interface {
 	// lists the user then.
 	Configure(ctx context.Context, userID string, language Language, mails MailSetting) (User, error)
 	// Unsubscribe changes the mail setting by a link in a mail to email, and
-	// nothing else; ErrNotFound if the user has another address by now.
+	// nothing else; never to more mails. ErrNotFound if the user has another address by now.
 	Unsubscribe(ctx context.Context, userID, email string, mails MailSetting) (User, error)
 	// Changed returns some users whose address, language or mail setting changed,
 	// until Followed, in the order of their ids, which are greater than after.

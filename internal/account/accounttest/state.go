@@ -380,6 +380,12 @@ func unsubscribing(t *testing.T, s account.Store) {
 	if got, err := s.Unsubscribe(ctx, u.ID, u.Email, account.MailFailures); err != nil || got != want {
 		t.Errorf("unsubscribed: %+v, %v; want %+v", got, err, want)
 	}
+	want.Mails = account.MailNone
+	for _, mails := range []account.MailSetting{account.MailNone, account.MailFailures} { // an old link does not bring mails back
+		if got, err := s.Unsubscribe(ctx, u.ID, u.Email, mails); err != nil || got != want {
+			t.Errorf("unsubscribed: %+v, %v; want %+v", got, err, want)
+		}
+	}
 	if changes, err := s.Changed(ctx, "", 10); err != nil || len(changes) != 1 {
 		t.Errorf("changed are %+v, %v", changes, err)
 	}

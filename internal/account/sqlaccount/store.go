@@ -328,11 +328,14 @@ func configure(ctx context.Context, x execer, u *account.User, language account.
 	return changed(ctx, x, u.ID)
 }
 
-// Unsubscribe changes the mail setting of a user with this address.
+// Unsubscribe changes the mail setting of a user with this address to fewer.
 func (s *Store) Unsubscribe(ctx context.Context, userID, email string, mails account.MailSetting) (account.User, error) {
 	return s.change(ctx, "unsubscribe", userID, func(x execer, u *account.User, _ *string) error {
 		if u.Email != email {
 			return account.ErrNotFound
+		}
+		if u.Mails == account.MailNone {
+			return nil // there are no fewer
 		}
 		return configure(ctx, x, u, "", mails)
 	})
