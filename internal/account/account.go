@@ -128,8 +128,9 @@ type Users interface {
 //
 // Methods that take a Signer owe a mail with a link. At most MailsPerHour such
 // mails are owed to one recipient in one hour of the clock, and as many that
-// tell what the owner did. Beyond that nothing is owed; a caller learns that
-// only where it tells nobody who has an account.
+// tell what the owner did, but none of these to an address that is not proven.
+// Beyond that nothing is owed; a caller learns that only where it tells nobody
+// who has an account.
 //
 // Methods that take a User change nothing, and return ErrToken, if the user's
 // sessions have ended since the User was read: a request of a session may end

@@ -258,12 +258,27 @@ func mailBomb(t *testing.T, s account.Store) {
 	if n := len(due(t, s, "stranger0@example.org")); n != 0 {
 		t.Errorf("%d mails to a stranger", n)
 	}
-	// What the owner does is told all the same.
+	// Nor does more come of what a stranger does with an account in her name.
+	before := len(due(t, s, victim))
 	v, err := s.ByEmail(ctx, victim)
 	must(t, err)
-	_, err = s.ChangePassword(ctx, v, "another password")
+	_, _, err = s.CreateKey(ctx, v, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
 	must(t, err)
-	last(t, s, victim, account.MailPasswordChanged)
+	v, err = s.ChangePassword(ctx, v, "another password")
+	must(t, err)
+	_, err = s.Delete(ctx, v)
+	must(t, err)
+	if n := len(due(t, s, victim)); n != before {
+		t.Errorf("%d more mails to an address that is not proven", n-before)
+	}
+	// What the owner of a proven one does is told all the same.
+	owner := create(t, s, "owner@example.org")
+	for range account.MailsPerHour + 1 {
+		must(t, s.RequestReset(ctx, owner.Email, l.sign))
+	}
+	_, err = s.ChangePassword(ctx, owner, "another password")
+	must(t, err)
+	last(t, s, owner.Email, account.MailPasswordChanged)
 }
 
 func changingAddress(t *testing.T, s account.Store) {

@@ -50,8 +50,12 @@ func (s *Store) owe(ctx context.Context, x execer, m account.Mail) error {
 }
 
 // tell owes a mail that says what has happened. Beyond the limit nothing is
-// owed: that does not undo what has happened.
+// owed: that does not undo what has happened. An address that is not proven is
+// not told: it may be that of a stranger, whom the account is no concern of.
 func (s *Store) tell(ctx context.Context, x execer, u account.User, kind account.MailKind) error {
+	if !u.Confirmed() {
+		return nil
+	}
 	err := s.owe(ctx, x, mailTo(u, kind))
 	if errors.Is(err, account.ErrMails) {
 		return nil
