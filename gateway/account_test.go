@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tonearm/internal/account"
 	"tonearm/internal/api"
 )
 
@@ -51,6 +52,24 @@ func TestLogin(t *testing.T) {
 	}
 	s.send("GET", "/download", nil, "Authorization", blockedBasic()).want(429, "too_many_logins")
 	login("nobody@example.org", "wrong horse").want(401)
+}
+
+// What strangers send is not kept, whatever its size.
+func TestLongAddress(t *testing.T) {
+	s := start(t)
+	long := strings.Repeat("a", 50<<10) + "@example.org"
+	s.send("POST", "/v1/session", api.Credentials{Email: long, Password: password}).want(401, "wrong_credentials")
+	req, _ := http.NewRequest(http.MethodPost, "/", nil)
+	req.SetBasicAuth(long, password)
+	s.send("POST", "/login", nil, "Authorization", req.Header.Get("Authorization")).want(401, "wrong_credentials")
+	for _, th := range []*throttle{s.logins, s.requests, s.refusals} {
+		for key := range th.keys {
+			if len(key) > account.MaxEmailLength+len(" 2001:db8:1111:2222::/64") {
+				t.Errorf("%d bytes are kept", len(key))
+			}
+		}
+	}
+	equal(t, "failures kept", len(s.logins.keys), 1)
 }
 
 func blockedBasic() string {

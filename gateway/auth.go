@@ -149,7 +149,11 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 // password returns the user with this address and password, and counts the
 // failures.
 func (g *Gateway) password(ctx context.Context, email, password, network string) (user account.User, err error) {
-	err = g.guessed(ctx, strings.ToLower(strings.TrimSpace(email))+" "+network, caller{network: network}, func() (err error) {
+	key, err := account.NormalizeEmail(email)
+	if err != nil {
+		key = "" // of nobody; and what a stranger sends may be long
+	}
+	err = g.guessed(ctx, key+" "+network, caller{network: network}, func() (err error) {
 		user, err = g.o.Users.Authenticate(ctx, email, password)
 		return err
 	})
