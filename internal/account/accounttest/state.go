@@ -531,6 +531,10 @@ func keys(t *testing.T, s account.Store) {
 		_, _, err := s.ByKey(ctx, wrong)
 		wantError(t, fmt.Sprintf("%.20q", wrong), err, account.ErrToken)
 	}
+	twice := account.Key{Name: "twice", Scopes: slices.Repeat([]account.Scope{account.ScopeConvert, account.ScopeRead}, 100)}
+	if k, _, err := s.CreateKey(ctx, u, twice); err != nil || !slices.Equal(k.Scopes, []account.Scope{account.ScopeRead, account.ScopeConvert}) {
+		t.Errorf("scopes that are named twice: %+v, %v", k, err)
+	}
 	_, old, err := s.CreateKey(ctx, u, account.Key{Name: "old", Scopes: []account.Scope{account.ScopeRead}, ExpiresAt: time.Now().Add(-time.Second)})
 	must(t, err)
 	_, _, err = s.ByKey(ctx, old)

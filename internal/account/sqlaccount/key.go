@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,9 +49,12 @@ func (s *Store) CreateKey(ctx context.Context, as account.User, k account.Key) (
 	made.ExpiresAt = at(millis(k.ExpiresAt))
 	secret = account.NewSecret()
 	hash := account.HashSecret(secret)
+	made.Scopes = nil
 	var scopes []string
-	for _, scope := range k.Scopes {
-		scopes = append(scopes, string(scope))
+	for _, scope := range account.Scopes { // each once: the column is short
+		if slices.Contains(k.Scopes, scope) {
+			made.Scopes, scopes = append(made.Scopes, scope), append(scopes, string(scope))
+		}
 	}
 	_, err = s.changeAs(ctx, "make key", as, func(x execer, u *account.User, _ *string) error {
 		var keys int // the user's row is locked, so nobody adds another one
