@@ -104,7 +104,9 @@ operator, and every other one.`,
 		if err != nil {
 			return fmt.Errorf("cannot find %s: %w", args[0], err)
 		}
-		if err := users.SetAdmin(cmd.Context(), u.ID, !remove); err != nil {
+		if err := users.SetAdmin(cmd.Context(), u.ID, !remove); errors.Is(err, account.ErrUnproven) {
+			return fmt.Errorf("nobody has proven the address %s: anybody may have made the account; its owner has to follow the link in the mail first", u.Email)
+		} else if err != nil {
 			return err
 		}
 		if err := auditAdmin(cmd.Context(), users, u, !remove); err != nil {

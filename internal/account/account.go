@@ -197,7 +197,8 @@ type Store interface {
 	// Followed says that all conversions of the user have followed the change at
 	// this time; a later one stays listed.
 	Followed(ctx context.Context, userID string, at time.Time) error
-	// SetAdmin gives or takes the rights of an operator.
+	// SetAdmin gives or takes the rights of an operator. ErrUnproven: anybody may
+	// have made an account with this address. ErrNotFound.
 	SetAdmin(ctx context.Context, userID string, admin bool) error
 	// Delete ends all sessions, removes all keys and refuses logins from now on.
 	// The row stays until Remove. Deleting twice is the same as once. ErrToken.

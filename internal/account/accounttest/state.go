@@ -452,6 +452,14 @@ func sessions(t *testing.T, s account.Store) {
 	if err != nil || got.Language != account.German || got.Mails != account.MailFailures {
 		t.Errorf("configured: %+v, %v", got, err)
 	}
+	l := &links{}
+	stranger, proof := register(t, s, l, "boss@example.org")
+	wantError(t, "an operator whose address is not proven", s.SetAdmin(ctx, stranger.ID, true), account.ErrUnproven)
+	must(t, s.SetAdmin(ctx, stranger.ID, false))
+	if got, err := s.Confirm(ctx, proof); err != nil || got.Admin {
+		t.Errorf("confirmed: %+v, %v", got, err)
+	}
+	must(t, s.SetAdmin(ctx, stranger.ID, true))
 	must(t, s.SetAdmin(ctx, u.ID, true))
 	if got, err = s.ByID(ctx, u.ID); err != nil || !got.Admin || got.Generation != 4 {
 		t.Errorf("admin: %+v, %v", got, err)
@@ -471,6 +479,8 @@ func deleting(t *testing.T, s account.Store) {
 	must(t, err)
 	must(t, s.RequestReset(ctx, u.Email, l.sign))
 	reset := l.in(t, last(t, s, u.Email, account.MailReset))
+	must(t, s.RequestEmail(ctx, u, "new@example.org", l.sign))
+	moves := l.in(t, last(t, s, "new@example.org", account.MailEmail))
 	must(t, s.Remove(ctx, u.ID)) // does nothing before Delete
 	gone, err := s.Delete(ctx, u)
 	if err != nil || !gone.Deleted() || gone.Generation != 1 {
@@ -487,6 +497,8 @@ func deleting(t *testing.T, s account.Store) {
 	wantError(t, "key", err, account.ErrToken)
 	_, err = s.Reset(ctx, reset, "back from the dead")
 	wantError(t, "reset", err, account.ErrUsed)
+	_, err = s.ChangeEmail(ctx, moves)
+	wantError(t, "change of the address", err, account.ErrUsed)
 	_, err = s.ChangePassword(ctx, u, "back from the dead")
 	wantError(t, "change", err, account.ErrNotFound)
 	_, _, err = s.CreateKey(ctx, u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeConvert}})

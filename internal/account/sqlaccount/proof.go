@@ -209,7 +209,16 @@ func (s *Store) ChangeEmail(ctx context.Context, p account.Proof) (u account.Use
 	if s.dialect.duplicate(err) {
 		return u, account.ErrExists
 	}
-	return u, err
+	return u, unusable(err)
+}
+
+// unusable is ErrUsed for a link whose account is gone, and so is what the link
+// was for.
+func unusable(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrUsed
+	}
+	return err
 }
 
 // byProof changes a user by a proof of their present address.
@@ -227,10 +236,7 @@ func (s *Store) byProof(ctx context.Context, what string, kind account.ProofKind
 		}
 		return do(x, u, hash)
 	})
-	if errors.Is(err, account.ErrNotFound) {
-		err = account.ErrUsed // the account is gone, and so is what the link was for
-	}
-	return u, err
+	return u, unusable(err)
 }
 
 // ChangePassword sets a password and ends all sessions.

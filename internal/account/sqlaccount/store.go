@@ -129,7 +129,7 @@ func (s *Store) transact(ctx context.Context, what string, do func(execer) error
 // known reports whether err says something about an account, and not about the
 // database.
 func known(err error) bool {
-	for _, e := range []error{account.ErrNotFound, account.ErrExists, account.ErrInvalid, account.ErrUsed, account.ErrMails, account.ErrKeys, account.ErrToken, account.ErrCredentials} {
+	for _, e := range []error{account.ErrNotFound, account.ErrExists, account.ErrInvalid, account.ErrUsed, account.ErrMails, account.ErrKeys, account.ErrUnproven, account.ErrToken, account.ErrCredentials} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -344,6 +344,9 @@ func (s *Store) Unsubscribe(ctx context.Context, userID, email string, mails acc
 // SetAdmin gives or takes the rights of an operator.
 func (s *Store) SetAdmin(ctx context.Context, userID string, admin bool) error {
 	_, err := s.change(ctx, "set admin", userID, func(_ execer, u *account.User, _ *string) error {
+		if admin && !u.Confirmed() {
+			return account.ErrUnproven
+		}
 		u.Admin = admin
 		return nil
 	})
