@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) account.Store) {
 		{"RegisteredAgain", registeredAgain},
 		{"Resetting", resetting},
 		{"MailBomb", mailBomb},
+		{"LockedOut", lockedOut},
 		{"ChangingAddress", changingAddress},
 		{"Following", following},
 		{"Unsubscribing", unsubscribing},

@@ -216,6 +216,20 @@ func resetting(t *testing.T, s account.Store) {
 	wantError(t, "the link of a decoy", err, account.ErrUsed)
 }
 
+// A stranger's mails do not use up the link to a new password.
+func lockedOut(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	stranger, victim := create(t, s, "stranger@example.org"), create(t, s, "victim@example.org")
+	for range 2 * account.MailsPerHour {
+		must(t, s.RequestEmail(ctx, stranger, victim.Email, l.sign))
+	}
+	must(t, s.RequestReset(ctx, victim.Email, l.sign))
+	if _, err := s.Reset(ctx, l.in(t, last(t, s, victim.Email, account.MailReset)), "the owner's password"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whoever asks, and however many at once: one recipient gets so many mails in an
 // hour.
 func mailBomb(t *testing.T, s account.Store) {

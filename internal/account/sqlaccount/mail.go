@@ -33,12 +33,15 @@ func decoy(recipient string, kind account.MailKind) account.Mail {
 // owe keeps a mail; account.ErrMails if there are too many of its kind in this
 // hour. What strangers can cause does not count for what the owner did.
 func (s *Store) owe(ctx context.Context, x execer, m account.Mail) error {
-	group := int64(0)
-	if m.Kind.Tells() {
+	group, most := int64(0), int64(account.MailsPerHour)
+	switch {
+	case m.Kind.Tells():
 		group = 1
+	case !m.Kind.Resets():
+		most--
 	}
 	first := m.Notice.OwedSince.Unix() / 3600 * account.MailsPerHour
-	for slot := first; slot < first+account.MailsPerHour; slot++ {
+	for slot := first; slot < first+most; slot++ {
 		_, err := x.ExecContext(ctx, `INSERT INTO account_mails (id, user_id, recipient, slot, kind, language, token, state,
 			tries, owed_since, not_before, claimed_until, sent_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, '')`,
 			m.ID, m.UserID, m.Recipient, 2*slot+group, string(m.Kind), string(m.Language), m.Token, string(m.Notice.State), millis(m.Notice.OwedSince))
