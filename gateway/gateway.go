@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -169,11 +170,11 @@ func New(o Options) (*Gateway, error) {
 // headers, and must not limit whole requests: uploads take hours.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
 
-// origin is the part of a URL that a browser sends as Origin.
+// origin is the part of a URL that a browser sends as Origin, in lower case.
 func origin(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
-	return u.Scheme + "://" + u.Host
+	return strings.ToLower(u.Scheme + "://" + u.Host)
 }

@@ -155,6 +155,7 @@ func TestCookie(t *testing.T) {
 	for public, want := range map[string]string{
 		"http://localhost:8080":       plainCookie + "=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax",
 		"https://tonearm.example.org": secureCookie + "=%s; Path=/; Max-Age=%d; HttpOnly; Secure; SameSite=Lax",
+		"HTTPS://Tonearm.example.org": secureCookie + "=%s; Path=/; Max-Age=%d; HttpOnly; Secure; SameSite=Lax",
 	} {
 		s := start(t, func(o *Options) { o.PublicURL = public })
 		u := s.user("a@example.org")
@@ -178,6 +179,11 @@ func TestCookie(t *testing.T) {
 		// The other name is not accepted: over plain HTTP anybody may set a cookie.
 		other := map[string]string{plainCookie: secureCookie, secureCookie: plainCookie}[cookie.Name]
 		s.send("GET", "/v1/me", nil, "Cookie", other+"="+cookie.Value).want(401, "login_required")
+		// The header counts, where there is one.
+		bob := s.user("b@example.org")
+		equal(t, "with both", decode[api.Me](bob.call("GET", "/v1/me", nil, header...).want(200)).Email, bob.Email)
+		s.send("GET", "/v1/me", nil, append(header, "Authorization", "Bearer nonsense")...).want(401, "invalid_token")
+		s.send("GET", "/v1/me", nil, append(header, "Authorization", "Basic YTpi")...).want(401, "login_required")
 		// An API key is for headers.
 		_, secret := u.key(account.ScopeRead)
 		s.send("GET", "/v1/me", nil, "Cookie", cookie.Name+"="+secret).want(401, "invalid_token")
@@ -192,7 +198,7 @@ func TestCookie(t *testing.T) {
 // What a page of another site sends is refused, on every unsafe method and every
 // route.
 func TestCrossSite(t *testing.T) {
-	s := start(t, func(o *Options) { o.PublicURL = "https://tonearm.example.org" })
+	s := start(t, func(o *Options) { o.PublicURL = "https://Tonearm.Example.org" })
 	u := s.user("a@example.org")
 	cookie := []string{"Cookie", secureCookie + "=" + u.token}
 	for _, route := range s.described() {
