@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -56,6 +58,10 @@ func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, err
 		return nil, refuse(http.StatusForbidden, "registration_closed",
 			"You cannot make an account yourself on this server. Ask its operator to run: tonearm user add EMAIL.")
 	}
+	if g.o.SelfConfirm && !g.ownName(host(ctx)) {
+		return nil, refuse(http.StatusForbidden, "registration_closed",
+			"On this server nobody proves an address, so accounts can be made only at "+g.o.PublicURL+".")
+	}
 	if err := g.slowly(ctx); err != nil {
 		return nil, err
 	}
@@ -75,6 +81,19 @@ func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, err
 	g.audit(ctx, caller{network: remote(ctx)}, account.ActionRegister, "", audited)
 	email, _ := account.NormalizeEmail(in.Body.Email) // Register has accepted it
 	return &userOutput{Status: http.StatusAccepted, Body: api.User{Email: email, CreatedAt: g.o.Now().UTC().Truncate(time.Second)}}, nil
+}
+
+// ownName reports whether a request was sent to this machine or to the public
+// URL. Under another name it came through a proxy that nobody spoke of, or from a
+// page in this machine's browser whose server's name leads here by now (DNS
+// rebinding); that page would be of the same origin.
+func (g *Gateway) ownName(host string) bool {
+	public, err := url.Parse(g.o.PublicURL)
+	if name, _, split := net.SplitHostPort(host); split == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback() || err == nil && strings.EqualFold(host, public.Hostname())
 }
 
 // slowly refuses a network that asks for too many mails. It counts requests by

@@ -150,6 +150,16 @@ func TestRegister(t *testing.T) {
 		})
 	}
 
+	s.forget()
+	for host, want := range map[string]int{"localhost:8080": 409, "LOCALHOST": 409, "127.0.0.1:1": 409, "[::1]:8080": 409, "[::1]": 409,
+		"rebound.example:8080": 403, "127.0.0.1.example": 403, "192.0.2.1:8080": 403} {
+		s.forget()
+		r := s.sendTo(host, "POST", "/v1/users", api.NewUser{Email: "a@example.org", Password: password})
+		if r.status != want {
+			t.Errorf("at %s: %d %s, want %d", host, r.status, r.body, want)
+		}
+	}
+
 	closed := start(t, func(o *Options) { o.OpenRegistration = false })
 	closed.send("POST", "/v1/users", api.NewUser{Email: "a@example.org", Password: password}).want(403, "registration_closed")
 }

@@ -137,7 +137,7 @@ func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, han
 			g.fail(w, r, err)
 			return
 		}
-		next(huma.WithValue(c, remoteKey{}, network(r.RemoteAddr)))
+		next(huma.WithValue(huma.WithValue(c, remoteKey{}, network(r.RemoteAddr)), hostKey{}, r.Host))
 	})
 	huma.Register(g.api, op, func(request context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(request, limit)
@@ -154,6 +154,12 @@ type remoteKey struct{}
 
 // remote is the network that the request of a JSON route came from.
 func remote(ctx context.Context) string { s, _ := ctx.Value(remoteKey{}).(string); return s }
+
+type hostKey struct{}
+
+// host is the name of the server that the request of a JSON route was sent to,
+// perhaps with a port.
+func host(ctx context.Context) string { s, _ := ctx.Value(hostKey{}).(string); return s }
 
 type callerKey struct{}
 

@@ -175,6 +175,12 @@ type reply struct {
 // reader, a string, nil, or a value that becomes JSON; header are pairs.
 func (s *stack) send(method, path string, body any, header ...string) reply {
 	s.t.Helper()
+	return s.sendTo("", method, path, body, header...)
+}
+
+// sendTo is send to another name of the server; '' for its own.
+func (s *stack) sendTo(host, method, path string, body any, header ...string) reply {
+	s.t.Helper()
 	var content io.Reader
 	kind := ""
 	switch b := body.(type) {
@@ -190,6 +196,7 @@ func (s *stack) send(method, path string, body any, header ...string) reply {
 	}
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, content)
 	check(s.t, err)
+	req.Host = host
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
