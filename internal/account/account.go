@@ -127,7 +127,7 @@ type Users interface {
 // Store keeps users, their keys, and what is owed to them.
 //
 // Methods that take a Signer owe a mail with a link. At most MailsPerHour such
-// mails are owed to one recipient in one hour of the clock, and as many that
+// mails are owed to one mailbox in one hour of the clock, and as many that
 // tell what the owner did, but none of these to an address that is not proven.
 // Beyond that nothing is owed; a caller learns that only where it tells nobody
 // who has an account.

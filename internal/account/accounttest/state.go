@@ -285,6 +285,17 @@ func mailBomb(t *testing.T, s account.Store) {
 	if n := len(due(t, s, victim)); n != before {
 		t.Errorf("%d more mails to an address that is not proven", n-before)
 	}
+	// An address that leads to the same mailbox is the same recipient.
+	for i := range 3 * account.MailsPerHour {
+		must(t, s.Register(ctx, account.NewUser{Email: fmt.Sprintf("many+%d@example.org", i), Password: password}, l.sign))
+	}
+	sum := 0
+	for i := range 3 * account.MailsPerHour {
+		sum += len(due(t, s, fmt.Sprintf("many+%d@example.org", i)))
+	}
+	if sum == 0 || sum > most {
+		t.Errorf("%d mails to one mailbox, at most %d", sum, most)
+	}
 	// What the owner of a proven one does is told all the same.
 	owner := create(t, s, "owner@example.org")
 	for range account.MailsPerHour + 1 {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,14 +43,24 @@ func (s *Store) owe(ctx context.Context, x execer, m account.Mail) error {
 	}
 	first := m.Notice.OwedSince.Unix() / 3600 * account.MailsPerHour
 	for slot := first; slot < first+most; slot++ {
-		_, err := x.ExecContext(ctx, `INSERT INTO account_mails (id, user_id, recipient, slot, kind, language, token, state,
-			tries, owed_since, not_before, claimed_until, sent_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, '')`,
-			m.ID, m.UserID, m.Recipient, 2*slot+group, string(m.Kind), string(m.Language), m.Token, string(m.Notice.State), millis(m.Notice.OwedSince))
+		_, err := x.ExecContext(ctx, `INSERT INTO account_mails (id, user_id, recipient, mailbox, slot, kind, language, token, state,
+			tries, owed_since, not_before, claimed_until, sent_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, '')`,
+			m.ID, m.UserID, m.Recipient, mailbox(m.Recipient), 2*slot+group, string(m.Kind), string(m.Language), m.Token, string(m.Notice.State), millis(m.Notice.OwedSince))
 		if !s.dialect.duplicate(err) {
 			return err
 		}
 	}
 	return account.ErrMails
+}
+
+// mailbox is where mails to an address arrive, as far as it can be told: many
+// servers leave out what follows a plus sign.
+func mailbox(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if plus := strings.IndexByte(address, '+'); plus > 0 && plus < at {
+		return address[:plus] + address[at:]
+	}
+	return address
 }
 
 // tell owes a mail that says what has happened. Beyond the limit nothing is

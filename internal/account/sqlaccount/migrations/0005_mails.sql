@@ -1,10 +1,11 @@
 -- Mails that are owed, and how far they got. slot numbers the mails to one
--- recipient in one hour, so that there can be only so many. A mail in state decoy
+-- mailbox in one hour, so that there can be only so many. A mail in state decoy
 -- is for nobody: it makes an unknown address cost what a known one costs.
 CREATE TABLE IF NOT EXISTS account_mails (
   id VARBINARY(36) NOT NULL PRIMARY KEY,
   user_id VARBINARY(36) NOT NULL,
   recipient VARBINARY(254) NOT NULL,
+  mailbox VARBINARY(254) NOT NULL,
   slot BIGINT NOT NULL,
   kind VARBINARY(32) NOT NULL,
   language VARBINARY(8) NOT NULL,
@@ -16,7 +17,7 @@ CREATE TABLE IF NOT EXISTS account_mails (
   claimed_until BIGINT NOT NULL,
   sent_at BIGINT NOT NULL,
   reason VARBINARY(512) NOT NULL,
-  UNIQUE (recipient, slot),
+  UNIQUE (mailbox, slot),
   UNIQUE (user_id, id),
   UNIQUE (state, owed_since, id)
 );
