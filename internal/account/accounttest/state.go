@@ -287,11 +287,14 @@ func mailBomb(t *testing.T, s account.Store) {
 	}
 	// An address that leads to the same mailbox is the same recipient.
 	for i := range 3 * account.MailsPerHour {
-		must(t, s.Register(ctx, account.NewUser{Email: fmt.Sprintf("many+%d@example.org", i), Password: password}, l.sign))
+		must(t, s.RequestEmail(ctx, strangers[0], fmt.Sprintf("many+%d@example.org", i), l.sign))
 	}
 	sum := 0
 	for i := range 3 * account.MailsPerHour {
 		sum += len(due(t, s, fmt.Sprintf("many+%d@example.org", i)))
+	}
+	if time.Now().Unix()/3600 != hour {
+		most = 2 * account.MailsPerHour
 	}
 	if sum == 0 || sum > most {
 		t.Errorf("%d mails to one mailbox, at most %d", sum, most)
