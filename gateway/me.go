@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -93,7 +94,7 @@ func (g *Gateway) requestEmail(ctx context.Context, c caller, in *newEmailInput)
 // requestConfirmation mails the link again that proves the address.
 func (g *Gateway) requestConfirmation(ctx context.Context, c caller, _ *struct{}) (*acceptedOutput, error) {
 	err := g.o.Users.RequestConfirmation(ctx, c.ID, g.o.Tokens.Proof)
-	if err != nil && c.Confirmed() {
+	if errors.Is(err, account.ErrUsed) {
 		return nil, conflict("Your address is confirmed already.")
 	}
 	if err != nil {

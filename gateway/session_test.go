@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,23 +78,10 @@ func TestStolenTokenWaits(t *testing.T) {
 			body, err := json.Marshal(tt.body)
 			check(t, err)
 			var owner account.User
-			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { // it asks for the body
+			u.waiting(tt.method, tt.path, body, func() {
 				owner, err = s.o.Users.LogOut(t.Context(), u.ID)
-			}})
-			req, err2 := http.NewRequestWithContext(ctx, tt.method, s.url+tt.path, bytes.NewReader(body))
-			check(t, err2)
-			req.Header.Set("Content-Type", "application/json")
-			req.Header.Set("Authorization", "Bearer "+u.token)
-			req.Header.Set("Expect", "100-continue")
-			slow := &http.Transport{ExpectContinueTimeout: time.Minute}
-			t.Cleanup(slow.CloseIdleConnections)
-			res, err2 := slow.RoundTrip(req)
-			check(t, err2)
+			}).want(401, "invalid_token")
 			check(t, err)
-			defer res.Body.Close()
-			answer, err := io.ReadAll(res.Body)
-			check(t, err)
-			reply{t, res.StatusCode, res.Header, answer}.want(401, "invalid_token")
 			equal(t, "generation", owner.Generation, u.Generation+1)
 			got, err := s.o.Users.ByID(t.Context(), u.ID)
 			check(t, err)
@@ -104,6 +92,42 @@ func TestStolenTokenWaits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// waiting is call, with a body that is sent only when the server asks for it,
+// after meanwhile.
+func (u *user) waiting(method, path string, body []byte, meanwhile func()) reply {
+	u.t.Helper()
+	ctx := httptrace.WithClientTrace(u.t.Context(), &httptrace.ClientTrace{Got100Continue: meanwhile})
+	req, err := http.NewRequestWithContext(ctx, method, u.url+path, bytes.NewReader(body))
+	check(u.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+u.token)
+	req.Header.Set("Expect", "100-continue")
+	slow := &http.Transport{ExpectContinueTimeout: time.Minute}
+	defer slow.CloseIdleConnections()
+	res, err := slow.RoundTrip(req)
+	check(u.t, err)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	check(u.t, err)
+	return reply{u.t, res.StatusCode, res.Header, answer}
+}
+
+// An upload that a thief, or the owner of a deleted account, keeps waiting makes
+// no conversion either.
+func TestStolenTokenUploads(t *testing.T) {
+	var later atomic.Int64
+	s := start(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) } })
+	u := s.user("a@example.org")
+	wait := func(d time.Duration, end func()) reply {
+		return u.waiting("PUT", "/upload/a.mp4", []byte("a video"), func() { later.Add(int64(d)); end() })
+	}
+	wait(2*loginLife, func() {}).want(201)
+	var err error
+	wait(2*loginLife, func() { _, err = s.o.Users.LogOut(t.Context(), u.ID) }).want(401, "invalid_token")
+	check(t, err)
+	equal(t, "conversions", len(s.everything(u)), 1)
 }
 
 // A stolen token alone does not take the account: what would needs the password,

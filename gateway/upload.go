@@ -27,6 +27,7 @@ const (
 	storePause  = 2 * time.Minute // without the store taking a byte
 	maxFields   = 16              // before the file of a form
 	maxName     = 1024            // bytes of a file name
+	loginLife   = time.Minute     // between the look at the login and the first byte of the video
 )
 
 // video is what one request to /upload contains.
@@ -44,6 +45,7 @@ type video struct {
 // upload is the plain form: one video, in a form or as the whole body. It is
 // passed on to the store as it arrives.
 func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
+	began := g.o.Now()
 	user, err := g.identifyForm(r, account.ScopeConvert)
 	if err != nil {
 		return err
@@ -86,6 +88,11 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 		return emptySource()
 	} else if err != nil {
 		return badForm(err)
+	}
+	if g.o.Now().Sub(began) > loginLife { // the client took its time; the session or the account may have ended since
+		if user, err = g.identifyForm(r, account.ScopeConvert); err != nil {
+			return err
+		}
 	}
 	v.content = &limited{r: content, left: limit, limit: limit}
 	c, err := g.receive(ctx, user, v)
