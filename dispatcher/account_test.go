@@ -44,6 +44,7 @@ func TestDeletedAccount(t *testing.T) {
 	// A drop for the deleted account waits for nobody.
 	w.put("inbox/"+gone.Email+"/late.mp4", source+"late")
 	w.tell("inbox/" + gone.Email + "/late.mp4")
+	w.until("it waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 1 })
 	w.clock.advance(25 * time.Hour)
 	w.until("the row is gone", func() bool {
 		_, err := w.accounts.ByID(w.Context(), gone.ID)

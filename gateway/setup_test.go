@@ -178,7 +178,7 @@ func (s *stack) send(method, path string, body any, header ...string) reply {
 	return s.sendTo("", method, path, body, header...)
 }
 
-// sendTo is send to another name of the server; '' for its own.
+// sendTo is send to another name of the server; an empty one is its own.
 func (s *stack) sendTo(host, method, path string, body any, header ...string) reply {
 	s.t.Helper()
 	var content io.Reader

@@ -184,6 +184,26 @@ func TestNoSecretsAreKept(t *testing.T) {
 	})
 }
 
+// A key of an account that is being deleted opens nothing, even if its row is
+// still there.
+func TestKeyOfDeletedAccount(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		u, err := s.Create(t.Context(), "a@example.org", "a password", 0)
+		check(t, err)
+		_, secret, err := s.CreateKey(t.Context(), u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+		check(t, err)
+		_, _, err = s.ByKey(t.Context(), secret)
+		check(t, err)
+		_, err = s.db.ExecContext(t.Context(), `UPDATE users SET deleted_at = 1`)
+		check(t, err)
+		if _, _, err := s.ByKey(t.Context(), secret); !errors.Is(err, account.ErrToken) {
+			t.Errorf("its key: %v", err)
+		}
+	})
+}
+
 // opened opens a handle.
 func opened(t *testing.T, open func() (*Store, error)) *Store {
 	t.Helper()
