@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) account.Store) {
 		{"Resetting", resetting},
 		{"MailBomb", mailBomb},
 		{"LockedOut", lockedOut},
+		{"AtOnce", atOnce},
 		{"ChangingAddress", changingAddress},
 		{"Following", following},
 		{"Unsubscribing", unsubscribing},

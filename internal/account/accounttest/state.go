@@ -309,6 +309,70 @@ func mailBomb(t *testing.T, s account.Store) {
 	last(t, s, owner.Email, account.MailPasswordChanged)
 }
 
+// What is done to one account at once is done in some order: a link is used by
+// one, and nothing outlives a deletion or a reset.
+func atOnce(t *testing.T, s account.Store) {
+	ctx := t.Context()
+	l := &links{}
+	together := func(do ...func() error) (done int) {
+		t.Helper()
+		errs := make([]error, len(do))
+		var wg sync.WaitGroup
+		for i, f := range do {
+			wg.Go(func() { errs[i] = f() })
+		}
+		wg.Wait()
+		for _, err := range errs {
+			switch {
+			case err == nil:
+				done++
+			case !errors.Is(err, account.ErrUsed) && !errors.Is(err, account.ErrToken) && !errors.Is(err, account.ErrNotFound):
+				t.Error(err)
+			}
+		}
+		return done
+	}
+	u, confirm := register(t, s, l, "a@example.org")
+	must(t, s.RequestReset(ctx, u.Email, l.sign))
+	p := l.in(t, last(t, s, u.Email, account.MailReset))
+	reset := func() error { _, err := s.Reset(ctx, p, "another password"); return err }
+	makeKey := func() error {
+		_, _, err := s.CreateKey(ctx, u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+		return err
+	}
+	if n := together(reset, makeKey, reset, makeKey, reset, makeKey); n == 0 {
+		t.Error("nobody could reset")
+	}
+	got, err := s.ByID(ctx, u.ID)
+	must(t, err)
+	if k, err := s.KeysOf(ctx, u.ID); err != nil || len(k) != 0 || got.Generation != 1 {
+		t.Errorf("after resets: %+v with %+v, %v", got, k, err)
+	}
+
+	must(t, s.RequestEmail(ctx, got, "b@example.org", l.sign))
+	moves := l.in(t, last(t, s, "b@example.org", account.MailEmail))
+	move := func() error { _, err := s.ChangeEmail(ctx, moves); return err }
+	prove := func() error { _, err := s.Confirm(ctx, confirm); return err }
+	if n := together(move, prove, move, prove); n == 0 || n > 2 {
+		t.Errorf("%d links were used, of two", n)
+	}
+	if got, err = s.ByID(ctx, u.ID); err != nil || got.Email != "b@example.org" || got.Generation != 1 {
+		t.Errorf("moved: %+v, %v", got, err)
+	}
+
+	u = got
+	must(t, s.RequestReset(ctx, u.Email, l.sign))
+	p = l.in(t, last(t, s, u.Email, account.MailReset))
+	remove := func() error { _, err := s.Delete(ctx, u); return err }
+	together(remove, makeKey, reset, makeKey, func() error { return s.RequestEmail(ctx, u, "c@example.org", l.sign) })
+	if got, err = s.ByID(ctx, u.ID); err != nil || got.Generation != 2 {
+		t.Errorf("deleted or reset: %+v, %v", got, err)
+	}
+	if k, err := s.KeysOf(ctx, u.ID); err != nil || len(k) != 0 {
+		t.Errorf("keys are left: %+v, %v", k, err)
+	}
+}
+
 func changingAddress(t *testing.T, s account.Store) {
 	ctx := t.Context()
 	l := &links{}
