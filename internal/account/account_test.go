@@ -26,6 +26,7 @@ func TestNormalizeEmail(t *testing.T) {
 		"a@example.org (comment)": "",
 		"a@example.org,b@c.org":   "",
 		"../a@example.org":        "",
+		"a/b@example.org":         "", // would be a folder of somebody else's inbox
 		"a@example.org\r\nBcc: b": "",
 		"a\u200b@example.org":     "", // zero-width space
 		"\u202ea@example.org":     "", // right-to-left override
