@@ -314,10 +314,12 @@ func changePassword(cmd *cobra.Command, c *client.Client, s session, fromStdin b
 	if err != nil {
 		return err
 	}
-	if !tokenGiven() { // the login is that of this account
-		if err := s.with(token).save(); err != nil {
-			return err
-		}
+	if tokenGiven() { // the login may be that of another account
+		cmd.PrintErrln("Your password is changed. All sessions have ended, also that of the token in TONEARM_TOKEN.")
+		return nil
+	}
+	if err := s.with(token).save(); err != nil {
+		return err
 	}
 	cmd.PrintErrln("Your password is changed. All other sessions have ended.")
 	return nil
