@@ -237,6 +237,27 @@ func TestInboxUnproven(t *testing.T) {
 	w.until("none waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 0 })
 }
 
+// Whoever changes the address gets what is dropped for the new one, and nothing
+// more that is dropped for the old one.
+func TestInboxOfAnOldAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	u := w.user("old@example.org", 0)
+	var proof account.Proof
+	w.must(w.accounts.RequestEmail(w.Context(), u.ID, "new@example.org", func(p account.Proof) (string, error) { proof = p; return "token", nil }))
+	_, err := w.accounts.ChangeEmail(w.Context(), proof)
+	w.must(err)
+	for _, name := range []string{"old", "new"} {
+		key := "inbox/" + name + "@example.org/a.mp4"
+		w.put(key, source+name)
+		w.tell(key)
+	}
+	w.until("the one for the old address waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 1 })
+	if got := w.dropped(u, 1); got[0].Object.Key != "inbox/new@example.org/a.mp4" {
+		t.Errorf("got %s", got[0].Object.Key)
+	}
+}
+
 // provenLater are users who proved their address later than the store says.
 type provenLater struct {
 	dispatcher.Users

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tonearm/internal/account"
@@ -11,7 +12,6 @@ import (
 	"tonearm/internal/mail"
 	"tonearm/internal/queue"
 	"tonearm/internal/retry"
-	"tonearm/internal/service"
 )
 
 // mostDue is how many account mails are read at a time.
@@ -20,76 +20,74 @@ const mostDue = 100
 // accountMails sends the mails that are owed to accounts until ctx ends. The
 // database says which are owed; the queue only wakes the notifier.
 func (n *Notifier) accountMails(ctx context.Context) {
-	wake := n.subscribe(ctx)
-	free := make(chan struct{}, n.options.Concurrency)
-	var sending sync.WaitGroup
-	defer sending.Wait()
+	var s sending
+	defer s.Wait()
+	s.free = make(chan struct{}, n.options.Concurrency)
+	var wake <-chan struct{} // nil until Subscribe works; until then there is the poll
 	for ctx.Err() == nil {
-		var due []account.Mail
-		p := n.storing
-		p.Before = func(err error, _ time.Duration) { n.users.failed(err) }
-		_ = retry.Forever(ctx, p, func(ctx context.Context) (err error) {
-			ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-			defer cancel()
-			due, err = n.options.Mails.DueMails(ctx, n.options.Now(), mostDue)
-			return err
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		n.users.over()
-		for _, m := range due {
-			select {
-			case free <- struct{}{}:
-			case <-ctx.Done():
-				return
+		if wake == nil {
+			changed, cancel, err := n.options.Queue.Subscribe(ctx, queue.TopicMails)
+			if err == nil {
+				defer cancel()
+				wake = changed
 			}
-			sending.Go(func() {
-				defer func() { <-free }()
-				n.accountMail(ctx, m.ID)
-			})
 		}
-		if len(due) < mostDue {
-			select {
-			case <-wake:
-			case <-time.After(n.poll):
-			case <-ctx.Done():
-			}
+		if n.sendDue(ctx, &s) {
+			continue
+		}
+		select {
+		case <-wake:
+		case <-time.After(n.poll):
+		case <-ctx.Done():
 		}
 	}
 }
 
-// subscribe returns a channel that receives when a mail is owed. It reconnects
-// by itself; until it has, there is the poll.
-func (n *Notifier) subscribe(ctx context.Context) <-chan struct{} {
-	wake := make(chan struct{}, 1)
-	go func() {
-		for ctx.Err() == nil {
-			changed, cancel, err := n.options.Queue.Subscribe(ctx, queue.TopicMails)
-			if err != nil {
-				service.Wait(ctx, n.poll)
-				continue
-			}
-			defer cancel()
-			for {
-				select {
-				case <-changed:
-					select {
-					case wake <- struct{}{}:
-					default:
-					}
-				case <-ctx.Done():
-					return
-				}
-			}
+// sending is the account mails that are being sent.
+type sending struct {
+	sync.WaitGroup
+	free   chan struct{} // holds one for each
+	failed atomic.Bool   // the users' store could not be written
+}
+
+// sendDue begins to send the mails that are due. It reports whether there may be
+// more of them at once.
+func (n *Notifier) sendDue(ctx context.Context, s *sending) (more bool) {
+	var due []account.Mail
+	p := n.storing
+	p.Before = func(err error, _ time.Duration) { n.users.failed(err) }
+	_ = retry.Forever(ctx, p, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		due, err = n.options.Mails.DueMails(ctx, n.options.Now(), mostDue)
+		return err
+	})
+	if ctx.Err() != nil {
+		return false
+	}
+	if len(due) == 0 {
+		n.users.over() // else the first mail shows whether the store can be written, too
+	}
+	s.failed.Store(false)
+	for _, m := range due {
+		select {
+		case s.free <- struct{}{}:
+		case <-ctx.Done():
+			return false
 		}
-	}()
-	return wake
+		s.Go(func() {
+			defer func() { <-s.free }()
+			if !n.accountMail(ctx, m.ID) {
+				s.failed.Store(true)
+			}
+		})
+	}
+	return len(due) == mostDue && !s.failed.Load()
 }
 
 // accountMail claims one mail, sends it and records the result, as deliver does
-// for an outcome.
-func (n *Notifier) accountMail(ctx context.Context, id string) {
+// for an outcome. It returns false if the users' store could not be used.
+func (n *Notifier) accountMail(ctx context.Context, id string) bool {
 	m, err := n.updateMail(ctx, id, func(m *account.Mail) error {
 		if !m.Notice.Claim(n.claim, n.options.Now()) {
 			return conversion.ErrUnchanged // somebody else has it
@@ -97,7 +95,7 @@ func (n *Notifier) accountMail(ctx context.Context, id string) {
 		return nil
 	})
 	if err != nil {
-		return
+		return answered(err)
 	}
 	tries := m.Notice.Tries
 	renew := func(ctx context.Context) {
@@ -127,18 +125,19 @@ func (n *Notifier) accountMail(ctx context.Context, id string) {
 			}
 			return nil
 		})
-		if errors.Is(err, conversion.ErrUnchanged) {
-			err = nil
-		}
 		m.Notice = got.Notice
+		if errors.Is(err, conversion.ErrUnchanged) {
+			return nil // somebody else has sent it
+		}
 		return err
 	})
 	log := n.options.Log.With("account_mail", id, "kind", m.Kind)
 	if err != nil {
 		log.Error("could not record what became of a mail; it may be sent again", "sent", failure == nil, "error", err)
-		return
+		return false
 	}
 	n.tell(log, m.Notice, failure)
+	return true
 }
 
 // updateMail makes one change to a mail; it outlives ctx.
@@ -146,7 +145,7 @@ func (n *Notifier) updateMail(ctx context.Context, id string, change func(*accou
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	m, err := n.options.Mails.UpdateMail(ctx, id, change)
-	if err == nil || answered(err) || errors.Is(err, conversion.ErrUnchanged) {
+	if err == nil || answered(err) {
 		n.users.over()
 	} else {
 		n.users.failed(err)

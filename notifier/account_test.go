@@ -3,6 +3,7 @@ package notifier
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -145,6 +146,44 @@ func TestAccountMailFailures(t *testing.T) {
 	}
 	if w.count(t, outcomeDelayed) != 2 || w.count(t, outcomeSent) != 1 || w.count(t, outcomeRefused) != 1 {
 		t.Errorf("%d delayed, %d sent, %d refused", w.count(t, outcomeDelayed), w.count(t, outcomeSent), w.count(t, outcomeRefused))
+	}
+}
+
+// many is a users' store in which more mails are due than are read at a time.
+// None of them can be claimed, because of claim.
+type many struct {
+	account.Mails
+	claim error
+}
+
+func (many) DueMails(context.Context, time.Time, int) ([]account.Mail, error) {
+	return make([]account.Mail, mostDue), nil
+}
+
+func (m many) UpdateMail(context.Context, string, func(*account.Mail) error) (account.Mail, error) {
+	return account.Mail{}, m.claim
+}
+
+// A notifier whose rights do not suffice, or whose users' store is full, looks
+// again after a while and not at once. One that finds that others send the mails
+// does look at once.
+func TestAccountMailsThatCannotBeClaimed(t *testing.T) {
+	for claim, want := range map[error]bool{errors.New("UPDATE command denied"): false, conversion.ErrUnchanged: true} {
+		w := newWorld(t)
+		w.options.Mails = many{claim: claim}
+		n, err := New(w.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := sending{free: make(chan struct{}, 1)}
+		more := n.sendDue(t.Context(), &s)
+		s.Wait()
+		if more != want {
+			t.Errorf("%v: looks again at once: %t", claim, more)
+		}
+		if told := strings.Contains(w.log.String(), "UPDATE command denied"); told == want {
+			t.Errorf("%v: the log says:\n%s", claim, w.log)
+		}
 	}
 }
 

@@ -371,10 +371,11 @@ func (n *Notifier) update(ctx context.Context, id string, change func(*conversio
 	return c, err
 }
 
-// answered reports whether err is the record store's answer about the record.
-// Otherwise the store could not be asked.
+// answered reports whether err is a store's answer about a record or an account
+// mail. Otherwise the store could not be asked.
 func answered(err error) bool {
-	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat) || errors.Is(err, account.ErrNotFound)
+	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat) || errors.Is(err, conversion.ErrUnchanged) ||
+		errors.Is(err, account.ErrNotFound)
 }
 
 func (n *Notifier) obsolete(ctx context.Context, d queue.Delivery) {

@@ -5,9 +5,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,11 +45,19 @@ account, on every machine. API keys stay: see "tonearm key".`,
 			if err != nil {
 				return err
 			}
-			if s.Token != "" {
-				s.Token, s.RefreshAt = "", time.Time{}
-				if err := s.save(); err != nil {
+			server, _ := cmd.Flags().GetString("server")
+			if server = cmp.Or(server, s.Server); server != "" {
+				c, err := newClient(cmd, server, "", shortPatience)
+				if err != nil {
 					return err
 				}
+				if err := forget(c.Server()); err != nil {
+					return err
+				}
+			}
+			if tokenGiven() && !everywhere {
+				cmd.PrintErrln("Logged out. The token in TONEARM_TOKEN is still good: unset it, too.")
+				return nil
 			}
 			cmd.PrintErrln("Logged out.")
 			return nil
@@ -61,6 +69,7 @@ account, on every machine. API keys stay: see "tonearm key".`,
 }
 
 func newAccountCommand() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "account", Short: "Show or change your account", Args: command.NoArgs,
 		Example: "  tonearm account\n  tonearm account mails failures\n  tonearm account email new@example.org",
@@ -73,15 +82,19 @@ func newAccountCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return printJSON(cmd, me)
+			}
 			showMe(cmd, me)
 			return nil
 		}),
 	}
 	bindServer(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON")
 	cmd.AddCommand(
-		settingCommand("mails each|failures|none", "Say about which outcomes you want mails", "  tonearm account mails failures",
+		settingCommand("mails", []string{string(account.MailEach), string(account.MailFailures), string(account.MailNone)}, "Say about which outcomes you want mails",
 			func(value string) api.MeChange { return api.MeChange{Mails: account.MailSetting(value)} }),
-		settingCommand("language en|de", "Choose the language of your mails", "  tonearm account language de",
+		settingCommand("language", []string{string(account.English), string(account.German)}, "Choose the language of your mails",
 			func(value string) api.MeChange { return api.MeChange{Language: account.Language(value)} }),
 		newConfirmCommand(), newEmailCommand(), newDeleteCommand(),
 	)
@@ -105,13 +118,24 @@ func showMe(cmd *cobra.Command, me api.Me) {
 		line("operator", "yes")
 	}
 	if me.Key != nil {
-		line("key", fmt.Sprintf("%s %v", me.Key.Name, me.Key.Scopes))
+		line("key", fmt.Sprintf("%s (%s)", me.Key.Name, scopesOf(*me.Key)))
 	}
 	t.Flush()
 }
 
-func settingCommand(use, short, example string, change func(value string) api.MeChange) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: command.Needs(1, "a value"),
+// settingCommand changes one setting of the account to one of some values.
+func settingCommand(name string, values []string, short string, change func(value string) api.MeChange) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name + " " + strings.Join(values, "|"), Short: short, Example: "  tonearm account " + name + " " + values[1], ValidArgs: values,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := command.Needs(1, "one of "+strings.Join(values, ", "))(cmd, args); err != nil {
+				return err
+			}
+			if !slices.Contains(values, args[0]) {
+				return fmt.Errorf("it takes one of %s, not %q", strings.Join(values, ", "), args[0])
+			}
+			return nil
+		},
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
 			c, err := connect(cmd, shortPatience)
 			if err != nil {
@@ -123,7 +147,8 @@ func settingCommand(use, short, example string, change func(value string) api.Me
 			}
 			showMe(cmd, me)
 			return nil
-		})}
+		}),
+	}
 	bindServer(cmd.Flags())
 	return cmd
 }
@@ -182,6 +207,8 @@ func newDeleteCommand() *cobra.Command {
 	var fromStdin bool
 	cmd := &cobra.Command{
 		Use: "delete", Short: "Delete your account and all that belongs to it", Example: "  tonearm account delete",
+		Long: `Delete your account. Nobody can log in from that moment, and your conversions,
+videos and MP3s are removed. The answer says what goes, and until when.`,
 		Args: command.NoArgs,
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			c, err := connect(cmd, shortPatience)
@@ -196,11 +223,14 @@ func newDeleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cmd.PrintErrf("Your account is being deleted. By %s all of it is gone:\n", d.Until.UTC().Format("2 January 2006"))
+			cmd.PrintErrf("Your account is being deleted. What goes, and when (until is %s):\n", d.Until.UTC().Format("2 January 2006"))
 			for _, what := range d.What {
 				cmd.PrintErrf("- %s\n", what)
 			}
-			return nil
+			if tokenGiven() {
+				return nil
+			}
+			return forget(c.Server())
 		}),
 	}
 	bindServer(cmd.Flags())
@@ -270,11 +300,10 @@ func changePassword(cmd *cobra.Command, c *client.Client, s session, fromStdin b
 			*to = strings.TrimSuffix(lines.Text(), "\r")
 		}
 	} else {
-		if change.Password, err = readPassword(cmd, false, false); err != nil {
+		if change.Password, err = askPassword(cmd, "Present password", false); err != nil {
 			return err
 		}
-		cmd.PrintErrln("The new one:")
-		if change.NewPassword, err = readPassword(cmd, false, true); err != nil {
+		if change.NewPassword, err = askPassword(cmd, "New password", true); err != nil {
 			return err
 		}
 	}
@@ -285,10 +314,12 @@ func changePassword(cmd *cobra.Command, c *client.Client, s session, fromStdin b
 	if err != nil {
 		return err
 	}
-	if s.Server == c.Server() {
-		if err := s.with(token).save(); err != nil {
-			return err
-		}
+	if tokenGiven() { // the login may be that of another account
+		cmd.PrintErrln("Your password is changed. All sessions have ended, also that of the token in TONEARM_TOKEN.")
+		return nil
+	}
+	if err := s.with(token).save(); err != nil {
+		return err
 	}
 	cmd.PrintErrln("Your password is changed. All other sessions have ended.")
 	return nil

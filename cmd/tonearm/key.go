@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +30,7 @@ place of a token. A key is good for its scopes alone, and cannot make keys.`,
 func newKeyCreateCommand() *cobra.Command {
 	var scopes []string
 	var days int
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Make an API key", Args: command.Needs(1, "the key"),
 		Long: `Make an API key and print its secret, which is shown this once. Scopes: read sees
@@ -35,17 +38,26 @@ conversions and downloads MP3s, convert also makes and changes conversions,
 admin does what an operator may.`,
 		Example: "  tonearm key create backup --scope convert --expires-days 90",
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
+			k := api.NewKey{Name: args[0], ExpiresInDays: days}
+			for _, s := range scopes {
+				if !slices.Contains(account.Scopes, account.Scope(s)) {
+					return usageError{fmt.Errorf("--scope: it takes read, convert and admin, not %q", s)}
+				}
+				k.Scopes = append(k.Scopes, account.Scope(s))
+			}
+			if days == 0 || days < -1 {
+				return usageError{errors.New("--expires-days must be 1 or more, or -1 for a key that does not end")}
+			}
 			c, err := connect(cmd, shortPatience)
 			if err != nil {
 				return err
 			}
-			k := api.NewKey{Name: args[0], ExpiresInDays: days}
-			for _, s := range scopes {
-				k.Scopes = append(k.Scopes, account.Scope(s))
-			}
 			made, err := c.CreateKey(cmd.Context(), k)
 			if err != nil {
 				return err
+			}
+			if asJSON {
+				return printJSON(cmd, made)
 			}
 			cmd.PrintErrf("Made key %s. Its secret is shown this once:\n", made.ID)
 			fmt.Fprintln(cmd.OutOrStdout(), made.Secret)
@@ -55,10 +67,14 @@ admin does what an operator may.`,
 	bindServer(cmd.Flags())
 	cmd.Flags().StringSliceVar(&scopes, "scope", []string{string(account.ScopeConvert)}, "`SCOPES` of the key: read, convert, admin")
 	cmd.Flags().IntVar(&days, "expires-days", int(account.DefaultKeyAge/(24*time.Hour)), "`NUMBER` of days after which the key ends; -1 for never")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON, with the secret")
+	_ = cmd.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions([]cobra.Completion{
+		string(account.ScopeRead), string(account.ScopeConvert), string(account.ScopeAdmin)}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
 	return cmd
 }
 
 func newKeyListCommand() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List your API keys", Example: "  tonearm key list", Args: command.NoArgs,
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
@@ -70,21 +86,40 @@ func newKeyListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				for _, k := range keys {
+					if err := printJSON(cmd, k); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "ID\tNAME\tSCOPES\tEXPIRES\tLAST USED")
 			for _, k := range keys {
-				fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%s\n", k.ID, k.Name, k.Scopes, dayOf(k.ExpiresAt), dayOf(k.LastUsedAt))
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, scopesOf(k), day(k.ExpiresAt, "never"), day(k.LastUsedAt, "never"))
 			}
 			return t.Flush()
 		}),
 	}
 	bindServer(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each key")
 	return cmd
 }
 
-func dayOf(t *time.Time) string {
-	if t == nil {
-		return "never"
+// scopesOf lists the scopes of a key: "read,convert".
+func scopesOf(k api.Key) string {
+	var words []string
+	for _, s := range k.Scopes {
+		words = append(words, string(s))
+	}
+	return strings.Join(words, ",")
+}
+
+// day is the date of t in UTC, or otherwise if there is none.
+func day(t *time.Time, otherwise string) string {
+	if t == nil || t.IsZero() {
+		return otherwise
 	}
 	return t.UTC().Format(time.DateOnly)
 }

@@ -126,6 +126,12 @@ func readPassword(cmd *cobra.Command, fromStdin, isNew bool) (string, error) {
 		b = bytes.TrimSuffix(b, []byte("\n"))
 		return string(bytes.TrimSuffix(b, []byte("\r"))), nil
 	}
+	return askPassword(cmd, "Password", isNew)
+}
+
+// askPassword asks on the terminal for a password under this name; twice for a
+// new one.
+func askPassword(cmd *cobra.Command, name string, isNew bool) (string, error) {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
 		return "", usageError{errors.New("there is no terminal to ask for the password; give it on standard input, with --password-stdin")}
@@ -147,11 +153,11 @@ func readPassword(cmd *cobra.Command, fromStdin, isNew bool) (string, error) {
 		fmt.Fprintln(os.Stderr)
 		return string(b), err
 	}
-	password, err := ask("Password: ")
+	password, err := ask(name + ": ")
 	if err != nil || !isNew {
 		return password, err
 	}
-	if again, err := ask("Password again: "); err != nil || again != password {
+	if again, err := ask(name + " again: "); err != nil || again != password {
 		return "", errors.Join(err, errors.New("the two passwords are not the same; try again"))
 	}
 	return password, nil
@@ -161,7 +167,7 @@ func newUserCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Manage accounts", Args: command.NoArgs,
 		Example: "  tonearm user add me@example.org --server http://localhost:8080",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("say what to do: tonearm user add EMAIL")}
+			return usageError{errors.New("say what to do: tonearm user add EMAIL, or list, admin or audit, which operators use")}
 		}}
 	cmd.AddCommand(newUserAddCommand())
 	cmd.AddCommand(operatorCommands()...)
@@ -211,7 +217,9 @@ addresses count as confirmed.`,
 			}
 			var made api.User
 			if users != "" {
-				err = addUser(cmd.Context(), users, files, account.NewUser{Email: email, Password: password, MaxUploadBytes: maxUpload, Admin: admin})
+				err = withUsers(cmd.Context(), users, files, func(store *sqlaccount.Store) error {
+					return addUser(cmd.Context(), store, account.NewUser{Email: email, Password: password, MaxUploadBytes: maxUpload, Admin: admin})
+				})
 				made.Confirmed = true
 			} else {
 				var c *client.Client
@@ -277,7 +285,8 @@ func openUsers(users string, files config.UsersTLS) (*sqlaccount.Store, error) {
 	return sqlaccount.OpenMySQL(users, tlsConfig, slog.New(slog.DiscardHandler)) // the error says it
 }
 
-func addUser(ctx context.Context, users string, files config.UsersTLS, n account.NewUser) (err error) {
+// withUsers opens the users' database for do, and brings its tables up to date.
+func withUsers(ctx context.Context, users string, files config.UsersTLS, do func(*sqlaccount.Store) error) (err error) {
 	store, err := openUsers(users, files)
 	if err != nil {
 		return err
@@ -290,6 +299,10 @@ func addUser(ctx context.Context, users string, files config.UsersTLS, n account
 	if err != nil {
 		return err
 	}
+	return do(store)
+}
+
+func addUser(ctx context.Context, store *sqlaccount.Store, n account.NewUser) error {
 	u, err := store.Add(ctx, n)
 	if err == nil && n.Admin {
 		err = auditAdmin(ctx, store, u, true)

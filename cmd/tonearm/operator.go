@@ -13,6 +13,7 @@ import (
 	"tonearm/cmd/internal/config"
 	"tonearm/internal/account"
 	"tonearm/internal/account/sqlaccount"
+	"tonearm/internal/api"
 )
 
 // operatorCommands are the commands below `tonearm user` that work on the users'
@@ -27,28 +28,20 @@ func onUsers(cmd *cobra.Command, do func(cmd *cobra.Command, users *sqlaccount.S
 	var files config.UsersTLS
 	cmd.Flags().StringVar(&users, "users", "", "`DATABASE` of the accounts: the file tonearm.db of \"tonearm up\", or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
 	files.Bind(cmd.Flags())
-	cmd.RunE = interruptible(func(cmd *cobra.Command, args []string) (err error) {
+	cmd.RunE = interruptible(func(cmd *cobra.Command, args []string) error {
 		if users == "" {
 			return usageError{errors.New("say where the accounts are, with --users")}
 		}
 		if err := findUsers(users); err != nil {
 			return err
 		}
-		store, err := openUsers(users, files)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		if err := store.Prepare(cmd.Context()); err != nil {
-			return err
-		}
-		return do(cmd, store, args)
+		return withUsers(cmd.Context(), users, files, func(store *sqlaccount.Store) error { return do(cmd, store, args) })
 	})
 	return cmd
 }
 
 func newUserListCommand() *cobra.Command {
-	var unproven bool
+	var unproven, asJSON bool
 	cmd := onUsers(&cobra.Command{
 		Use: "list --users DATABASE", Short: "List accounts", Args: command.NoArgs,
 		Long: `List accounts. --unproven lists those whose owner never used a link in a mail to
@@ -56,39 +49,60 @@ the address: accounts that an operator made or that are older than proofs count
 as confirmed, but nobody has shown that mails reach them.`,
 		Example: "  tonearm user list --users .tonearm/tonearm.db --unproven",
 	}, func(cmd *cobra.Command, users *sqlaccount.Store, _ []string) error {
-		const page = 500
+		if asJSON {
+			return eachUser(cmd, users, unproven, func(u account.User) error {
+				return printJSON(cmd, listedUser{u.ID, u.Email, u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.Admin, u.DeletedAt})
+			})
+		}
 		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "ID\tADDRESS\tCONFIRMED\tPROVEN BY MAIL\tSTATE")
-		for after := ""; ; {
-			list, err := users.List(cmd.Context(), account.Filter{Unproven: unproven}, after, page)
-			if err != nil {
-				return err
+		err := eachUser(cmd, users, unproven, func(u account.User) error {
+			state := ""
+			switch {
+			case u.Deleted():
+				state = "being deleted"
+			case u.Admin:
+				state = "operator"
 			}
-			for _, u := range list {
-				state := ""
-				switch {
-				case u.Deleted():
-					state = "being deleted"
-				case u.Admin:
-					state = "operator"
-				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, day(u.ConfirmedAt), day(u.ProvenAt), state)
-				after = u.ID
-			}
-			if len(list) < page {
-				return t.Flush()
-			}
-		}
+			_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, day(&u.ConfirmedAt, "no"), day(&u.ProvenAt, "no"), state)
+			return err
+		})
+		return errors.Join(err, t.Flush())
 	})
 	cmd.Flags().BoolVar(&unproven, "unproven", false, "only accounts whose address was never proven by a mail")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each account")
 	return cmd
 }
 
-func day(t time.Time) string {
-	if t.IsZero() {
-		return "no"
+// listedUser is an account: a line of --json.
+type listedUser struct {
+	ID          string    `json:"id"`
+	Email       string    `json:"email"`
+	CreatedAt   time.Time `json:"created_at"`
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
+	ProvenAt    time.Time `json:"proven_at,omitzero"`
+	Admin       bool      `json:"admin"`
+	DeletedAt   time.Time `json:"deleted_at,omitzero"` // when the deletion was asked for
+}
+
+// eachUser reads the accounts in pages.
+func eachUser(cmd *cobra.Command, users *sqlaccount.Store, unproven bool, do func(account.User) error) error {
+	const page = 500
+	for after := ""; ; {
+		list, err := users.List(cmd.Context(), account.Filter{Unproven: unproven}, after, page)
+		if err != nil {
+			return err
+		}
+		for _, u := range list {
+			if err := do(u); err != nil {
+				return err
+			}
+			after = u.ID
+		}
+		if len(list) < page {
+			return nil
+		}
 	}
-	return t.Format(time.DateOnly)
 }
 
 func newUserAdminCommand() *cobra.Command {
@@ -131,21 +145,34 @@ func auditAdmin(ctx context.Context, users *sqlaccount.Store, u account.User, ad
 
 func newUserAuditCommand() *cobra.Command {
 	var lines int
+	var asJSON bool
 	cmd := onUsers(&cobra.Command{
 		Use: "audit --users DATABASE", Short: "Show the audit log", Args: command.NoArgs,
 		Example: "  tonearm user audit --users .tonearm/tonearm.db",
 	}, func(cmd *cobra.Command, users *sqlaccount.Store, _ []string) error {
+		if lines < 1 {
+			return usageError{errors.New("--lines must be 1 or more")}
+		}
 		events, err := users.Events(cmd.Context(), "", lines)
 		if err != nil {
 			return err
 		}
+		if asJSON {
+			for _, e := range events {
+				if err := printJSON(cmd, api.Event(e)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
 		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "TIME\tACTION\tOUTCOME\tUSER\tKEY\tSUBJECT\tNETWORK")
 		for _, e := range events {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
 		}
 		return t.Flush()
 	})
 	cmd.Flags().IntVar(&lines, "lines", 100, "`NUMBER` of lines, the latest first")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print each line as JSON")
 	return cmd
 }

@@ -36,12 +36,26 @@ func (s session) with(t api.Token) session {
 	return s
 }
 
-// renewed keeps the token of a renewed session, unless another command has
-// logged in or out meanwhile. If it cannot be kept, the old one goes on.
-func (s session) renewed(t api.Token) {
-	if now, err := loadSession(); err == nil && now == s {
-		_ = s.with(t).save()
+// keep returns what keeps the tokens of a session whenever it is renewed, unless
+// another command has logged in or out meanwhile. If one cannot be kept, the one
+// before goes on.
+func (s session) keep() func(api.Token) {
+	token := s.Token
+	return func(t api.Token) {
+		if now, err := loadSession(); err == nil && now.Token == token && now.with(t).save() == nil {
+			token = t.AccessToken
+		}
 	}
+}
+
+// forget removes the token of a server from this machine.
+func forget(server string) error {
+	s, err := loadSession()
+	if err != nil || s.Token == "" || s.Server != server {
+		return err
+	}
+	s.Token, s.RefreshAt = "", time.Time{}
+	return s.save()
 }
 
 func sessionPath() string { return filepath.Join(xdg.ConfigHome, "tonearm", "login.json") }
@@ -117,14 +131,18 @@ func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error)
 		return nil, notLoggedIn("URL")
 	}
 	c, err := newClient(cmd, server, os.Getenv("TONEARM_TOKEN"), patience)
-	if err != nil || os.Getenv("TONEARM_TOKEN") != "" {
+	if err != nil || tokenGiven() {
 		return c, err
 	}
 	if s.Token == "" || s.Server != c.Server() { // a token goes only to the server that gave it
 		return nil, notLoggedIn(c.Server())
 	}
-	return newClient(cmd, server, s.Token, patience, func(o *client.Options) { o.RefreshAt, o.Refreshed = s.RefreshAt, s.renewed })
+	return newClient(cmd, server, s.Token, patience, func(o *client.Options) { o.RefreshAt, o.Refreshed = s.RefreshAt, s.keep() })
 }
+
+// tokenGiven reports whether the environment holds a token, which comes before
+// the login.
+func tokenGiven() bool { return os.Getenv("TONEARM_TOKEN") != "" }
 
 func notLoggedIn(server string) error {
 	return loginError{"You are not logged in. Run: tonearm login --server " + server + " --user EMAIL"}
@@ -132,7 +150,7 @@ func notLoggedIn(server string) error {
 
 // expired is what a refused token means.
 func expired() error {
-	if os.Getenv("TONEARM_TOKEN") != "" {
+	if tokenGiven() {
 		return loginError{"The server refuses the token in TONEARM_TOKEN. Set a new one, or unset it and run: tonearm login --server URL --user EMAIL"}
 	}
 	return loginError{"Your login has expired. Run: tonearm login"}

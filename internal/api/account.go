@@ -78,7 +78,7 @@ type Password struct {
 
 // Deletion answers DELETE /v1/me.
 type Deletion struct {
-	Until time.Time `json:"until" doc:"When everything is gone"`
+	Until time.Time `json:"until" doc:"When all is gone that has no later time of its own"`
 	What  []string  `json:"what" doc:"What goes, in words"`
 }
 

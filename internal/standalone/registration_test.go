@@ -39,5 +39,10 @@ func TestRegistration(t *testing.T) {
 		if r.Gateway.OpenRegistration != tt.wantOpen || r.Gateway.SelfConfirm != tt.wantOwn || !strings.Contains(r.accounts, tt.says) {
 			t.Errorf("%s: open %t, confirms itself %t, says %q", name, r.Gateway.OpenRegistration, r.Gateway.SelfConfirm, r.accounts)
 		}
+		if r.Users = (struct{ Users }{}); strings.Contains(r.accounts, "tonearm.db") {
+			if r.registration(); !strings.Contains(r.accounts, "--users DSN") {
+				t.Errorf("%s, on another database: says %q", name, r.accounts)
+			}
+		}
 	}
 }

@@ -207,6 +207,9 @@ func (r *instance) listen(ctx context.Context) (err error) {
 // still be reached from elsewhere, through a proxy: its public URL shows that.
 func (r *instance) registration() {
 	add := "tonearm user add EMAIL --users " + filepath.Join(r.Data, "tonearm.db")
+	if r.Users != nil { // another database, whose name may hold a password
+		add = "tonearm user add EMAIL --users DSN"
+	}
 	public, err := url.Parse(r.Gateway.PublicURL)
 	local := err == nil && r.front.Addr().(*net.TCPAddr).IP.IsLoopback() && isLocal(public.Hostname())
 	switch {

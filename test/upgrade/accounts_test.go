@@ -242,3 +242,46 @@ func (a *accounts) andBack() {
 		t.Error("a proof is lost")
 	}
 }
+
+// TestAccountsInTheWrongOrder upgrades the gateways last. Nothing is lost:
+// conversions go on, and their mails are sent. But the links in these mails, which
+// the key for links signed, work only once the gateways have that key, too.
+func TestAccountsInTheWrongOrder(t *testing.T) {
+	bin := versions(t)
+	t.Parallel()
+	a := &accounts{cluster: newCluster(t), bin: bin, links: "TONEARM_DOWNLOAD_KEYS=" + world.SigningKey(t)}
+	a.env = append(a.env, "TONEARM_SELF_CONFIRM=false", "TONEARM_FFMPEG="+newGate(t).ffmpeg)
+	gateway, before := a.gateway(a.bin.before)
+	a.gateways.use(before)
+	dispatcher := a.dispatcher(a.bin.before)
+	a.join(a.bin.before)
+
+	a.one(a.bin.after, "notifier", a.links, "TONEARM_SIGNING_KEYS=") // no database has account mails yet
+	a.end(a.upload("mailed by the new notifier", "talk.mp4", api.NewConversion{}))
+	a.mailed()
+	link := a.letters()[0].Link()
+	if got := a.status(link, before); got != http.StatusForbidden {
+		t.Errorf("a link of the new notifier at the old gateway: %d", got)
+	}
+	dispatcher.Stop()
+	a.dispatcher(a.bin.after)
+	a.between = world.NewUser(t, "http://"+before, "between@example.org")
+	a.end(a.upload("converted by the new dispatcher", "talk.mp4", api.NewConversion{}))
+	a.mailed()
+
+	gateway.Stop()
+	_, a.after = a.gateway(a.bin.after, a.links)
+	a.gateways.use(a.after)
+	if got := a.status(link, a.after); got != http.StatusFound {
+		t.Errorf("the same link at the new gateway: %d", got)
+	}
+	for u, want := range map[*world.User]bool{a.user: true, a.between: false} {
+		if m := me(at(u, a.after)); m.Confirmed != want {
+			t.Errorf("an account of the old gateway is %+v, want confirmed %t", m, want)
+		}
+	}
+	a.mailed()
+	a.check()
+	a.idle()
+	a.report()
+}

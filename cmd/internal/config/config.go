@@ -3,6 +3,7 @@
 package config
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -197,7 +198,10 @@ func (o *Opened) Attach(p *service.Process) {
 		p.Prepare("users", o.Users.Prepare)
 	}
 	if o.Mails != nil { // outcomes are mailed without it
-		p.Health.Warn("users", o.Mails.Ping)
+		p.Health.Warn("users", func(ctx context.Context) error { // also before a gateway has made the table
+			_, err := o.Mails.DueMails(ctx, time.Now(), 1)
+			return err
+		})
 	}
 	if o.Queue != nil {
 		ready := p.Health.Check
