@@ -97,7 +97,7 @@ func (a *agenda) step(ctx context.Context) error {
 
 // attend does what one overdue record asks for, which moves its WakeAt.
 func (d *Dispatcher) attend(ctx context.Context, c conversion.Conversion) error {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := detached(ctx, workTime)
 	defer cancel()
 	now := d.o.Now()
 	if len(c.Outbox) > 0 { // its writer crashed before it could publish

@@ -50,7 +50,7 @@ func (d *Dispatcher) next(ctx context.Context, c conversion.Conversion, n int, r
 		return nil, err
 	}
 	next, err := d.passOn(ctx, c, result, by, delivery)
-	ctx, cancel := detached(ctx)
+	ctx, cancel := detached(ctx, workTime)
 	defer cancel()
 	if next != nil && next.Assignment.ConversionID == delivery.ConversionID {
 		_ = d.o.Queue.Ack(ctx, delivery) // if that fails, it is taken again, and the record says that the attempt has begun
@@ -83,7 +83,7 @@ func (d *Dispatcher) mayGoOn(c conversion.Conversion, by conversion.Carrier) boo
 // wait: it ends.
 func (d *Dispatcher) takeNext(ctx context.Context, c conversion.Conversion, by conversion.Carrier) (_ queue.Delivery, found bool, err error) {
 	for {
-		delivery, err := d.o.Queue.TakeNext(ctx, queue.Class(c.Class), c.OwnerID, by.Size, messageLease)
+		delivery, err := d.o.Queue.TakeNext(ctx, queue.Class(c.Class), c.OwnerID, by.Size, launchLease)
 		if err != nil {
 			if !errors.Is(err, queue.ErrEmpty) {
 				d.o.Log.Warn("could not give a launch its next file", "launch", by.Launch, "error", err)

@@ -280,7 +280,8 @@ func (d *Dispatcher) update(ctx context.Context, id string, change func(*convers
 	return c, changed, nil
 }
 
-// detached returns a context for work that a shutdown must not interrupt.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), messageLease)
+// detached returns a context for work that a shutdown must not interrupt, but that
+// may not take longer than limit.
+func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

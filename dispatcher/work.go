@@ -15,13 +15,14 @@ import (
 )
 
 const (
-	messageLease  = time.Minute     // to begin and launch one attempt
-	takeWait      = 5 * time.Second // longest wait for a wake-up, in case one is lost
-	stopTakers    = 4               // several, because a stop waits until its attempt is gone
-	maxDeliveries = 20              // of one message; after these a failing launch is not tried again
-	failedPause   = time.Second     // before a message that failed comes again
-	busyPause     = 2 * time.Second // before asking a full launcher again, unless an attempt ends
-	scalePause    = time.Second     // before the number of attempts is decided anew
+	launchLease   = 30 * time.Second // to begin and launch one attempt; a dispatcher that dies then costs as long
+	workTime      = time.Minute      // for other work on one record; also the lease of a stop, which waits until its attempt is gone
+	takeWait      = 5 * time.Second  // longest wait for a wake-up, in case one is lost
+	stopTakers    = 4                // several, because a stop waits until its attempt is gone
+	maxDeliveries = 20               // of one message; after these a failing launch is not tried again
+	failedPause   = time.Second      // before a message that failed comes again
+	busyPause     = 2 * time.Second  // before asking a full launcher again, unless an attempt ends
+	scalePause    = time.Second      // before the number of attempts is decided anew
 
 	// newerPause is the pause before a message comes again that only a newer
 	// version can handle.
@@ -34,14 +35,18 @@ const (
 // any other error it comes again after a pause. A message about a record of a
 // newer format is left to a newer version.
 func (d *Dispatcher) consume(ctx context.Context, class queue.Class, handle func(context.Context, queue.Delivery) error) error {
-	delivery, err := d.o.Queue.Take(ctx, class, messageLease, takeWait)
+	lease := launchLease
+	if class == queue.Stop {
+		lease = workTime
+	}
+	delivery, err := d.o.Queue.Take(ctx, class, lease, takeWait)
 	if errors.Is(err, queue.ErrEmpty) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := detached(ctx, lease)
 	defer cancel()
 	handled := handle(ctx, delivery)
 	switch {
@@ -253,7 +258,7 @@ func (d *Dispatcher) halt(ctx context.Context, ref conversion.AttemptRef) error 
 // ended handles the end of a launch. An attempt that has reported is over
 // already; for any other the reason decides.
 func (d *Dispatcher) ended(ctx context.Context, e launch.End) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := detached(ctx, workTime)
 	defer cancel()
 	if e.Reason == launch.Exited && e.ExitCode == attempt.ExitFault { // the next one starts once it is known whether it should
 		defer d.free()

@@ -63,6 +63,7 @@ func cuttable() []mediatest.Case {
 		switch {
 		case c.Want.Code != "" || c.Want.Or != nil || c.Want.Seconds == 0 || c.Want.Seconds > 25:
 		case c.Name == "joined.mp3" || c.Name == "mp3-rate-change.mp3": // the first of two whole files is whole
+		case c.Name == "xing-too-few.mp3" || strings.HasPrefix(c.Name, "duration-short") && strings.HasSuffix(c.Name, ".flv"): // a part is all that is promised
 		default:
 			w := c.Want
 			c.Want = mediatest.Want{Seconds: w.Seconds, Within: w.Within, Lasts: -1, Sound: w.Sound, Unchecked: w.Unchecked, Either: w.Either}

@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 type up struct {
 	*world.Program
 	dir, server, s3 string
+	admin           string // URL of /metrics
 	inbox, root     s3Key
 }
 
@@ -65,13 +66,15 @@ func startUp(t *testing.T, dir string, args ...string) *up {
 			switch {
 			case len(f) == 2 && f[0] == "gateway":
 				u.server = f[1]
+			case len(f) == 2 && f[0] == "admin":
+				u.admin = f[1]
 			case len(f) == 2 && f[0] == "store":
 				u.s3 = f[1]
 			case len(f) == 2 && f[0] == "inbox-key":
 				u.inbox = inboxKey(t, f[1])
 			}
 		}
-		return u.server != "" && u.inbox.Secret != ""
+		return u.server != "" && u.admin != "" && u.inbox.Secret != ""
 	})
 	b, err := os.ReadFile(filepath.Join(dir, "s3", "s3.json"))
 	if err == nil {

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"syscall"
 	"testing"
@@ -106,6 +108,33 @@ func (s *sitting) conversions() int {
 	return bytes.Count(b, []byte("\n"))
 }
 
+// requests returns how many requests the gateway has answered, by route.
+func requests(t *testing.T, u *up) map[string]int {
+	t.Helper()
+	resp, err := http.Get(u.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	n := map[string]int{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if m := served.FindStringSubmatch(lines.Text()); m != nil {
+			v, err := strconv.ParseFloat(m[2], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n[m[1]] += int(v)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+var served = regexp.MustCompile(`^tonearm_http_requests_total\{.*route="([^"]*)".*\} (\S+)$`)
+
 // TestTwice converts a tree of clips with a command that is killed and interrupted
 // in between, and then once more. TONEARM_TEST_CLIPS says how many clips there are.
 func TestTwice(t *testing.T) {
@@ -122,7 +151,8 @@ func TestTwice(t *testing.T) {
 	s.stop(clips/3, syscall.SIGKILL)
 	s.stop(2*clips/3, os.Interrupt)
 	first, _, peak := s.whole()
-	fmt.Printf("%d clips, killed and interrupted in between: %.1f s, %d MB at most\n", clips, time.Since(began).Seconds(), peak)
+	fmt.Printf("%d clips, killed and interrupted in between: %.1f s, %d MB at most, requests to the gateway %v\n",
+		clips, time.Since(began).Seconds(), peak, requests(t, u))
 	mp3s, _ := filepath.Glob(filepath.Join(s.out, "*", "*.mp3"))
 	if n := s.conversions(); len(first) != clips || n != clips || len(mp3s) != clips {
 		t.Fatalf("%d clips gave %d lines, %d conversions and %d MP3s", clips, len(first), n, len(mp3s))

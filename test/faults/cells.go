@@ -188,9 +188,10 @@ var onServices = []fault{
 	{name: "gateway-kill", text: "the gateway is killed and started again", cuts: []string{"create", "created", "upload"},
 		tune: tune{begin: kill(serviceOf("gateway")), hold: time.Second, heal: startAgain("gateway")}},
 	{name: "dispatcher-kill", text: "the dispatcher is killed and started again", cuts: []string{"event", "queued", "publish", "take", "running", "claim", "read", "put", "result", "done", "ack"},
-		tune: tune{begin: kill(serviceOf("dispatcher")), hold: time.Second, heal: startAgain("dispatcher")}},
+		tune: tune{begin: kill(serviceOf("dispatcher")), hold: time.Second, heal: startAgain("dispatcher"),
+			flags: map[string][]string{"dispatcher": {"--attempt-url-expiry=40s"}}}}, // then an MP3 goes that a killed attempt has stored
 	{name: "dispatcher-kill-carrying", text: "the dispatcher is killed while a launch carries six files", cuts: []string{"result"}, ci: []string{"result"},
-		tune: tune{files: 12, flags: map[string][]string{"dispatcher": {"--max-files-per-job=6", "--max-jobs=1"}},
+		tune: tune{files: 12, flags: map[string][]string{"dispatcher": {"--max-files-per-job=6", "--max-jobs=1", "--attempt-url-expiry=40s"}},
 			begin: kill(serviceOf("dispatcher")), hold: time.Second, heal: startAgain("dispatcher")}},
 	{name: "dispatcher-stop", text: "the dispatcher stands still for 40 s", cuts: []string{"take", "running", "put"},
 		tune: tune{begin: freeze(serviceOf("dispatcher")), hold: 40 * time.Second, heal: thaw(serviceOf("dispatcher")), late: true}},

@@ -32,8 +32,9 @@ import (
 	"tonearm/internal/service"
 )
 
-// Command returns a command that runs a service: flags and environment, a
-// logger, and errors on standard error.
+// Command returns a command that runs a service: flags and environment, and a
+// logger. A wrong command line is told as text; what comes later, also the error that
+// ends the service, is a line of the log.
 func Command(use, short, example string, bind func(*pflag.FlagSet), run func(cmd *cobra.Command, log *slog.Logger) error) *cobra.Command {
 	var level slog.Level
 	cmd := &cobra.Command{
@@ -45,7 +46,12 @@ func Command(use, short, example string, bind func(*pflag.FlagSet), run func(cmd
 			log := Logger(cmd.ErrOrStderr(), level)
 			slog.SetDefault(log) // for libraries that write to the standard logger
 			env.Warn(log)
-			return run(cmd, log)
+			err := run(cmd, log)
+			if err != nil {
+				cmd.SilenceErrors = true // by the command
+				log.Error("the service ends", "error", err)
+			}
+			return err
 		},
 	}
 	command.Setup(cmd)

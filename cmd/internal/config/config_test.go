@@ -4,14 +4,43 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
+
+func TestCommand(t *testing.T) {
+	ends := errors.New("lease lost")
+	for name, tt := range map[string]struct {
+		args []string
+		want string // on standard error, but for the time
+	}{
+		"service that ends": {nil, `{"level":"ERROR","msg":"the service ends","error":"lease lost"}`},
+		"unknown flag":      {[]string{"--nothing"}, `service: unknown flag: --nothing`},
+	} {
+		cmd := Command("service", "", "", func(*pflag.FlagSet) {}, func(*cobra.Command, *slog.Logger) error { return ends })
+		var stderr strings.Builder
+		cmd.SetErr(&stderr)
+		cmd.SetArgs(tt.args)
+		if err := cmd.ExecuteContext(t.Context()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		got := regexp.MustCompile(`"time":"[^"]*",`).ReplaceAllString(strings.TrimSpace(stderr.String()), "")
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
 
 func TestUsersTLS(t *testing.T) {
 	dir := t.TempDir()

@@ -18,7 +18,7 @@ type Structure struct {
 	MP4    *mp4.Movie // of MP4, MOV and their kin
 	Tracks []Track    // of audio, as far as it tells
 	// Open means that nothing says where the sound ends, as in a recording that was
-	// never finished: its length is only what is there.
+	// never finished or a stream that was saved: its length is only what is there.
 	Open bool
 	// Torn means that bytes seem to be missing at the end. Some programs write so
 	// into whole files: it only counts if sound is missing too.

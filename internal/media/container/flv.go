@@ -16,6 +16,7 @@ func inspectFLV(r io.ReaderAt, size int64) Structure {
 		s.Torn = s.Torn || n > float64(size)
 		s.Whole = n == float64(size) && whole
 	}
+	s.Open = !s.Whole && flvNumber(r, size, "duration") == 0 // the last tag is where it was cut off, if it was
 	return s
 }
 

@@ -36,9 +36,8 @@ func (j *job) checkLength(ctx context.Context, played float64) (Length, error) {
 	switch {
 	case t.Seconds == 0:
 		return Length{}, nil
-	case j.info.Torn && !t.Own && j.plan.Untrimmed() && played > promised+roughly: // the promise is wrong, and bytes are missing
-		return Length{}, nil
-	case promised == 0 && !t.Exact: // the sound goes on where it should have ended
+	case promised == 0 && !t.Exact, // the sound goes on where it should have ended
+		j.info.Torn && !t.Own && played > promised+exactly: // so it does, and bytes are missing
 		if j.plan.End == 0 || played < j.plan.End-j.plan.Start-exactly {
 			return Length{}, nil
 		}

@@ -117,7 +117,7 @@ func editLists() []Case {
 		made("edit-slow.mp4", "slow motion: a second is played in two", "-c:a aac", 48000, 0,
 			In(Part{2, second(0), 0}, Part{2, 0.5 * second(2), 0}, Part{1, second(3), 0}), AlsoTrim|AlsoLoudness, []edit{{1, 0, 1}, {1, 0, 1}, {2, 2, 0.5}, {1, 3, 1}}),
 		made("edit-backward.mov", "an edit with the rate -1", "-c:a pcm_s16le", 48000, 0, Refused(conversion.CodeUnsupportedCodec, "edit list"), 0, []edit{{2, 0, 1}, {2, 4, -1}}),
-		rateZero("edit-rate-zero.mp4", "the only edit has the rate 0, as other programs' files do, and is played as it is", "-c:a aac", 5),
+		rateZero("edit-rate-zero.mp4", "the only edit has the rate 0, as other programs' files do, and is played as it is", "-c:a aac -b:a 192k", 5),
 		rateZero("edit-rate-zero-fragments.mp4", "the same in fragments, with the duration 0", "-c:a aac -b:a 192k -movflags frag_keyframe+empty_moov+default_base_moof", 0),
 		Case{
 			Name: "edit-fragments.mp4", About: "an edit list of two pieces in front of fragments", From: []string{editSpec, isoFile + ", 8.6.6: an edit list is of all samples, those in fragments too"},

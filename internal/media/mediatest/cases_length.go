@@ -3,6 +3,7 @@ package mediatest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -50,17 +51,22 @@ func wrongDurations() []Case {
 		})
 	unsure.Also, unsure.Tries = 0, []Try{{conversion.Options{Start: 2, End: 4}, six.Trimmed(2, 4)}} // all that was asked for is there
 	mkv := []string{rfcMatroska + ", 5.1.2.10: Duration is informational"}
-	shortAndCut := made("duration-short-cut.flv", "the duration in the metadata is 1 s, and half of the bytes are missing that they count", []string{flvSpec + ".5: filesize"}, "-c:v flv -c:a libmp3lame",
-		unchecked(within(Steady(2.9, 440), 0.5)), func(t testing.TB, b []byte) { patched(t, b, "\x00\x08duration\x00", bigFloat(1)) })
-	whole := shortAndCut.Make
-	shortAndCut.Also, shortAndCut.Make = 0, func(t testing.TB, path string, want *Want) {
-		whole(t, path, want)
-		b := content(t, path)
-		write(t, path, b[:len(b)/2])
+	shortAndCut := func(name string, seconds float64) Case {
+		c := made(name, fmt.Sprintf("the duration in the metadata is 1 s, and of the bytes that they count those behind about %.1f s are missing", seconds),
+			[]string{flvSpec + ".5: filesize"}, "-c:v flv -c:a libmp3lame", unchecked(within(Steady(seconds, 440), 0.2)),
+			func(t testing.TB, b []byte) { patched(t, b, "\x00\x08duration\x00", bigFloat(1)) })
+		c.Tries = []Try{{conversion.Options{Start: 0.5}, unchecked(within(Steady(seconds-0.5, 440), 0.2))}}
+		whole := c.Make
+		c.Also, c.Make = 0, func(t testing.TB, path string, want *Want) {
+			whole(t, path, want)
+			b := content(t, path)
+			write(t, path, b[:int(seconds/6*float64(len(b)))])
+		}
+		return c
 	}
 	flv := []string{flvSpec + ".5: onMetaData is written by whatever made the file", "https://github.com/Zibbp/ganymede/issues/608"}
 	return []Case{
-		unsure, shortAndCut,
+		unsure, shortAndCut("duration-short-cut.flv", 2.9), shortAndCut("duration-short-cut-early.flv", 1.3),
 		made("duration-long.mkv", "the segment's Duration is an hour", mkv, "-c:v mpeg4 -c:a aac", six, func(t testing.TB, b []byte) { patched(t, b, duration, bigFloat(3600e3)) }),
 		made("duration-short.mkv", "the segment's Duration is a second", mkv, "-c:v mpeg4 -c:a aac", six, func(t testing.TB, b []byte) { patched(t, b, duration, bigFloat(1e3)) }),
 		made("duration-long.flv", "the duration in the metadata is that of another file, 100 s; the size is right", flv, "-c:v flv -c:a libmp3lame", six,

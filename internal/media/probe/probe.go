@@ -127,7 +127,7 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	info.Cut = s.MP4 != nil && s.MP4.End > info.Size
 	info.Whole, info.Torn = s.Whole, s.Torn
 	info.Chained = s.Chained
-	if s.Open {
+	if s.Open && s.Last == 0 {
 		info.Seconds = 0
 	}
 	if in.protection.All {
@@ -138,7 +138,7 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	}
 	for i := range info.Tracks {
 		tr := &info.Tracks[i]
-		tr.Seconds = info.Seconds
+		tr.Seconds, tr.Open = info.Seconds, s.Open
 		if nameless(tr.Codec) && len(s.Names) == len(info.Tracks) && reName.MatchString(s.Names[i]) {
 			tr.Codec = s.Names[i]
 		}
