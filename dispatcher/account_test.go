@@ -1,10 +1,15 @@
 package dispatcher_test
 
 import (
+	"context"
 	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"tonearm/dispatcher"
 	"tonearm/internal/account"
 	"tonearm/internal/conversion"
 )
@@ -58,6 +63,96 @@ func TestDeletedAccount(t *testing.T) {
 	}
 	if got := w.of(gone); len(got) != 0 {
 		t.Errorf("a deleted account has %+v", got)
+	}
+}
+
+// tidied counts how often the users' database was tidied.
+type tidied struct {
+	dispatcher.Users
+	times atomic.Int64
+}
+
+func (t *tidied) Tidy(ctx context.Context, now time.Time) error {
+	defer t.times.Add(1)
+	return t.Users.Tidy(ctx, now)
+}
+
+// unchangeable returns a world of two users with two conversions each, of whom
+// the first in the database has one that cannot be changed, and ids of its two.
+func unchangeable(t *testing.T, change ...func(*dispatcher.Options)) (w *world, first, second account.User, broken, other string) {
+	t.Helper()
+	w = newWorld(t, change...)
+	users := []account.User{w.user("a@example.org", 0), w.user("b@example.org", 0)}
+	slices.SortFunc(users, func(a, b account.User) int { return strings.Compare(a.ID, b.ID) })
+	first, second = users[0], users[1]
+	for _, u := range []account.User{first, first, second, second} {
+		w.create(u.ID, 1)
+	}
+	all := w.of(first) // in the order in which the dispatcher reads them
+	broken, other = all[0].ID, all[1].ID
+	w.records.broken.Store(&broken)
+	return w, first, second, broken, other
+}
+
+// A conversion that cannot be deleted keeps neither the others of its account
+// nor those of another account, and is tried again.
+func TestDeletedAccountFails(t *testing.T) {
+	t.Parallel()
+	users := &tidied{}
+	w, first, second, broken, _ := unchangeable(t, func(o *dispatcher.Options) { users.Users, o.Users = o.Users, users })
+	for _, u := range []account.User{first, second} {
+		_, err := w.accounts.Delete(w.Context(), u)
+		w.must(err)
+	}
+	w.clock.advance(25 * time.Hour)
+	w.run()
+	gone := func(u account.User) bool {
+		_, err := w.accounts.ByID(w.Context(), u.ID)
+		return errors.Is(err, account.ErrNotFound)
+	}
+	w.until("the other account is gone", func() bool { return len(w.of(second)) == 0 && gone(second) })
+	w.until("the account's other conversion is gone", func() bool { return len(w.of(first)) == 1 })
+	before := users.times.Load()
+	w.until("the rest goes on", func() bool { return users.times.Load() > before })
+	if got := w.of(first); gone(first) || got[0].ID != broken {
+		t.Errorf("the row went first, and left %+v", got)
+	}
+	w.records.broken.Store(nil)
+	w.until("the account is gone", func() bool { return len(w.of(first)) == 0 && gone(first) })
+}
+
+// A conversion that cannot follow its account keeps no other one.
+func TestChangedAccountFails(t *testing.T) {
+	t.Parallel()
+	w, first, second, broken, other := unchangeable(t)
+	for _, u := range []account.User{first, second} {
+		_, err := w.accounts.Configure(w.Context(), u.ID, account.German, "")
+		w.must(err)
+	}
+	w.clock.advance(11 * time.Minute)
+	w.run()
+	changes := func() (ids []string) {
+		all, err := w.accounts.Changed(w.Context(), "", 10)
+		w.must(err)
+		for _, c := range all {
+			ids = append(ids, c.User.ID)
+		}
+		return ids
+	}
+	w.until("the other account is followed", func() bool { return !slices.Contains(changes(), second.ID) })
+	for _, c := range w.of(second) {
+		if c.Language != "de" {
+			t.Errorf("another account's conversion is in %q", c.Language)
+		}
+	}
+	w.until("the account's other conversion follows", func() bool { return w.read(other).Language == "de" })
+	if !slices.Contains(changes(), first.ID) || w.read(broken).Language != "" {
+		t.Error("a change is forgotten that did not reach all conversions")
+	}
+	w.records.broken.Store(nil)
+	w.until("nothing is left to follow", func() bool { return len(changes()) == 0 })
+	if got := w.read(broken).Language; got != "de" {
+		t.Errorf("the conversion is in %q", got)
 	}
 }
 

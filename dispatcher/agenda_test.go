@@ -377,6 +377,7 @@ func TestOptions(t *testing.T) {
 		"no CPU":         func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"gpu": 1} },
 		"no registerer":  func(o *dispatcher.Options) { o.Registerer = nil },
 		"negative wait":  func(o *dispatcher.Options) { o.GPUWait = -1 },
+		"negative inbox": func(o *dispatcher.Options) { o.InboxWait = -1 },
 		"negative bytes": func(o *dispatcher.Options) { o.Limits.MaxMP3Bytes = -1 },
 		"no max launch":  func(o *dispatcher.Options) { o.Policy.MaxLaunches = 0 },
 		"no max attempt": func(o *dispatcher.Options) { o.Policy.MaxAttempts = 0 },

@@ -61,7 +61,7 @@ type Options struct {
 	Silence         time.Duration            // an attempt that runs is given up after this time without a report; at least Policy.Lease; default Policy.Lease or DefaultSilence, whichever is longer
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
-	InboxWait       time.Duration            // how old a drop may be when its address is proven; default DefaultInboxWait
+	InboxWait       time.Duration            // how old a drop may be when its address is proven; 0: only drops from then on count
 	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
 	OldSources      bool                     // Policy.SourceRetention is also for what failed or was canceled under a version before 0.2
 
@@ -76,9 +76,11 @@ const (
 	DefaultGPUWait         = 5 * time.Minute
 	DefaultSilence         = 20 * time.Second // a transcoder's report may take 10 s, and the pause after a failed one too
 	DefaultInboxEvery      = 30 * time.Second
-	DefaultInboxWait       = 7 * 24 * time.Hour
 	defaultOrphanScanEvery = time.Hour
 )
+
+// DefaultInboxWait is what a program gives as InboxWait if nobody says otherwise.
+const DefaultInboxWait = 7 * 24 * time.Hour
 
 func (o Options) withDefaults() Options {
 	o.Policy = cmp.Or(o.Policy, conversion.DefaultPolicy)
@@ -90,7 +92,6 @@ func (o Options) withDefaults() Options {
 	o.Silence = cmp.Or(o.Silence, max(o.Policy.Lease, DefaultSilence))
 	o.ReportEvery = cmp.Or(o.ReportEvery, o.Policy.Lease/3)
 	o.InboxEvery = cmp.Or(o.InboxEvery, DefaultInboxEvery)
-	o.InboxWait = cmp.Or(o.InboxWait, DefaultInboxWait)
 	o.OrphanScanEvery = cmp.Or(o.OrphanScanEvery, defaultOrphanScanEvery)
 	if o.Now == nil {
 		o.Now = time.Now
@@ -116,8 +117,10 @@ func (o Options) validate() error {
 		return fmt.Errorf("max jobs are %v, but class cpu needs at least 1, and none may be negative", o.MaxJobs)
 	case o.Silence < p.Lease:
 		return fmt.Errorf("an attempt must be allowed to be silent for its lease of %v at least, but for %v only", p.Lease, o.Silence)
+	case o.InboxWait < 0:
+		return fmt.Errorf("the inbox wait must not be negative, but is %v", o.InboxWait)
 	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
-		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.InboxWait < 0 || o.OrphanScanEvery < 0:
+		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.OrphanScanEvery < 0:
 		return errors.New("numbers of files, limits and times must not be negative")
 	}
 	return nil

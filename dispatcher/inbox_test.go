@@ -270,11 +270,21 @@ func (p provenLater) ByEmail(ctx context.Context, email string) (account.User, e
 	return u, err
 }
 
-// A drop from long before the address was proven stays, and is counted.
+// A drop from long before the address was proven stays, and is counted. Without a
+// wait, so does every drop from before.
 func TestInboxTooOld(t *testing.T) {
 	t.Parallel()
-	for by, want := range map[time.Duration]int{dispatcher.DefaultInboxWait - time.Hour: 1, dispatcher.DefaultInboxWait + time.Hour: 0} {
-		w := newWorld(t, func(o *dispatcher.Options) { o.Users = provenLater{o.Users, by} })
+	for _, tt := range []struct {
+		wait, by time.Duration
+		want     int
+	}{
+		{dispatcher.DefaultInboxWait, dispatcher.DefaultInboxWait - time.Hour, 1},
+		{dispatcher.DefaultInboxWait, dispatcher.DefaultInboxWait + time.Hour, 0},
+		{0, 0, 1},
+		{0, time.Minute, 0},
+	} {
+		by, want := tt.by, tt.want
+		w := newWorld(t, func(o *dispatcher.Options) { o.Users, o.InboxWait = provenLater{o.Users, by}, tt.wait })
 		u := w.user("a@example.org", 0)
 		const key = "inbox/a@example.org/video.mp4"
 		w.put(key, source)
@@ -286,7 +296,7 @@ func TestInboxTooOld(t *testing.T) {
 			t.Errorf("the inbox holds %q", got)
 		}
 		if got := w.of(u); len(got) != want {
-			t.Errorf("proven %v after the drop: %d conversions, want %d", by, len(got), want)
+			t.Errorf("proven %v after the drop, with a wait of %v: %d conversions, want %d", by, tt.wait, len(got), want)
 		}
 	}
 }

@@ -32,7 +32,13 @@ type keyIDInput struct {
 	ID string `path:"key_id" doc:"ID of the key"`
 }
 
+// createKey asks for the password again: a key outlives the session, so a token
+// that was stolen must not make one.
 func (g *Gateway) createKey(ctx context.Context, c caller, in *keyInput) (*madeKeyOutput, error) {
+	if err := g.checkPassword(ctx, c, in.Body.Password); err != nil {
+		g.audit(ctx, c, account.ActionKeyMade, "", problemOf(err).Code)
+		return nil, err
+	}
 	for _, s := range in.Body.Scopes {
 		if s == account.ScopeAdmin && !c.Admin {
 			g.audit(ctx, c, account.ActionKeyMade, "", "admin_required")

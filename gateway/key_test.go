@@ -15,7 +15,7 @@ import (
 func TestKeys(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
-	made := decode[api.MadeKey](u.call("POST", "/v1/keys", api.NewKey{Name: "cron", Scopes: []account.Scope{"convert"}}).want(201))
+	made := decode[api.MadeKey](u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "cron", Scopes: []account.Scope{"convert"}}).want(201))
 	if life := time.Until(*made.ExpiresAt); life < 364*24*time.Hour || life > 366*24*time.Hour {
 		t.Errorf("it expires in %v", life)
 	}
@@ -36,13 +36,13 @@ func TestKeys(t *testing.T) {
 	key.call("GET", "/v1/conversions", nil).want(401, "invalid_token")
 	u.call("DELETE", "/v1/keys/"+made.ID, nil).want(404, "not_found")
 
-	forever := decode[api.MadeKey](u.call("POST", "/v1/keys", api.NewKey{Name: "forever", Scopes: []account.Scope{"read"}, ExpiresInDays: -1}).want(201))
+	forever := decode[api.MadeKey](u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "forever", Scopes: []account.Scope{"read"}, ExpiresInDays: -1}).want(201))
 	if forever.ExpiresAt != nil {
 		t.Errorf("it expires at %v", forever.ExpiresAt)
 	}
-	u.call("POST", "/v1/keys", `{"name":"x","scopes":["all"]}`).want(422, "invalid_request")
-	u.call("POST", "/v1/keys", `{"name":"x","scopes":[]}`).want(422, "invalid_request")
-	u.call("POST", "/v1/keys", `{"name":"a\nb","scopes":["read"]}`).want(422, "invalid_request")
+	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"x","scopes":["all"]}`).want(422, "invalid_request")
+	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"x","scopes":[]}`).want(422, "invalid_request")
+	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"a\nb","scopes":["read"]}`).want(422, "invalid_request")
 }
 
 // A key is good for its scopes on every route, wherever a token is accepted, and
@@ -90,10 +90,10 @@ func TestScopes(t *testing.T) {
 func TestAdminKey(t *testing.T) {
 	s := start(t)
 	u := s.user("a@example.org")
-	u.call("POST", "/v1/keys", api.NewKey{Name: "x", Scopes: []account.Scope{"admin"}}).want(403, "admin_required")
+	u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "x", Scopes: []account.Scope{"admin"}}).want(403, "admin_required")
 	u.call("GET", "/v1/admin/audit", nil).want(403, "admin_required")
 	check(t, s.o.Users.SetAdmin(t.Context(), u.ID, true))
-	made := decode[api.MadeKey](u.call("POST", "/v1/keys", api.NewKey{Name: "x", Scopes: []account.Scope{"admin"}}).want(201))
+	made := decode[api.MadeKey](u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "x", Scopes: []account.Scope{"admin"}}).want(201))
 	key := u.with(made.Secret)
 	events := key.call("GET", "/v1/admin/audit", nil).want(200)
 	var actions []string
@@ -154,7 +154,7 @@ func TestAudited(t *testing.T) {
 	if n := told()["refused scope_missing "+u.ID+" "+reader.ID+" /v1/conversions"]; n == 0 || n >= maxFailures {
 		t.Errorf("%d refusals told", n)
 	}
-	u.call("POST", "/v1/keys", api.NewKey{Name: "x", Scopes: []account.Scope{"read"}}).want(201)
+	u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "x", Scopes: []account.Scope{"read"}}).want(201)
 	events, err := s.o.Users.Events(t.Context(), u.ID, 1)
 	check(t, err)
 	equal(t, "what was done is told all the same", events[0].Action, account.ActionKeyMade)

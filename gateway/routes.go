@@ -59,7 +59,7 @@ func (g *Gateway) routes() error {
 	forSession(g, hashing, op(put, "/v1/me/email", accounts, "change-email", "Change your address", 202), g.requestEmail)
 	forSession(g, quick, op(post, "/v1/me/confirmation", accounts, "request-confirmation", "Get the mail again that proves your address", 202), g.requestConfirmation)
 
-	forSession(g, quick, op(post, "/v1/keys", accounts, "create-key", "Make an API key", 201), g.createKey)
+	forSession(g, hashing, op(post, "/v1/keys", accounts, "create-key", "Make an API key", 201), g.createKey)
 	forSession(g, quick, op(get, "/v1/keys", accounts, "list-keys", "List your API keys", 200), g.listKeys)
 	forSession(g, quick, op(del, "/v1/keys/{key_id}", accounts, "revoke-key", "Revoke an API key", 204), g.revokeKey)
 

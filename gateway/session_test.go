@@ -67,7 +67,7 @@ func TestStolenTokenWaits(t *testing.T) {
 		method, path string
 		body         any
 	}{
-		{"POST", "/v1/keys", api.NewKey{Name: "thief's", Scopes: []account.Scope{account.ScopeConvert}, ExpiresInDays: -1}},
+		{"POST", "/v1/keys", api.NewKey{Password: password, Name: "thief's", Scopes: []account.Scope{account.ScopeConvert}, ExpiresInDays: -1}},
 		{"PUT", "/v1/me/password", api.PasswordChange{Password: password, NewPassword: "the thief's password"}},
 		{"PUT", "/v1/me/email", api.EmailChange{Password: password, Email: "thief@example.org"}},
 		{"DELETE", "/v1/me", api.Password{Password: password}},
@@ -142,16 +142,33 @@ func TestTokenNeedsPassword(t *testing.T) {
 		{"PUT", "/v1/me/password", api.PasswordChange{Password: "a guess", NewPassword: "the thief's password"}},
 		{"PUT", "/v1/me/email", api.EmailChange{Password: "a guess", Email: "thief@example.org"}},
 		{"DELETE", "/v1/me", api.Password{Password: "a guess"}},
+		{"POST", "/v1/keys", api.NewKey{Password: "a guess", Name: "thief's", Scopes: []account.Scope{account.ScopeConvert}}},
 	} {
 		u.call(tt.method, tt.path, tt.body).want(403, "wrong_password")
 	}
-	for range maxFailures - 3 {
+	u.call("POST", "/v1/keys", `{"name":"thief's","scopes":["convert"]}`).want(422, "invalid_request")
+	for range maxFailures - 4 {
 		u.call("DELETE", "/v1/me", api.Password{Password: "a guess"}).want(403, "wrong_password")
 	}
 	u.call("DELETE", "/v1/me", api.Password{Password: password}).want(429, "too_many_logins")
+	u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "thief's", Scopes: []account.Scope{account.ScopeConvert}}).want(429, "too_many_logins")
 	got, err := s.o.Users.ByID(t.Context(), u.ID)
 	check(t, err)
 	equal(t, "user", got, u.User)
+	keys, err := s.o.Users.KeysOf(t.Context(), u.ID)
+	check(t, err)
+	equal(t, "keys", len(keys), 0)
+	refused := map[account.Action]int{}
+	events, err := s.o.Users.Events(t.Context(), u.ID, 100)
+	check(t, err)
+	for _, e := range events {
+		if e.Outcome == "wrong_password" {
+			refused[e.Action]++
+		}
+	}
+	if refused[account.ActionKeyMade] != 1 || refused[account.ActionPassword] != 1 || refused[account.ActionEmail] != 1 {
+		t.Errorf("told is %v", refused)
+	}
 }
 
 func TestRefresh(t *testing.T) {

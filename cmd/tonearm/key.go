@@ -18,7 +18,8 @@ import (
 func newKeyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "key", Short: "Make, list and revoke API keys", Args: command.NoArgs,
 		Long: `API keys are for programs: TONEARM_TOKEN takes one, and so does every request in
-place of a token. A key is good for its scopes alone, and cannot make keys.`,
+place of a token. A key is good for its scopes alone, and cannot make keys.
+Making one asks for your password.`,
 		Example: "  tonearm key create backup --scope convert\n  tonearm key list\n  tonearm key revoke ID",
 		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("say what to do: tonearm key create NAME, tonearm key list or tonearm key revoke ID")}
@@ -30,13 +31,17 @@ place of a token. A key is good for its scopes alone, and cannot make keys.`,
 func newKeyCreateCommand() *cobra.Command {
 	var scopes []string
 	var days int
-	var asJSON bool
+	var asJSON, fromStdin bool
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Make an API key", Args: command.Needs(1, "the key"),
 		Long: `Make an API key and print its secret, which is shown this once. Scopes: read sees
 conversions and downloads MP3s, convert also makes and changes conversions,
-admin does what an operator may.`,
-		Example: "  tonearm key create backup --scope convert --expires-days 90",
+admin does what an operator may.
+
+The password of your account is asked for, or read from standard input: a key
+outlives the login that made it.`,
+		Example: `  tonearm key create backup --scope convert --expires-days 90
+  tonearm key create backup --password-stdin < password.txt`,
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
 			k := api.NewKey{Name: args[0], ExpiresInDays: days}
 			for _, s := range scopes {
@@ -50,6 +55,9 @@ admin does what an operator may.`,
 			}
 			c, err := connect(cmd, shortPatience)
 			if err != nil {
+				return err
+			}
+			if k.Password, err = readPassword(cmd, fromStdin, false); err != nil {
 				return err
 			}
 			made, err := c.CreateKey(cmd.Context(), k)
@@ -70,6 +78,7 @@ admin does what an operator may.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON, with the secret")
 	_ = cmd.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions([]cobra.Completion{
 		string(account.ScopeRead), string(account.ScopeConvert), string(account.ScopeAdmin)}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
+	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
 

@@ -100,6 +100,7 @@ type Link struct {
 
 // NewKey is the body of POST /v1/keys.
 type NewKey struct {
+	Password      string          `json:"password" doc:"The present one of the account"`
 	Name          string          `json:"name" minLength:"1" maxLength:"100"`
 	Scopes        []account.Scope `json:"scopes" minItems:"1" enum:"read,convert,admin" doc:"What the key may be used for. convert includes read"`
 	ExpiresInDays int             `json:"expires_in_days,omitempty" minimum:"-1" maximum:"3650" doc:"Default: 365. -1 for a key that does not expire"`

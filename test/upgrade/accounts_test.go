@@ -170,7 +170,7 @@ func (a *accounts) gatewaysFirst() {
 	}
 	a.late.Login()
 	answers(at(a.late, a.before), "/v1/conversions", http.StatusOK)
-	if status, body := at(a.user, a.after).Do("POST", "/v1/keys", api.NewKey{Name: "cron", Scopes: []account.Scope{account.ScopeRead}}, &a.key); status != http.StatusCreated {
+	if status, body := at(a.user, a.after).Do("POST", "/v1/keys", api.NewKey{Password: world.Password, Name: "cron", Scopes: []account.Scope{account.ScopeRead}}, &a.key); status != http.StatusCreated {
 		t.Fatalf("key: %d %s", status, body)
 	}
 	answers(at(a.user, a.after, a.key.Secret), "/v1/conversions", http.StatusOK)

@@ -60,7 +60,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	f.DurationVar(&d.maxDuration, "max-duration", attempt.DefaultMaxDuration, "longest audio of one video")
 	f.Int64Var(&d.maxMP3, "max-mp3-bytes", attempt.DefaultMaxMP3Bytes, "largest MP3 in `BYTES`")
 	f.DurationVar(&d.inboxEvery, "inbox-every", dispatcher.DefaultInboxEvery, "pause between two listings of the inbox")
-	f.DurationVar(&d.inboxWait, "inbox-wait", dispatcher.DefaultInboxWait, "whoever proves an address gets what was dropped into its inbox this long before; older drops stay")
+	f.DurationVar(&d.inboxWait, "inbox-wait", dispatcher.DefaultInboxWait, "whoever proves an address gets what was dropped into its inbox this long before; older drops stay; 0 for none from before")
 	f.BoolVar(&d.oldSources, "old-sources", false, "--source-retention is also for videos whose conversion failed or was canceled under a version before 0.2; give it once")
 	return d
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -164,6 +166,86 @@ func TestPrepareAfterCrash(t *testing.T) {
 			t.Errorf("deleted are %v, %v", d, err)
 		}
 	})
+}
+
+// The accounts that are being deleted are looked for every few seconds, and found
+// without reading all users. The migration lists those that were being deleted
+// before it, and Remove leaves nothing.
+func TestDeletedAmongMany(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s, ctx := prepared(t, fresh(t)), t.Context()
+		var rows, ids []string
+		for range 3000 {
+			id := uuid.NewString()
+			ids, rows = append(ids, id), append(rows, `('`+id+`', '`+id+`@example.org', 'x', 0, 1700000000000)`)
+		}
+		_, err := s.db.ExecContext(ctx, `INSERT INTO users (id, email, password_hash, max_upload_bytes, created_at) VALUES `+strings.Join(rows, ", "))
+		check(t, err)
+		want := ids[:5]
+		slices.Sort(want)
+		for _, id := range want[:2] {
+			_, err := s.db.ExecContext(ctx, `UPDATE users SET deleted_at = 1800000000000 WHERE id = ?`, id)
+			check(t, err)
+		}
+		_, err = s.db.ExecContext(ctx, `DELETE FROM account_migrations WHERE version = 10`)
+		check(t, err)
+		check(t, s.Prepare(ctx))
+		for _, id := range want[2:] {
+			_, err := s.Delete(ctx, account.User{ID: id})
+			check(t, err)
+		}
+		var got []string
+		for after := ""; ; {
+			page, err := s.Deleted(ctx, after, 2)
+			check(t, err)
+			for _, u := range page {
+				got, after = append(got, u.ID), u.ID
+			}
+			if len(page) < 2 {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("deleted are %v, want %v", got, want)
+		}
+		explain := `EXPLAIN QUERY PLAN `
+		if strings.HasSuffix(t.Name(), "/MySQL") {
+			explain = `EXPLAIN `
+			text(t, s, `ANALYZE TABLE users, account_deletions`)
+		}
+		plan := text(t, s, explain+selectDeleted, "", 100)
+		if !regexp.MustCompile(`SEARCH u USING INDEX \S+ \(id=\?\)|u eq_ref PRIMARY`).MatchString(plan) || strings.Contains(plan, "B-TREE") || strings.Contains(plan, "filesort") {
+			t.Errorf("it is done by %s", plan)
+		}
+		for _, id := range want {
+			check(t, s.Remove(ctx, id))
+		}
+		if left := text(t, s, `SELECT user_id FROM account_deletions`); left != "" {
+			t.Errorf("left are %s", left)
+		}
+	})
+}
+
+// text returns all that a query says.
+func text(t *testing.T, s *Store, query string, args ...any) (all string) {
+	t.Helper()
+	rows, err := s.db.QueryContext(t.Context(), query, args...)
+	check(t, err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	check(t, err)
+	for rows.Next() {
+		row := make([]any, len(columns))
+		for i := range row {
+			row[i] = new(sql.NullString)
+		}
+		check(t, rows.Scan(row...))
+		for _, column := range row {
+			all += column.(*sql.NullString).String + " "
+		}
+	}
+	check(t, rows.Err())
+	return all
 }
 
 // What is kept opens nothing: neither a key's secret nor, once a mail is sent,
@@ -328,7 +410,7 @@ func TestUnknownAddressWritesTheSame(t *testing.T) {
 // rowsOf counts all rows.
 func rowsOf(t *testing.T, s *Store) (sum int) {
 	t.Helper()
-	for _, table := range []string{"users", "account_decoys", "account_proofs", "account_mails", "account_keys", "account_changes"} {
+	for _, table := range []string{"users", "account_decoys", "account_proofs", "account_mails", "account_keys", "account_changes", "account_deletions"} {
 		var n int
 		check(t, s.db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+table).Scan(&n))
 		sum += n

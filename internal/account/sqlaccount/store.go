@@ -363,6 +363,9 @@ func (s *Store) Delete(ctx context.Context, as account.User) (account.User, erro
 				return err
 			}
 		}
+		if _, err := x.ExecContext(ctx, `REPLACE INTO account_deletions (user_id) VALUES (?)`, u.ID); err != nil {
+			return err
+		}
 		return s.tell(ctx, x, *u, account.MailDeleted)
 	})
 	if errors.Is(err, account.ErrNotFound) { // perhaps it was deleted before
@@ -373,21 +376,25 @@ func (s *Store) Delete(ctx context.Context, as account.User) (account.User, erro
 	return u, err
 }
 
+// selectDeleted selects users by account_deletions, which has few rows.
+const selectDeleted = `SELECT ` + userColumns + ` FROM account_deletions d JOIN users u ON u.id = d.user_id
+	WHERE d.user_id > ? ORDER BY d.user_id LIMIT ?`
+
 // Deleted returns some users whose deletion was asked for.
 func (s *Store) Deleted(ctx context.Context, after string, limit int) ([]account.User, error) {
-	return s.list(ctx, `deleted_at > 0`, after, limit)
+	return s.list(ctx, selectDeleted, after, limit)
 }
 
 // List returns some users in the order of their ids.
 func (s *Store) List(ctx context.Context, f account.Filter, after string, limit int) ([]account.User, error) {
 	if f.Unproven {
-		return s.list(ctx, `proven_at = 0`, after, limit)
+		return s.list(ctx, `SELECT `+userColumns+` FROM users u WHERE u.id > ? AND u.proven_at = 0 ORDER BY u.id LIMIT ?`, after, limit)
 	}
-	return s.list(ctx, `1 = 1`, after, limit)
+	return s.list(ctx, `SELECT `+userColumns+` FROM users u WHERE u.id > ? ORDER BY u.id LIMIT ?`, after, limit)
 }
 
-func (s *Store) list(ctx context.Context, which, after string, limit int) (users []account.User, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+userColumns+` FROM users u WHERE `+which+` AND u.id > ? ORDER BY u.id LIMIT ?`, after, limit) //nolint:gosec // constants
+func (s *Store) list(ctx context.Context, query, after string, limit int) (users []account.User, err error) {
+	rows, err := s.db.QueryContext(ctx, query, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
@@ -416,8 +423,10 @@ func (s *Store) Remove(ctx context.Context, userID string) error {
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		if _, err := x.ExecContext(ctx, `DELETE FROM account_changes WHERE user_id = ?`, userID); err != nil {
-			return err
+		for _, table := range []string{"account_changes", "account_deletions"} {
+			if _, err := x.ExecContext(ctx, `DELETE FROM `+table+` WHERE user_id = ?`, userID); err != nil {
+				return err
+			}
 		}
 		_, err = x.ExecContext(ctx, `DELETE FROM account_mails WHERE user_id = ? AND state IN ('sent', 'refused')`, userID)
 		return err
