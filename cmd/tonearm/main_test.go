@@ -10,12 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,7 +77,7 @@ func TestScripts(t *testing.T) {
 			"halfway":      halfway,
 			"mode":         checkMode,
 			"code":         exitCode,
-			"interrupt":    interrupt,
+			"interrupt":    s.interrupt,
 
 			"conversions": countConversions,
 			"oldjournal":  oldJournal,
@@ -89,6 +92,22 @@ type stack struct {
 	tokens   *jwttoken.Tokens
 	objects  *s3blob.Store
 	queue    *redisqueue.Queue
+	asked    sync.Map // *atomic.Int64 by the Authorization header: requests but for lists
+}
+
+// count counts the requests of h.
+func (s *stack) count(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != "/v1/conversions" {
+			s.requests(r.Header.Get("Authorization")).Add(1)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (s *stack) requests(authorization string) *atomic.Int64 {
+	n, _ := s.asked.LoadOrStore(authorization, &atomic.Int64{})
+	return n.(*atomic.Int64)
 }
 
 func startStack(t *testing.T) *stack {
@@ -133,7 +152,7 @@ func startStack(t *testing.T) *stack {
 		PublicURL: "http://localhost", OpenRegistration: true, SelfConfirm: true, MaxUploadBytes: 200 << 20, Log: log,
 	})
 	must(err)
-	server := httptest.NewServer(g.Handler())
+	server := httptest.NewServer(s.count(g.Handler()))
 	t.Cleanup(server.Close)
 	s.url = server.URL
 
@@ -280,10 +299,10 @@ func wantCode(ts *testscript.TestScript, want string, got int) {
 	}
 }
 
-// interrupt: interrupt STATE COMMAND… runs the command, sends it SIGINT once
-// the user has a conversion in that state, and wants exit code 130. Its output
-// lands in the files out and err.
-func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+// interrupt: interrupt STATE COMMAND… runs the command, sends it SIGINT once it has
+// asked the server for something and the user has a conversion in that state, and
+// wants exit code 130. Its output lands in the files out and err.
+func (s *stack) interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: interrupt STATE COMMAND…")
 	}
@@ -296,6 +315,8 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	requests := s.requests("Bearer " + ts.Getenv("TOKEN"))
+	before := requests.Load()
 	ts.Check(cmd.Start())
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
@@ -313,7 +334,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(os.WriteFile(ts.MkAbs("err"), stderr.Bytes(), 0o666))
 			return
 		case <-tick.C:
-			if !interrupted && ts.Exec("tonearm", "list", "--json", "--state", args[0]) == nil && ts.ReadFile("stdout") != "" {
+			if !interrupted && requests.Load() > before && ts.Exec("tonearm", "list", "--json", "--state", args[0]) == nil && ts.ReadFile("stdout") != "" {
 				ts.Check(cmd.Process.Signal(os.Interrupt))
 				interrupted = true
 			}

@@ -43,7 +43,8 @@ func (v *verdicts) documented() string {
 		if rows[k] == nil {
 			rows[k] = map[string]int{}
 		}
-		rows[k][r.verdict()]++
+		verdict, _ := r.documented()
+		rows[k][verdict]++
 	}
 	keys := slices.SortedFunc(maps.Keys(rows), func(a, b key) int {
 		return cmp.Or(strings.Compare(a.container, b.container), strings.Compare(strings.ToLower(a.codec), strings.ToLower(b.codec)))
@@ -66,16 +67,25 @@ func (v *verdicts) documented() string {
 		if !r.unusual {
 			continue
 		}
-		outcome := "the right sound"
-		if r.code != "" {
-			outcome = "`" + string(r.code) + "`"
-		}
-		if len(r.faults) > 0 {
-			outcome = "wrong"
-		}
+		_, outcome := r.documented()
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Name, r.About, outcome, sources(r.From))
 	}
 	return b.String()
+}
+
+// documented is the verdict, and what comes out. The page is the same for all versions
+// of ffmpeg.
+func (r row) documented() (verdict, outcome string) {
+	const sound = "the right sound"
+	switch {
+	case len(r.faults) > 0:
+		return r.verdict(), "wrong"
+	case r.ByVersion:
+		return "right", fmt.Sprintf("%s, or `%s`, by the version of ffmpeg", sound, r.Want.Or.Code)
+	case r.code != "":
+		return r.verdict(), "`" + string(r.code) + "`"
+	}
+	return r.verdict(), sound
 }
 
 // sources are links and names of specifications.

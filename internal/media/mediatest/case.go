@@ -13,6 +13,8 @@ type Case struct {
 	Name  string   // base name of the file
 	About string   // what is special about it, and who makes such files
 	From  []string // where it is said what is right: a specification's section, a public report
+	// ByVersion means that ffmpeg's version decides which of two outcomes is right.
+	ByVersion bool
 	// Make writes the input. It may complete want, where only the making shows
 	// what is right, such as a number of frames.
 	Make  func(t testing.TB, path string, want *Want)
