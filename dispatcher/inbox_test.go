@@ -244,7 +244,7 @@ func TestInboxOfAnOldAddress(t *testing.T) {
 	w := newWorld(t).run()
 	u := w.user("old@example.org", 0)
 	var proof account.Proof
-	w.must(w.accounts.RequestEmail(w.Context(), u.ID, "new@example.org", func(p account.Proof) (string, error) { proof = p; return "token", nil }))
+	w.must(w.accounts.RequestEmail(w.Context(), u, "new@example.org", func(p account.Proof) (string, error) { proof = p; return "token", nil }))
 	_, err := w.accounts.ChangeEmail(w.Context(), proof)
 	w.must(err)
 	for _, name := range []string{"old", "new"} {
