@@ -29,16 +29,12 @@ const (
 	newerPause = 10 * time.Second
 )
 
-// consume takes the next message of a class and handles it. What handle has
-// begun outlives ctx. A message that was handled is acknowledged. After
+// consume takes the next message of a class and handles it within lease. What handle
+// has begun outlives ctx. A message that was handled is acknowledged. After
 // launch.ErrBusy, which consume returns, the message stays the next one. After
 // any other error it comes again after a pause. A message about a record of a
 // newer format is left to a newer version.
-func (d *Dispatcher) consume(ctx context.Context, class queue.Class, handle func(context.Context, queue.Delivery) error) error {
-	lease := launchLease
-	if class == queue.Stop {
-		lease = workTime
-	}
+func (d *Dispatcher) consume(ctx context.Context, class queue.Class, lease time.Duration, handle func(context.Context, queue.Delivery) error) error {
 	delivery, err := d.o.Queue.Take(ctx, class, lease, takeWait)
 	if errors.Is(err, queue.ErrEmpty) {
 		return nil
@@ -72,7 +68,7 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 		return err
 	}
 	var freed <-chan struct{}
-	err := d.consume(ctx, queue.Class(class), func(ctx context.Context, delivery queue.Delivery) error {
+	err := d.consume(ctx, queue.Class(class), launchLease, func(ctx context.Context, delivery queue.Delivery) error {
 		freed = d.nextFreed()
 		return d.launch(ctx, delivery)
 	})
@@ -218,7 +214,7 @@ func (d *Dispatcher) waitedForGPU(c conversion.Conversion) bool {
 // divert moves the next conversion that waits for a GPU to class cpu, because
 // this installation has no GPUs.
 func (d *Dispatcher) divert(ctx context.Context) error {
-	return d.consume(ctx, queue.GPU, func(ctx context.Context, delivery queue.Delivery) error {
+	return d.consume(ctx, queue.GPU, launchLease, func(ctx context.Context, delivery queue.Delivery) error {
 		_, _, err := d.update(ctx, delivery.ConversionID, func(c *conversion.Conversion) error {
 			return c.FallBack(conversion.FallbackOff, d.o.Now())
 		})
@@ -240,7 +236,7 @@ func deadline(size int64) time.Duration {
 
 // stops ends launches whose conversion was canceled or deleted.
 func (d *Dispatcher) stops(ctx context.Context) error {
-	return d.consume(ctx, queue.Stop, func(ctx context.Context, delivery queue.Delivery) error {
+	return d.consume(ctx, queue.Stop, workTime, func(ctx context.Context, delivery queue.Delivery) error {
 		if delivery.Count > maxDeliveries {
 			return nil // if the stop fails, CleanAt of the record makes up for it
 		}

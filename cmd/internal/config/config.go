@@ -48,7 +48,7 @@ func Command(use, short, example string, bind func(*pflag.FlagSet), run func(cmd
 			env.Warn(log)
 			err := run(cmd, log)
 			if err != nil {
-				cmd.SilenceErrors = true // by the command
+				cmd.SilenceErrors = true // the log has it
 				log.Error("the service ends", "error", err)
 			}
 			return err

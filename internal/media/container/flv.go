@@ -12,11 +12,12 @@ import (
 func inspectFLV(r io.ReaderAt, size int64) Structure {
 	last, whole := flvLast(r, size)
 	s := Structure{Last: last, Torn: !whole, Names: flvLetters(r, size)}
-	if n := flvNumber(r, size, "filesize"); n > 0 {
+	meta := flvMetadata(r, size)
+	if n := flvNumber(meta, "filesize"); n > 0 {
 		s.Torn = s.Torn || n > float64(size)
 		s.Whole = n == float64(size) && whole
 	}
-	s.Open = !s.Whole && flvNumber(r, size, "duration") == 0 // the last tag is where it was cut off, if it was
+	s.Open = !s.Whole && flvNumber(meta, "duration") == 0 // the last tag is where it was cut off, if it was
 	return s
 }
 
@@ -69,22 +70,27 @@ func flvLetters(r io.ReaderAt, size int64) []string {
 	return nil
 }
 
-// flvNumber returns a number of the metadata, which are the first tag; 0 where
-// there is none (Adobe Flash Video File Format Specification 10.1, E.4.4 and E.5).
-func flvNumber(r io.ReaderAt, size int64, key string) float64 {
+// flvMetadata returns the first tag if it holds metadata (Adobe Flash Video File Format
+// Specification 10.1, E.4.4 and E.5), or the beginning of a very long one; nil where
+// there is none.
+func flvMetadata(r io.ReaderAt, size int64) []byte {
 	const scriptTag, longest = 18, 64 << 10
 	head := make([]byte, min(size, longest))
 	if readAt(r, head, 0, size) != nil || len(head) < 24 || head[13] != scriptTag {
-		return 0
+		return nil
 	}
 	data := int(head[14])<<16 | int(head[15])<<8 | int(head[16])
-	head = head[24:min(len(head), 24+data)]
+	return head[24:min(len(head), 24+data)]
+}
+
+// flvNumber returns a number of the metadata; 0 where there is none.
+func flvNumber(meta []byte, key string) float64 {
 	name := append([]byte{0, byte(len(key))}, key...)
-	i := bytes.Index(head, append(name, 0)) // 0 marks a number
-	if i < 0 || i+len(name)+9 > len(head) {
+	i := bytes.Index(meta, append(name, 0)) // 0 marks a number
+	if i < 0 || i+len(name)+9 > len(meta) {
 		return 0
 	}
-	v := math.Float64frombits(binary.BigEndian.Uint64(head[i+len(name)+1:]))
+	v := math.Float64frombits(binary.BigEndian.Uint64(meta[i+len(name)+1:]))
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0
 	}

@@ -127,7 +127,7 @@ func (in *Input) Described(o ffmpeg.Outcome) (Info, error) {
 	info.Cut = s.MP4 != nil && s.MP4.End > info.Size
 	info.Whole, info.Torn = s.Whole, s.Torn
 	info.Chained = s.Chained
-	if s.Open && s.Last == 0 {
+	if s.Open && s.Last == 0 { // an FLV's last time stamp is good for an estimate
 		info.Seconds = 0
 	}
 	if in.protection.All {
