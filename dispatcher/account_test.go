@@ -66,6 +66,31 @@ func TestDeletedAccount(t *testing.T) {
 	}
 }
 
+// An account of more conversions than one page changes and goes as a whole.
+func TestAccountOfManyConversions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("many@example.org", 0)
+	var ids []string
+	for range 230 {
+		ids = append(ids, w.create(u.ID, 1).ID)
+	}
+	_, err := w.accounts.Configure(w.Context(), u.ID, account.German, "")
+	w.must(err)
+	w.run()
+	w.until("all follow", func() bool {
+		return !slices.ContainsFunc(ids, func(id string) bool { return w.read(id).Language != "de" })
+	})
+	_, err = w.accounts.Delete(w.Context(), u)
+	w.must(err)
+	w.until("all are gone", func() bool { return len(w.of(u)) == 0 })
+	for _, id := range ids {
+		if _, err := w.records.ByID(w.Context(), id); !errors.Is(err, conversion.ErrNotFound) {
+			t.Errorf("%s is still there: %v", id, err)
+		}
+	}
+}
+
 // tidied counts how often the users' database was tidied.
 type tidied struct {
 	dispatcher.Users
