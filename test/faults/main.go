@@ -126,11 +126,15 @@ func runAll(ctx context.Context, o choice, some []cell, kept *record, p *program
 		next    = make(chan cell)
 		began   = time.Now()
 		total   totals
+		notOK   []string
 	)
 	done := func(one result, fresh bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		total.add(one)
+		if !one.green() {
+			notOK = append(notOK, one.line())
+		}
 		if fresh {
 			err = errors.Join(err, kept.add(one))
 			fmt.Println(one.line())
@@ -155,23 +159,44 @@ func runAll(ctx context.Context, o choice, some []cell, kept *record, p *program
 	}
 	close(next)
 	workers.Wait()
+	for _, line := range notOK { // again at the end, where people look first
+		fmt.Println(line)
+	}
 	fmt.Printf("%s; %.0f s\n", total.line(), time.Since(began).Seconds())
 	return total.status(), errors.Join(err, ctx.Err())
 }
 
-// one runs a cell.
+// one runs a cell. If something beside Tonearm fails, such as a server that does
+// not start, it runs once more.
 func one(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs string) result {
 	r := result{Cell: c.name(), Programs: p.stamp, Version: p.version, At: time.Now().UTC().Truncate(time.Second)}
-	v, err := do(ctx, c, p, tones, logs)
-	var reason skipped
-	if errors.As(err, &reason) {
-		r.Skipped = string(reason)
-	} else if err != nil {
+	v, reason, err := try(ctx, c, p, tones, logs)
+	if err != nil && ctx.Err() == nil {
+		fmt.Printf("%-32s could not run, and runs once more: %v\n", c.name(), err)
+		v, reason, err = try(ctx, c, p, tones, logs)
+	}
+	r.Skipped = string(reason)
+	if err != nil {
 		r.Error = err.Error()
 	}
 	r.verdict = v.expected(c.wantRed)
 	r.Seconds = math.Round(10*time.Since(r.At).Seconds()) / 10
 	return r
+}
+
+// try runs a cell. What Tonearm fails at is in the verdict; an error is one of
+// something else.
+func try(ctx context.Context, c cell, p *programs, tones map[string]*tone, logs string) (v verdict, reason skipped, err error) {
+	v, err = do(ctx, c, p, tones, logs)
+	var failure unfit
+	switch {
+	case errors.As(err, &reason):
+		return v, reason, nil
+	case errors.As(err, &failure):
+		v.red("start: %v", failure)
+		return v, "", nil
+	}
+	return v, "", err
 }
 
 // expected turns the verdict of a cell around that must be red for these

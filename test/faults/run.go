@@ -87,6 +87,12 @@ type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
+// unfit says how Tonearm does not work before a fault. That is its failure, and
+// not one of the servers beside it.
+type unfit string
+
+func (u unfit) Error() string { return "Tonearm does not work before the fault: " + string(u) }
+
 // warm converts one file, so that all connections stand and every script of the
 // queue has been sent once.
 func (r *run) warm(ctx context.Context) error {
@@ -95,7 +101,7 @@ func (r *run) warm(ctx context.Context) error {
 	r.patient(ctx, settlePatience, 0)
 	r.stop()
 	if left := r.unsettled(); left != "" {
-		return fmt.Errorf("the world does not work before the fault: %s", left)
+		return unfit(left)
 	}
 	for _, name := range names {
 		st, err := stateOf(ctx, r.services[name])

@@ -117,7 +117,10 @@ func openWorld(ctx context.Context, p *programs, flags map[string][]string, skew
 	if err := w.startServers(ctx); err != nil {
 		return w, err
 	}
-	return w, w.startServices(ctx)
+	if err := w.startServices(ctx); err != nil {
+		return w, unfit(err.Error())
+	}
+	return w, nil
 }
 
 func token() string {
