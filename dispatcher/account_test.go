@@ -85,8 +85,8 @@ func TestAccountOfManyConversions(t *testing.T) {
 	w.must(err)
 	w.until("all are gone", func() bool { return len(w.of(u)) == 0 })
 	for _, id := range ids {
-		if _, err := w.records.ByID(w.Context(), id); !errors.Is(err, conversion.ErrNotFound) {
-			t.Errorf("%s is still there: %v", id, err)
+		if got := w.read(id).State; got != conversion.Deleted {
+			t.Errorf("%s is %s", id, got)
 		}
 	}
 }
