@@ -72,7 +72,7 @@ func TestAccountOfManyConversions(t *testing.T) {
 	w := newWorld(t)
 	u := w.user("many@example.org", 0)
 	var ids []string
-	for range 230 {
+	for range 101 {
 		ids = append(ids, w.create(u.ID, 1).ID)
 	}
 	_, err := w.accounts.Configure(w.Context(), u.ID, account.German, "")
