@@ -408,27 +408,36 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// quota limits one resource of the namespace, and waits until the limit holds.
+// quota limits pods or Jobs of the namespace, and waits until one more is refused:
+// the API server learns of a quota some time after it is made.
 func (tr *trial) quota(name corev1.ResourceName, most string) {
 	tr.Helper()
-	quotas := tr.CoreV1().ResourceQuotas(tr.o.Namespace)
 	q := &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Name: "q"},
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{name: resource.MustParse(most)}},
 	}
-	if _, err := quotas.Create(tr.Context(), q, metav1.CreateOptions{}); err != nil {
+	if _, err := tr.CoreV1().ResourceQuotas(tr.o.Namespace).Create(tr.Context(), q, metav1.CreateOptions{}); err != nil {
 		tr.Fatal(err)
 	}
-	tr.until("the quota is counted", func() bool {
-		q, err := quotas.Get(tr.Context(), "q", metav1.GetOptions{})
-		return err == nil && len(q.Status.Used) > 0
+	meta := metav1.ObjectMeta{GenerateName: "more-"}
+	pod := corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "more", Image: image}}}
+	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	tr.until("one more is refused", func() bool {
+		var err error
+		if name == corev1.ResourcePods {
+			_, err = tr.CoreV1().Pods(tr.o.Namespace).Create(tr.Context(), &corev1.Pod{ObjectMeta: meta, Spec: pod}, dry)
+		} else {
+			_, err = tr.BatchV1().Jobs(tr.o.Namespace).Create(tr.Context(), &batchv1.Job{ObjectMeta: meta,
+				Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod}}}, dry)
+		}
+		return apierrors.IsForbidden(err)
 	})
 }
 
 func TestQuota(t *testing.T) {
 	tr := try(t, nil)
-	tr.quota("count/jobs.batch", "1")
 	first := tr.start(nil)
+	tr.quota("count/jobs.batch", "1")
 	next := launchtest.NewSpec(launchtest.NewRef())
 	if err := tr.l.Start(t.Context(), next); !errors.Is(err, launch.ErrBusy) {
 		t.Errorf("got %v, want ErrBusy", err)
