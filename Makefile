@@ -5,7 +5,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build install tonearm ffmpeg ffmpeg-test test docs-test upgrade-test media-test large-test faults faults-ci faults-node cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build install tonearm ffmpeg ffmpeg-test test docs-test browser-test upgrade-test media-test large-test faults faults-ci faults-node cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ test: build ## every test that needs no cluster, on real servers that it starts 
 docs-test: build ## run every command of README and docs, in bash and zsh, with curl, mc, rclone, aws and s3cmd (3 minutes)
 	@scripts/setup ffmpeg curl jq zsh rclone aws s3cmd dash busybox sqlite3 redis-server
 	TONEARM_TEST_DOCS=1 go run ./test/servers -only minio -- go test -count=1 -v -timeout 15m ./test/docs
+
+browser-test: ## pages, sessions and mails in a real Chromium (half a minute); TONEARM_TEST_MAILS_OUT=FOLDER for pictures of the mails
+	@scripts/setup chromium
+	TONEARM_TEST_CHROMIUM=chromium go test -count=1 -run Chromium ./gateway ./notifier
 
 upgrade-test: build ## old programs, built from the history, and new ones on the same data and servers, there and back (3 minutes, 2 more the first time); TONEARM_UPGRADE_FROM=COMMIT
 	@scripts/setup ffmpeg redis-server mariadbd

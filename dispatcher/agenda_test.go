@@ -353,7 +353,7 @@ func TestCountersStartAtZero(t *testing.T) {
 		"tonearm_source_read_bytes_total":    2,
 		"tonearm_mp3_bytes_total":            2,
 		"tonearm_audio_seconds_total":        2,
-		"tonearm_events_total":               12,
+		"tonearm_events_total":               13,
 	} {
 		if got[name] != want {
 			t.Errorf("%s has %d series, want %d", name, got[name], want)
@@ -377,6 +377,7 @@ func TestOptions(t *testing.T) {
 		"no CPU":         func(o *dispatcher.Options) { o.MaxJobs = map[conversion.Class]int{"gpu": 1} },
 		"no registerer":  func(o *dispatcher.Options) { o.Registerer = nil },
 		"negative wait":  func(o *dispatcher.Options) { o.GPUWait = -1 },
+		"negative inbox": func(o *dispatcher.Options) { o.InboxWait = -1 },
 		"negative bytes": func(o *dispatcher.Options) { o.Limits.MaxMP3Bytes = -1 },
 		"no max launch":  func(o *dispatcher.Options) { o.Policy.MaxLaunches = 0 },
 		"no max attempt": func(o *dispatcher.Options) { o.Policy.MaxAttempts = 0 },

@@ -22,10 +22,15 @@ import (
 	"tonearm/internal/service"
 )
 
-// Users finds the owner of an inbox drop.
+// Users finds the owner of an inbox drop, and accounts that were changed or are
+// to be deleted; see account.Store.
 type Users interface {
-	// ByEmail returns account.ErrNotFound if there is no such user.
 	ByEmail(ctx context.Context, email string) (account.User, error)
+	Changed(ctx context.Context, after string, limit int) ([]account.Change, error)
+	Followed(ctx context.Context, userID string, at time.Time) error
+	Deleted(ctx context.Context, after string, limit int) ([]account.User, error)
+	Remove(ctx context.Context, userID string) error
+	Tidy(ctx context.Context, now time.Time) error
 }
 
 // classes are the classes of attempts.
@@ -56,6 +61,7 @@ type Options struct {
 	Silence         time.Duration            // an attempt that runs is given up after this time without a report; at least Policy.Lease; default Policy.Lease or DefaultSilence, whichever is longer
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
+	InboxWait       time.Duration            // how old a drop may be when its address is proven; 0: only drops from then on count
 	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
 	OldSources      bool                     // Policy.SourceRetention is also for what failed or was canceled under a version before 0.2
 
@@ -72,6 +78,9 @@ const (
 	DefaultInboxEvery      = 30 * time.Second
 	defaultOrphanScanEvery = time.Hour
 )
+
+// DefaultInboxWait is what a program gives as InboxWait if nobody says otherwise.
+const DefaultInboxWait = 7 * 24 * time.Hour
 
 func (o Options) withDefaults() Options {
 	o.Policy = cmp.Or(o.Policy, conversion.DefaultPolicy)
@@ -108,6 +117,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("max jobs are %v, but class cpu needs at least 1, and none may be negative", o.MaxJobs)
 	case o.Silence < p.Lease:
 		return fmt.Errorf("an attempt must be allowed to be silent for its lease of %v at least, but for %v only", p.Lease, o.Silence)
+	case o.InboxWait < 0:
+		return fmt.Errorf("the inbox wait must not be negative, but is %v", o.InboxWait)
 	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
 		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.OrphanScanEvery < 0:
 		return errors.New("numbers of files, limits and times must not be negative")
@@ -219,6 +230,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("stopping launches that are over", d.stopIdle())
 	repeat("publishing what is owed", d.rebuildAfterWipe())
 	repeat("listing the inbox", d.sweepInbox)
+	repeat("deleting accounts", d.deleteAccounts)
+	repeat("following changes of accounts", d.followAccounts())
 	repeat("hearing of notifications", d.hear)
 	repeat("scanning for orphan objects", d.scanOrphans)
 	wg.Wait()

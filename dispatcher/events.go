@@ -34,7 +34,8 @@ const (
 	eventNotThere      eventOutcome = "not_there"      // the store has no such object
 	eventDeleted       eventOutcome = "deleted"        // its conversion was deleted, and now the object is too
 	eventUnknownKey    eventOutcome = "unknown_key"    // no conversion awaits this upload
-	eventUnknownOwner  eventOutcome = "unknown_owner"  // nobody has the address in the inbox key
+	eventUnknownOwner  eventOutcome = "unknown_owner"  // nobody has proven the address in the inbox key
+	eventTooOld        eventOutcome = "too_old"        // its address was proven too long after the drop
 	eventForeignKey    eventOutcome = "foreign_key"    // neither an upload nor a drop
 	eventForeignBucket eventOutcome = "foreign_bucket"
 	eventUnauthorized  eventOutcome = "unauthorized" // counted once for a whole notification, and so is the next
@@ -43,7 +44,7 @@ const (
 )
 
 var eventOutcomes = []eventOutcome{eventRecorded, eventRepeated, eventFoundBySweep, eventNotThere, eventDeleted, eventUnknownKey,
-	eventUnknownOwner, eventForeignKey, eventForeignBucket, eventUnauthorized, eventMalformed, eventFailed}
+	eventUnknownOwner, eventTooOld, eventForeignKey, eventForeignBucket, eventUnauthorized, eventMalformed, eventFailed}
 
 // serveEvents takes the store's notifications. It answers 200 once all their
 // consequences are recorded.
@@ -230,10 +231,13 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time, 
 	if err != nil {
 		return "", fmt.Errorf("look up owner of inbox drop: %w", err)
 	}
+	if outcome := d.unassigned(owner, head.Modified); outcome != "" {
+		return outcome, nil
+	}
 	now := d.o.Now()
 	c, err := conversion.New(conversion.Params{
-		OwnerID: owner.ID, OwnerEmail: owner.Email, Filename: filename,
-		Size: o.Size, Key: o.Key, Version: o.Version,
+		OwnerID: owner.ID, OwnerEmail: owner.Email, Language: string(owner.Language), Filename: filename,
+		Size: o.Size, Key: o.Key, Version: o.Version, Notify: owner.Addressee().Notify,
 	}, now)
 	if err != nil {
 		return "", err

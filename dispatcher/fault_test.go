@@ -40,7 +40,8 @@ func (f *fault) err() error {
 type records struct {
 	conversion.Store
 	before, after fault
-	asked         atomic.Int64 // calls of ByID and ByIDs
+	broken        atomic.Pointer[string] // an id whose record cannot be changed
+	asked         atomic.Int64           // calls of ByID and ByIDs
 }
 
 func (r *records) Create(ctx context.Context, c conversion.Conversion) error {
@@ -79,6 +80,9 @@ func (r *records) ByObject(ctx context.Context, key, version string) (conversion
 func (r *records) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	if err := r.before.err(); err != nil {
 		return conversion.Conversion{}, err
+	}
+	if broken := r.broken.Load(); broken != nil && *broken == id {
+		return conversion.Conversion{}, errDown
 	}
 	c, err := r.Store.Update(ctx, id, change)
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tonearm/internal/account"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/service"
@@ -19,6 +20,21 @@ type drop struct {
 	modified  time.Time
 }
 
+// unassigned says why a drop at this time is not the owner's; ” if it is. An
+// address counts only once it is proven: otherwise anybody could register it and
+// take what others drop for its owner. Who proves it gets what was dropped
+// shortly before; older drops may be meant for an earlier owner.
+func (d *Dispatcher) unassigned(owner account.User, dropped time.Time) eventOutcome {
+	const precision = time.Second // of an object's time
+	switch {
+	case !owner.Confirmed() || owner.Deleted():
+		return eventUnknownOwner
+	case dropped.Add(precision).Before(owner.ConfirmedAt.Add(-d.o.InboxWait)):
+		return eventTooOld
+	}
+	return ""
+}
+
 // sweepInbox lists the inbox for drops whose notification was lost, or whose
 // owner had no account yet. Then it pauses.
 func (d *Dispatcher) sweepInbox(ctx context.Context) error {
@@ -31,7 +47,7 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 		return fmt.Errorf("list the inbox: %w", err)
 	}
 	known := make(knownDrops, len(drops))
-	waiting := 0
+	waiting, old := 0, 0
 	var failed error
 	for _, o := range drops {
 		id := drop{o.Key, o.ETag, o.Modified}
@@ -49,10 +65,13 @@ func (d *Dispatcher) sweepInbox(ctx context.Context) error {
 			known[id] = true
 		case eventUnknownOwner:
 			waiting++
+		case eventTooOld:
+			old++
 		}
 	}
 	d.inbox = known
 	d.metrics.unknownOwner.Set(float64(waiting))
+	d.metrics.tooOld.Set(float64(old))
 	if failed != nil {
 		return failed
 	}

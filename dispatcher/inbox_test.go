@@ -1,7 +1,9 @@
 package dispatcher_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"tonearm/dispatcher"
 	"tonearm/internal/account"
@@ -206,5 +208,110 @@ func TestInboxAgainAfterDeletion(t *testing.T) {
 	w.wantMP3(second)
 	if got := w.keys("inbox/again@example.org/"); len(got) != 1 {
 		t.Errorf("the second drop is gone: %v", got)
+	}
+}
+
+// An account whose address is not proven gets no drop, neither one from before
+// its registration nor one from after. Once it is proven, it gets both.
+func TestInboxUnproven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	const email = "carol@victim.example"
+	before, after := "inbox/"+email+"/before.mp4", "inbox/"+email+"/after.mp4"
+	w.put(before, source)
+	w.tell(before)
+	var proof account.Proof
+	w.must(w.accounts.Register(w.Context(), account.NewUser{Email: email, Password: "a stranger's password"},
+		func(p account.Proof) (string, error) { proof = p; return "token", nil }))
+	u, err := w.accounts.ByEmail(w.Context(), email)
+	w.must(err)
+	w.put(after, source+"!")
+	w.tell(after)
+	w.until("both wait", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 2 })
+	if got := w.of(u); len(got) != 0 {
+		t.Fatalf("a stranger gets %+v", got)
+	}
+	_, err = w.accounts.Confirm(w.Context(), proof)
+	w.must(err)
+	w.dropped(u, 2)
+	w.until("none waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 0 })
+}
+
+// Whoever changes the address gets what is dropped for the new one, and nothing
+// more that is dropped for the old one.
+func TestInboxOfAnOldAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).run()
+	u := w.user("old@example.org", 0)
+	var proof account.Proof
+	w.must(w.accounts.RequestEmail(w.Context(), u, "new@example.org", func(p account.Proof) (string, error) { proof = p; return "token", nil }))
+	_, err := w.accounts.ChangeEmail(w.Context(), proof)
+	w.must(err)
+	for _, name := range []string{"old", "new"} {
+		key := "inbox/" + name + "@example.org/a.mp4"
+		w.put(key, source+name)
+		w.tell(key)
+	}
+	w.until("the one for the old address waits", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 1 })
+	if got := w.dropped(u, 1); got[0].Object.Key != "inbox/new@example.org/a.mp4" {
+		t.Errorf("got %s", got[0].Object.Key)
+	}
+}
+
+// provenLater are users who proved their address later than the store says.
+type provenLater struct {
+	dispatcher.Users
+	by time.Duration
+}
+
+func (p provenLater) ByEmail(ctx context.Context, email string) (account.User, error) {
+	u, err := p.Users.ByEmail(ctx, email)
+	u.ConfirmedAt = u.ConfirmedAt.Add(p.by)
+	return u, err
+}
+
+// A drop from long before the address was proven stays, and is counted. Without a
+// wait, so does every drop from before.
+func TestInboxTooOld(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		wait, by time.Duration
+		want     int
+	}{
+		{dispatcher.DefaultInboxWait, dispatcher.DefaultInboxWait - time.Hour, 1},
+		{dispatcher.DefaultInboxWait, dispatcher.DefaultInboxWait + time.Hour, 0},
+		{0, 0, 1},
+		{0, time.Minute, 0},
+	} {
+		by, want := tt.by, tt.want
+		w := newWorld(t, func(o *dispatcher.Options) { o.Users, o.InboxWait = provenLater{o.Users, by}, tt.wait })
+		u := w.user("a@example.org", 0)
+		const key = "inbox/a@example.org/video.mp4"
+		w.put(key, source)
+		w.tell(key)
+		w.run()
+		w.dropped(u, want)
+		w.until("it is counted", func() bool { return int(w.metric("tonearm_inbox_too_old_objects")) == 1-want })
+		if got := w.keys(key); len(got) != 1 {
+			t.Errorf("the inbox holds %q", got)
+		}
+		if got := w.of(u); len(got) != want {
+			t.Errorf("proven %v after the drop, with a wait of %v: %d conversions, want %d", by, tt.wait, len(got), want)
+		}
+	}
+}
+
+// Who wants no mails gets none about drops either.
+func TestInboxNoMails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("a@example.org", 0)
+	_, err := w.accounts.Configure(w.Context(), u.ID, "", account.MailNone)
+	w.must(err)
+	w.put("inbox/a@example.org/video.mp4", source)
+	w.run()
+	c := w.become(w.dropped(u, 1)[0].ID, conversion.Done)
+	if c.Notice.State != conversion.NoticeNone {
+		t.Errorf("notice is %s", c.Notice.State)
 	}
 }

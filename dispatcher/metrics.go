@@ -30,6 +30,7 @@ type metrics struct {
 	orphans      *prometheus.GaugeVec
 	orphansOld   *prometheus.GaugeVec // orphans under their old name, until the next release
 	unknownOwner prometheus.Gauge
+	tooOld       prometheus.Gauge
 }
 
 // Stages of a file's way. After them comes the mail, which the notifier
@@ -85,6 +86,8 @@ func newMetrics() *metrics {
 		orphansOld: orphanGauge("tonearm_stranger_objects", "The old name of tonearm_orphan_objects; it goes with the next release."),
 		unknownOwner: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_unknown_owner_objects",
 			Help: "Inbox drops that wait for their owner's account, at the last listing."}),
+		tooOld: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_too_old_objects",
+			Help: "Inbox drops that stay where they are, because their address was proven too long after them, at the last listing."}),
 	}
 	m.zero()
 	return m
@@ -92,7 +95,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.events, m.found, m.launched, m.carried, m.ended, m.faults, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
-		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner}
+		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner, m.tooOld}
 }
 
 // zero creates every series at the start, so that the first count of each one

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tonearm/internal/account"
 	"tonearm/internal/api"
 )
 
@@ -23,9 +24,9 @@ func TestLogin(t *testing.T) {
 	r := login(" A+B@Example.org", password).want(200)
 	equal(t, "content type", r.header.Get("Content-Type"), "text/plain; charset=utf-8")
 	equal(t, "caching", r.header.Get("Cache-Control"), "no-store")
-	id, err := s.o.Tokens.VerifyAccess(string(r.body))
+	session, err := s.o.Tokens.VerifyAccess(string(r.body))
 	check(t, err)
-	equal(t, "user", id, u.ID)
+	equal(t, "user", session.UserID, u.ID)
 
 	token := decode[api.Token](login("a+b@example.org", password, "Accept", "application/json").want(200))
 	equal(t, "type", token.TokenType, "Bearer")
@@ -51,6 +52,24 @@ func TestLogin(t *testing.T) {
 	}
 	s.send("GET", "/download", nil, "Authorization", blockedBasic()).want(429, "too_many_logins")
 	login("nobody@example.org", "wrong horse").want(401)
+}
+
+// What strangers send is not kept, whatever its size.
+func TestLongAddress(t *testing.T) {
+	s := start(t)
+	long := strings.Repeat("a", 50<<10) + "@example.org"
+	s.send("POST", "/v1/session", api.Credentials{Email: long, Password: password}).want(401, "wrong_credentials")
+	req, _ := http.NewRequest(http.MethodPost, "/", nil)
+	req.SetBasicAuth(long, password)
+	s.send("POST", "/login", nil, "Authorization", req.Header.Get("Authorization")).want(401, "wrong_credentials")
+	for _, th := range []*throttle{s.logins, s.requests, s.refusals} {
+		for key := range th.keys {
+			if len(key) > account.MaxEmailLength+len(" 2001:db8:1111:2222::/64") {
+				t.Errorf("%d bytes are kept", len(key))
+			}
+		}
+	}
+	equal(t, "failures kept", len(s.logins.keys), 1)
 }
 
 func blockedBasic() string {
@@ -100,9 +119,10 @@ func TestNetwork(t *testing.T) {
 }
 
 func TestRegister(t *testing.T) {
-	s := start(t)
+	s := start(t, func(o *Options) { o.SelfConfirm = true })
 	u := decode[api.User](s.send("POST", "/v1/users", api.NewUser{Email: " A@Example.org ", Password: password}).want(201))
 	equal(t, "email", u.Email, "a@example.org")
+	equal(t, "confirmed", u.Confirmed, true)
 	for _, tt := range []struct {
 		name, body string
 		status     int
@@ -120,6 +140,7 @@ func TestRegister(t *testing.T) {
 		{"a list", `[]`, 422, "invalid_request"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			s.forget()
 			r := s.send("POST", "/v1/users", tt.body)
 			r.t = t
 			r.want(tt.status, tt.code)
@@ -127,6 +148,16 @@ func TestRegister(t *testing.T) {
 				t.Errorf("the answer repeats the password: %s", r.body)
 			}
 		})
+	}
+
+	s.forget()
+	for host, want := range map[string]int{"localhost:8080": 409, "LOCALHOST": 409, "127.0.0.1:1": 409, "[::1]:8080": 409, "[::1]": 409,
+		"rebound.example:8080": 403, "127.0.0.1.example": 403, "192.0.2.1:8080": 403} {
+		s.forget()
+		r := s.sendTo(host, "POST", "/v1/users", api.NewUser{Email: "a@example.org", Password: password})
+		if r.status != want {
+			t.Errorf("at %s: %d %s, want %d", host, r.status, r.body, want)
+		}
 	}
 
 	closed := start(t, func(o *Options) { o.OpenRegistration = false })

@@ -306,8 +306,11 @@ func cannotRetry(c conversion.Conversion) error {
 	return conflict(isNow(c) + " Only a failed, canceled or expired conversion can be started again.")
 }
 
-func (g *Gateway) remove(ctx context.Context, user account.User, in *idInput) (*struct{}, error) {
-	_, err := g.transition(ctx, user, in.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
+func (g *Gateway) remove(ctx context.Context, c caller, in *idInput) (*struct{}, error) {
+	_, err := g.transition(ctx, c.User, in.ID, func(c *conversion.Conversion) error { return c.Delete(g.o.Now()) })
+	if err == nil {
+		g.audit(ctx, c, account.ActionRemove, in.ID, audited)
+	}
 	return nil, err
 }
 

@@ -46,7 +46,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		return nil, err
 	}
 	parts := req.Parts || req.Size > maxSinglePut
-	if parts && in.Key != "" { // otherwise the unique index finds a repeated request, and this lookup is saved
+	if in.Key != "" && (parts || !user.Confirmed()) { // otherwise the unique index finds a repeated request, and this lookup is saved
 		out, err := g.repeated(ctx, user, in.Key, hash)
 		if !errors.Is(err, conversion.ErrNotFound) {
 			return out, err
@@ -54,10 +54,13 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	}
 	now := g.o.Now()
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: req.Filename, Size: req.Size, Sent: req.Sent, Options: *req.Options, Notify: req.Notify,
+		OwnerID: user.ID, OwnerEmail: user.Email, Language: string(user.Language), Filename: req.Filename, Size: req.Size, Sent: req.Sent, Options: *req.Options, Notify: mailed(user, req.Notify),
 		IdempotencyKey: in.Key, RequestHash: hash, UploadWindow: g.o.UploadWindow,
 	}, now)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.count(ctx, user, in.Key); err != nil {
 		return nil, err
 	}
 	if parts {

@@ -33,7 +33,7 @@ func uploadOperation(op huma.Operation) huma.Operation {
 		"After 503 outcome_unknown the video may be converted all the same: send an Idempotency-Key, and repeat the request with it."
 	op.Security = []map[string][]string{{"bearer": {}}, {"basic": {}}}
 	binary := &huma.Schema{Type: huma.TypeString, Format: "binary"}
-	notify := &huma.Schema{Type: huma.TypeString, Enum: []any{conversion.NotifyEmail, conversion.NotifyNone}, Default: conversion.NotifyEmail}
+	notify := &huma.Schema{Type: huma.TypeString, Enum: []any{conversion.NotifyEmail, conversion.NotifyFailures, conversion.NotifyNone}}
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"file"}, Properties: map[string]*huma.Schema{
 			"options": {Type: huma.TypeString, Description: "As in POST /v1/conversions"},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,6 +34,9 @@ type Options struct {
 	PublicURL string
 	// OpenRegistration lets anybody make an account by POST /v1/users.
 	OpenRegistration bool
+	// SelfConfirm lets accounts that people make count at once, without a mail
+	// to prove the address: only for a server that nobody else reaches.
+	SelfConfirm bool
 	// MaxUploadBytes limits one video of a user who has no limit of their own;
 	// default account.DefaultMaxUploadBytes, at most 5 TiB.
 	MaxUploadBytes int64
@@ -117,7 +121,10 @@ type Gateway struct {
 	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
 	told     queue.Announcer // of TopicCompleted
-	logins   *throttle
+	logins   *throttle       // failed ones
+	requests *throttle       // for mails
+	refusals *throttle       // that the audit log tells of
+	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	mux      *routeMux
 	api      huma.API
@@ -142,10 +149,16 @@ func New(o Options) (*Gateway, error) {
 		outage: outage,
 		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
-		told:    queue.Announcer{Queue: o.Queue, Topic: queue.TopicCompleted},
-		logins:  newThrottle(o.Now),
-		metrics: m,
-		mux:     &routeMux{ServeMux: http.NewServeMux()},
+		told:     queue.Announcer{Queue: o.Queue, Topic: queue.TopicCompleted},
+		logins:   newThrottle(o.Now),
+		requests: newThrottle(o.Now),
+		refusals: newThrottle(o.Now),
+		origins:  http.NewCrossOriginProtection(),
+		metrics:  m,
+		mux:      &routeMux{ServeMux: http.NewServeMux()},
+	}
+	if err := g.origins.AddTrustedOrigin(origin(o.PublicURL)); err != nil {
+		return nil, fmt.Errorf("gateway: public URL: %w", err)
 	}
 	if err := g.routes(); err != nil {
 		return nil, fmt.Errorf("gateway: describe the interface: %w", err)
@@ -156,3 +169,12 @@ func New(o Options) (*Gateway, error) {
 // Handler serves every route. The server that uses it needs a time limit for
 // headers, and must not limit whole requests: uploads take hours.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
+
+// origin is the part of a URL that a browser sends as Origin, in lower case.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host)
+}

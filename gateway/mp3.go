@@ -103,7 +103,7 @@ func (g *Gateway) download(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	find := g.result
 	if token := query.Get("token"); token == "" {
-		user, err := g.bearerOrBasic(r)
+		user, err := g.identifyForm(r, account.ScopeRead)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tonearm/internal/account"
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
 )
@@ -21,6 +22,9 @@ const (
 	loggedIn                 // about the caller only
 	byConversion             // about the conversion whose id is in the path
 	byMP3                    // about the MP3 whose id is in the path or the query
+	inSession                // about the caller's account; not with an API key
+	byKey                    // about the API key whose id is in the path; not with an API key
+	operators                // for operators
 )
 
 // rules has a rule for every route in /openapi.json. A route without a rule, or
@@ -29,6 +33,24 @@ const (
 var rules = map[string]rule{
 	"POST /login":                        everybody,
 	"POST /v1/users":                     everybody,
+	"POST /v1/users/confirm":             everybody,
+	"POST /v1/users/reset":               everybody,
+	"POST /v1/users/password":            everybody,
+	"POST /v1/users/email":               everybody,
+	"POST /v1/session":                   everybody,
+	"DELETE /v1/session":                 everybody,
+	"POST /v1/session/refresh":           inSession,
+	"DELETE /v1/sessions":                inSession,
+	"GET /v1/me":                         loggedIn,
+	"PATCH /v1/me":                       inSession,
+	"DELETE /v1/me":                      inSession,
+	"PUT /v1/me/password":                inSession,
+	"PUT /v1/me/email":                   inSession,
+	"POST /v1/me/confirmation":           inSession,
+	"POST /v1/keys":                      inSession,
+	"GET /v1/keys":                       inSession,
+	"DELETE /v1/keys/{key_id}":           byKey,
+	"GET /v1/admin/audit":                operators,
 	"GET /v1/presets":                    everybody,
 	"POST /v1/conversions":               loggedIn,
 	"GET /v1/conversions":                loggedIn,
@@ -49,7 +71,7 @@ var rules = map[string]rule{
 }
 
 // pages are the routes that are not in /openapi.json. They show nobody's data.
-var pages = []string{"GET /.well-known/jwks.json", "GET /docs", "GET /docs/{file}", "GET /openapi.json", "GET /{$}"}
+var pages = []string{"GET /.well-known/jwks.json", "GET /account/{kind}", "POST /account/{kind}", "GET /docs", "GET /docs/{file}", "GET /openapi.json", "GET /{$}"}
 
 // described lists the routes in /openapi.json.
 func (s *stack) described() []string {
@@ -75,7 +97,7 @@ func TestEveryRouteHasARule(t *testing.T) {
 		t.Errorf("routes in /openapi.json:\n%q\nrules:\n%q", routes, want)
 	}
 	for route, rule := range rules {
-		if about := strings.Contains(route, "id}"); about != (rule == byConversion || rule == byMP3) && route != "GET /download" {
+		if about := strings.Contains(route, "id}"); about != (rule == byConversion || rule == byMP3 || rule == byKey) && route != "GET /download" {
 			t.Errorf("%s has an id in its path, or none, against its rule", route)
 		}
 	}
@@ -101,6 +123,7 @@ func TestOwnersOnly(t *testing.T) {
 	ids["malformed"] = conversion.Conversion{ID: "x", MP3: conversion.MP3{ID: "1' OR 1=1"}}
 	unknown := conversion.Conversion{ID: conversion.NewID(), MP3: conversion.MP3{ID: "5f8e1c1e-8d5c-4a0f-9c2d-0d6f0f4c2b11"}}
 	own := bob.announce(3, false)
+	key, _ := alice.key(account.ScopeConvert)
 
 	before := s.everything(alice)
 	for _, route := range s.described() {
@@ -125,6 +148,12 @@ func TestOwnersOnly(t *testing.T) {
 					t.Errorf("%s of a deleted one: got %d %s", route, got.status, got.body)
 				}
 			}
+		case byKey:
+			theirs := bob.call(method, strings.ReplaceAll(path, "{key_id}", key.ID), nil).want(http.StatusNotFound, "not_found")
+			none := bob.call(method, strings.ReplaceAll(path, "{key_id}", unknown.ID), nil).want(http.StatusNotFound)
+			equal(t, route+" of another and of none", string(theirs.body), string(none.body))
+		case operators:
+			bob.call(method, path, nil).want(http.StatusForbidden, "admin_required")
 		case loggedIn:
 			got := bob.call(method, fill(path, ids["done"]), nil)
 			for _, c := range ids {
@@ -152,7 +181,7 @@ func TestOwnersOnly(t *testing.T) {
 // fill puts the ids of c into the path.
 func fill(path string, c conversion.Conversion) string {
 	escape := strings.NewReplacer(" ", "%20", "'", "%27", "=", "%3D")
-	path = strings.NewReplacer("{id}", escape.Replace(c.ID), "{mp3_id}", escape.Replace(c.MP3.ID), "{filename}", "x.mp4").Replace(path)
+	path = strings.NewReplacer("{id}", escape.Replace(c.ID), "{key_id}", "x", "{mp3_id}", escape.Replace(c.MP3.ID), "{filename}", "x.mp4").Replace(path)
 	if path == "/download" {
 		path += "?mp3_id=" + escape.Replace(c.MP3.ID)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -101,6 +102,15 @@ func problemOf(err error) *problem {
 		return refuse(http.StatusUnauthorized, "invalid_token", "Your login has expired, or the token is wrong. Log in again: tonearm login, or POST /login.")
 	case errors.Is(err, account.ErrExists):
 		return refuse(http.StatusConflict, "account_exists", "This e-mail address has an account already. Log in with it.")
+	case errors.Is(err, account.ErrUnproven):
+		return refuse(http.StatusForbidden, "address_unproven", fmt.Sprintf("Your e-mail address is not proven yet. Until then you can make %d conversions. "+
+			"Follow the link in the mail, or ask for another one: tonearm account confirm.", account.UnprovenConversions))
+	case errors.Is(err, account.ErrMails):
+		return refuse(http.StatusTooManyRequests, "too_many_mails", "This address got enough mails in this hour. Try again in the next one.").retryIn(time.Hour)
+	case errors.Is(err, account.ErrKeys):
+		return refuse(http.StatusConflict, "too_many_keys", fmt.Sprintf("You have %d API keys already. Revoke one first: tonearm key revoke ID.", account.MaxKeys))
+	case errors.Is(err, account.ErrNotFound):
+		return refuse(http.StatusNotFound, "not_found", "Your account has no key with this ID. To see yours: tonearm key list, or GET /v1/keys.")
 	case errors.Is(err, account.ErrInvalid):
 		return invalid("body", strings.TrimSuffix(err.Error(), "."))
 	case errors.As(err, &large):
@@ -175,7 +185,7 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	for k, v := range p.header {
 		w.Header()[k] = v
 	}
-	if r.URL.Path == "/download" && strings.Contains(r.Header.Get("Accept"), "text/html") {
+	if (r.URL.Path == "/download" || strings.HasPrefix(r.URL.Path, "/account/")) && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(p.Status)
 		_ = problemPage.Execute(w, p.Problem) // there is nobody left to report a failure to

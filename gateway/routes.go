@@ -36,18 +36,40 @@ func (g *Gateway) routes() error {
 		}},
 	}
 	const (
-		get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+		get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 
 		accounts, conversions, mp3s, plain = "Accounts", "Conversions", "MP3s", "Plain forms"
 	)
 
-	forAnyone(g, hashing, op(post, "/v1/users", accounts, "register", "Make an account", 201), g.register)
+	forAnyone(g, hashing, op(post, "/v1/users", accounts, "register", "Make an account", 202), g.register)
+	forMaybe(g, hashing, op(post, "/v1/users/confirm", accounts, "confirm", "Prove your address, by the link in a mail", 200), g.confirm)
+	forAnyone(g, hashing, op(post, "/v1/users/reset", accounts, "request-reset", "Get a mail to set your password anew", 202), g.requestReset)
+	forAnyone(g, hashing, op(post, "/v1/users/password", accounts, "set-password", "Set your password anew, by the link in a mail", 200), g.setPassword)
+	forMaybe(g, hashing, op(post, "/v1/users/email", accounts, "set-email", "Prove your new address, by the link in a mail", 200), g.setEmail)
+
+	forAnyone(g, hashing, op(post, "/v1/session", accounts, "begin-session", "Log in with a cookie, for pages", 200), g.logIn)
+	forAnyone(g, quick, op(del, "/v1/session", accounts, "end-session", "Remove the cookie", 204), g.logOut)
+	forSession(g, quick, op(post, "/v1/session/refresh", accounts, "refresh-session", "Renew a session, up to 30 days after the password", 200), g.refresh)
+	forSession(g, quick, op(del, "/v1/sessions", accounts, "end-sessions", "Log out everywhere", 204), g.logOutEverywhere)
+
+	forCaller(g, quick, account.ScopeRead, op(get, "/v1/me", accounts, "me", "Get your account, its limits and its use", 200), g.me)
+	forSession(g, quick, op(patch, "/v1/me", accounts, "change-me", "Change the language of mails, and which you get", 200), g.changeMe)
+	forSession(g, hashing, op(del, "/v1/me", accounts, "delete-me", "Delete your account and all that belongs to it", 202), g.deleteMe)
+	forSession(g, hashing, op(put, "/v1/me/password", accounts, "change-password", "Change your password", 200), g.changePassword)
+	forSession(g, hashing, op(put, "/v1/me/email", accounts, "change-email", "Change your address", 202), g.requestEmail)
+	forSession(g, quick, op(post, "/v1/me/confirmation", accounts, "request-confirmation", "Get the mail again that proves your address", 202), g.requestConfirmation)
+
+	forSession(g, hashing, op(post, "/v1/keys", accounts, "create-key", "Make an API key", 201), g.createKey)
+	forSession(g, quick, op(get, "/v1/keys", accounts, "list-keys", "List your API keys", 200), g.listKeys)
+	forSession(g, quick, op(del, "/v1/keys/{key_id}", accounts, "revoke-key", "Revoke an API key", 204), g.revokeKey)
+
+	forCaller(g, quick, account.ScopeAdmin, op(get, "/v1/admin/audit", accounts, "audit", "Read the audit log, as an operator", 200), g.events)
 
 	forAnyone(g, quick, op(get, "/v1/presets", conversions, "list-presets", "List the presets", 200), g.presets)
 	forUser(g, quick, op(post, "/v1/conversions", conversions, "create", "Begin a conversion and get the upload URL", 201), g.create)
 	forUser(g, quick, op(get, "/v1/conversions", conversions, "list", "List your conversions, newest first", 200), g.list)
 	forUser(g, waiting, op(get, "/v1/conversions/{id}", conversions, "get", "Get a conversion, or wait until it ends", 200), g.get)
-	forUser(g, quick, op(del, "/v1/conversions/{id}", conversions, "delete", "Delete a conversion, its video and its MP3", 204), g.remove)
+	forCaller(g, quick, account.ScopeConvert, op(del, "/v1/conversions/{id}", conversions, "delete", "Delete a conversion, its video and its MP3", 204), g.remove)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/parts", conversions, "parts", "Get fresh upload URLs", 200), g.parts)
 	forUser(g, joining, op(post, "/v1/conversions/{id}/complete", conversions, "complete", "Finish the upload", 200), g.complete)
 	forUser(g, quick, op(post, "/v1/conversions/{id}/cancel", conversions, "cancel", "Cancel a conversion", 200), g.cancel)
@@ -68,6 +90,8 @@ func (g *Gateway) routes() error {
 		return g.document(w, g.o.Tokens.JWKS())
 	})
 	g.handle("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) error { return g.document(w, g.openAPI) })
+	g.handle("GET /account/{kind}", g.linkOpened)
+	g.handle("POST /account/{kind}", g.linkUsed)
 	g.handle("GET /docs", g.docs)
 	g.handle("GET /docs/{file}", g.docs)
 	g.handle("GET /{$}", func(w http.ResponseWriter, r *http.Request) error {
@@ -92,7 +116,8 @@ func (g *Gateway) config() huma.Config {
 		"wait for the mail or with ?wait=, and download the MP3. Times are RFC 3339 in UTC, durations are in seconds, sizes in bytes."
 	c.Servers = []*huma.Server{{URL: g.o.PublicURL}}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"},
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token, or an API key"},
+		"cookie": {Type: "apiKey", In: "cookie", Name: g.cookieName()},
 		"basic":  {Type: "http", Scheme: "basic"},
 	}
 	return c
@@ -112,7 +137,7 @@ func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, han
 			g.fail(w, r, err)
 			return
 		}
-		next(c)
+		next(huma.WithValue(huma.WithValue(c, remoteKey{}, network(r.RemoteAddr)), hostKey{}, r.Host))
 	})
 	huma.Register(g.api, op, func(request context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(request, limit)
@@ -125,25 +150,63 @@ func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, han
 	})
 }
 
-type userKey struct{}
+type remoteKey struct{}
 
-// forUser adds a JSON route for users with an access token. The handler may
-// read or change only what belongs to the user; it must use owned, transition
-// and ownResult for that.
-func forUser[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, account.User, *I) (*O, error)) {
-	op.Security = []map[string][]string{{"bearer": {}}}
+// remote is the network that the request of a JSON route came from.
+func remote(ctx context.Context) string { s, _ := ctx.Value(remoteKey{}).(string); return s }
+
+type hostKey struct{}
+
+// host is the name of the server that the request of a JSON route was sent to,
+// perhaps with a port.
+func host(ctx context.Context) string { s, _ := ctx.Value(hostKey{}).(string); return s }
+
+type callerKey struct{}
+
+// forCaller adds a JSON route for users with a session, or with an API key that
+// is good for scope.
+func forCaller[I, O any](g *Gateway, limit time.Duration, scope account.Scope, op huma.Operation, handle func(context.Context, caller, *I) (*O, error)) {
+	op.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(c)
-		user, err := g.bearer(r)
+		who, err := g.identify(r, scope)
 		if err != nil {
 			g.fail(w, r, err)
 			return
 		}
-		next(huma.WithValue(c, userKey{}, user))
+		next(huma.WithValue(c, callerKey{}, who))
 	}}
 	forAnyone(g, limit, op, func(ctx context.Context, in *I) (*O, error) {
-		return handle(ctx, ctx.Value(userKey{}).(account.User), in)
+		return handle(ctx, ctx.Value(callerKey{}).(caller), in)
 	})
+}
+
+// forSession adds a JSON route for users with a session. No API key is good for
+// it: a key cannot make keys, nor take the account.
+func forSession[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, caller, *I) (*O, error)) {
+	forCaller(g, limit, sessionOnly, op, handle)
+}
+
+// forMaybe adds a JSON route for everybody; its handler learns who is logged in.
+func forMaybe[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, caller, *I) (*O, error)) {
+	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+		r, _ := humago.Unwrap(c)
+		who, err := g.identify(r, sessionOnly)
+		if err != nil {
+			who = caller{network: network(r.RemoteAddr)}
+		}
+		next(huma.WithValue(c, callerKey{}, who))
+	}}
+	forAnyone(g, limit, op, func(ctx context.Context, in *I) (*O, error) {
+		return handle(ctx, ctx.Value(callerKey{}).(caller), in)
+	})
+}
+
+// forUser adds a JSON route for users: GET needs the scope read, everything else
+// convert. The handler may read or change only what belongs to the user; it must
+// use owned, transition and ownResult for that.
+func forUser[I, O any](g *Gateway, limit time.Duration, op huma.Operation, handle func(context.Context, account.User, *I) (*O, error)) {
+	forCaller(g, limit, scopeOf(op.Method), op, func(ctx context.Context, c caller, in *I) (*O, error) { return handle(ctx, c.User, in) })
 }
 
 // form adds a route that reads and writes more than JSON, and describes it.

@@ -109,8 +109,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	if strings.HasPrefix(g.o.PublicURL, "https:") {
+	if g.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	if err := g.origins.Check(r); err != nil {
+		refuse(http.StatusForbidden, "cross_site", "A page of another site sent this request.").write(rec, r)
+		return
 	}
 	if handler, pattern := g.mux.Handler(r); pattern == "" {
 		unrouted(rec, r, handler)
@@ -158,7 +162,7 @@ func method(r *http.Request) string {
 	return "other"
 }
 
-// readBody takes the whole JSON body into memory, within its limits of size
+// readBody takes the whole body, JSON or a short form, into memory, within its limits of size
 // and time, so that a bad one gets an answer like every other mistake.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
 	deadlines := http.NewResponseController(w)

@@ -167,4 +167,4 @@ tonearm_http_requests_total{code="500",method="GET",route="/v1/conversions/{id}"
 
 type panicking struct{ account.Tokens }
 
-func (panicking) VerifyAccess(string) (string, error) { panic("no key") }
+func (panicking) VerifyAccess(string) (account.Session, error) { panic("no key") }

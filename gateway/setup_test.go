@@ -11,8 +11,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tonearm/internal/account"
 	"tonearm/internal/account/jwttoken"
@@ -128,9 +130,37 @@ func (s *stack) user(email string, limit ...int64) *user {
 	s.t.Helper()
 	u, err := s.o.Users.Create(s.t.Context(), email, password, append(limit, 0)[0])
 	check(s.t, err)
-	token, _, err := s.o.Tokens.Access(u)
+	token, _, err := s.o.Tokens.Access(u, s.o.Now())
 	check(s.t, err)
 	return &user{User: u, stack: s, token: token}
+}
+
+// key makes an API key of the user.
+func (u *user) key(scopes ...account.Scope) (account.Key, string) {
+	u.t.Helper()
+	k, secret, err := u.o.Users.CreateKey(u.t.Context(), u.User, account.Key{Name: "k", Scopes: scopes})
+	check(u.t, err)
+	return k, secret
+}
+
+// with is the user with another token or key.
+func (u *user) with(token string) *user { return &user{User: u.User, stack: u.stack, token: token} }
+
+// forget lets a test ask for more mails than the limit of its network.
+func (s *stack) forget() { s.requests = newThrottle(s.o.Now) }
+
+// mail returns the newest mail of this kind that is owed to an address.
+func (s *stack) mail(to string, kind account.MailKind) account.Mail {
+	s.t.Helper()
+	all, err := s.o.Users.DueMails(s.t.Context(), time.Now().Add(time.Second), 1000)
+	check(s.t, err)
+	for _, m := range slices.Backward(all) {
+		if m.Recipient == to && m.Kind == kind {
+			return m
+		}
+	}
+	s.t.Fatalf("no mail %s to %s among %+v", kind, to, all)
+	return account.Mail{}
 }
 
 // reply is an answer, unchanged.
@@ -144,6 +174,12 @@ type reply struct {
 // send makes one request without login and follows no redirect. body is a
 // reader, a string, nil, or a value that becomes JSON; header are pairs.
 func (s *stack) send(method, path string, body any, header ...string) reply {
+	s.t.Helper()
+	return s.sendTo("", method, path, body, header...)
+}
+
+// sendTo is send to another name of the server; an empty one is its own.
+func (s *stack) sendTo(host, method, path string, body any, header ...string) reply {
 	s.t.Helper()
 	var content io.Reader
 	kind := ""
@@ -160,6 +196,7 @@ func (s *stack) send(method, path string, body any, header ...string) reply {
 	}
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, content)
 	check(s.t, err)
+	req.Host = host
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}

@@ -27,6 +27,7 @@ const (
 	storePause  = 2 * time.Minute // without the store taking a byte
 	maxFields   = 16              // before the file of a form
 	maxName     = 1024            // bytes of a file name
+	loginLife   = time.Minute     // between the look at the login and the first byte of the video
 )
 
 // video is what one request to /upload contains.
@@ -44,7 +45,8 @@ type video struct {
 // upload is the plain form: one video, in a form or as the whole body. It is
 // passed on to the store as it arrives.
 func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
-	user, err := g.bearerOrBasic(r)
+	began := g.o.Now()
+	user, err := g.identifyForm(r, account.ScopeConvert)
 	if err != nil {
 		return err
 	}
@@ -87,6 +89,11 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return badForm(err)
 	}
+	if g.o.Now().Sub(began) > loginLife { // the client took its time; the session or the account may have ended since
+		if user, err = g.identifyForm(r, account.ScopeConvert); err != nil {
+			return err
+		}
+	}
 	v.content = &limited{r: content, left: limit, limit: limit}
 	c, err := g.receive(ctx, user, v)
 	if err != nil {
@@ -116,10 +123,13 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 		}
 	}
 	c, err := conversion.New(conversion.Params{
-		OwnerID: user.ID, OwnerEmail: user.Email, Filename: v.name, Options: v.options, Notify: v.notify, UploadWindow: g.o.UploadWindow,
+		OwnerID: user.ID, OwnerEmail: user.Email, Language: string(user.Language), Filename: v.name, Options: v.options, Notify: mailed(user, v.notify), UploadWindow: g.o.UploadWindow,
 		IdempotencyKey: v.key, RequestHash: hash,
 	}, g.o.Now())
 	if err != nil {
+		return c, err
+	}
+	if err := g.count(ctx, user, v.key); err != nil {
 		return c, err
 	}
 	err = g.begin(ctx, c)
@@ -279,7 +289,7 @@ func (g *Gateway) set(v *video, name, value string) (err error) {
 		v.options, err = g.parseOptions([]byte(value))
 	case "notify":
 		v.notify = conversion.NotifyPreference(value)
-		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyNone {
+		if v.notify != conversion.NotifyEmail && v.notify != conversion.NotifyFailures && v.notify != conversion.NotifyNone {
 			err = invalid("form.notify", "use email or none")
 		}
 	default:

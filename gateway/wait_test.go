@@ -65,12 +65,14 @@ func (q *wakeUps) Subscribe(context.Context, string) (<-chan struct{}, func(), e
 type oneUser struct{ account.Store }
 
 func (oneUser) ByID(context.Context, string) (account.User, error) {
-	return account.User{ID: "u", Email: "u@example.org"}, nil
+	return account.User{ID: "u", Email: "u@example.org", ConfirmedAt: time.Unix(1, 0)}, nil
 }
 
 type oneToken struct{ account.Tokens }
 
-func (oneToken) VerifyAccess(string) (string, error) { return "u", nil }
+func (oneToken) VerifyAccess(string) (account.Session, error) {
+	return account.Session{UserID: "u"}, nil
+}
 
 const theID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -256,6 +258,7 @@ func TestUnavailable(t *testing.T) {
 		{"GET", "/download?mp3_id=" + theID, "", nil, quick},
 		{"PUT", "/upload/v.mp4", "video", nil, quick},
 		{"GET", "/v1/conversions", "", func(g *Gateway) { g.o.Users = downUsers{} }, quick},
+		{"POST", "/v1/users/reset", `{"email":"u@example.org"}`, nil, hashing},
 	} {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -318,8 +321,11 @@ func (downRecords) List(ctx context.Context, _ conversion.Query) ([]conversion.C
 
 type downUsers struct{ account.Store }
 
-func (downUsers) Create(ctx context.Context, _, _ string, _ int64) (u account.User, err error) {
-	return u, hang(ctx)
+func (downUsers) Register(ctx context.Context, _ account.NewUser, _ account.Signer) error {
+	return hang(ctx)
+}
+func (downUsers) RequestReset(ctx context.Context, _ string, _ account.Signer) error {
+	return hang(ctx)
 }
 func (downUsers) Authenticate(ctx context.Context, _, _ string) (u account.User, err error) {
 	return u, hang(ctx)

@@ -8,6 +8,12 @@
 // the queue (class notice), claims the notice in the record, sends the mail and
 // records the mail server's answer. Any number of notifiers may run.
 //
+// It also sends the mails that are owed to accounts: they prove addresses, set
+// passwords anew, and tell what has happened to an account. The users' database
+// says which are owed; the queue only wakes the notifier, which otherwise looks
+// every 5 s. The same claims, pauses and limits hold for them. A mail whose link
+// has expired is given up.
+//
 // # Guarantee
 //
 // Each outcome gets at least one mail, and ordinarily exactly one. Before
@@ -39,6 +45,8 @@
 // memory and written when the store is back. Only if the notifier ends before
 // that, a second mail may follow.
 //
+// Users down: mails to accounts wait; outcomes are mailed.
+//
 // Queue down: the notifier waits for it. Work on messages that it had taken is
 // finished. They come again later, and are then found to be done.
 //
@@ -53,7 +61,8 @@
 // # Permissions
 //
 // Reads and updates conversions; takes, returns and acknowledges messages of
-// the class notice, and publishes them; holds the key that signs download
-// links; speaks to the mail server. It reaches neither the object store nor the
-// users.
+// the class notice, and publishes them; holds a key for the links to MP3s, which
+// is good for nothing else (--download-keys); speaks to the mail server. Of the
+// users' database it reads and updates the table account_mails and nothing else.
+// It does not reach the object store.
 package notifier

@@ -15,7 +15,7 @@ import (
 // are renewed meanwhile.
 func TestSlowMail(t *testing.T) {
 	w := newWorld(t)
-	w.change = func(n *Notifier) { n.claim, n.lease = 90*time.Millisecond, 120*time.Millisecond }
+	w.change = func(n *Notifier) { n.claim, n.lease = time.Second, 1300*time.Millisecond } // a busy machine renews late
 	c := w.done(t, "a.mp4")
 	w.sink.OnData(func(mailtest.Received) error {
 		claims := map[time.Time]bool{}
@@ -56,6 +56,7 @@ func TestUnknown(t *testing.T) {
 func TestKeptUntil(t *testing.T) {
 	w := newWorld(t)
 	keep := func(until time.Time) string {
+		before := len(w.sink.Mails())
 		w.update(t, w.begin(t, "a.mp4").ID, func(c *conversion.Conversion) error {
 			p, now := policy, time.Now()
 			if !until.IsZero() {
@@ -63,7 +64,7 @@ func TestKeptUntil(t *testing.T) {
 			}
 			return c.Complete(1, "nonce", conversion.Source{}, conversion.MP3{Size: 1, Duration: 1}, p, now)
 		})
-		mails := w.sink.Wait(t, len(w.sink.Mails())+1)
+		mails := w.sink.Wait(t, before+1)
 		return mailtest.Parse(t, mails[len(mails)-1].Raw).Text
 	}
 	w.start(t)

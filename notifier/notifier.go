@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tonearm/internal/account"
 	"tonearm/internal/conversion"
 	"tonearm/internal/mail"
 	"tonearm/internal/queue"
@@ -25,12 +26,16 @@ type Tokens interface {
 	// Download returns a token that opens one MP3 without login, and when it
 	// expires.
 	Download(mp3ID string) (token string, expiresAt time.Time, err error)
+	// Unsubscribe returns a token with which whoever reads the mails to this
+	// address chooses to get fewer.
+	Unsubscribe(userID, email string) (token string, err error)
 }
 
 // Options is what a notifier works with. All fields without a default are
 // required.
 type Options struct {
 	Records     conversion.Store
+	Mails       account.Mails // owed to accounts; nil for a notifier that leaves them to others
 	Queue       queue.Queue
 	Sender      mail.Sender
 	Tokens      Tokens
@@ -78,10 +83,12 @@ type Notifier struct {
 	metrics metrics
 	records outage
 	queue   outage
+	users   outage
 
 	claim   time.Duration // how long a notice is claimed in the record, until that is renewed
 	lease   time.Duration // how long its message is leased in the queue, until that is renewed
 	unknown time.Duration // pause after a try of which nobody knows whether the mail was taken
+	poll    time.Duration // between two looks at the account mails, if nobody wakes the notifier
 	drain   time.Duration // longest time for a mail that is being sent when the notifier is stopped
 	sending retry.Policy  // pauses after temporary refusals
 	storing retry.Policy  // after failures of record store and queue
@@ -93,6 +100,7 @@ const (
 	unknownPause   = 10 * time.Minute // by then a mail server has taken the mail for good or dropped it
 	drainTime      = 30 * time.Second
 	takeWait       = 5 * time.Second
+	pollEvery      = 5 * time.Second
 	storeTimeout   = 10 * time.Second // for one call to record store or queue
 	mostDeliveries = 20
 	longestReason  = 500 // bytes
@@ -114,6 +122,8 @@ func New(o Options) (*Notifier, error) {
 		metrics: newMetrics(),
 		records: outage{neighbour: "records", log: o.Log},
 		queue:   outage{neighbour: "queue", log: o.Log},
+		users:   outage{neighbour: "users", log: o.Log},
+		poll:    pollEvery,
 
 		claim:   claimTime,
 		lease:   claimTime + margin,
@@ -133,6 +143,9 @@ func (n *Notifier) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for range n.options.Concurrency {
 		workers.Go(func() { n.work(ctx) })
+	}
+	if n.options.Mails != nil {
+		workers.Go(func() { n.accountMails(ctx) })
 	}
 	workers.Wait()
 	return nil
@@ -221,43 +234,61 @@ func owedAt(c conversion.Conversion, attempt int) time.Time {
 // deliver sends the claimed notice of c and records the result.
 func (n *Notifier) deliver(ctx context.Context, d queue.Delivery, c conversion.Conversion) {
 	claim := c.Notice
-	failure := n.send(ctx, d, c)
-	now := n.options.Now()
-	pause := n.sending.Pause(claim.Tries)
-	if mail.Unknown(failure) {
-		pause = max(pause, n.unknown)
+	m, failure := n.render(c, n.options.Now())
+	if failure == nil {
+		failure = n.send(ctx, m, func(ctx context.Context) {
+			_, _ = n.update(ctx, d.ConversionID, func(c *conversion.Conversion) error { // update tells of a failure
+				if !c.Notice.OwedSince.Equal(claim.OwedSince) {
+					return conversion.ErrUnchanged
+				}
+				return c.RenewNotice(d.Attempt, claim.Tries, n.claim, n.options.Now())
+			})
+			n.extend(ctx, d)
+		})
 	}
-	c, err := n.record(ctx, d, func(c *conversion.Conversion) error {
-		if !c.Notice.OwedSince.Equal(claim.OwedSince) {
-			return conversion.ErrUnchanged // the record has another notice by now
-		}
-		if failure == nil {
-			return c.NoticeDelivered(d.Attempt, now)
-		}
-		if c.Notice.Tries != claim.Tries {
-			return conversion.ErrUnchanged // somebody else is sending it
-		}
-		return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure), pause, now)
+	now := n.options.Now()
+	err := n.record(ctx, func() { n.extend(ctx, d) }, func(ctx context.Context) (err error) {
+		c, err = n.update(ctx, d.ConversionID, func(c *conversion.Conversion) error {
+			if !c.Notice.OwedSince.Equal(claim.OwedSince) {
+				return conversion.ErrUnchanged // the record has another notice by now
+			}
+			if failure == nil {
+				return c.NoticeDelivered(d.Attempt, now)
+			}
+			if c.Notice.Tries != claim.Tries {
+				return conversion.ErrUnchanged // somebody else is sending it
+			}
+			return c.NoticeFailed(d.Attempt, reason(failure), !mail.Permanent(failure), n.pause(claim.Tries, failure), now)
+		})
+		return err
 	})
+	log := n.options.Log.With("conversion_id", d.ConversionID, "attempt", d.Attempt)
 	if err != nil {
-		n.options.Log.Error("could not record what became of a mail; it may be sent again",
-			"conversion_id", d.ConversionID, "attempt", d.Attempt, "sent", failure == nil, "error", err)
+		log.Error("could not record what became of a mail; it may be sent again", "sent", failure == nil, "error", err)
 		return
 	}
-	n.tell(c, d.Attempt, failure)
+	if failure == nil {
+		n.metrics.delay.Observe(n.options.Now().Sub(c.FinishedAt).Seconds())
+	}
+	n.tell(log, c.Notice, failure)
 	// If the notice is owed again, its new message has the same id. The queue
 	// accepts that only once the old message is gone.
 	n.ack(ctx, d)
 	n.outbox.Flush(ctx, c)
 }
 
-// send sends the notice of c and keeps its claim and its lease meanwhile. When
-// the notifier is stopped, it goes on for a while.
-func (n *Notifier) send(ctx context.Context, d queue.Delivery, c conversion.Conversion) error {
-	m, err := n.render(c, n.options.Now())
-	if err != nil {
-		return err
+// pause is the time from a failed try to the next one.
+func (n *Notifier) pause(tries int, failure error) time.Duration {
+	pause := n.sending.Pause(tries)
+	if mail.Unknown(failure) {
+		pause = max(pause, n.unknown)
 	}
+	return pause
+}
+
+// send sends a mail and keeps its claim meanwhile. When the notifier is stopped,
+// it goes on for a while.
+func (n *Notifier) send(ctx context.Context, m mail.Message, renew func(context.Context)) error {
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.options.Sender.Timeout())
 	defer cancel()
 	var renewing sync.WaitGroup
@@ -271,39 +302,34 @@ func (n *Notifier) send(ctx context.Context, d queue.Delivery, c conversion.Conv
 		case <-sent:
 		}
 	})()
-	renewing.Go(func() { n.renew(sending, sent, d, c.Notice) })
+	renewing.Go(func() {
+		tick := time.NewTicker(n.claim / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-sent:
+				return
+			case <-tick.C:
+				renew(sending)
+			}
+		}
+	})
 	return n.options.Sender.Send(sending, m)
 }
 
-// renew keeps claim and lease of a notice until it is sent.
-func (n *Notifier) renew(ctx context.Context, sent <-chan struct{}, d queue.Delivery, claim conversion.Notice) {
-	tick := time.NewTicker(n.claim / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-sent:
-			return
-		case <-tick.C:
-		}
-		_, _ = n.update(ctx, d.ConversionID, func(c *conversion.Conversion) error { // update tells of a failure
-			if !c.Notice.OwedSince.Equal(claim.OwedSince) {
-				return conversion.ErrUnchanged
-			}
-			return c.RenewNotice(d.Attempt, claim.Tries, n.claim, n.options.Now())
-		})
-		n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
-	}
+// extend keeps the lease of a message.
+func (n *Notifier) extend(ctx context.Context, d queue.Delivery) {
+	n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
 }
 
 // tell logs and counts the result of a try.
-func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
-	log := n.options.Log.With("conversion_id", c.ID, "attempt", attempt, "tries", c.Notice.Tries)
+func (n *Notifier) tell(log *slog.Logger, notice conversion.Notice, failure error) {
+	log = log.With("tries", notice.Tries)
 	outcome := outcomeSent
 	switch {
 	case failure == nil:
 		log.Info("notice sent")
-		n.metrics.delay.Observe(n.options.Now().Sub(c.FinishedAt).Seconds())
-	case c.Notice.State == conversion.NoticeRefused:
+	case notice.State == conversion.NoticeRefused:
 		outcome = outcomeRefused
 		log.Error("notice given up", "error", reason(failure))
 	default:
@@ -311,27 +337,25 @@ func (n *Notifier) tell(c conversion.Conversion, attempt int, failure error) {
 		if mail.Unknown(failure) {
 			outcome = outcomeUnknown
 		}
-		log.Warn("notice not sent; it will be tried again", "not_before", c.Notice.NotBefore, "maybe_sent", mail.Unknown(failure),
+		log.Warn("notice not sent; it will be tried again", "not_before", notice.NotBefore, "maybe_sent", mail.Unknown(failure),
 			"error", reason(failure))
 	}
 	n.metrics.outcomes.WithLabelValues(outcome).Inc()
 }
 
-// record updates the record. It tries until that succeeds or ctx ends.
-func (n *Notifier) record(ctx context.Context, d queue.Delivery, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
+// record writes what became of a try. It tries until that succeeds or ctx ends;
+// hold is called before each further one, so that nobody else sends the mail
+// meanwhile.
+func (n *Notifier) record(ctx context.Context, hold func(), write func(context.Context) error) error {
 	p := n.storing
-	p.Before = func(error, time.Duration) { // so that nobody else sends it meanwhile
-		n.onQueue(ctx, func(ctx context.Context) error { return n.options.Queue.Extend(ctx, d, n.lease) })
-	}
-	var c conversion.Conversion
-	err := retry.Do(ctx, p, func(ctx context.Context) (err error) {
-		c, err = n.update(ctx, d.ConversionID, change)
+	p.Before = func(error, time.Duration) { hold() }
+	return retry.Do(ctx, p, func(ctx context.Context) error {
+		err := write(ctx)
 		if answered(err) {
 			return retry.Permanent(err)
 		}
 		return err
 	})
-	return c, err
 }
 
 // update makes one change to a record; it outlives ctx.
@@ -347,10 +371,11 @@ func (n *Notifier) update(ctx context.Context, id string, change func(*conversio
 	return c, err
 }
 
-// answered reports whether err is the record store's answer about the record.
-// Otherwise the store could not be asked.
+// answered reports whether err is a store's answer about a record or an account
+// mail. Otherwise the store could not be asked.
 func answered(err error) bool {
-	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat)
+	return errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat) || errors.Is(err, conversion.ErrUnchanged) ||
+		errors.Is(err, account.ErrNotFound)
 }
 
 func (n *Notifier) obsolete(ctx context.Context, d queue.Delivery) {

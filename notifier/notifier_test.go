@@ -68,7 +68,7 @@ func TestFailed(t *testing.T) {
 			t.Errorf("%q is missing in\n%s\n%s", want, first.Text, first.HTML)
 		}
 	}
-	if strings.Contains(first.Text+first.HTML+second.Text+second.HTML, "token") {
+	if strings.Contains(first.Text+first.HTML+second.Text+second.HTML, token) {
 		t.Error("a link to an MP3 that is not")
 	}
 	if n := len([]rune(second.Subject)); n > 110 {

@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -53,5 +54,27 @@ func TestNewerFormat(t *testing.T) {
 	}
 	if n := strings.Count(w.log.String(), "a newer version of Tonearm"); n != 1 {
 		t.Errorf("the log says it %d times, want once:\n%s", n, w.log)
+	}
+}
+
+// Who drops a file into an inbox does not choose the subject of a mail.
+func TestInboxSubject(t *testing.T) {
+	w := newWorld(t)
+	w.start(t)
+	now := time.Now()
+	c, err := conversion.New(conversion.Params{OwnerID: "ada", OwnerEmail: owner, Filename: "Buy pills at evil.example.mp4", Size: 1000,
+		Key: "inbox/" + owner + "/Buy pills at evil.example.mp4", Version: "v"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Uploaded(conversion.Object{Key: c.Object.Key, ETag: "e", Version: "v", Size: 1000}, now),
+		c.Begin(1, policy, now), c.Claim(1, "nonce", policy, now), w.records.Create(t.Context(), c)); err != nil {
+		t.Fatal(err)
+	}
+	w.update(t, c.ID, func(c *conversion.Conversion) error {
+		return c.Complete(1, "nonce", conversion.Source{}, conversion.MP3{Size: 1, Duration: 1}, policy, time.Now())
+	})
+	if m := mailtest.Parse(t, w.sink.Wait(t, 1)[0].Raw); m.Subject != "Your MP3 is ready: a file in your inbox" {
+		t.Errorf("subject is %q", m.Subject)
 	}
 }

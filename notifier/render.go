@@ -31,39 +31,30 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 		To:   c.OwnerEmail,
 		Date: now,
 	}
-	var name string
-	var data any
-	video := printable(c.Filename)
+	w, language := wordingOf(c)
+	token, err := n.options.Tokens.Unsubscribe(c.OwnerID, c.OwnerEmail)
+	if err != nil {
+		return m, fmt.Errorf("sign the link to fewer mails of %s: %w", c.ID, err)
+	}
+	m.Unsubscribe = n.options.PublicURL + "/account/unsubscribe?" + url.Values{"lang": {string(language)}, "token": {token}}.Encode()
+	data := outcome{ID: c.ID, Video: printable(c.Filename), Unsubscribe: m.Unsubscribe}
+	name := "failed." + string(language)
+	m.Subject = subject(c, w.failed, w.inbox, data.Video)
 	if c.State == conversion.Done {
-		token, until, err := n.options.Tokens.Download(c.MP3.ID)
-		if err != nil {
-			return m, fmt.Errorf("sign download link of %s: %w", c.ID, err)
-		}
-		name = "done"
-		m.Subject = "Your MP3 is ready: " + short(video)
-		kept := ""
-		if !c.MP3Until.IsZero() {
-			kept = date(c.MP3Until)
-			until = earlier(until, c.MP3Until)
-		}
-		data = struct {
-			Video, MP3Name, MP3ID, Length, Size, Link, Until, Kept string
-			Notes                                                  []string
-		}{
-			video, printable(conversion.MP3Name(c.Filename)), c.MP3.ID, conversion.Clock(c.MP3.Duration), conversion.Size(c.MP3.Size),
-			n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode(),
-			date(until), kept, told(c.MP3.Notes),
-		}
+		name = "done." + string(language)
+		m.Subject = subject(c, w.done, w.inbox, data.Video)
+		err = n.describeMP3(c, w, &data)
 	} else {
 		failure := conversion.Failure{Code: conversion.CodeInternal, Message: "Something went wrong on the server."}
 		if c.Error != nil {
 			failure = *c.Error
 		}
-		name = "failed"
-		m.Subject = "Could not convert: " + short(video)
-		data = struct{ Video, ID, Code, Reason, Advice string }{
-			video, c.ID, string(failure.Code), printable(failure.Message), c.Advice(n.options.PublicURL),
-		}
+		failure.Message = printable(failure.Message)
+		data.Code = string(failure.Code)
+		data.Reason, data.Advice, data.Detail = w.failure(c, failure, n.options.PublicURL)
+	}
+	if err != nil {
+		return m, err
 	}
 	var text, html strings.Builder
 	if err := texts.ExecuteTemplate(&text, name+".txt", data); err != nil {
@@ -76,7 +67,42 @@ func (n *Notifier) render(c conversion.Conversion, now time.Time) (mail.Message,
 	return m, nil
 }
 
-func date(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006, 15:04 UTC") }
+// outcome is what the texts of both outcomes are made with.
+type outcome struct {
+	ID, Video, Unsubscribe                          string
+	MP3Name, MP3ID, Length, Size, Link, Until, Kept string   // of an MP3
+	Notes                                           []string // about it
+	Code, Reason, Advice, Detail                    string   // of a failure
+}
+
+// describeMP3 fills in what is said of an MP3.
+func (n *Notifier) describeMP3(c conversion.Conversion, w wording, data *outcome) error {
+	token, until, err := n.options.Tokens.Download(c.MP3.ID)
+	if err != nil {
+		return fmt.Errorf("sign download link of %s: %w", c.ID, err)
+	}
+	if !c.MP3Until.IsZero() {
+		data.Kept = w.date(c.MP3Until.UTC())
+		until = earlier(until, c.MP3Until)
+	}
+	data.MP3Name, data.MP3ID = printable(conversion.MP3Name(c.Filename)), c.MP3.ID
+	data.Length, data.Size = conversion.Clock(c.MP3.Duration), w.size(c.MP3.Size)
+	data.Link = n.options.PublicURL + "/download?" + url.Values{"mp3_id": {c.MP3.ID}, "token": {token}}.Encode()
+	data.Until = w.date(until.UTC())
+	for _, note := range c.MP3.Notes {
+		data.Notes = append(data.Notes, printable(w.note(note)))
+	}
+	return nil
+}
+
+// subject names the video, unless somebody else may have named it: whoever can
+// write into an inbox chooses what its owner reads.
+func subject(c conversion.Conversion, says, inbox, video string) string {
+	if c.Inbox() {
+		return says + ": " + inbox
+	}
+	return says + ": " + short(video)
+}
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
@@ -102,13 +128,4 @@ func short(s string) string {
 		return string(r[:most-1]) + "…"
 	}
 	return s
-}
-
-// told is what the notes of an MP3 say.
-func told(notes []conversion.Note) []string {
-	var said []string
-	for _, n := range notes {
-		said = append(said, printable(n.String()))
-	}
-	return said
 }

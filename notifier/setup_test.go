@@ -36,6 +36,10 @@ type fixedToken struct{}
 
 func (fixedToken) Download(string) (string, time.Time, error) { return token, linkEnds, nil }
 
+func (fixedToken) Unsubscribe(userID, email string) (string, error) {
+	return "fewer." + userID, nil
+}
+
 // world is everything around a notifier. All of it is real, only smaller.
 type world struct {
 	records  *faulty

@@ -35,6 +35,7 @@ func newCommand() *cobra.Command {
 	bind := func(f *pflag.FlagSet) {
 		f.StringVar(&listen.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
 		stores.BindRecords(f)
+		stores.BindMails(f)
 		stores.BindQueue(f)
 		tokens.Bind(f)
 		smtp = config.SMTP(f)
@@ -54,7 +55,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	defer opened.Close()
-	signer, err := tokens.Open()
+	signer, err := tokens.OpenDownloads()
 	if err != nil {
 		return err
 	}
@@ -67,6 +68,9 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	o.Records, o.Queue, o.Tokens, o.Sender = opened.Records, opened.Queue, signer, sender
+	if opened.Mails != nil {
+		o.Mails = opened.Mails
+	}
 	o.Log, o.Registerer = log, registry
 	if o.Now, err = opened.Clock(log, registry); err != nil {
 		return err

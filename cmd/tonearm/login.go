@@ -34,8 +34,9 @@ func newLoginCommand() *cobra.Command {
 		Long: `Log in to a server, and keep the token in your config directory, in a file that
 only you can read. The password is asked for, or read from standard input.
 
-Later logins remember the server and the address. Instead of a login you can set
-TONEARM_SERVER and TONEARM_TOKEN.`,
+A login lasts 12 hours. While you use it, it is renewed, for up to 30 days. Later
+logins remember the server and the address. Instead of a login you can set
+TONEARM_SERVER and TONEARM_TOKEN; the token may be an API key.`,
 		Example: `  tonearm login --server http://localhost:8080 --user me@example.org
   tonearm login --server http://localhost:8080 --user me@example.org --password-stdin < password.txt
   tonearm login`,
@@ -75,7 +76,7 @@ TONEARM_SERVER and TONEARM_TOKEN.`,
 			if err != nil {
 				return err
 			}
-			if err := (session{Server: c.Server(), Email: email, Token: token.AccessToken}).save(); err != nil {
+			if err := (session{Server: c.Server(), Email: email}).with(token).save(); err != nil {
 				return err
 			}
 			cmd.PrintErrf("Logged in at %s as %s.\n", c.Server(), email)
@@ -125,6 +126,12 @@ func readPassword(cmd *cobra.Command, fromStdin, isNew bool) (string, error) {
 		b = bytes.TrimSuffix(b, []byte("\n"))
 		return string(bytes.TrimSuffix(b, []byte("\r"))), nil
 	}
+	return askPassword(cmd, "Password", isNew)
+}
+
+// askPassword asks on the terminal for a password under this name; twice for a
+// new one.
+func askPassword(cmd *cobra.Command, name string, isNew bool) (string, error) {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
 		return "", usageError{errors.New("there is no terminal to ask for the password; give it on standard input, with --password-stdin")}
@@ -146,11 +153,11 @@ func readPassword(cmd *cobra.Command, fromStdin, isNew bool) (string, error) {
 		fmt.Fprintln(os.Stderr)
 		return string(b), err
 	}
-	password, err := ask("Password: ")
+	password, err := ask(name + ": ")
 	if err != nil || !isNew {
 		return password, err
 	}
-	if again, err := ask("Password again: "); err != nil || again != password {
+	if again, err := ask(name + " again: "); err != nil || again != password {
 		return "", errors.Join(err, errors.New("the two passwords are not the same; try again"))
 	}
 	return password, nil
@@ -160,9 +167,10 @@ func newUserCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Manage accounts", Args: command.NoArgs,
 		Example: "  tonearm user add me@example.org --server http://localhost:8080",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("say what to do: tonearm user add EMAIL")}
+			return usageError{errors.New("say what to do: tonearm user add EMAIL, or list, admin or audit, which operators use")}
 		}}
 	cmd.AddCommand(newUserAddCommand())
+	cmd.AddCommand(operatorCommands()...)
 	return cmd
 }
 
@@ -170,12 +178,13 @@ func newUserAddCommand() *cobra.Command {
 	var users string
 	var files config.UsersTLS
 	var maxUpload int64
-	var fromStdin bool
+	var fromStdin, admin bool
 	cmd := &cobra.Command{
 		Use:   "add EMAIL",
 		Short: "Make an account",
 		Long: `Make an account on the server of --server, if it lets anybody make one. An
-operator makes accounts in the server's database instead, with --users.`,
+operator makes accounts in the server's database instead, with --users; their
+addresses count as confirmed.`,
 		Example: `  tonearm user add me@example.org --server http://localhost:8080
   tonearm user add me@example.org --users .tonearm/tonearm.db
   tonearm user add me@example.org --users 'tonearm:secret@tcp(mysql:3306)/tonearm'`,
@@ -193,6 +202,8 @@ operator makes accounts in the server's database instead, with --users.`,
 				return usageError{errors.New("say where: --server URL, or --users with the server's database")}
 			case users == "" && maxUpload != 0:
 				return usageError{errors.New("--max-upload needs --users: only the operator sets limits")}
+			case users == "" && admin:
+				return usageError{errors.New("--admin needs --users: operators are made in the database")}
 			}
 			if err := findUsers(users); err != nil {
 				return err
@@ -204,12 +215,16 @@ operator makes accounts in the server's database instead, with --users.`,
 			if err := account.CheckPassword(password); err != nil {
 				return err
 			}
+			var made api.User
 			if users != "" {
-				err = addUser(cmd.Context(), users, files, email, password, maxUpload)
+				err = withUsers(cmd.Context(), users, files, func(store *sqlaccount.Store) error {
+					return addUser(cmd.Context(), store, account.NewUser{Email: email, Password: password, MaxUploadBytes: maxUpload, Admin: admin})
+				})
+				made.Confirmed = true
 			} else {
 				var c *client.Client
 				if c, err = newClient(cmd, server, "", shortPatience); err == nil {
-					_, err = c.CreateUser(cmd.Context(), api.NewUser{Email: email, Password: password})
+					made, err = c.CreateUser(cmd.Context(), api.NewUser{Email: email, Password: password})
 				}
 			}
 			if errors.Is(err, account.ErrExists) {
@@ -218,7 +233,11 @@ operator makes accounts in the server's database instead, with --users.`,
 			if err != nil {
 				return fmt.Errorf("cannot add %s: %w", email, err)
 			}
-			cmd.PrintErrf("Added %s.\n", email)
+			if made.Confirmed || made.ID != "" { // a server before 0.2 confirms nothing
+				cmd.PrintErrf("Added %s.\n", email)
+				return nil
+			}
+			cmd.PrintErrf("A mail is on its way to %s. Follow its link to confirm the address. You can log in before: tonearm login\n", email)
 			return nil
 		}),
 	}
@@ -226,6 +245,7 @@ operator makes accounts in the server's database instead, with --users.`,
 	cmd.Flags().StringVar(&users, "users", "", "`DATABASE` of the accounts: the file tonearm.db of \"tonearm up\", or a MySQL DSN such as user:password@tcp(host:3306)/tonearm")
 	files.Bind(cmd.Flags())
 	cmd.Flags().Int64Var(&maxUpload, "max-upload", 0, "largest video of the account in `BYTES`; 0 for the server's own limit")
+	cmd.Flags().BoolVar(&admin, "admin", false, "the account is an operator's, as with \"tonearm user admin\"; needs --users")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
@@ -265,7 +285,8 @@ func openUsers(users string, files config.UsersTLS) (*sqlaccount.Store, error) {
 	return sqlaccount.OpenMySQL(users, tlsConfig, slog.New(slog.DiscardHandler)) // the error says it
 }
 
-func addUser(ctx context.Context, users string, files config.UsersTLS, email, password string, maxUpload int64) (err error) {
+// withUsers opens the users' database for do, and brings its tables up to date.
+func withUsers(ctx context.Context, users string, files config.UsersTLS, do func(*sqlaccount.Store) error) (err error) {
 	store, err := openUsers(users, files)
 	if err != nil {
 		return err
@@ -278,6 +299,13 @@ func addUser(ctx context.Context, users string, files config.UsersTLS, email, pa
 	if err != nil {
 		return err
 	}
-	_, err = store.Create(ctx, email, password, maxUpload)
+	return do(store)
+}
+
+func addUser(ctx context.Context, store *sqlaccount.Store, n account.NewUser) error {
+	u, err := store.Add(ctx, n)
+	if err == nil && n.Admin {
+		err = auditAdmin(ctx, store, u, true)
+	}
 	return err
 }

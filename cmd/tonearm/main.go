@@ -129,6 +129,7 @@ error. Every flag can be set in the environment: --out is TONEARM_OUT.
 		newCancelCommand(), newRetryCommand(), newRemoveCommand(), newUserCommand(),
 		newDoctorCommand(), newUpCommand(), newTranscoderCommand(), newManCommand(), newVersionCommand(),
 	)
+	root.AddCommand(accountCommands()...)
 	return root
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,7 +56,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			token, _, err := s.tokens.Access(user)
+			token, _, err := s.tokens.Access(user, time.Now())
 			if err != nil {
 				return err
 			}
@@ -72,6 +73,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"makefile":     makeFile,
 			"makedatabase": makeDatabase,
+			"tokenfrom":    tokenFrom,
+			"halfway":      halfway,
 			"mode":         checkMode,
 			"code":         exitCode,
 			"interrupt":    s.interrupt,
@@ -146,7 +149,7 @@ func startStack(t *testing.T) *stack {
 	t.Cleanup(func() { s.queue.Close() })
 	g, err := gateway.New(gateway.Options{
 		Records: s.records, Users: s.accounts, Tokens: s.tokens, Objects: s.objects, Queue: s.queue,
-		PublicURL: "http://localhost", OpenRegistration: true, MaxUploadBytes: 200 << 20, Log: log,
+		PublicURL: "http://localhost", OpenRegistration: true, SelfConfirm: true, MaxUploadBytes: 200 << 20, Log: log,
 	})
 	must(err)
 	server := httptest.NewServer(s.count(g.Handler()))
@@ -241,6 +244,22 @@ func makeDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(store.Prepare(context.Background()))
 	ts.Check(store.Close())
+}
+
+// halfway: halfway FILE makes a login one that began six hours ago.
+func halfway(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: halfway FILE")
+	}
+	var s session
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &s))
+	if left := time.Until(s.RefreshAt); left < 5*time.Hour || left > 6*time.Hour {
+		ts.Fatalf("it is renewed in %s", left)
+	}
+	s.RefreshAt = time.Now().UTC().Add(-time.Second)
+	b, err := json.Marshal(s)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
 // checkMode: mode OCTAL PATH…

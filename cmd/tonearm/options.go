@@ -38,10 +38,10 @@ func (o *options) bind(cmd *cobra.Command) {
 		set := func(s string) error { return o.set(field, s) }
 		addFlag(cmd, field.Flag, field.Group, optionUsage(field), words, &flagValue{field.Operand, set})
 	}
-	words := []string{string(conversion.NotifyEmail), string(conversion.NotifyNone)}
-	addFlag(cmd, "notify", "", "how you hear of the outcome: by email, or none (default: none, but email with --no-wait)", words, &flagValue{"HOW", func(s string) error {
+	words := []string{string(conversion.NotifyEmail), string(conversion.NotifyFailures), string(conversion.NotifyNone)}
+	addFlag(cmd, "notify", "", "whether you get a mail at the end: email, failures (only if it failed) or none (default: none; with --no-wait, what your account says)", words, &flagValue{"HOW", func(s string) error {
 		if !slices.Contains(words, s) {
-			return errors.New("it takes email or none")
+			return errors.New("it takes email, failures or none")
 		}
 		o.notify = conversion.NotifyPreference(s)
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tonearm/cmd/internal/command"
+	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/version"
 )
@@ -25,6 +26,36 @@ type session struct {
 	Server string `json:"server"`
 	Email  string `json:"email"`
 	Token  string `json:"token"`
+	// RefreshAt is when the next command renews the session; zero for never.
+	RefreshAt time.Time `json:"refresh_at,omitzero"`
+}
+
+// with is the session with a new token.
+func (s session) with(t api.Token) session {
+	s.Token, s.RefreshAt = t.AccessToken, client.RefreshAfter(t, time.Now().UTC())
+	return s
+}
+
+// keep returns what keeps the tokens of a session whenever it is renewed, unless
+// another command has logged in or out meanwhile. If one cannot be kept, the one
+// before goes on.
+func (s session) keep() func(api.Token) {
+	token := s.Token
+	return func(t api.Token) {
+		if now, err := loadSession(); err == nil && now.Token == token && now.with(t).save() == nil {
+			token = t.AccessToken
+		}
+	}
+}
+
+// forget removes the token of a server from this machine.
+func forget(server string) error {
+	s, err := loadSession()
+	if err != nil || s.Token == "" || s.Server != server {
+		return err
+	}
+	s.Token, s.RefreshAt = "", time.Time{}
+	return s.save()
 }
 
 func sessionPath() string { return filepath.Join(xdg.ConfigHome, "tonearm", "login.json") }
@@ -100,14 +131,18 @@ func connect(cmd *cobra.Command, patience time.Duration) (*client.Client, error)
 		return nil, notLoggedIn("URL")
 	}
 	c, err := newClient(cmd, server, os.Getenv("TONEARM_TOKEN"), patience)
-	if err != nil || os.Getenv("TONEARM_TOKEN") != "" {
+	if err != nil || tokenGiven() {
 		return c, err
 	}
 	if s.Token == "" || s.Server != c.Server() { // a token goes only to the server that gave it
 		return nil, notLoggedIn(c.Server())
 	}
-	return newClient(cmd, server, s.Token, patience)
+	return newClient(cmd, server, s.Token, patience, func(o *client.Options) { o.RefreshAt, o.Refreshed = s.RefreshAt, s.keep() })
 }
+
+// tokenGiven reports whether the environment holds a token, which comes before
+// the login.
+func tokenGiven() bool { return os.Getenv("TONEARM_TOKEN") != "" }
 
 func notLoggedIn(server string) error {
 	return loginError{"You are not logged in. Run: tonearm login --server " + server + " --user EMAIL"}
@@ -115,17 +150,21 @@ func notLoggedIn(server string) error {
 
 // expired is what a refused token means.
 func expired() error {
-	if os.Getenv("TONEARM_TOKEN") != "" {
+	if tokenGiven() {
 		return loginError{"The server refuses the token in TONEARM_TOKEN. Set a new one, or unset it and run: tonearm login --server URL --user EMAIL"}
 	}
 	return loginError{"Your login has expired. Run: tonearm login"}
 }
 
-func newClient(cmd *cobra.Command, server, token string, patience time.Duration) (*client.Client, error) {
+func newClient(cmd *cobra.Command, server, token string, patience time.Duration, change ...func(*client.Options)) (*client.Client, error) {
 	notes := &waitingNotes{print: func(s string) { cmd.PrintErrln(s) }}
-	c, err := client.New(client.Options{
+	o := client.Options{
 		Server: server, Token: token, Patience: patience, UserAgent: "tonearm/" + version.String(), Waiting: notes.add, Again: notes.again,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	c, err := client.New(o)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -212,6 +212,7 @@ func (fl *upFlags) banner(out io.Writer, terminal bool, a standalone.Addresses) 
 	} else {
 		line("mails", filepath.Join(fl.o.Data, "outbox"))
 	}
+	line("accounts", a.Accounts)
 	if a.InboxKey == "" { // not the embedded store
 		return
 	}

@@ -9,26 +9,6 @@ import (
 	"tonearm/internal/conversion"
 )
 
-// NewUser is the body of POST /v1/users.
-type NewUser struct {
-	Email    string `json:"email" maxLength:"254" doc:"E-mail address. You log in with it, and results are mailed to it"`
-	Password string `json:"password" minLength:"8" maxLength:"1024"`
-}
-
-// User answers POST /v1/users.
-type User struct {
-	ID        string    `json:"id"`
-	Email     string    `json:"email"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-// Token answers POST /login where JSON was asked for.
-type Token struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"` // Bearer
-	ExpiresIn   int    `json:"expires_in" doc:"Seconds"`
-}
-
 // NewConversion is the body of POST /v1/conversions.
 //
 // Hashes of its JSON are stored. With such a hash the gateway tells a repeated
@@ -43,7 +23,7 @@ type NewConversion struct {
 	Options  *conversion.Options `json:"options,omitempty"`
 	Parts    bool                `json:"parts,omitempty" doc:"Upload in parts. A video above 5 GiB is always uploaded in parts"`
 	// Notify means NotifyEmail if it is empty.
-	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,none" doc:"Whether to send a mail at the end. Default: email"`
+	Notify conversion.NotifyPreference `json:"notify,omitempty" enum:"email,failures,none" doc:"Whether to send a mail at the end, always or only if the conversion failed. Default: what your account says (PATCH /v1/me)"`
 	// Sent is nil for the whole video.
 	Sent *conversion.Sent `json:"sent,omitempty" doc:"Say so if you upload only the video's sound, and how large the whole is. Limits count what is uploaded"`
 }
@@ -60,7 +40,7 @@ type Conversion struct {
 	Fallback   *conversion.Fallback        `json:"fallback,omitempty" doc:"Why it runs on another class than its options ask for"`
 	Waiting    *conversion.Waiting         `json:"waiting,omitempty" doc:"Why it does not run yet though nothing is wrong with the video: what its attempt waits for (no_node, no_pod, suspended, starting), or what was wrong with the machine of the last one (disk, memory, ffmpeg, store, other)"`
 	Options    conversion.Options          `json:"options" doc:"With the preset's values filled in"`
-	Notify     conversion.NotifyPreference `json:"notify" enum:"email,none" doc:"Whether a mail is sent at the end"`
+	Notify     conversion.NotifyPreference `json:"notify" enum:"email,failures,none" doc:"Whether a mail is sent at the end"`
 	Attempt    int                         `json:"attempt" doc:"Number of the current or last attempt, 0 before the first"`
 	Progress   *conversion.Progress        `json:"progress,omitempty" doc:"Only while running"`
 	Source     *conversion.Source          `json:"source,omitempty" doc:"Only when done"`

@@ -22,6 +22,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,6 +38,10 @@ type Options struct {
 	Server string
 	// Token is an access token; '' before login.
 	Token string
+	// RefreshAt is when the session of Token is renewed, by the next call; zero
+	// for never. Refreshed is then called with the new token; may be nil.
+	RefreshAt time.Time
+	Refreshed func(api.Token)
 	// UserAgent is sent with each request; default tonearm.
 	UserAgent string
 	// Patience bounds the time spent waiting between the tries of one call; 0
@@ -66,6 +71,10 @@ type Client struct {
 	o    Options
 	base *url.URL
 	http *http.Client
+
+	mu        sync.Mutex
+	token     string
+	refreshAt time.Time
 }
 
 // New returns a client. It contacts nobody.
@@ -81,7 +90,7 @@ func New(o Options) (*Client, error) {
 		t.MaxIdleConnsPerHost = 32
 		o.Transport = t
 	}
-	return &Client{o: o, base: base, http: &http.Client{
+	return &Client{o: o, base: base, token: o.Token, refreshAt: o.RefreshAt, http: &http.Client{
 		Transport: o.Transport,
 		// Go would send the Authorization header on to the object store, which
 		// refuses requests with two credentials. So redirects are followed by
@@ -315,11 +324,10 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	switch {
-	case r.auth != nil:
+	if r.auth != nil {
 		r.auth(req)
-	case c.o.Token != "":
-		req.Header.Set("Authorization", "Bearer "+c.o.Token)
+	} else if token := c.bearer(ctx); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -340,6 +348,43 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 		return nil, e
 	}
 	return nil, answered(resp, e)
+}
+
+// RefreshAfter is when a session that begins now is renewed: halfway to its end.
+func RefreshAfter(t api.Token, now time.Time) time.Time {
+	return now.Add(time.Duration(t.ExpiresIn) * time.Second / 2)
+}
+
+// refreshAgain is the pause after a renewal that failed.
+const refreshAgain = 10 * time.Minute
+
+// bearer returns the token for a request. Once half of its life is over, one
+// call renews it, while others go on with the old one. If that fails, for
+// example because the password was given 30 days ago, the old one goes on to its
+// end.
+func (c *Client) bearer(ctx context.Context) string {
+	c.mu.Lock()
+	token, now := c.token, time.Now()
+	due := !c.refreshAt.IsZero() && !now.Before(c.refreshAt)
+	if due {
+		c.refreshAt = now.Add(refreshAgain)
+	}
+	c.mu.Unlock()
+	if !due {
+		return token
+	}
+	var t api.Token
+	err := c.once(ctx, http.MethodPost, "/v1/session/refresh", request{out: &t, auth: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }})
+	if err != nil || t.AccessToken == "" {
+		return token
+	}
+	c.mu.Lock()
+	c.token, c.refreshAt = t.AccessToken, RefreshAfter(t, now)
+	c.mu.Unlock()
+	if c.o.Refreshed != nil {
+		c.o.Refreshed(t)
+	}
+	return t.AccessToken
 }
 
 // drain reads the rest of a short answer, so that its connection can be used

@@ -236,6 +236,54 @@ func TestRequests(t *testing.T) {
 	want("DELETE", "http://gateway/base/v1/conversions/x", "Bearer tok")
 }
 
+// A session is renewed once halfway, by one of the calls, and goes on if that
+// fails.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var auth []string
+		renewals, fails := 0, true
+		var kept []string
+		c := open(t, client.Options{
+			Server: "http://gateway", Token: "old", RefreshAt: time.Now().Add(6 * time.Hour),
+			Refreshed: func(got api.Token) { kept = append(kept, got.AccessToken) },
+			Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path != "/v1/session/refresh" {
+					auth = append(auth, r.Header.Get("Authorization"))
+					return answer(200, nil, `{}`)
+				}
+				if got := r.Header.Get("Authorization"); got != "Bearer old" && renewals < 2 {
+					t.Errorf("renewed with %q", got)
+				}
+				if renewals++; fails {
+					return answer(401, nil, `{"code":"password_needed"}`)
+				}
+				return answer(200, nil, `{"access_token":"new","expires_in":43200}`)
+			})})
+		call := func(want string, renewed int) {
+			t.Helper()
+			if _, err := c.Conversion(t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if got := auth[len(auth)-1]; got != "Bearer "+want || renewals != renewed {
+				t.Errorf("sent %q after %d renewals, want %q after %d", got, renewals, want, renewed)
+			}
+		}
+		call("old", 0)
+		time.Sleep(6 * time.Hour)
+		call("old", 1)
+		call("old", 1)
+		fails = false
+		time.Sleep(11 * time.Minute)
+		call("new", 2)
+		call("new", 2)
+		time.Sleep(6 * time.Hour)
+		call("new", 3)
+		if len(kept) != 2 || kept[0] != "new" {
+			t.Errorf("kept %q", kept)
+		}
+	})
+}
+
 func TestCreateKeepsItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var keys []string

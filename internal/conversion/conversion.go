@@ -55,6 +55,7 @@ type Conversion struct {
 
 	OwnerID    string `json:"owner_id" bson:"owner_id"`
 	OwnerEmail string `json:"owner_email" bson:"owner_email"`
+	Language   string `json:"language,omitempty" bson:"language,omitempty"` // of mails; see Addressee
 
 	// IdempotencyKey is the client's key, or the conversion's own id where the
 	// client sent none; unique per owner. RequestHash tells a repeated request
@@ -174,8 +175,9 @@ type NotifyPreference string
 
 // Values of NotifyPreference.
 const (
-	NotifyEmail NotifyPreference = "email"
-	NotifyNone  NotifyPreference = "none"
+	NotifyEmail    NotifyPreference = "email"
+	NotifyFailures NotifyPreference = "failures" // only if it failed; versions before 0.2 mail each outcome then
+	NotifyNone     NotifyPreference = "none"
 )
 
 // AttemptRef names one attempt.
@@ -427,6 +429,7 @@ type Params struct {
 	ID             string // from NewID where empty
 	OwnerID        string
 	OwnerEmail     string
+	Language       string // of mails; see Addressee
 	Filename       string
 	Size           int64 // declared bytes
 	Sent           *Sent // nil for the whole video
@@ -455,7 +458,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 	}
 	now = stamp(now)
 	c := Conversion{
-		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail,
+		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail, Language: p.Language,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
 		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options.Resolved(), Class: p.Options.class(),
 		Notify: p.Notify, Sent: p.Sent, State: AwaitingUpload,

@@ -99,3 +99,63 @@ func TestNotifyNone(t *testing.T) {
 		t.Errorf("rejected: %v, %+v", err, c.Notice)
 	}
 }
+
+// Where owed mails go, and whether they are wanted, follows the account.
+func TestReaddress(t *testing.T) {
+	to := func(n NotifyPreference) Addressee {
+		return Addressee{Email: "new@example.org", Language: "de", Notify: n}
+	}
+	for name, tt := range map[string]struct {
+		state       State
+		asked, says NotifyPreference
+		owed        bool
+		want        NotifyPreference
+	}{
+		"each":                            {Done, "", "", true, ""},
+		"failures, done":                  {Done, "", NotifyFailures, false, NotifyFailures},
+		"failures, failed":                {Failed, "", NotifyFailures, true, NotifyFailures},
+		"none":                            {Failed, "", NotifyNone, false, NotifyNone},
+		"none, asked for failures":        {Failed, NotifyFailures, NotifyNone, false, NotifyNone},
+		"none, asked for each":            {Done, NotifyEmail, NotifyNone, true, NotifyEmail},
+		"each, asked for none":            {Done, NotifyNone, "", false, NotifyNone},
+		"failures, asked for none, runs":  {Running, NotifyNone, NotifyFailures, false, NotifyNone},
+		"none, while it runs":             {Running, "", NotifyNone, false, NotifyNone},
+		"each, while it awaits an upload": {AwaitingUpload, "", "", false, ""},
+	} {
+		c := at(t, tt.state)
+		if c.Notify = tt.asked; tt.asked == NotifyNone || tt.asked == NotifyFailures && tt.state != Failed {
+			c.Notice, c.Outbox = Notice{}, []Message{}
+		}
+		before := *c
+		if err := c.Readdress(to(tt.says), epoch); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		owed := c.Notice.State == NoticeOwed
+		if c.OwnerEmail != "new@example.org" || c.Language != "de" || c.Notify != tt.want || owed != tt.owed || owed && c.Notice != before.Notice {
+			t.Errorf("%s: %+v", name, c)
+		}
+		if err := c.Readdress(to(tt.says), epoch); !errors.Is(err, ErrUnchanged) {
+			t.Errorf("%s, again: %v", name, err)
+		}
+		checkRecord(t, c, epoch)
+	}
+
+	// A mail that is being sent is not wanted any more: what becomes of it is of
+	// no interest, and nobody sends it again.
+	c := at(t, Done)
+	if err := errors.Join(c.ClaimNotice(1, time.Minute, epoch), c.Readdress(to(NotifyNone), epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.NoticeFailed(1, "451", true, 0, epoch); !errors.Is(err, ErrUnchanged) || len(c.Owed()) != 0 {
+		t.Errorf("%v, owed %v", err, c.Owed())
+	}
+	// One that was sent stays on record.
+	c = at(t, Done)
+	if err := errors.Join(c.ClaimNotice(1, time.Minute, epoch), c.NoticeDelivered(1, epoch), c.Readdress(to(NotifyNone), epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if c.Notice.State != NoticeSent {
+		t.Errorf("notice %+v", c.Notice)
+	}
+}

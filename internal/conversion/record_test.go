@@ -33,7 +33,7 @@ func checkRecord(t *testing.T, c *Conversion, now time.Time) {
 	case len(owed) != 0:
 		t.Errorf("%s with a notice %q owes %v", c.State, c.Notice.State, owed)
 	}
-	if c.Notify == NotifyNone && c.Notice != (Notice{}) {
+	if noticed && (c.Notify == NotifyNone || c.Notify == NotifyFailures && c.State != Failed) {
 		t.Errorf("a notice that nobody wants: %+v", c.Notice)
 	}
 	for _, m := range c.Outbox {

@@ -165,6 +165,10 @@ func TestTransitions(t *testing.T) { //nolint:funlen // most of it is a table
 		"notice delivered": {func(c *Conversion) error { return c.NoticeDelivered(1, late) }, "= = = = = = = ="},
 		"notice failed": {func(c *Conversion) error { return c.NoticeFailed(1, "", true, window, late) },
 			"= = = = = = = ="},
+		"readdress": {func(c *Conversion) error { return c.Readdress(Addressee{Email: "new@example.org"}, late) },
+			"awaiting_upload queued running done failed canceled expired ="},
+		"readdress to the same": {func(c *Conversion) error { return c.Readdress(Addressee{Email: c.OwnerEmail}, late) },
+			"= = = = = = = ="},
 		"republish": {func(c *Conversion) error { return c.Republish(late) }, "awaiting_upload queued running done failed canceled expired deleted"},
 	} {
 		words := strings.Fields(tt.want)

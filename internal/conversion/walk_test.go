@@ -315,6 +315,21 @@ var moves = []move{
 		}
 		return err
 	}},
+	{"readdress", 1, func(w *walk) error {
+		a := Addressee{Email: []string{"a@example.org", "b@example.org"}[w.rand.IntN(2)], Language: []string{"", "de"}[w.rand.IntN(2)]}
+		if w.rand.IntN(50) == 0 { // rare: nothing leads back to more mails
+			a.Notify = []NotifyPreference{NotifyFailures, NotifyNone}[w.rand.IntN(2)]
+		}
+		before := w.c
+		err := w.c.Readdress(a, w.now)
+		if err == nil && (w.c.OwnerEmail != a.Email || w.c.Language != a.Language || w.c.State != before.State) {
+			w.Errorf("readdressed to %+v: %+v", a, w.c)
+		}
+		if w.c.Notice != before.Notice {
+			w.sending = time.Time{} // it is no longer owed, so nobody sends it again
+		}
+		return err
+	}},
 	{"republish", 1, func(w *walk) error { return w.c.Republish(w.now) }},
 	{"settle", 6, func(w *walk) error {
 		if len(w.c.Outbox) == 0 {

@@ -15,6 +15,11 @@ type Message struct {
 	Text    string
 	HTML    string
 	Date    time.Time
+
+	// Unsubscribe is the address of a page where the recipient gets fewer such
+	// mails, and which takes the POST of RFC 8058; '' for mails that are sent in
+	// any case.
+	Unsubscribe string
 }
 
 // Error is a refusal by the mail server or a failure on the way there.

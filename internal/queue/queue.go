@@ -78,6 +78,8 @@ const (
 	// TopicCompleted: a client said that an upload is complete, before any
 	// notification did.
 	TopicCompleted = "upload-completed"
+	// TopicMails: an account mail is owed.
+	TopicMails = "account-mails"
 )
 
 // Queue delivers messages. Within a class the owners with waiting messages take

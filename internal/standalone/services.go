@@ -62,7 +62,7 @@ func (r *instance) services() (s services, err error) {
 
 	no := r.Notifier
 	no.PublicURL = r.Gateway.PublicURL
-	no.Records, no.Queue, no.Tokens, no.Sender = r.Records, r.Queue, tokens, r.Sender
+	no.Records, no.Mails, no.Queue, no.Tokens, no.Sender = r.Records, r.Users, r.Queue, tokens, r.Sender
 	no.Log, no.Registerer = r.Log, labelled("notifier")
 	if s.notifier, err = notifier.New(no); err != nil {
 		return s, err

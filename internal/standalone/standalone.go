@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -86,6 +88,7 @@ type Addresses struct {
 	PublicURL string // of the gateway
 	Admin     string // URL of /livez, /readyz and /metrics
 	Events    string // URL of the dispatcher
+	Accounts  string // how people get an account, in words
 	S3        s3blob.Options
 	InboxKey  string // file with a key of the embedded object store, see doc.go; '' if another store is used
 }
@@ -163,6 +166,7 @@ type instance struct {
 	data                 *dataDir
 	front, events, admin net.Listener // of the gateway, of the dispatcher and of metrics
 	inboxKey             string       // as in Addresses
+	accounts             string       // as in Addresses
 	objects              *s3blob.Store
 	destroyed            chan []embedded.StoredObject // of the embedded store
 	closers              []func()                     // in the order in which things were opened
@@ -193,7 +197,39 @@ func (r *instance) listen(ctx context.Context) (err error) {
 	}
 	r.DispatcherURL = cmp.Or(r.DispatcherURL, r.ownDispatcher())
 	r.Gateway.PublicURL = cmp.Or(r.Gateway.PublicURL, publicURL(r.front.Addr()))
+	r.registration()
 	return nil
+}
+
+// registration decides who may make an account. On this machine alone, accounts
+// count at once. Elsewhere an address is proven by a mail first; so without a
+// mail server, registration is closed. A gateway that listens on loopback may
+// still be reached from elsewhere, through a proxy: its public URL shows that.
+func (r *instance) registration() {
+	add := "tonearm user add EMAIL --users " + filepath.Join(r.Data, "tonearm.db")
+	if r.Users != nil { // another database, whose name may hold a password
+		add = "tonearm user add EMAIL --users DSN"
+	}
+	public, err := url.Parse(r.Gateway.PublicURL)
+	local := err == nil && r.front.Addr().(*net.TCPAddr).IP.IsLoopback() && isLocal(public.Hostname())
+	switch {
+	case !local && r.Sender == nil:
+		r.Gateway.OpenRegistration, r.Gateway.SelfConfirm = false, false
+		r.accounts = "made by " + add + "; registration is closed, because no mail server (--smtp-host) can prove addresses"
+	case !r.Gateway.OpenRegistration:
+		r.accounts = "made by " + add
+	case local || r.Gateway.SelfConfirm:
+		r.Gateway.SelfConfirm = true
+		r.accounts = "anybody who reaches this server may make one; addresses count as confirmed at once, without a mail"
+	default:
+		r.accounts = "anybody may make one; a mail proves the address"
+	}
+}
+
+// isLocal reports whether a host name means this machine.
+func isLocal(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // ownDispatcher is where processes on this machine reach the dispatcher.
@@ -233,7 +269,7 @@ func (r *instance) process() (*service.Process, error) {
 	p.Add("dispatcher", s.leading(s.dispatcher.Run))
 	p.Add("gateway", func(ctx context.Context) error {
 		r.Started(Addresses{
-			PublicURL: r.Gateway.PublicURL, Admin: "http://" + r.admin.Addr().String(), Events: r.ownDispatcher(), S3: r.S3, InboxKey: r.inboxKey,
+			PublicURL: r.Gateway.PublicURL, Accounts: r.accounts, Admin: "http://" + r.admin.Addr().String(), Events: r.ownDispatcher(), S3: r.S3, InboxKey: r.inboxKey,
 		})
 		return service.HTTP(r.front, s.gateway.Handler(), 10*time.Second, r.Log)(ctx)
 	})

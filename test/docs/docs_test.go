@@ -203,7 +203,7 @@ func (w *world) check(t *testing.T, blocks []Block) {
 			}
 			return slices.ContainsFunc(mails, func(path string) bool {
 				mail, err := os.ReadFile(path)
-				return err == nil && bytes.Contains(mail, []byte("Subject: Your MP3 is ready: "+m[1]))
+				return err == nil && bytes.Contains(mail, []byte(`The MP3 of "`+m[1]+`" is ready.`))
 			})
 		})
 	}

@@ -72,7 +72,7 @@ var (
 )
 
 // languages of the blocks that hold no commands.
-var languages = []string{"caddyfile", "go", "ini", "json", "text", "yaml"}
+var languages = []string{"caddyfile", "go", "ini", "json", "sql", "text", "yaml"}
 
 // Blocks returns the shell blocks of a document in their order.
 func Blocks(root, path string) ([]Block, error) {

@@ -182,7 +182,7 @@ func (w *world) startServices(ctx context.Context) error {
 		"--s3-bucket=" + bucket, "--s3-notify-arn=" + server.NotifyARN,
 		"--s3-access-key=" + server.AccessKey, "--s3-secret-key=" + server.SecretKey,
 		"--signing-keys=" + keys, "--public-url=" + w.url,
-		"--open-registration=true",
+		"--open-registration=true", "--self-confirm=true",
 		"--dispatcher-url=http://" + w.gate[gateAttempts].Addr, "--attempt-key=" + w.secret, "--event-token=" + w.event,
 		"--work-dir=" + w.work, "--max-jobs=2", "--target=0s",
 		"--smtp-host=" + smtpHost, "--smtp-port=" + smtpPort, "--smtp-tls=none", "--mail-from=Tonearm <tonearm@example.org>",

@@ -83,8 +83,19 @@ func (s *site) location(url, token string) string {
 	return to
 }
 
-// letters returns all mails that ever came.
+// letters returns all mails about outcomes that ever came.
 func (s *site) letters() []world.Letter {
+	return slices.DeleteFunc(s.everyLetter(), aboutAccount)
+}
+
+// accountLetters returns the other mails.
+func (s *site) accountLetters() []world.Letter {
+	return slices.DeleteFunc(s.everyLetter(), func(l world.Letter) bool { return !aboutAccount(l) })
+}
+
+func aboutAccount(l world.Letter) bool { return strings.HasPrefix(l.Subject, "Tonearm: ") }
+
+func (s *site) everyLetter() []world.Letter {
 	letters := s.sink.Letters(s.t)
 	if s.outbox != nil {
 		letters = append(letters, s.outbox()...)

@@ -34,7 +34,7 @@ func newCluster(t *testing.T) *cluster {
 	event := world.RandomHex(16)
 	servers.Receive(t, c.dispatchers.url+"/events/s3", event)
 	c.env = append(servers.Env(c.front.URL),
-		"TONEARM_SIGNING_KEYS="+world.SigningKey(t), "TONEARM_PUBLIC_URL="+c.server, "TONEARM_OPEN_REGISTRATION=true",
+		"TONEARM_SIGNING_KEYS="+world.SigningKey(t), "TONEARM_PUBLIC_URL="+c.server, "TONEARM_OPEN_REGISTRATION=true", "TONEARM_SELF_CONFIRM=true",
 		"TONEARM_DISPATCHER_URL="+c.dispatchers.url, "TONEARM_ATTEMPT_KEY="+world.RandomHex(32), "TONEARM_EVENT_TOKEN="+event,
 		"TONEARM_ATTEMPT_LEASE=10s", "TONEARM_RETRY_BACKOFF=200ms", "TONEARM_MAX_JOBS=2", "TONEARM_TARGET=0",
 		"TONEARM_SMTP_HOST="+c.sink.Host, "TONEARM_SMTP_PORT="+c.sink.Port, "TONEARM_SMTP_TLS=none")

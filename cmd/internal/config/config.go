@@ -3,6 +3,7 @@
 package config
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -89,6 +90,7 @@ type Stores struct {
 type Opened struct {
 	Records *mongoconversion.Store
 	Users   *sqlaccount.Store
+	Mails   *sqlaccount.Store // the users' store, of which only the mails are used
 	Queue   *redisqueue.Queue
 	Objects *s3blob.Store
 
@@ -109,6 +111,21 @@ func (s *Stores) BindUsers(f *pflag.FlagSet) {
 	f.StringVar(&s.Users, "users", "", "`DSN` of the MySQL server that keeps the accounts, such as user:password@tcp(host:3306)/tonearm")
 	s.UsersTLS.Bind(f)
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Users, err = s.OpenUsers(log); return err })
+}
+
+// BindMails adds the flags of the users' store for a service that sends the
+// mails that are owed there. It works without.
+func (s *Stores) BindMails(f *pflag.FlagSet) {
+	f.StringVar(&s.Users, "users", "", "`DSN` of the MySQL server that keeps the accounts, to send their mails; its user needs SELECT and UPDATE on the table account_mails and nothing else")
+	s.UsersTLS.Bind(f)
+	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) {
+		if s.Users == "" {
+			log.Warn("no --users: mails that prove addresses and set passwords anew are left to other notifiers")
+			return nil
+		}
+		o.Mails, err = s.OpenUsers(log)
+		return err
+	})
 }
 
 // BindQueue adds the flags of the queue.
@@ -153,6 +170,9 @@ func (o *Opened) Close() {
 	if o.Users != nil {
 		o.Users.Close()
 	}
+	if o.Mails != nil {
+		o.Mails.Close()
+	}
 	if o.Queue != nil {
 		o.Queue.Close()
 	}
@@ -182,6 +202,12 @@ func (o *Opened) Attach(p *service.Process) {
 	if o.Users != nil {
 		p.Health.Check("users", o.Users.Ping)
 		p.Prepare("users", o.Users.Prepare)
+	}
+	if o.Mails != nil { // outcomes are mailed without it
+		p.Health.Warn("users", func(ctx context.Context) error { // also before a gateway has made the table
+			_, err := o.Mails.DueMails(ctx, time.Now(), 1)
+			return err
+		})
 	}
 	if o.Queue != nil {
 		ready := p.Health.Check
@@ -308,31 +334,53 @@ func AttemptKey(s string) (attempt.Key, error) {
 
 // Tokens are the keys and lives of the tokens that people get.
 type Tokens struct {
-	KeyFile, Issuer string
-	AccessLife      time.Duration
+	KeyFile, DownloadKeyFile, Issuer string
+	AccessLife                       time.Duration
 }
 
 // Bind adds the flags.
 func (t *Tokens) Bind(f *pflag.FlagSet) {
 	f.StringVar(&t.KeyFile, "signing-keys", "", "PEM `FILE` with Ed25519 keys, as openssl genpkey -algorithm ed25519 makes them; the first key signs, all of them verify")
+	f.StringVar(&t.DownloadKeyFile, "download-keys", "", "PEM `FILE` with Ed25519 keys that are good for the links to MP3s and nothing else; give it to the gateways first, then to the notifiers, which then need no --signing-keys")
 	f.StringVar(&t.Issuer, "token-issuer", "tonearm", "`NAME` of the issuer (iss) in tokens")
 	f.DurationVar(&t.AccessLife, "token-life", jwttoken.DefaultAccessLife, "lifetime of access tokens")
 }
 
-// Open reads the keys.
+// Open reads the keys of a gateway.
 func (t *Tokens) Open() (*jwttoken.Tokens, error) {
 	if t.KeyFile == "" {
 		return nil, missing("signing-keys")
 	}
-	pem, err := os.ReadFile(filepath.Clean(t.KeyFile))
-	if err != nil {
-		return nil, fmt.Errorf("--signing-keys: %w", err)
+	return t.open()
+}
+
+// OpenDownloads reads the keys of a service that signs links to MP3s and nothing
+// else. --signing-keys are enough, as for a version before --download-keys.
+func (t *Tokens) OpenDownloads() (*jwttoken.Tokens, error) {
+	if t.KeyFile == "" && t.DownloadKeyFile == "" {
+		return nil, missing("download-keys")
 	}
-	keys, err := jwttoken.ParseKeys(pem)
-	if err != nil {
-		return nil, fmt.Errorf("--signing-keys: %s: %w", t.KeyFile, err)
+	return t.open()
+}
+
+func (t *Tokens) open() (*jwttoken.Tokens, error) {
+	o := jwttoken.Options{Issuer: t.Issuer, AccessLife: t.AccessLife}
+	for _, f := range []struct {
+		flag, path string
+		to         *[]jwttoken.Key
+	}{{"signing-keys", t.KeyFile, &o.Keys}, {"download-keys", t.DownloadKeyFile, &o.DownloadKeys}} {
+		if f.path == "" {
+			continue
+		}
+		pem, err := os.ReadFile(filepath.Clean(f.path))
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", f.flag, err)
+		}
+		if *f.to, err = jwttoken.ParseKeys(pem); err != nil {
+			return nil, fmt.Errorf("--%s: %s: %w", f.flag, f.path, err)
+		}
 	}
-	return jwttoken.New(jwttoken.Options{Keys: keys, Issuer: t.Issuer, AccessLife: t.AccessLife})
+	return jwttoken.New(o)
 }
 
 // SMTP binds the flags of the mail server.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tonearm/dispatcher"
 )
 
 func TestCommand(t *testing.T) {
@@ -105,6 +107,22 @@ func TestTranscoderEnv(t *testing.T) {
 	for _, want := range []string{"TONEARM_FFMPEG=" + filepath.Join(dir, "bin/ffmpeg"), "TONEARM_GPU_FFMPEG=ffmpeg-gpu"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q has no %s", env, want)
+		}
+	}
+}
+
+// A wait of 0 is none, and no word for the default.
+func TestInboxWait(t *testing.T) {
+	for want, args := range map[time.Duration][]string{
+		dispatcher.DefaultInboxWait: nil, 0: {"--inbox-wait", "0"}, time.Hour: {"--inbox-wait", "1h"},
+	} {
+		f := pflag.NewFlagSet("", pflag.ContinueOnError)
+		d := BindDispatcher(f, 0)
+		if err := f.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Options("bucket").InboxWait; got != want {
+			t.Errorf("%q: %v, want %v", args, got, want)
 		}
 	}
 }

@@ -27,6 +27,7 @@ const (
 func Gateway(f *pflag.FlagSet, o *gateway.Options) {
 	f.StringVar(&o.PublicURL, "public-url", defaultPublicURL, "`URL` at which people reach the gateway")
 	f.BoolVar(&o.OpenRegistration, "open-registration", false, "let anybody make an account (POST /v1/users)")
+	f.BoolVar(&o.SelfConfirm, "self-confirm", false, "accounts that people make count at once, without a mail that proves the address; only where nobody else reaches the gateway")
 	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", account.DefaultMaxUploadBytes, "largest video in `BYTES`, for accounts without a limit of their own")
 	f.DurationVar(&o.UploadWindow, "upload-window", gateway.DefaultUploadWindow, "an upload that is not finished by then expires")
 	f.DurationVar(&o.URLExpiry, "url-expiry", gateway.DefaultURLExpiry, "lifetime of upload URLs")
@@ -43,6 +44,7 @@ type Dispatcher struct {
 	maxDuration time.Duration
 	maxMP3      int64
 	inboxEvery  time.Duration
+	inboxWait   time.Duration
 	oldSources  bool
 }
 
@@ -58,6 +60,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 	f.DurationVar(&d.maxDuration, "max-duration", attempt.DefaultMaxDuration, "longest audio of one video")
 	f.Int64Var(&d.maxMP3, "max-mp3-bytes", attempt.DefaultMaxMP3Bytes, "largest MP3 in `BYTES`")
 	f.DurationVar(&d.inboxEvery, "inbox-every", dispatcher.DefaultInboxEvery, "pause between two listings of the inbox")
+	f.DurationVar(&d.inboxWait, "inbox-wait", dispatcher.DefaultInboxWait, "whoever proves an address gets what was dropped into its inbox this long before; older drops stay; 0 for none from before")
 	f.BoolVar(&d.oldSources, "old-sources", false, "--source-retention is also for videos whose conversion failed or was canceled under a version before 0.2; give it once")
 	return d
 }
@@ -66,7 +69,7 @@ func BindDispatcher(f *pflag.FlagSet, target time.Duration) *Dispatcher {
 func (d *Dispatcher) Options(bucket string) dispatcher.Options {
 	o := dispatcher.Options{
 		Bucket: bucket, Policy: *d.policy, MaxJobs: map[conversion.Class]int{conversion.CPU: d.cpu, conversion.GPU: d.gpu},
-		MaxFilesPerJob: d.files, GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery,
+		MaxFilesPerJob: d.files, GPUWait: d.gpuWait, Target: d.target, MaxUploadBytes: d.maxUpload, InboxEvery: d.inboxEvery, InboxWait: d.inboxWait,
 		OldSources: d.oldSources,
 	}
 	o.Limits.MaxDurationSeconds, o.Limits.MaxMP3Bytes = d.maxDuration.Seconds(), d.maxMP3

@@ -14,18 +14,19 @@ type Group struct {
 // theirs comes from conversion.Fields.
 var Groups = []Group{
 	{"Flags", []string{
-		"server", "user", "password-stdin", "max-upload", "out", "output-template", "recursive", "skip-existing", "force", "watch", "json", "quiet",
+		"server", "user", "password-stdin", "max-upload", "admin", "out", "output-template", "recursive", "skip-existing", "force", "watch", "json", "quiet",
 		"no-wait", "wait", "dry-run", "jobs", "retry-for", "send", "notify", "state", "limit",
+		"everywhere", "reset", "scope", "expires-days", "unproven", "remove", "lines",
 	}},
-	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration"}},
+	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration", "self-confirm"}},
 	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},
 	{"TLS with MySQL", []string{"users-ca", "users-cert", "users-key"}},
 	{"Object store", []string{
 		"s3-endpoint", "s3-public-endpoint", "s3-listen", "s3-bucket", "s3-region", "s3-access-key", "s3-secret-key",
 		"s3-path-style", "s3-cors-origins",
 	}},
-	{"Notifications of the object store", []string{"event-token", "s3-notify-arn", "sqs-queue-url", "inbox-every"}},
-	{"Tokens", []string{"signing-keys", "token-issuer", "token-life", "attempt-key"}},
+	{"Notifications of the object store", []string{"event-token", "s3-notify-arn", "sqs-queue-url", "inbox-every", "inbox-wait"}},
+	{"Tokens", []string{"signing-keys", "download-keys", "token-issuer", "token-life", "attempt-key"}},
 	{"Mail", []string{
 		"smtp-host", "smtp-port", "smtp-tls", "smtp-username", "smtp-password", "smtp-timeout", "mail-from", "mail-concurrency",
 		"message-id-domain",

@@ -30,6 +30,20 @@ func Run(t *testing.T, open func(t *testing.T) account.Store) {
 		{"CreateAtOnce", createAtOnce},
 		{"ManyLogins", manyLogins},
 		{"Canceled", canceled},
+		{"Confirming", confirming},
+		{"RegisteredAgain", registeredAgain},
+		{"Resetting", resetting},
+		{"MailBomb", mailBomb},
+		{"LockedOut", lockedOut},
+		{"AtOnce", atOnce},
+		{"ChangingAddress", changingAddress},
+		{"Following", following},
+		{"Unsubscribing", unsubscribing},
+		{"Sessions", sessions},
+		{"Deleting", deleting},
+		{"Keys", keys},
+		{"Claims", claims},
+		{"Audit", audit},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

@@ -54,14 +54,15 @@ func TestTokens(t *testing.T) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 999, time.UTC)
 	s := tokens(t, Options{Keys: []Key{draw(t)}, Now: func() time.Time { return now }})
 	start := now
+	verifyAccess := func(token string) (string, error) { session, err := s.VerifyAccess(token); return session.UserID, err }
 	for _, kind := range []struct {
 		name          string
 		sign          func() (string, time.Time, error)
 		verify, other func(string) (string, error)
 		life          time.Duration
 	}{
-		{"access", func() (string, time.Time, error) { return s.Access(account.User{ID: "the-id"}) }, s.VerifyAccess, s.VerifyDownload, 12 * time.Hour},
-		{"download", func() (string, time.Time, error) { return s.Download("the-id") }, s.VerifyDownload, s.VerifyAccess, 7 * 24 * time.Hour},
+		{"access", func() (string, time.Time, error) { return s.Access(account.User{ID: "the-id"}, now) }, verifyAccess, s.VerifyDownload, 12 * time.Hour},
+		{"download", func() (string, time.Time, error) { return s.Download("the-id") }, s.VerifyDownload, verifyAccess, 7 * 24 * time.Hour},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			now = start
@@ -93,7 +94,7 @@ func TestTokens(t *testing.T) {
 			check("after its end", kind.verify, false)
 		})
 	}
-	if _, _, err := s.Access(account.User{}); err == nil {
+	if _, _, err := s.Access(account.User{}, now); err == nil {
 		t.Error("a token for nobody")
 	}
 }
@@ -148,7 +149,7 @@ func TestForgeries(t *testing.T) {
 	signed := func(claims map[string]any) string {
 		return forge(t, jwt.SigningMethodEdDSA, own.private, head, claims)
 	}
-	if id, err := s.VerifyAccess(signed(good)); err != nil || id != "the-id" {
+	if got, err := s.VerifyAccess(signed(good)); err != nil || got.UserID != "the-id" || got.Generation != 0 || got.PasswordAt.Unix() != now {
 		t.Fatalf("the pattern of all forgeries is refused: %v", err)
 	}
 	whole := signed(good)
@@ -190,8 +191,8 @@ func TestForgeries(t *testing.T) {
 		"no subject":         signed(with(good, "sub", nil)),
 		"long":               strings.Repeat("a.", 1<<20),
 	} {
-		if id, err := s.VerifyAccess(token); !errors.Is(err, account.ErrToken) || id != "" {
-			t.Errorf("%s: got %q, %v; want ErrToken", name, id, err)
+		if got, err := s.VerifyAccess(token); !errors.Is(err, account.ErrToken) || got != (account.Session{}) {
+			t.Errorf("%s: got %+v, %v; want ErrToken", name, got, err)
 		}
 		if _, err := s.VerifyDownload(token); !errors.Is(err, account.ErrToken) {
 			t.Errorf("%s, as a download: %v; want ErrToken", name, err)
@@ -339,5 +340,135 @@ func TestOptions(t *testing.T) {
 		if _, err := New(o); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
+	}
+}
+
+// A token says which generation it belongs to and when the password was
+// checked.
+func TestSession(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	s := tokens(t, Options{Keys: []Key{draw(t)}, Now: func() time.Time { return now }})
+	token, expires, err := s.Access(account.User{ID: "u", Generation: 7}, now.Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.VerifyAccess(token)
+	if err != nil || got.UserID != "u" || got.Generation != 7 || !got.PasswordAt.Equal(now.Add(-time.Hour)) || !got.ExpiresAt.Equal(expires) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// A proof is good for its kind, for its time, and for nothing else.
+func TestProof(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	s := tokens(t, Options{Keys: []Key{draw(t)}, Now: func() time.Time { return now }})
+	access, _, _ := s.Access(account.User{ID: "u"}, now)
+	download, _, _ := s.Download("u")
+	for _, kind := range account.ProofKinds {
+		p := account.Proof{ID: "p", UserID: "u", Kind: kind, Email: "a@example.org", ExpiresAt: now.Add(kind.Life())}
+		token, err := s.Proof(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range account.ProofKinds {
+			got, err := s.VerifyProof(other, token)
+			if other == kind && (err != nil || got.ID != p.ID || got.UserID != p.UserID || got.Email != p.Email || got.Kind != kind || !got.ExpiresAt.Equal(p.ExpiresAt)) {
+				t.Errorf("%s: got %+v, %v", kind, got, err)
+			}
+			if other != kind && !errors.Is(err, account.ErrToken) {
+				t.Errorf("%s as %s: %+v, %v", kind, other, got, err)
+			}
+			for _, wrong := range []string{access, download} {
+				if _, err := s.VerifyProof(other, wrong); !errors.Is(err, account.ErrToken) {
+					t.Errorf("another token as %s: %v", other, err)
+				}
+			}
+		}
+		if _, err := s.VerifyAccess(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("%s opens the account: %v", kind, err)
+		}
+		if _, err := s.VerifyDownload(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("%s opens an MP3: %v", kind, err)
+		}
+		for _, wrong := range []account.ProofKind{"access", "download", ""} {
+			if _, err := s.VerifyProof(wrong, access); !errors.Is(err, account.ErrToken) {
+				t.Errorf("an access token as proof %q: %v", wrong, err)
+			}
+		}
+		start := now
+		now = now.Add(kind.Life() + time.Minute)
+		if _, err := s.VerifyProof(kind, token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("%s after its end: %v", kind, err)
+		}
+		now = start
+	}
+}
+
+// The key of a notifier signs downloads and nothing else, whatever it writes
+// into a token. Links that were signed by the gateway's key go on working.
+func TestDownloadKey(t *testing.T) {
+	main, links := draw(t), draw(t)
+	old := tokens(t, Options{Keys: []Key{main}})
+	gateway := tokens(t, Options{Keys: []Key{main}, DownloadKeys: []Key{links}})
+	notifier := tokens(t, Options{DownloadKeys: []Key{links}})
+	for name, signer := range map[string]*Tokens{"the version before": old, "gateway": gateway, "notifier": notifier} {
+		token, _, err := signer.Download("the-mp3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, err := gateway.VerifyDownload(token); err != nil || id != "the-mp3" {
+			t.Errorf("a link of %s: %q, %v", name, id, err)
+		}
+	}
+	for name, signer := range map[string]*Tokens{"a notifier without a key of its own": old, "notifier": notifier} {
+		token, err := signer.Unsubscribe("u", "a@example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, email, err := gateway.VerifyUnsubscribe(token); err != nil || id != "u" || email != "a@example.org" {
+			t.Errorf("a link of %s: %q, %q, %v", name, id, email, err)
+		}
+		if id, err := gateway.VerifyDownload(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("it opens an MP3: %q, %v", id, err)
+		}
+		if s, err := gateway.VerifyAccess(token); !errors.Is(err, account.ErrToken) {
+			t.Errorf("it opens an account: %+v, %v", s, err)
+		}
+		for _, kind := range append(account.ProofKinds, "unsubscribe") {
+			if p, err := gateway.VerifyProof(kind, token); !errors.Is(err, account.ErrToken) {
+				t.Errorf("it proves: %+v, %v", p, err)
+			}
+		}
+	}
+	download, _, _ := notifier.Download("u")
+	if id, _, err := gateway.VerifyUnsubscribe(download); !errors.Is(err, account.ErrToken) {
+		t.Errorf("a link to an MP3 changes the mails of %q: %v", id, err)
+	}
+	if _, _, err := notifier.Access(account.User{ID: "u"}, time.Now()); err == nil {
+		t.Error("a notifier signs for an account")
+	}
+	if _, err := notifier.Proof(account.Proof{ID: "p", UserID: "u", Kind: account.ProofReset}); err == nil {
+		t.Error("a notifier signs a proof")
+	}
+	// Whoever has taken the notifier's key signs what they like.
+	thief := tokens(t, Options{Keys: []Key{links}})
+	access, _, _ := thief.Access(account.User{ID: "u"}, time.Now())
+	if s, err := gateway.VerifyAccess(access); !errors.Is(err, account.ErrToken) {
+		t.Errorf("the notifier's key opens an account: %+v, %v", s, err)
+	}
+	for _, kind := range account.ProofKinds {
+		proof, _ := thief.Proof(account.Proof{ID: "p", UserID: "u", Kind: kind, Email: "a@example.org"})
+		if p, err := gateway.VerifyProof(kind, proof); !errors.Is(err, account.ErrToken) {
+			t.Errorf("the notifier's key proves: %+v, %v", p, err)
+		}
+	}
+	if strings.Contains(string(gateway.JWKS()), links.ID()) {
+		t.Error("others would take the notifier's key for one of accounts")
+	}
+	if _, err := New(Options{Keys: []Key{main}, DownloadKeys: []Key{main}, Issuer: issuer}); err == nil {
+		t.Error("one key for both")
+	}
+	if _, err := New(Options{Issuer: issuer}); err == nil {
+		t.Error("no key")
 	}
 }

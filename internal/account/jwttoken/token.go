@@ -1,9 +1,13 @@
 // Package jwttoken signs and checks Tonearm's tokens: JWTs signed with EdDSA.
 //
 // A token says in its claim and header typ what it is for: "access" stands for
-// a user, "download" opens one MP3; neither is accepted in place of the other.
-// A token names its key by kid, the RFC 7638 thumbprint of the key. Only EdDSA
-// is accepted. To change keys, put the new one first and keep the old one
+// a user, "download" opens one MP3, "unsubscribe" changes which mails an account
+// gets, the others stand for a link in a mail; none is accepted in place of another. Access tokens name the generation of the
+// user's sessions (gen) and when the password was checked (auth_time). In a
+// token without them, which an older version signed, they are 0 and the time of
+// signing. A token names its key by kid, the RFC 7638 thumbprint of the key. Only EdDSA
+// is accepted. A service that only mails outcomes has a key for downloads, which is
+// good for these and for "unsubscribe" alone. To change keys, put the new one first and keep the old one
 // behind it until the last download link under it has expired.
 package jwttoken
 
@@ -13,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -24,12 +29,14 @@ const (
 	audience = "tonearm"
 	access   = "access"
 	download = "download"
+	fewer    = "unsubscribe"
 	leeway   = 10 * time.Second // allowed difference between the clocks of two gateways
 )
 
 // Options say how tokens are made.
 type Options struct {
-	Keys         []Key            // the first signs, all verify
+	Keys         []Key            // the first signs, all verify; may be empty for a service that only signs downloads
+	DownloadKeys []Key            // for the links in mails about outcomes alone: the first signs them in place of Keys, all verify them and nothing else
 	Issuer       string           // the service's public URL
 	AccessLife   time.Duration    // default DefaultAccessLife
 	DownloadLife time.Duration    // default 7 days
@@ -40,6 +47,7 @@ type Options struct {
 const (
 	DefaultAccessLife   = 12 * time.Hour
 	defaultDownloadLife = 7 * 24 * time.Hour
+	unsubscribeLife     = 30 * 24 * time.Hour // what laws on commercial mail ask for
 )
 
 func (o Options) withDefaults() Options {
@@ -53,7 +61,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	switch {
-	case len(o.Keys) == 0:
+	case len(o.Keys)+len(o.DownloadKeys) == 0:
 		return errors.New("a signing key is required")
 	case o.Issuer == "":
 		return errors.New("an issuer is required")
@@ -67,6 +75,7 @@ func (o Options) validate() error {
 type Tokens struct {
 	options Options
 	keys    map[string]Key
+	only    map[string]Key // good for the links in mails about outcomes alone
 	jwks    []byte
 	parser  *jwt.Parser
 }
@@ -79,7 +88,7 @@ func New(o Options) (*Tokens, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
 	}
-	t := &Tokens{options: o, keys: map[string]Key{}, parser: jwt.NewParser(
+	t := &Tokens{options: o, keys: map[string]Key{}, only: map[string]Key{}, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 		jwt.WithIssuer(o.Issuer), jwt.WithAudience(audience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(o.Now),
@@ -96,6 +105,15 @@ func New(o Options) (*Tokens, error) {
 			set.Keys = append(set.Keys, k.jwk())
 		}
 	}
+	for _, k := range o.DownloadKeys {
+		if k.private == nil {
+			return nil, errors.New("tokens: a key is empty")
+		}
+		if _, both := t.keys[k.id]; both {
+			return nil, errors.New("tokens: a key for downloads must not be a signing key, too: whoever has it could sign tokens for accounts")
+		}
+		t.only[k.id] = k
+	}
 	var err error
 	if t.jwks, err = json.Marshal(set); err != nil {
 		return nil, fmt.Errorf("tokens: %w", err)
@@ -106,55 +124,111 @@ func New(o Options) (*Tokens, error) {
 // claims are what a token says.
 type claims struct {
 	jwt.RegisteredClaims
-	Type string `json:"typ"`
+	Type       string           `json:"typ"`
+	Generation int64            `json:"gen,omitempty"`       // of access tokens
+	PasswordAt *jwt.NumericDate `json:"auth_time,omitempty"` // of access tokens
+	Email      string           `json:"email,omitempty"`     // of proofs and unsubscribe tokens
 }
 
 // Access returns a token that stands for the user, and when it ends.
-func (t *Tokens) Access(u account.User) (string, time.Time, error) {
-	return t.sign(access, u.ID, t.options.AccessLife)
+func (t *Tokens) Access(u account.User, passwordAt time.Time) (string, time.Time, error) {
+	return t.sign(claims{Type: access, RegisteredClaims: jwt.RegisteredClaims{Subject: u.ID},
+		Generation: u.Generation, PasswordAt: jwt.NewNumericDate(passwordAt)}, t.options.AccessLife)
 }
 
 // Download returns a token that opens one MP3, and when it ends.
 func (t *Tokens) Download(mp3ID string) (string, time.Time, error) {
-	return t.sign(download, mp3ID, t.options.DownloadLife)
+	return t.sign(claims{Type: download, RegisteredClaims: jwt.RegisteredClaims{Subject: mp3ID}}, t.options.DownloadLife)
 }
 
-// VerifyAccess returns the user's id; account.ErrToken.
-func (t *Tokens) VerifyAccess(token string) (string, error) { return t.verify(access, token) }
+// Unsubscribe returns a token that changes which mails an account gets, and
+// nothing else.
+func (t *Tokens) Unsubscribe(userID, email string) (string, error) {
+	token, _, err := t.sign(claims{Type: fewer, RegisteredClaims: jwt.RegisteredClaims{Subject: userID}, Email: email}, unsubscribeLife)
+	return token, err
+}
+
+// Proof returns a token for the link of a mail.
+func (t *Tokens) Proof(p account.Proof) (string, error) {
+	token, _, err := t.sign(claims{Type: string(p.Kind), RegisteredClaims: jwt.RegisteredClaims{Subject: p.UserID, ID: p.ID}, Email: p.Email},
+		p.Kind.Life())
+	return token, err
+}
+
+// VerifyAccess returns what the token says; account.ErrToken.
+func (t *Tokens) VerifyAccess(token string) (account.Session, error) {
+	c, err := t.verify(access, token)
+	if err != nil {
+		return account.Session{}, err
+	}
+	s := account.Session{UserID: c.Subject, Generation: c.Generation, PasswordAt: c.IssuedAt.Time, ExpiresAt: c.ExpiresAt.Time}
+	if c.PasswordAt != nil {
+		s.PasswordAt = c.PasswordAt.Time
+	}
+	return s, nil
+}
 
 // VerifyDownload returns the MP3's id; account.ErrToken.
-func (t *Tokens) VerifyDownload(token string) (string, error) { return t.verify(download, token) }
+func (t *Tokens) VerifyDownload(token string) (string, error) {
+	c, err := t.verify(download, token)
+	return c.Subject, err
+}
+
+// VerifyUnsubscribe returns whose mails the token is about, and to which address
+// they go; account.ErrToken.
+func (t *Tokens) VerifyUnsubscribe(token string) (userID, email string, err error) {
+	c, err := t.verify(fewer, token)
+	return c.Subject, c.Email, err
+}
+
+// VerifyProof returns what the token proves; account.ErrToken.
+func (t *Tokens) VerifyProof(kind account.ProofKind, token string) (account.Proof, error) {
+	c, err := t.verify(string(kind), token)
+	if err != nil || c.ID == "" || c.Email == "" || !slices.Contains(account.ProofKinds, kind) {
+		return account.Proof{}, account.ErrToken
+	}
+	return account.Proof{ID: c.ID, UserID: c.Subject, Kind: kind, Email: c.Email, ExpiresAt: c.ExpiresAt.Time}, nil
+}
 
 // JWKS returns the public keys as a JSON Web Key Set.
 func (t *Tokens) JWKS() []byte { return t.jwks }
 
-func (t *Tokens) sign(typ, subject string, life time.Duration) (string, time.Time, error) {
-	if subject == "" {
-		return "", time.Time{}, fmt.Errorf("sign %s token: for nobody", typ)
+func (t *Tokens) sign(c claims, life time.Duration) (string, time.Time, error) {
+	if c.Subject == "" {
+		return "", time.Time{}, fmt.Errorf("sign %s token: for nobody", c.Type)
 	}
 	now := t.options.Now().UTC().Truncate(time.Second)
 	expires := now.Add(life)
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{
-		Type: typ,
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: t.options.Issuer, Subject: subject, Audience: jwt.ClaimStrings{audience},
-			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
-		},
-	})
-	key := t.options.Keys[0]
-	token.Header["typ"], token.Header["kid"] = typ, key.id
+	c.Issuer, c.Audience = t.options.Issuer, jwt.ClaimStrings{audience}
+	c.IssuedAt, c.NotBefore, c.ExpiresAt = jwt.NewNumericDate(now), jwt.NewNumericDate(now), jwt.NewNumericDate(expires)
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
+	keys := t.options.Keys
+	if linked(c.Type) && len(t.options.DownloadKeys) > 0 {
+		keys = t.options.DownloadKeys
+	}
+	if len(keys) == 0 {
+		return "", time.Time{}, fmt.Errorf("sign %s token: there is no key for it", c.Type)
+	}
+	key := keys[0]
+	token.Header["typ"], token.Header["kid"] = c.Type, key.id
 	signed, err := token.SignedString(key.private)
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("sign %s token: %w", typ, err)
+		return "", time.Time{}, fmt.Errorf("sign %s token: %w", c.Type, err)
 	}
 	return signed, expires, nil
 }
 
-func (t *Tokens) verify(typ, token string) (string, error) {
+// linked reports whether tokens of a type are in mails about outcomes.
+func linked(typ string) bool { return typ == download || typ == fewer }
+
+func (t *Tokens) verify(typ, token string) (claims, error) {
 	var c claims
 	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
 		id, _ := parsed.Header["kid"].(string)
 		key, ok := t.keys[id]
+		if !ok && linked(typ) {
+			key, ok = t.only[id]
+		}
 		if !ok {
 			return nil, errors.New("unknown key")
 		}
@@ -165,9 +239,9 @@ func (t *Tokens) verify(typ, token string) (string, error) {
 	})
 	// The reason for a refusal concerns nobody but the signer.
 	if err != nil || c.Type != typ || c.Subject == "" || c.IssuedAt == nil || c.NotBefore == nil {
-		return "", account.ErrToken
+		return claims{}, account.ErrToken
 	}
-	return c.Subject, nil
+	return c, nil
 }
 
 // jwk is a public key on the wire (RFC 8037).

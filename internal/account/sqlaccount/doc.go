@@ -2,9 +2,10 @@
 // laptop, with the same SQL.
 //
 // Opening a handle contacts no server. [Store.Prepare] brings the schema up to
-// date and may be called by every replica at every start. The account in the
-// DSN needs SELECT, INSERT and UPDATE on the table users. To call Prepare it
-// also needs CREATE and ALTER.
+// date and may be called by every replica at every start. A gateway's account in
+// the DSN needs SELECT, INSERT, UPDATE and DELETE on the tables users and
+// account_*. To call Prepare it also needs CREATE and ALTER. A notifier's needs
+// SELECT and UPDATE on account_mails, and nothing else.
 //
 // Passwords are kept as argon2id in PHC strings, which carry their own
 // parameters. A hash that is weaker than [DefaultParams] is replaced at the

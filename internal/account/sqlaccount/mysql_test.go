@@ -18,6 +18,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
+
+	"tonearm/internal/account"
 )
 
 // TestTLS logs in as a user from whom the server demands a certificate.
@@ -201,4 +203,88 @@ func TestConnections(t *testing.T) {
 	if n := s.db.Stats().MaxOpenConnections; n < 4 || n*(10+4)*6/5 >= 151 {
 		t.Errorf("%d connections a process", n)
 	}
+}
+
+// The rights that the documents give a gateway and a dispatcher are enough, and
+// no more than they need: a dispatcher makes no account and ends no session.
+func TestRights(t *testing.T) {
+	dsn := os.Getenv("TONEARM_TEST_MYSQL")
+	if dsn == "" {
+		if os.Getenv("TONEARM_TEST_REQUIRE") == "1" {
+			t.Fatal("TONEARM_TEST_MYSQL is not set")
+		}
+		t.Skip("TONEARM_TEST_MYSQL is not set")
+	}
+	server, err := sql.Open("mysql", dsn)
+	check(t, err)
+	defer server.Close()
+	run := func(ctx context.Context, statement string) {
+		t.Helper()
+		if _, err := server.ExecContext(ctx, statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	name := "r" + strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
+	run(t.Context(), "CREATE DATABASE "+name)
+	defer run(context.WithoutCancel(t.Context()), "DROP DATABASE "+name)
+	open := func(who, rights string) *Store {
+		user := name + who + "@'%'"
+		run(t.Context(), "CREATE USER "+user)
+		t.Cleanup(func() { _, _ = server.ExecContext(context.WithoutCancel(t.Context()), "DROP USER "+user) })
+		run(t.Context(), "GRANT "+rights+" ON "+name+".* TO "+user)
+		cfg, err := mysql.ParseDSN(dsn)
+		check(t, err)
+		cfg.User, cfg.Passwd, cfg.DBName = name+who, "", name
+		s, err := OpenMySQL(cfg.FormatDSN(), nil, quiet)
+		check(t, err)
+		t.Cleanup(func() { s.Close() })
+		s.hasher.params = cheap
+		return s
+	}
+	gateway := open("g", "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER")
+	dispatcher := open("d", "SELECT, DELETE, CREATE")
+	ctx := t.Context()
+	if err := dispatcher.Prepare(ctx); err == nil || !strings.Contains(err.Error(), "denied") {
+		t.Errorf("a dispatcher before the first gateway: %v", err)
+	}
+	check(t, gateway.Prepare(ctx))
+	check(t, dispatcher.Prepare(ctx))
+
+	sign := func(account.Proof) (string, error) { return "token", nil }
+	u, err := gateway.Create(ctx, "a@example.org", "a password", 0)
+	check(t, err)
+	for range 2 {
+		check(t, gateway.Register(ctx, account.NewUser{Email: "b@example.org", Password: "a password"}, sign))
+	}
+	check(t, gateway.RequestReset(ctx, "nobody@example.org", sign))
+	_, _, err = gateway.CreateKey(ctx, u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+	check(t, err)
+	check(t, gateway.Audit(ctx, account.Event{At: time.Now(), Action: account.ActionLogout}))
+	_, err = gateway.Configure(ctx, u.ID, account.German, "")
+	check(t, err)
+
+	got, err := dispatcher.ByEmail(ctx, "a@example.org")
+	check(t, err)
+	changes, err := dispatcher.Changed(ctx, "", 10)
+	check(t, err)
+	if got.ID != u.ID || len(changes) != 1 {
+		t.Errorf("a dispatcher reads %+v and %+v", got, changes)
+	}
+	check(t, dispatcher.Followed(ctx, u.ID, changes[0].At))
+	check(t, dispatcher.Tidy(ctx, time.Now().Add(time.Hour)))
+	for what, err := range map[string]error{
+		"makes an account": func() error { _, err := dispatcher.Create(ctx, "c@example.org", "a password", 0); return err }(),
+		"logs out":         func() error { _, err := dispatcher.LogOut(ctx, u.ID); return err }(),
+		"owes a mail":      dispatcher.RequestReset(ctx, u.Email, sign),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "denied") {
+			t.Errorf("a dispatcher %s: %v", what, err)
+		}
+	}
+	_, err = gateway.Delete(ctx, u)
+	check(t, err)
+	if deleted, err := dispatcher.Deleted(ctx, "", 10); err != nil || len(deleted) != 1 {
+		t.Errorf("deleted are %+v, %v", deleted, err)
+	}
+	check(t, dispatcher.Remove(ctx, u.ID))
 }

@@ -25,6 +25,16 @@ type dialect struct {
 	duplicate func(err error) bool
 	// full reports whether err says that there is no room for more.
 	full func(err error) bool
+	// there reports whether err says that the column of a migration is there
+	// already: a crash came before the migration was recorded.
+	there func(err error) bool
+	// again reports whether err says that the transaction failed because of
+	// another one, and may be repeated.
+	again func(err error) bool
+	// forUpdate ends a SELECT that a transaction is going to change.
+	forUpdate string
+	// transact runs do in a transaction.
+	transact func(ctx context.Context, db *sql.DB, do func(execer) error) error
 	// exclusively runs do on one connection while no other handle may migrate.
 	exclusively func(ctx context.Context, db *sql.DB, do func(execer) error) error
 	// create makes the database if opening it does not.
@@ -34,6 +44,7 @@ type dialect struct {
 // execer is a connection or a transaction.
 type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
@@ -66,6 +77,9 @@ func OpenSQLite(path string) (*Store, error) {
 			var e *sqlite.Error
 			return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_FULL
 		},
+		there:       func(error) bool { return false }, // a migration is one transaction
+		again:       func(error) bool { return false }, // one writer at a time
+		transact:    inTransaction,
 		exclusively: inTransaction,
 		create: func() error { // SQLite would make it readable by everybody
 			f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
@@ -133,6 +147,7 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 	cfg.Logger = driverLog{log}
 	_ = mysql.SetLogger(driverLog{log}) // for what the driver reports outside of a connection; it refuses nil only
 	cfg.ParseTime = true
+	cfg.ClientFoundRows = true   // an UPDATE counts the rows that it found, as in SQLite
 	cfg.InterpolateParams = true // one round trip for each query
 	cfg.Collation = "utf8mb4_bin"
 	if cfg.Params == nil {
@@ -167,6 +182,26 @@ func OpenMySQL(dsn string, tlsConfig *tls.Config, log *slog.Logger) (*Store, err
 		full: func(err error) bool { // ER_DISK_FULL, ER_RECORD_FILE_FULL, or error 28 of the system
 			var e *mysql.MySQLError
 			return errors.As(err, &e) && (e.Number == 1021 || e.Number == 1114 || e.Number == 3 || e.Number == 1026)
+		},
+		there: func(err error) bool { // ER_DUP_FIELDNAME
+			var e *mysql.MySQLError
+			return errors.As(err, &e) && e.Number == 1060
+		},
+		again: func(err error) bool { // ER_LOCK_DEADLOCK
+			var e *mysql.MySQLError
+			return errors.As(err, &e) && e.Number == 1213
+		},
+		forUpdate: " FOR UPDATE",
+		transact: func(ctx context.Context, db *sql.DB, do func(execer) error) error {
+			tx, err := db.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback() }() // does nothing after a commit
+			if err := do(tx); err != nil {
+				return err
+			}
+			return tx.Commit()
 		},
 		exclusively: func(ctx context.Context, _ *sql.DB, do func(execer) error) error {
 			db := sql.OpenDB(migrating)

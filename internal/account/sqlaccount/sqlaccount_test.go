@@ -1,16 +1,21 @@
 package sqlaccount
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
@@ -66,15 +71,7 @@ func databases(t *testing.T, test func(t *testing.T, fresh func(t *testing.T) (o
 // prepared opens a handle with the schema in place.
 func prepared(t *testing.T, open func() (*Store, error)) *Store {
 	t.Helper()
-	s, err := open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := opened(t, open)
 	if err := s.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -95,33 +92,229 @@ func TestSuite(t *testing.T) {
 	})
 }
 
+// Ten gateways start at once, over the database of the version before. The
+// accounts that it has count as proven. A gateway of that version goes on, and
+// what it adds does not.
 func TestPrepareAtOnce(t *testing.T) {
 	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		ctx := t.Context()
 		open := fresh(t)
+		old := opened(t, open)
+		check(t, old.dialect.create())
+		first, err := migrations.ReadFile("migrations/0001_users.sql")
+		check(t, err)
+		insert := func(email string) {
+			t.Helper()
+			_, err := old.db.ExecContext(ctx, `INSERT INTO users (id, email, password_hash, max_upload_bytes, created_at) VALUES (?, ?, 'x', 0, 1700000000000)`, uuid.NewString(), email)
+			check(t, err)
+		}
+		for _, statement := range []string{string(first), `CREATE TABLE account_migrations (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
+			`INSERT INTO account_migrations (version, applied_at) VALUES (1, 1)`} {
+			_, err := old.db.ExecContext(ctx, statement)
+			check(t, err)
+		}
+		insert("before@example.org")
+
 		var wg sync.WaitGroup
-		for i := range 4 {
-			s, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { s.Close() })
+		for i := range 10 {
+			s := opened(t, open)
+			s.hasher.params = cheap
 			wg.Go(func() {
-				if err := s.Prepare(t.Context()); err != nil {
+				if err := s.Prepare(ctx); err != nil {
 					t.Errorf("prepare: %v", err)
 				}
-				if _, err := s.Create(t.Context(), fmt.Sprintf("user%d@example.org", i), "a password", 0); err != nil {
+				if _, err := s.Create(ctx, fmt.Sprintf("user%d@example.org", i), "a password", 0); err != nil {
 					t.Errorf("create: %v", err)
 				}
 			})
 		}
 		wg.Wait()
+		insert("meanwhile@example.org")
 		s := prepared(t, open) // once more, over what is there
 		var versions, users int
-		row := s.db.QueryRowContext(t.Context(), `SELECT (SELECT COUNT(*) FROM account_migrations), (SELECT COUNT(*) FROM users)`)
-		if err := row.Scan(&versions, &users); err != nil || versions != 1 || users != 4 {
-			t.Errorf("%d migrations and %d users, %v; want 1 and 4", versions, users, err)
+		files, err := migrations.ReadDir("migrations")
+		check(t, err)
+		row := s.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM account_migrations), (SELECT COUNT(*) FROM users)`)
+		if err := row.Scan(&versions, &users); err != nil || versions != len(files) || users != 12 {
+			t.Errorf("%d migrations and %d users, %v; want %d and 12", versions, users, err, len(files))
+		}
+		for email, confirmed := range map[string]bool{"before@example.org": true, "user3@example.org": true, "meanwhile@example.org": false} {
+			u, err := s.ByEmail(ctx, email)
+			if err != nil || u.Confirmed() != confirmed || !u.ProvenAt.IsZero() {
+				t.Errorf("%s: %+v, %v", email, u, err)
+			}
 		}
 	})
+}
+
+// Migrations that a crash interrupted are done again. SQLite undoes those of this
+// start, MySQL keeps what they did.
+func TestPrepareAfterCrash(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s, ctx := opened(t, fresh(t)), t.Context()
+		check(t, s.dialect.create())
+		do := func(statement string) {
+			t.Helper()
+			_, err := s.db.ExecContext(ctx, statement)
+			check(t, err)
+		}
+		do(`CREATE TABLE account_deletions (other INT)`) // so the last migration cannot go on
+		if err := s.Prepare(ctx); err == nil {
+			t.Fatal("the last migration went on")
+		}
+		do(`DROP TABLE account_deletions`)
+		if strings.HasSuffix(t.Name(), "/MySQL") {
+			do(`DELETE FROM account_migrations WHERE version > 1`) // as if it had ended before it noted them
+			do(`ALTER TABLE users DROP COLUMN deleted_at`)
+		} else if left := text(t, s, `SELECT name FROM sqlite_master`); left != "" {
+			t.Errorf("the start that failed left %s", left)
+		}
+		check(t, s.Prepare(ctx))
+		if _, err := s.Create(ctx, "a@example.org", "a password", 0); err != nil {
+			t.Error(err)
+		}
+		if d, err := s.Deleted(ctx, "", 1); err != nil || len(d) != 0 {
+			t.Errorf("deleted are %v, %v", d, err)
+		}
+	})
+}
+
+// The accounts that are being deleted are looked for every few seconds, and found
+// without reading all users. The migration lists those that were being deleted
+// before it, and Remove leaves nothing.
+func TestDeletedAmongMany(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s, ctx := prepared(t, fresh(t)), t.Context()
+		var rows, ids []string
+		for range 3000 {
+			id := uuid.NewString()
+			ids, rows = append(ids, id), append(rows, `('`+id+`', '`+id+`@example.org', 'x', 0, 1700000000000)`)
+		}
+		_, err := s.db.ExecContext(ctx, `INSERT INTO users (id, email, password_hash, max_upload_bytes, created_at) VALUES `+strings.Join(rows, ", "))
+		check(t, err)
+		want := ids[:5]
+		slices.Sort(want)
+		for _, id := range want[:2] {
+			_, err := s.db.ExecContext(ctx, `UPDATE users SET deleted_at = 1800000000000 WHERE id = ?`, id)
+			check(t, err)
+		}
+		_, err = s.db.ExecContext(ctx, `DELETE FROM account_migrations WHERE version = 10`)
+		check(t, err)
+		check(t, s.Prepare(ctx))
+		for _, id := range want[2:] {
+			_, err := s.Delete(ctx, account.User{ID: id})
+			check(t, err)
+		}
+		var got []string
+		for after := ""; ; {
+			page, err := s.Deleted(ctx, after, 2)
+			check(t, err)
+			for _, u := range page {
+				got, after = append(got, u.ID), u.ID
+			}
+			if len(page) < 2 {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("deleted are %v, want %v", got, want)
+		}
+		explain := `EXPLAIN QUERY PLAN `
+		if strings.HasSuffix(t.Name(), "/MySQL") {
+			explain = `EXPLAIN `
+			text(t, s, `ANALYZE TABLE users, account_deletions`)
+		}
+		plan := text(t, s, explain+selectDeleted, "", 100)
+		if !regexp.MustCompile(`SEARCH u USING INDEX \S+ \(id=\?\)|u eq_ref PRIMARY`).MatchString(plan) || strings.Contains(plan, "B-TREE") || strings.Contains(plan, "filesort") {
+			t.Errorf("it is done by %s", plan)
+		}
+		for _, id := range want {
+			check(t, s.Remove(ctx, id))
+		}
+		if left := text(t, s, `SELECT user_id FROM account_deletions`); left != "" {
+			t.Errorf("left are %s", left)
+		}
+	})
+}
+
+// text returns all that a query says.
+func text(t *testing.T, s *Store, query string, args ...any) (all string) {
+	t.Helper()
+	rows, err := s.db.QueryContext(t.Context(), query, args...)
+	check(t, err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	check(t, err)
+	for rows.Next() {
+		row := make([]any, len(columns))
+		for i := range row {
+			row[i] = new(sql.NullString)
+		}
+		check(t, rows.Scan(row...))
+		for _, column := range row {
+			all += column.(*sql.NullString).String + " "
+		}
+	}
+	check(t, rows.Err())
+	return all
+}
+
+// What is kept opens nothing: neither a key's secret nor, once a mail is sent,
+// its link.
+func TestNoSecretsAreKept(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		u, err := s.Create(t.Context(), "a@example.org", "a password", 0)
+		check(t, err)
+		_, secret, err := s.CreateKey(t.Context(), u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+		check(t, err)
+		var hash []byte
+		check(t, s.db.QueryRowContext(t.Context(), `SELECT hash FROM account_keys`).Scan(&hash))
+		if sum := sha256.Sum256([]byte(secret)); !bytes.Equal(hash, sum[:]) {
+			t.Errorf("kept is %x, want the SHA-256 %x", hash, sum)
+		}
+	})
+}
+
+// A key of an account that is being deleted opens nothing, even if its row is
+// still there.
+func TestKeyOfDeletedAccount(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		u, err := s.Create(t.Context(), "a@example.org", "a password", 0)
+		check(t, err)
+		_, secret, err := s.CreateKey(t.Context(), u, account.Key{Name: "k", Scopes: []account.Scope{account.ScopeRead}})
+		check(t, err)
+		_, _, err = s.ByKey(t.Context(), secret)
+		check(t, err)
+		_, err = s.db.ExecContext(t.Context(), `UPDATE users SET deleted_at = 1`)
+		check(t, err)
+		if _, _, err := s.ByKey(t.Context(), secret); !errors.Is(err, account.ErrToken) {
+			t.Errorf("its key: %v", err)
+		}
+	})
+}
+
+// opened opens a handle.
+func opened(t *testing.T, open func() (*Store, error)) *Store {
+	t.Helper()
+	s, err := open()
+	check(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestUnknownAddressCostsTheSame(t *testing.T) {
@@ -150,6 +343,92 @@ func TestUnknownAddressCostsTheSame(t *testing.T) {
 	})
 }
 
+// A link for an address that the account had when it was asked for proves nothing
+// once the account has another one, and none proves anything after its time.
+func TestLateLink(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		ctx := t.Context()
+		var proof account.Proof
+		sign := func(p account.Proof) (string, error) { proof = p; return "token", nil }
+		u, err := s.Create(ctx, "old@example.org", "a password", 0)
+		check(t, err)
+		check(t, s.RequestEmail(ctx, u, "new@example.org", sign))
+		_, err = s.ChangeEmail(ctx, proof)
+		check(t, err)
+		// A request that had read the account before ends only now.
+		check(t, s.transact(ctx, "a late reset", func(x execer) error {
+			return s.oweLink(ctx, x, mailTo(u, account.MailReset), account.ProofReset, sign)
+		}))
+		if _, err := s.Reset(ctx, proof, "by the old mailbox"); !errors.Is(err, account.ErrUsed) {
+			t.Errorf("a link in the old mailbox: %v", err)
+		}
+		check(t, s.RequestReset(ctx, "new@example.org", sign))
+		_, err = s.db.ExecContext(ctx, `UPDATE account_proofs SET expires_at = ? WHERE id = ?`, time.Now().Add(-time.Second).UnixMilli(), proof.ID)
+		check(t, err)
+		if _, err := s.Reset(ctx, proof, "an hour too late"); !errors.Is(err, account.ErrUsed) {
+			t.Errorf("a link that has expired: %v", err)
+		}
+	})
+}
+
+// Registration, reset and change of the address write as many rows for an address
+// that has an account as for one that has none, and for one whose account is
+// being deleted.
+func TestUnknownAddressWritesTheSame(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		s.hasher.params = cheap
+		ctx := t.Context()
+		asks, err := s.Create(ctx, "asks@example.org", "a password", 0)
+		check(t, err)
+		sign := func(account.Proof) (string, error) { return "token", nil }
+		for name, write := range map[string]func(email string) error{
+			"register": func(email string) error {
+				return s.Register(ctx, account.NewUser{Email: email, Password: "a password"}, sign)
+			},
+			"reset":   func(email string) error { return s.RequestReset(ctx, email, sign) },
+			"address": func(email string) error { return s.RequestEmail(ctx, asks, email, sign) },
+		} {
+			u, err := s.Create(ctx, "has-"+name+"@example.org", "a password", 0)
+			check(t, err)
+			gone, err := s.Create(ctx, "goes-"+name+"@example.org", "a password", 0)
+			check(t, err)
+			_, err = s.Delete(ctx, gone)
+			check(t, err)
+			written := map[string]int{}
+			for _, email := range []string{u.Email, gone.Email, "not-" + name + "@example.org"} {
+				before := rowsOf(t, s)
+				check(t, write(email))
+				written[email] = rowsOf(t, s) - before
+			}
+			if n := written[u.Email]; n < 2 || n != written[gone.Email] || n != written["not-"+name+"@example.org"] {
+				t.Errorf("%s writes rows: %v", name, written)
+			}
+		}
+		check(t, s.Tidy(ctx, time.Now().Add(decoyLife+time.Minute)))
+		for _, count := range []string{`SELECT COUNT(*) FROM account_decoys`, `SELECT COUNT(*) FROM account_mails WHERE state = 'decoy'`} {
+			var n int
+			check(t, s.db.QueryRowContext(ctx, count).Scan(&n))
+			if n != 0 {
+				t.Errorf("%s: %d are left", count, n)
+			}
+		}
+	})
+}
+
+// rowsOf counts all rows.
+func rowsOf(t *testing.T, s *Store) (sum int) {
+	t.Helper()
+	for _, table := range []string{"users", "account_decoys", "account_proofs", "account_mails", "account_keys", "account_changes", "account_deletions"} {
+		var n int
+		check(t, s.db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+table).Scan(&n))
+		sum += n
+	}
+	return sum
+}
+
 func TestRehash(t *testing.T) {
 	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
 		s := prepared(t, fresh(t))
@@ -162,7 +441,7 @@ func TestRehash(t *testing.T) {
 		if _, err := s.Authenticate(t.Context(), u.Email, "a wrong one"); !errors.Is(err, account.ErrCredentials) {
 			t.Fatal(err)
 		}
-		_, weak, err := s.user(t.Context(), "id", u.ID)
+		_, weak, err := s.user(t.Context(), s.db, "id", u.ID, "")
 		if err != nil || !strings.Contains(weak, "m=64,t=1,p=1") {
 			t.Fatalf("after a wrong password: %s, %v", weak, err)
 		}
@@ -171,7 +450,7 @@ func TestRehash(t *testing.T) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 		}
-		_, strong, err := s.user(t.Context(), "id", u.ID)
+		_, strong, err := s.user(t.Context(), s.db, "id", u.ID, "")
 		if err != nil || !strings.HasPrefix(strong, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("after logging in: %s, %v", strong, err)
 		}

@@ -65,6 +65,9 @@ func (s *suite) unknownFields() { //nolint:funlen // most of it is lists of step
 			return err
 		}},
 		{"Settle", nil},
+		{"Readdress", func(c c) error {
+			return c.Readdress(conversion.Addressee{Email: "new@example.org", Language: "de"}, now)
+		}},
 		{"PassOn", func(c c) error {
 			return c.PassOn(5, nonce, conversion.AttemptRef{ConversionID: "next", Attempt: 1}, now)
 		}},

@@ -34,6 +34,12 @@ func New(from *netmail.Address, m mail.Message) (*gomail.Msg, error) {
 		out.SetDateWithValue(m.Date) // if not set, the time of writing is used
 	}
 	out.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: machines must not answer
+	if m.Unsubscribe != "" {
+		out.SetGenHeader(gomail.HeaderListUnsubscribe, "<"+m.Unsubscribe+">")
+		if strings.HasPrefix(m.Unsubscribe, "https:") { // RFC 8058, section 3.1
+			out.SetGenHeader(gomail.HeaderListUnsubscribePost, "List-Unsubscribe=One-Click")
+		}
+	}
 	out.SetBodyString(gomail.TypeTextPlain, m.Text)
 	if m.HTML != "" {
 		out.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
@@ -47,13 +53,16 @@ func Domain(a *netmail.Address) string {
 }
 
 func check(m mail.Message) error {
-	for _, field := range []struct{ name, text string }{{"message id", m.ID}, {"recipient", m.To}, {"subject", m.Subject}} {
+	for _, field := range []struct{ name, text string }{{"message id", m.ID}, {"recipient", m.To}, {"subject", m.Subject}, {"unsubscribe address", m.Unsubscribe}} {
 		if strings.ContainsFunc(field.text, unicode.IsControl) {
 			return fmt.Errorf("the %s has a control character", field.name)
 		}
 	}
 	if strings.ContainsAny(m.ID, " <>") {
 		return errors.New("the message ID has spaces or angle brackets")
+	}
+	if strings.ContainsAny(m.Unsubscribe, " <>,") {
+		return errors.New("the unsubscribe address has spaces, commas or angle brackets")
 	}
 	if a, err := netmail.ParseAddress(m.To); err != nil || a.Address != m.To {
 		return errors.New("the recipient must be one address")

@@ -50,6 +50,8 @@ func Sample() mail.Message {
 		Text:    "Grüße!\n.\nA line that starts with a dot:\n.hidden\nFrom here = there\n" + strings.Repeat("long ", 300) + "\nhttps://example.org/download?mp3_id=1&token=a.b.c\n",
 		HTML:    `<p>Grüße! <a href="https://example.org/download?mp3_id=1&amp;token=a.b.c">MP3</a></p>` + strings.Repeat("<p>日本語</p>", 50),
 		Date:    time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
+
+		Unsubscribe: "https://example.org/account/unsubscribe?lang=de&token=" + strings.Repeat("e", 400) + ".b_-c",
 	}
 }
 
@@ -144,6 +146,9 @@ func whole(t *testing.T, box Box) {
 	}
 	if date, err := got.Header.Date(); err != nil || !date.Equal(want.Date) {
 		t.Errorf("date %v, %v", date, err)
+	}
+	if link, post := got.Header.Get("List-Unsubscribe"), got.Header.Get("List-Unsubscribe-Post"); link != "<"+want.Unsubscribe+">" || post != "List-Unsubscribe=One-Click" {
+		t.Errorf("List-Unsubscribe: %s, List-Unsubscribe-Post: %s", link, post)
 	}
 	if auto := got.Header.Get("Auto-Submitted"); auto != "auto-generated" {
 		t.Errorf("Auto-Submitted: %s", auto)
