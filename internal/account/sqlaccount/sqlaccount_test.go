@@ -1,5 +1,7 @@
 package sqlaccount
 
+// Over 500 lines: each test is short, and all need the databases and the helpers in this file.
+
 import (
 	"bytes"
 	"context"
