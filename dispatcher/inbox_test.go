@@ -221,7 +221,7 @@ func TestInboxUnproven(t *testing.T) {
 	w.put(before, source)
 	w.tell(before)
 	var proof account.Proof
-	w.must(w.accounts.Register(w.Context(), account.NewUser{Email: email, Password: "a stranger's password"},
+	w.must(w.accounts.Register(w.Context(), account.NewUser{Email: email, Password: "another one's password"},
 		func(p account.Proof) (string, error) { proof = p; return "token", nil }))
 	u, err := w.accounts.ByEmail(w.Context(), email)
 	w.must(err)
@@ -229,7 +229,7 @@ func TestInboxUnproven(t *testing.T) {
 	w.tell(after)
 	w.until("both wait", func() bool { return w.metric("tonearm_inbox_unknown_owner_objects") == 2 })
 	if got := w.of(u); len(got) != 0 {
-		t.Fatalf("a stranger gets %+v", got)
+		t.Fatalf("somebody else gets %+v", got)
 	}
 	_, err = w.accounts.Confirm(w.Context(), proof)
 	w.must(err)

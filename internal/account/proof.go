@@ -72,7 +72,7 @@ func (k MailKind) Tells() bool {
 // Resets reports whether a mail of this kind has a link to a new password.
 func (k MailKind) Resets() bool { return k == MailReset || k == MailRegistered }
 
-// MailsPerHour is how many account mails that strangers can cause one mailbox is
+// MailsPerHour is how many account mails that anybody else can cause one mailbox is
 // owed in one hour of the clock, and how many others. Addresses that differ only
 // in what follows a plus sign have one mailbox. The last of the former
 // is kept for a link to a new password: otherwise a stranger could use up all

@@ -32,7 +32,7 @@ func decoy(recipient string, kind account.MailKind) account.Mail {
 }
 
 // owe keeps a mail; account.ErrMails if there are too many of its kind in this
-// hour. What strangers can cause does not count for what the owner did.
+// hour. What anybody else can cause does not count for what the owner did.
 func (s *Store) owe(ctx context.Context, x execer, m account.Mail) error {
 	group, most := int64(0), int64(account.MailsPerHour)
 	switch {
