@@ -24,23 +24,22 @@ func (t *turns) line(network string) int {
 func TestTurns(t *testing.T) {
 	turns := newTurns(1)
 	check(t, turns.take(t.Context(), ""))
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute) // of one that waits and must not
+	defer stop()
 	got := make(chan string) // whose turn it was
-	var all sync.WaitGroup
-	defer all.Wait()
 	enter := func(network string) {
-		all.Go(func() {
-			if err := turns.take(t.Context(), network); err != nil {
-				t.Error(err)
+		go func() {
+			if turns.take(ctx, network) == nil {
+				got <- network
 			}
-			got <- network
-		})
+		}()
 	}
 	for i := range waitingOfNetwork {
 		enter("flood")
 		waittest.Until(t, time.Minute, "it waits", func() bool { return turns.line("flood") == i+1 })
 	}
 	for range 400 - waitingOfNetwork {
-		if err := turns.take(t.Context(), "flood"); !errors.Is(err, account.ErrBusy) {
+		if err := turns.take(ctx, "flood"); !errors.Is(err, account.ErrBusy) {
 			t.Fatalf("one too many of the flood: %v", err)
 		}
 	}
@@ -65,36 +64,33 @@ func TestTurns(t *testing.T) {
 // Who leaves the line takes no turn, and no slot is lost, not even one that comes
 // at the same moment.
 func TestTurnsLeave(t *testing.T) {
-	turns := newTurns(2)
-	check(t, turns.take(t.Context(), ""))
-	check(t, turns.take(t.Context(), ""))
-	var all sync.WaitGroup
-	for i := range 200 {
+	turns := newTurns(1)
+	for i := range 500 {
+		check(t, turns.take(t.Context(), ""))
 		ctx, cancel := context.WithCancel(t.Context())
-		network := []string{"a", "b", "c"}[i%3]
-		all.Go(func() {
-			switch err := turns.take(ctx, network); {
+		left := make(chan error)
+		for _, network := range []string{"a", "a", "b"} {
+			go func() { left <- turns.take(ctx, network) }()
+		}
+		waittest.Until(t, time.Minute, "they wait", func() bool { return turns.line("a") == 2 && turns.line("b") == 1 })
+		if i%2 == 0 {
+			cancel()
+			turns.give()
+		} else {
+			turns.give()
+			cancel()
+		}
+		for range 3 {
+			switch err := <-left; {
 			case err == nil:
 				turns.give()
-			case !errors.Is(err, context.Canceled) && !errors.Is(err, account.ErrBusy):
+			case !errors.Is(err, context.Canceled):
 				t.Error(err)
 			}
-		})
-		all.Go(cancel)
-		if i%10 == 0 {
-			all.Go(func() {
-				turns.give()
-				if err := turns.take(t.Context(), ""); err != nil {
-					t.Error(err)
-				}
-			})
 		}
-	}
-	all.Wait()
-	turns.give()
-	turns.give()
-	if turns.free != 2 || len(turns.order) != 0 || len(turns.waiting) != 0 {
-		t.Errorf("left over: %d free, %q, %v", turns.free, turns.order, turns.waiting)
+		if turns.free != 1 || len(turns.order) != 0 || len(turns.waiting) != 0 {
+			t.Fatalf("left over: %d free, %q, %v", turns.free, turns.order, turns.waiting)
+		}
 	}
 }
 
@@ -120,16 +116,18 @@ func TestNetworksTakeTurns(t *testing.T) {
 			all.Go(func() { _, _ = s.Authenticate(ctx, "nobody@example.org", "a guess") })
 			waittest.Until(t, time.Minute, "it waits", func() bool { return s.hasher.turns.line("192.0.2.1") == i+1 })
 		}
+		asks, stop := context.WithTimeout(ctx, 30*time.Second) // of one that waits
+		defer stop()
 		for name, err := range map[string]error{
-			"login":                   second(s.Authenticate(ctx, u.Email, "a password")),
-			"login of nobody":         second(s.Authenticate(ctx, "nobody@example.org", "a password")),
-			"login of no address":     second(s.Authenticate(ctx, "nobody", "a password")),
-			"password again":          s.CheckPassword(ctx, u.ID, "a password"),
-			"new account":             second(s.Create(ctx, "b@example.org", "a password", 0)),
-			"registration":            s.Register(ctx, account.NewUser{Email: "c@example.org", Password: "a password"}, sign),
-			"registration of a known": s.Register(ctx, account.NewUser{Email: u.Email, Password: "a password"}, sign),
-			"reset":                   second(s.Reset(ctx, account.Proof{Kind: account.ProofReset, UserID: u.ID}, "another password")),
-			"change of the password":  second(s.ChangePassword(ctx, u, "another password")),
+			"login":                   second(s.Authenticate(asks, u.Email, "a password")),
+			"login of nobody":         second(s.Authenticate(asks, "nobody@example.org", "a password")),
+			"login of no address":     second(s.Authenticate(asks, "nobody", "a password")),
+			"password again":          s.CheckPassword(asks, u.ID, "a password"),
+			"new account":             second(s.Create(asks, "b@example.org", "a password", 0)),
+			"registration":            s.Register(asks, account.NewUser{Email: "c@example.org", Password: "a password"}, sign),
+			"registration of a known": s.Register(asks, account.NewUser{Email: u.Email, Password: "a password"}, sign),
+			"reset":                   second(s.Reset(asks, account.Proof{Kind: account.ProofReset, UserID: u.ID}, "another password")),
+			"change of the password":  second(s.ChangePassword(asks, u, "another password")),
 		} {
 			if !errors.Is(err, account.ErrBusy) {
 				t.Errorf("%s: %v, want account.ErrBusy", name, err)
