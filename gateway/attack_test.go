@@ -110,6 +110,17 @@ func TestFloodOfNames(t *testing.T) {
 	equal(t, "hashes", hashes.Load(), int64(got[401]+1))
 }
 
+// One network may be wrong only so often, whatever the accounts.
+func TestSpray(t *testing.T) {
+	s, hashes := attacked(t)
+	s.user("a@example.org")
+	for i := 0; i <= wholeNetwork.Burst && s.logIn("192.0.2.66", fmt.Sprintf("nobody%d@example.org", i), "a guess").status == 401; i++ {
+	}
+	equal(t, "hashes", hashes.Load(), int64(wholeNetwork.Burst))
+	s.logIn("192.0.2.66", "a@example.org", password).want(429, "too_many_logins")
+	s.logIn("192.0.2.67", "a@example.org", password).want(200)
+}
+
 // 80 guesses at once, by whichever way, test no more passwords than one after the
 // other.
 func TestParallelGuesses(t *testing.T) {
