@@ -35,16 +35,18 @@
 // messages, and whoever looks at the record next publishes them; ?wait= reads
 // every 5 seconds instead of being woken.
 //
+// Limits down: each gateway counts failed logins for itself.
+//
 // Dispatcher, transcoders or notifier down: conversions are created, uploaded
 // and completed, and stay queued.
 //
-// Any number of gateways may run side by side. Each of them counts failed
-// logins for itself, by address and by the network that the connection comes
-// from. Behind a proxy, that is the proxy's network.
+// Any number of gateways may run side by side. They count failed logins together,
+// by account and by the network that a request comes from (limits.go). That is
+// the peer's, unless the peer is one of TrustedProxies.
 //
 // # Permissions
 //
-// Records and accounts: read and write. Queue: publish, announce, subscribe.
-// Object store: HEAD, PUT, DELETE and multipart uploads under uploads/, GET
+// Records, accounts and limits: read and write. Queue: publish, announce,
+// subscribe. Object store: HEAD, PUT, DELETE and multipart uploads under uploads/, GET
 // under mp3s/ (its presigned URLs act with its key). The tokens' signing key.
 package gateway

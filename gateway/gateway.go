@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/limit"
 	"tonearm/internal/queue"
 	"tonearm/internal/service"
 )
@@ -55,6 +57,13 @@ type Options struct {
 	// MaxBodyBytes limits the JSON bodies of requests; default
 	// DefaultMaxBodyBytes, at most 16 MiB.
 	MaxBodyBytes int64
+
+	// Limits counts what may be tried together with the other gateways; nil where
+	// there is no other one. While it is away, this gateway counts alone.
+	Limits limit.Store
+	// TrustedProxies are the addresses of the proxies before the gateway, whose
+	// X-Forwarded-For says where a request came from. Nobody else's does.
+	TrustedProxies []netip.Prefix
 
 	Log        *slog.Logger          // nil for none
 	Registerer prometheus.Registerer // nil for none
@@ -99,6 +108,11 @@ func (o Options) validate() error {
 	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("the public URL %q must be an http or https address, such as https://tonearm.example.org", o.PublicURL)
 	}
+	for _, p := range o.TrustedProxies {
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
+			return fmt.Errorf("trusted proxies %v: name the proxies alone, and IPv4 addresses as such; others could say that they come from anywhere", p)
+		}
+	}
 	return errors.Join(
 		within("largest upload", o.MaxUploadBytes, maxObject),
 		within("upload window", o.UploadWindow, maxUploadWindow),
@@ -121,9 +135,9 @@ type Gateway struct {
 	outage   *slog.Logger // for what many requests say while a store is away
 	outbox   queue.Outbox
 	told     queue.Announcer // of TopicCompleted
-	logins   *throttle       // failed ones
-	requests *throttle       // for mails
-	refusals *throttle       // that the audit log tells of
+	limits   *limit.Shared   // of passwords and of requests for mails
+	lanes    *lanes          // for passwords that are being checked
+	refusals *limit.Memory   // that the audit log tells of
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	mux      *routeMux
@@ -149,10 +163,12 @@ func New(o Options) (*Gateway, error) {
 		outage: outage,
 		outbox: queue.Outbox{Records: o.Records, Queue: o.Queue, Log: outage, Now: o.Now,
 			RecordRetention: o.RecordRetention},
-		told:     queue.Announcer{Queue: o.Queue, Topic: queue.TopicCompleted},
-		logins:   newThrottle(o.Now),
-		requests: newThrottle(o.Now),
-		refusals: newThrottle(o.Now),
+		told: queue.Announcer{Queue: o.Queue, Topic: queue.TopicCompleted},
+		limits: limit.NewShared(o.Limits, o.Now, func(err error) {
+			outage.Warn("this gateway counts logins alone for now", "error", err)
+		}),
+		lanes:    newLanes(),
+		refusals: limit.NewMemory(o.Now),
 		origins:  http.NewCrossOriginProtection(),
 		metrics:  m,
 		mux:      &routeMux{ServeMux: http.NewServeMux()},

@@ -93,6 +93,9 @@ func (g *Gateway) requestEmail(ctx context.Context, c caller, in *newEmailInput)
 
 // requestConfirmation mails the link again that proves the address.
 func (g *Gateway) requestConfirmation(ctx context.Context, c caller, _ *struct{}) (*acceptedOutput, error) {
+	if err := g.slowly(ctx); err != nil {
+		return nil, err
+	}
 	err := g.o.Users.RequestConfirmation(ctx, c.ID, g.o.Tokens.Proof)
 	if errors.Is(err, account.ErrUsed) {
 		return nil, conflict("Your address is confirmed already.")

@@ -30,6 +30,10 @@ const retryAfter = 5 * time.Second
 // fullRetryAfter is the same while a store is full.
 const fullRetryAfter = time.Minute
 
+// busyRetryAfter is the same while too many of one network wait for a password to
+// be checked.
+const busyRetryAfter = 2 * time.Second
+
 // problem is an answer that reports a failure.
 type problem struct {
 	api.Problem
@@ -107,6 +111,8 @@ func problemOf(err error) *problem {
 			"Follow the link in the mail, or ask for another one: tonearm account confirm.", account.UnprovenConversions))
 	case errors.Is(err, account.ErrMails):
 		return refuse(http.StatusTooManyRequests, "too_many_mails", "This address got enough mails in this hour. Try again in the next one.").retryIn(time.Hour)
+	case errors.Is(err, account.ErrBusy):
+		return tooMany(busyRetryAfter)
 	case errors.Is(err, account.ErrKeys):
 		return refuse(http.StatusConflict, "too_many_keys", fmt.Sprintf("You have %d API keys already. Revoke one first: tonearm key revoke ID.", account.MaxKeys))
 	case errors.Is(err, account.ErrNotFound):

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tonearm/internal/account"
 )
 
 // bodyTimeout is how long a client may take to send a JSON body.
@@ -86,9 +88,11 @@ func (w *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serve handles what all requests have in common: headers, metrics, panics.
+// serve handles what all requests have in common: where they came from, headers,
+// metrics, panics.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
+	r = r.WithContext(account.FromNetwork(r.Context(), g.network(r)))
 	start := time.Now()
 	defer func() {
 		if v := recover(); v != nil {

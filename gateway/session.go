@@ -57,7 +57,7 @@ func (g *Gateway) session(u account.User, passwordAt time.Time, cookie bool) (*s
 
 // logIn is login for the page.
 func (g *Gateway) logIn(ctx context.Context, in *credentialsInput) (*sessionOutput, error) {
-	u, err := g.password(ctx, in.Body.Email, in.Body.Password, remote(ctx))
+	u, err := g.password(ctx, in.Body.Email, in.Body.Password)
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func TestTokenNeedsPassword(t *testing.T) {
 		u.call(tt.method, tt.path, tt.body).want(403, "wrong_password")
 	}
 	u.call("POST", "/v1/keys", `{"name":"thief's","scopes":["convert"]}`).want(422, "invalid_request")
-	for range maxFailures - 4 {
+	for range accountFromNetwork.Burst - 4 {
 		u.call("DELETE", "/v1/me", api.Password{Password: "a guess"}).want(403, "wrong_password")
 	}
 	u.call("DELETE", "/v1/me", api.Password{Password: password}).want(429, "too_many_logins")

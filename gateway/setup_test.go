@@ -25,6 +25,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/conversion/sqliteconversion"
 	"tonearm/internal/embedded"
+	"tonearm/internal/limit"
 	"tonearm/internal/queue/redisqueue"
 )
 
@@ -147,7 +148,7 @@ func (u *user) key(scopes ...account.Scope) (account.Key, string) {
 func (u *user) with(token string) *user { return &user{User: u.User, stack: u.stack, token: token} }
 
 // forget lets a test ask for more mails than the limit of its network.
-func (s *stack) forget() { s.requests = newThrottle(s.o.Now) }
+func (s *stack) forget() { s.limits = limit.NewShared(nil, s.o.Now, nil) }
 
 // mail returns the newest mail of this kind that is owed to an address.
 func (s *stack) mail(to string, kind account.MailKind) account.Mail {

@@ -63,6 +63,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	o.Records, o.Users, o.Queue, o.Objects, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Objects, signer
+	o.Limits = stores.Limits(opened.Queue)
 	o.Log, o.Registerer = log, registry
 	if o.Now, err = opened.Clock(log, registry); err != nil {
 		return err

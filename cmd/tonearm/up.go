@@ -187,7 +187,7 @@ func (fl *upFlags) setStores(o *standalone.Options) (closeStores func(), err err
 		if opened.Queue, err = fl.stores.OpenQueue(); err != nil {
 			return opened.Close, err
 		}
-		o.Queue = opened.Queue
+		o.Queue, o.Gateway.Limits = opened.Queue, fl.stores.Limits(opened.Queue)
 	}
 	if fl.smtp.Host != "" {
 		o.Sender, err = smtpmail.New(*fl.smtp)

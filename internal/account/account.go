@@ -35,6 +35,8 @@ var (
 	ErrMails = errors.New("account: too many mails")
 	// ErrUnproven: the address has to be proven first.
 	ErrUnproven = errors.New("account: the address is not proven")
+	// ErrBusy: passwords are costly, and too many of the same network wait.
+	ErrBusy = errors.New("account: too many wait")
 	// ErrKeys: the user has MaxKeys keys already.
 	ErrKeys = errors.New("account: too many keys")
 )
@@ -135,6 +137,10 @@ type Users interface {
 // Methods that take a User change nothing, and return ErrToken, if the user's
 // sessions have ended since the User was read: a request of a session may end
 // long after it was found to be good.
+//
+// Methods that take a password compute its hash, a few at a time over all calls.
+// The networks of their contexts take turns for that (FromNetwork). If too many
+// of one network wait, they return ErrBusy.
 type Store interface {
 	Users
 	// Create makes an account whose address counts as proven: an operator made

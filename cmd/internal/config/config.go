@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +28,8 @@ import (
 	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/conversion/mongoconversion"
+	"tonearm/internal/limit"
+	"tonearm/internal/limit/redislimit"
 	"tonearm/internal/mail/smtpmail"
 	"tonearm/internal/queue/redisqueue"
 	"tonearm/internal/service"
@@ -287,6 +290,11 @@ func (s *Stores) OpenQueue() (*redisqueue.Queue, error) {
 		return nil, missing("queue")
 	}
 	return redisqueue.Open(s.Queue, s.Prefix)
+}
+
+// Limits are what gateways count together, in the Redis of the queue.
+func (s *Stores) Limits(q *redisqueue.Queue) limit.Store {
+	return redislimit.New(q.Client(), cmp.Or(s.Prefix, redisqueue.DefaultPrefix))
 }
 
 // OpenObjects does the same with the object store.

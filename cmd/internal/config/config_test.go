@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tonearm/dispatcher"
+	"tonearm/gateway"
 )
 
 func TestCommand(t *testing.T) {
@@ -123,6 +125,21 @@ func TestInboxWait(t *testing.T) {
 		}
 		if got := d.Options("bucket").InboxWait; got != want {
 			t.Errorf("%q: %v, want %v", args, got, want)
+		}
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "", " 127.0.0.1 , ::1,": "127.0.0.1/32,::1/128", "10.0.0.0/8,2001:db8::/32": "10.0.0.0/8,2001:db8::/32",
+		"localhost": "error", "10.0.0.0/33": "error", "10.0.0.0/8;::1": "error",
+	} {
+		o := gateway.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}} // a later flag counts
+		f := pflag.NewFlagSet("", pflag.ContinueOnError)
+		Gateway(f, &o)
+		err := f.Parse([]string{"--trusted-proxies", value})
+		if got := f.Lookup("trusted-proxies").Value.String(); err == nil && got != want || (err != nil) != (want == "error") {
+			t.Errorf("%q: %s, %v, want %s", value, got, err, want)
 		}
 	}
 }

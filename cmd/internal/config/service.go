@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +33,42 @@ func Gateway(f *pflag.FlagSet, o *gateway.Options) {
 	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", account.DefaultMaxUploadBytes, "largest video in `BYTES`, for accounts without a limit of their own")
 	f.DurationVar(&o.UploadWindow, "upload-window", gateway.DefaultUploadWindow, "an upload that is not finished by then expires")
 	f.DurationVar(&o.URLExpiry, "url-expiry", gateway.DefaultURLExpiry, "lifetime of upload URLs")
+	f.Var((*prefixes)(&o.TrustedProxies), "trusted-proxies", "`CIDRS` of the proxies before the gateway, separated by commas; what they write into X-Forwarded-For says where a request came from")
+}
+
+// prefixes is a flag that takes networks, or addresses, separated by commas.
+type prefixes []netip.Prefix
+
+// String implements pflag.Value.
+func (p *prefixes) String() string {
+	var all []string
+	for _, prefix := range *p {
+		all = append(all, prefix.String())
+	}
+	return strings.Join(all, ",")
+}
+
+// Type implements pflag.Value.
+func (p *prefixes) Type() string { return "networks" }
+
+// Set implements pflag.Value. It replaces what was there.
+func (p *prefixes) Set(value string) error {
+	*p = nil
+	for entry := range strings.SplitSeq(value, ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(entry)
+		if addr, wrong := netip.ParseAddr(entry); wrong == nil {
+			prefix, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", entry)
+		}
+		*p = append(*p, prefix)
+	}
+	return nil
 }
 
 // Dispatcher holds the flags of a dispatcher that are not a store's.

@@ -461,7 +461,7 @@ func TestRehash(t *testing.T) {
 
 func TestHashesAreBounded(t *testing.T) {
 	h := newHasher(DefaultParams, 1)
-	h.slots <- struct{}{} // somebody else is computing
+	check(t, h.turns.take(t.Context(), "")) // somebody else is computing
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {

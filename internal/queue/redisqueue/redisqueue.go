@@ -94,6 +94,9 @@ func New(client redis.UniversalClient, prefix string) *Queue {
 // clock does not matter.
 func (q *Queue) UseClock(now func() time.Time) { q.now = now }
 
+// Client is the client of the queue, for what else is kept in the same Redis.
+func (q *Queue) Client() redis.UniversalClient { return q.client }
+
 // Close ends the listening connection and waits for it.
 func (q *Queue) Close() error {
 	q.hub.close()
