@@ -419,7 +419,7 @@ func completeID(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion
 	var ids []cobra.Completion
 	_ = eachConversion(cmd, c, nil, pageSize, func(cv api.Conversion) error { // what came before an error is offered
 		if !slices.Contains(args, cv.ID) {
-			ids = append(ids, cobra.CompletionWithDesc(text.Printable(cv.ID), text.Printable(string(cv.State)+" "+cv.Filename)))
+			ids = append(ids, cobra.CompletionWithDesc(cv.ID, string(cv.State)+" "+cv.Filename))
 		}
 		return nil
 	})

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"tonearm/internal/api"
+	"tonearm/internal/client"
 	"tonearm/internal/printable"
 )
 
@@ -96,6 +100,39 @@ func TestHostileServer(t *testing.T) {
 					t.Errorf("tonearm %s: the line of JSON is %q, %v", strings.Join(args, " "), got, err)
 				}
 			}
+		}
+	}
+}
+
+// TestSavedName: an MP3 is saved under a name without control characters, whatever
+// an earlier or a hostile server calls its video, and in the folder that was asked for.
+func TestSavedName(t *testing.T) {
+	const sound = "sound"
+	sum := sha256.Sum256([]byte(sound))
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, file := strings.CutPrefix(r.URL.Path, "/object"); file {
+			_, _ = io.WriteString(w, sound)
+			return
+		}
+		http.Redirect(w, r, server.URL+"/object", http.StatusFound)
+	}))
+	defer server.Close()
+	c, err := client.New(client.Options{Server: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		evil:                             "x\uFFFD[2J\uFFFD\uFFFDFORGED\uFFFDdone\uFFFDFORGED\uFFFD\uFFFD31m\uFFFDgpj.4pm.mp3",
+		"../../evil\u202e3pm.mp4":        "evil3pm.mp3",
+		"/etc/\x00passwd":                "\uFFFDpasswd.mp3",
+		"C:\\Users\\a\\..\\talk\x1b.mp4": "talk\uFFFD.mp3",
+	} {
+		dir := t.TempDir()
+		cv := api.Conversion{Filename: name, MP3: &api.MP3{ID: "m", Size: int64(len(sound)), SHA256: hex.EncodeToString(sum[:])}}
+		path, err := saveMP3(t.Context(), c, cv, dir)
+		if err != nil || path != filepath.Join(dir, want) {
+			t.Errorf("%q: saved as %q, %v; want %q", name, path, err, want)
 		}
 	}
 }

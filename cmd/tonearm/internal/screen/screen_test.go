@@ -30,6 +30,9 @@ func TestPlainLines(t *testing.T) {
 			if got == want {
 				return
 			}
+			if strings.Contains(got, "\x1b") {
+				t.Fatalf("a terminal would obey %q", got)
+			}
 		}
 	}
 	l.Sent(12_100_000, 28_000_000)
