@@ -123,7 +123,7 @@ func TestSavedName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		evil:                             "x\uFFFD[2J\uFFFD\uFFFDFORGED\uFFFDdone\uFFFDFORGED\uFFFD\uFFFD31m\uFFFDgpj.4pm.mp3",
+		evil:                             "x\uFFFD[2J\uFFFD\uFFFDFORGED\uFFFDdone\uFFFDFORGED\uFFFD\uFFFD31m\uFFFDgpj.mp3",
 		"../../evil\u202e3pm.mp4":        "evil3pm.mp3",
 		"/etc/\x00passwd":                "\uFFFDpasswd.mp3",
 		"C:\\Users\\a\\..\\talk\x1b.mp4": "talk\uFFFD.mp3",

@@ -93,8 +93,12 @@ func EmailName(s string) string {
 
 // earlierForm is what NormalizeEmail did before 0.2.
 func earlierForm(s string) (string, bool) {
+	s = strings.TrimSpace(s)
+	if len(s) > 3*MaxEmailLength { // no letter shrinks more in lower case; the rest is not worth the work
+		return "", false
+	}
 	valid := utf8.ValidString(s)
-	s = strings.ToLower(strings.TrimSpace(s))
+	s = strings.ToLower(s)
 	a, err := mail.ParseAddress(s)
 	if !valid || err != nil || a.Address != s || len(s) > MaxEmailLength || strings.ContainsFunc(s, unseen) || strings.Contains(s, "/") {
 		return "", false

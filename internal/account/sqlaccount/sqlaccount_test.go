@@ -517,7 +517,7 @@ func TestRehash(t *testing.T) {
 		if _, err := s.Authenticate(t.Context(), u.Email, "a wrong one"); !errors.Is(err, account.ErrCredentials) {
 			t.Fatal(err)
 		}
-		_, weak, err := s.user(t.Context(), s.db, "id", u.ID, "")
+		_, weak, err := s.user(t.Context(), s.db, u.ID, "")
 		if err != nil || !strings.Contains(weak, "m=64,t=1,p=1") {
 			t.Fatalf("after a wrong password: %s, %v", weak, err)
 		}
@@ -526,7 +526,7 @@ func TestRehash(t *testing.T) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 		}
-		_, strong, err := s.user(t.Context(), s.db, "id", u.ID, "")
+		_, strong, err := s.user(t.Context(), s.db, u.ID, "")
 		if err != nil || !strings.HasPrefix(strong, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("after logging in: %s, %v", strong, err)
 		}

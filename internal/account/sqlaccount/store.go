@@ -186,7 +186,7 @@ func (s *Store) rehash(ctx context.Context, id, old, password string) {
 // user's.
 func (s *Store) CheckPassword(ctx context.Context, userID, password string) error {
 	password = password[:min(len(password), account.MaxPasswordLength+1)]
-	u, hash, err := s.user(ctx, s.db, "id", userID, "")
+	u, hash, err := s.user(ctx, s.db, userID, "")
 	if errors.Is(err, account.ErrNotFound) || u.Deleted() {
 		return account.ErrCredentials
 	}
@@ -205,7 +205,7 @@ func (s *Store) CheckPassword(ctx context.Context, userID, password string) erro
 
 // ByID returns the user with this id, or account.ErrNotFound.
 func (s *Store) ByID(ctx context.Context, id string) (account.User, error) {
-	u, _, err := s.user(ctx, s.db, "id", id, "")
+	u, _, err := s.user(ctx, s.db, id, "")
 	return u, err
 }
 
@@ -253,13 +253,13 @@ func (s *Store) find(ctx context.Context, x execer, spellings [4]string) (u acco
 	return u, hash, rank > 0, nil
 }
 
-func (s *Store) user(ctx context.Context, x execer, column, value, lock string) (u account.User, hash string, err error) {
-	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users u WHERE `+column+` = ?`+lock, value).Scan)
+func (s *Store) user(ctx context.Context, x execer, id, lock string) (u account.User, hash string, err error) {
+	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users u WHERE id = ?`+lock, id).Scan)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return account.User{}, "", account.ErrNotFound
 	case err != nil:
-		return account.User{}, "", fmt.Errorf("read user by %s: %w", column, err)
+		return account.User{}, "", fmt.Errorf("read user %s: %w", id, err)
 	}
 	return u, hash, nil
 }
@@ -269,7 +269,7 @@ func (s *Store) user(ctx context.Context, x execer, column, value, lock string) 
 func (s *Store) change(ctx context.Context, what, userID string, do func(x execer, u *account.User, hash *string) error) (u account.User, err error) {
 	err = s.transact(ctx, what, func(x execer) error {
 		var hash string
-		if u, hash, err = s.user(ctx, x, "id", userID, s.dialect.forUpdate); err != nil {
+		if u, hash, err = s.user(ctx, x, userID, s.dialect.forUpdate); err != nil {
 			return err
 		}
 		if u.Deleted() {
