@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"tonearm/internal/attempt"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
 )
 
 const (
@@ -153,6 +155,7 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	if !failure.Code.Known() || len(failure.Message) > maxMessage { // it will be used in metrics and mails
 		failure = conversion.Failure{Code: conversion.CodeInternal, Message: "The converter sent a report that the server does not understand."}
 	}
+	failure.Message = printable.Clean(failure.Message) // it may quote the file
 	outcome := conversion.Counted
 	if result.Final {
 		outcome = conversion.Final
@@ -195,6 +198,10 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	}
 	mp3 := *result.MP3
 	mp3.ETag = object.ETag
+	mp3.Notes = slices.Clone(mp3.Notes)
+	for i := range mp3.Notes {
+		mp3.Notes[i].Message = printable.Clean(mp3.Notes[i].Message)
+	}
 	c, changed, err := d.update(ctx, id, func(c *conversion.Conversion) error {
 		return c.Complete(n, result.Nonce, *result.Source, mp3, d.o.Policy, d.o.Now())
 	})

@@ -302,6 +302,33 @@ func TestResultOfDeleted(t *testing.T) {
 	}
 }
 
+// What a transcoder quotes of a file has no control characters in the record.
+func TestReportsAreCleaned(t *testing.T) {
+	t.Parallel()
+	const evil, clean = "The title \x1b[2J\n\u202ex", "The title \uFFFD[2J\uFFFDx"
+	w := newWorld(t).run()
+	failed, done := begun(w), begun(w)
+	token := attemptKey.Token(failed.ID, 1)
+	w.claim(failed.ID, token, "a")
+	if _, status := w.result(failed.ID, token, attempt.Result{Nonce: "a", Failure: &conversion.Failure{Code: conversion.CodeDamaged, Message: evil}, Final: true}); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if got := w.read(failed.ID); got.Error == nil || got.Error.Message != clean {
+		t.Errorf("the failure is %+v", got.Error)
+	}
+	token = attemptKey.Token(done.ID, 1)
+	as, _ := w.claim(done.ID, token, "a")
+	w.must(store(t.Context(), as.Target, "sound"))
+	result := resultOf("a", "sound")
+	result.MP3.Notes = []conversion.Note{{Code: conversion.NoteGap, Message: evil}}
+	if _, status := w.result(done.ID, token, result); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if got := w.read(done.ID); len(got.MP3.Notes) != 1 || got.MP3.Notes[0].Message != clean {
+		t.Errorf("the notes are %+v", got.MP3.Notes)
+	}
+}
+
 // What a transcoder reports is used in metrics and mails only if it is known.
 func TestUnknownFailure(t *testing.T) {
 	t.Parallel()

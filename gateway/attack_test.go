@@ -149,6 +149,21 @@ func TestParallelGuesses(t *testing.T) {
 	}
 }
 
+// All ways to write an address share the tries of its account.
+func TestGuessesBySpelling(t *testing.T) {
+	s, _ := attacked(t)
+	s.user("a@exämple.org")
+	spellings := []string{"a@exämple.org", "A@EXÄMPLE.org", "a@xn--exmple-cua.org", "a@exa\u0308mple.org", "a@ｅｘämple.org"}
+	for _, email := range spellings { // a reset marks the stored one, which may be of an earlier version
+		equal(t, "the mark of "+email, knownKey(email, "n"), knownKey(spellings[0], "n"))
+	}
+	got := atOnce(t, 80, func(i int) reply { return s.logIn("192.0.2.66", spellings[i%len(spellings)], "a guess") })
+	wantTested(t, got, 401, accountFromNetwork.Burst)
+	s.logIn("192.0.2.1", "a@xn--exmple-cua.org", password).want(200)
+	s.useUp("a@exämple.org")
+	s.logIn("192.0.2.1", "a@exa\u0308mple.org", password).want(200) // a network that knows the account, however it is written
+}
+
 // With a stolen token, 80 guesses at once test no more either, and count with
 // those of logins.
 func TestParallelGuessesWithToken(t *testing.T) {

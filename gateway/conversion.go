@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -17,6 +16,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
 	"tonearm/internal/service"
 )
 
@@ -314,9 +314,10 @@ func (g *Gateway) remove(ctx context.Context, c caller, in *idInput) (*struct{},
 	return nil, err
 }
 
-// checkName refuses names that no file can have.
+// checkName refuses names that no file can have. Bidirectional controls, which names
+// in some scripts have, are removed from the record: see conversion.New.
 func checkName(name string) error {
-	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl) {
+	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, printable.Control) {
 		return invalid("body.filename", "a file name needs at least one visible character and must have no control characters")
 	}
 	return nil

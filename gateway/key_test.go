@@ -43,6 +43,7 @@ func TestKeys(t *testing.T) {
 	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"x","scopes":["all"]}`).want(422, "invalid_request")
 	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"x","scopes":[]}`).want(422, "invalid_request")
 	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"a\nb","scopes":["read"]}`).want(422, "invalid_request")
+	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"a\u202eb","scopes":["read"]}`).want(422, "invalid_request")
 }
 
 // A key is good for its scopes on every route, wherever a token is accepted, and

@@ -40,10 +40,7 @@ const knownFor = 30 * 24 * time.Hour
 //
 // email is the account's address, or what a stranger says is one.
 func (g *Gateway) guessed(ctx context.Context, email string, c caller, check func() error) error {
-	name, err := account.NormalizeEmail(email)
-	if err != nil {
-		name = email // counts, too, and its size does not matter
-	}
+	name := account.EmailName(email) // whatever cannot be an address counts, too, and its size does not matter
 	budgets := []limit.Budget{{Key: limit.Key("account-network", name, c.network), Limit: accountFromNetwork}}
 	leave, err := g.lanes.enter(ctx, budgets[0].Key)
 	if err != nil {
@@ -76,7 +73,9 @@ func (g *Gateway) known(ctx context.Context, email, network string) {
 	g.limits.Mark(ctx, knownKey(email, network), knownFor)
 }
 
-func knownKey(email, network string) string { return limit.Key("known", email, network) }
+func knownKey(email, network string) string {
+	return limit.Key("known", account.EmailName(email), network)
+}
 
 // slowly refuses a network that asks for too many mails. It counts requests by
 // whom they come from alone, and so tells nothing about addresses.

@@ -52,12 +52,12 @@ type doctor struct {
 
 // good and bad print what was found; do says what to do.
 func (d *doctor) good(what, format string, a ...any) {
-	fmt.Fprintf(d.cmd.OutOrStdout(), "ok      %-14s %s\n", what, fmt.Sprintf(format, a...))
+	fmt.Fprintf(d.cmd.OutOrStdout(), "ok      %-14s %s\n", what, text.Printable(fmt.Sprintf(format, a...)))
 }
 
 func (d *doctor) bad(what, do, format string, a ...any) {
 	d.failed = true
-	fmt.Fprintf(d.cmd.OutOrStdout(), "FAILED  %-14s %s\n        %-14s %s\n", what, fmt.Sprintf(format, a...), "", do)
+	fmt.Fprintf(d.cmd.OutOrStdout(), "FAILED  %-14s %s\n        %-14s %s\n", what, text.Printable(fmt.Sprintf(format, a...)), "", text.Printable(do))
 }
 
 func (d *doctor) run() error {

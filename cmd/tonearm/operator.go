@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,8 +53,8 @@ as confirmed, but nobody has shown that mails reach them.`,
 				return printJSON(cmd, listedUser{u.ID, u.Email, u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.Admin, u.DeletedAt})
 			})
 		}
-		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "ID\tADDRESS\tCONFIRMED\tPROVEN BY MAIL\tSTATE")
+		t := newTable(cmd.OutOrStdout())
+		t.row("ID", "ADDRESS", "CONFIRMED", "PROVEN BY MAIL", "STATE")
 		err := eachUser(cmd, users, unproven, func(u account.User) error {
 			state := ""
 			switch {
@@ -64,10 +63,10 @@ as confirmed, but nobody has shown that mails reach them.`,
 			case u.Admin:
 				state = "operator"
 			}
-			_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, day(&u.ConfirmedAt, "no"), day(&u.ProvenAt, "no"), state)
-			return err
+			t.row(u.ID, u.Email, day(&u.ConfirmedAt, "no"), day(&u.ProvenAt, "no"), state)
+			return nil
 		})
-		return errors.Join(err, t.Flush())
+		return errors.Join(err, t.flush())
 	})
 	cmd.Flags().BoolVar(&unproven, "unproven", false, "only accounts whose address was never proven by a mail")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each account")
@@ -165,12 +164,12 @@ func newUserAuditCommand() *cobra.Command {
 			}
 			return nil
 		}
-		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "TIME\tACTION\tOUTCOME\tUSER\tKEY\tSUBJECT\tNETWORK")
+		t := newTable(cmd.OutOrStdout())
+		t.row("TIME", "ACTION", "OUTCOME", "USER", "KEY", "SUBJECT", "NETWORK")
 		for _, e := range events {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
+			t.row(e.At.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
 		}
-		return t.Flush()
+		return t.flush()
 	})
 	cmd.Flags().IntVar(&lines, "lines", 100, "`NUMBER` of lines, the latest first")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each line as JSON")

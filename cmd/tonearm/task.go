@@ -303,7 +303,7 @@ func (t *task) server(ctx context.Context, e *journal.Entry) (api.Conversion, er
 	}
 	if err == nil && t.changed() {
 		// What was sent is neither what the file was nor what it is.
-		t.cmd.PrintErrf("%s: Warning: the file changed during the upload, so the MP3 may be wrong. Run the same command again.\n", t.file.Path)
+		say(t.cmd, "%s: Warning: the file changed during the upload, so the MP3 may be wrong. Run the same command again.", t.file.Path)
 		e.Size, e.SHA256 = -1, "" // so that the file counts as changed
 	}
 	return cv, err

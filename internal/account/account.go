@@ -4,11 +4,7 @@ package account
 import (
 	"context"
 	"errors"
-	"net/mail"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"tonearm/internal/conversion"
 )
@@ -274,21 +270,6 @@ const (
 	MinPasswordLength = 8
 	MaxPasswordLength = 1024
 )
-
-// NormalizeEmail trims an address, turns it to lower case and checks its form.
-// Besides what mail forbids it refuses slashes, which would end the address in
-// an object's key, and invisible characters.
-func NormalizeEmail(s string) (string, error) {
-	valid := utf8.ValidString(s)
-	s = strings.ToLower(strings.TrimSpace(s))
-	a, err := mail.ParseAddress(s)
-	if !valid || err != nil || a.Address != s || len(s) > MaxEmailLength || strings.ContainsFunc(s, unseen) || strings.Contains(s, "/") {
-		return "", invalid("this is not an e-mail address that Tonearm can use; write it like name@example.org")
-	}
-	return s, nil
-}
-
-func unseen(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 
 // CheckPassword returns ErrInvalid with a reason if the password is too short,
 // too long, or one of the most common ones.

@@ -28,6 +28,7 @@ import (
 
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
 	"tonearm/internal/retry"
 )
 
@@ -131,12 +132,13 @@ type Error struct {
 	api.Problem
 }
 
+// Error is on one line, whatever the server said.
 func (e *Error) Error() string {
 	switch {
 	case e.Detail != "":
-		return e.Detail
+		return printable.Escape(e.Detail)
 	case e.Title != "":
-		return e.Title
+		return printable.Escape(e.Title)
 	}
 	return strings.TrimSpace("the server answered " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status))
 }

@@ -178,6 +178,18 @@ func TestAnswersThatAreNoProblems(t *testing.T) {
 	}
 }
 
+// TestErrorsAreOneLine: what a server says cannot look like more than one message.
+func TestErrorsAreOneLine(t *testing.T) {
+	for _, p := range []api.Problem{{Detail: "no\nSaved as x\x1b[2J\u202e"}, {Title: "no\nSaved as x\x1b[2J\u202e"}} {
+		if got, want := (&client.Error{Problem: p}).Error(), `no\nSaved as x\x1b[2J\u202e`; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := (&client.StoreError{Status: 403, Code: "No\n\x1b"}).Error(); strings.ContainsAny(got, "\n\x1b") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestAnswersThatBreakOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0

@@ -86,7 +86,7 @@ func createAndRead(t *testing.T, s account.Store) {
 
 func oneAccountAnAddress(t *testing.T, s account.Store) {
 	first := create(t, s, "one@example.org")
-	for _, again := range []string{"one@example.org", "ONE@example.org", "one@EXAMPLE.org", "\tOne@Example.Org\n"} {
+	for _, again := range []string{"one@example.org", "ONE@example.org", "one@EXAMPLE.org", "\tOne@Example.Org\n", "one@ｅｘａｍｐｌｅ.org"} {
 		if _, err := s.Create(t.Context(), again, "another password", 0); !errors.Is(err, account.ErrExists) {
 			t.Errorf("create %q again: got %v, want ErrExists", again, err)
 		}
