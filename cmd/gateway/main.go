@@ -72,9 +72,9 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, listen.Limits(), log))
 	opened.QueueOptional = true
 	opened.Attach(p)
-	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, log))
+	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, listen.Limits(), log))
 	return p.Run(ctx)
 }
