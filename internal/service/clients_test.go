@@ -218,7 +218,7 @@ func TestSteadyBody(t *testing.T) {
 // TestIdleConnections: one address holds all the connections it can get and uses
 // none. Others go on as if it were not there.
 func TestIdleConnections(t *testing.T) {
-	addr := listen(t, service.Limits{Connections: connection.Limits{PerAddress: 100, Total: 150}}, handlers())
+	addr := listen(t, service.Limits{Header: time.Hour, Connections: connection.Limits{PerAddress: 100, Total: 150}}, handlers())
 	var idle []net.Conn
 	for range 2000 {
 		idle = append(idle, dial(t, "127.0.0.2", addr))
