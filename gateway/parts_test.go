@@ -101,7 +101,7 @@ func TestParts(t *testing.T) {
 		t.Errorf("asked for parts: %+v", up)
 	}
 	const short = "too short for a part in the middle"
-	for _, body := range []string{short, content} {
+	for _, body := range []string{short, content[:100_000]} {
 		if status := tryPut(t, up.Parts[1].URL, body); status != http.StatusForbidden {
 			t.Errorf("%d bytes for a part of 16 MiB: %d", len(body), status)
 		}

@@ -85,7 +85,7 @@ func testPartLength(t *testing.T, h Harness) {
 	if got := r.Header.Get("Content-Length"); got != "4" {
 		t.Errorf("Content-Length is %q", got)
 	}
-	for _, body := range []string{"", "one", "three", strings.Repeat("x", 1<<20)} {
+	for _, body := range []string{"", "one", "three", strings.Repeat("x", 100_000)} { // more than 256 KiB may break the connection
 		if code, _ := do(t, request(t, r, body)); code/100 != 4 {
 			t.Errorf("%d bytes in place of 4: got %d, want a refusal", len(body), code)
 		}
