@@ -98,8 +98,8 @@ func (t *Table) State(c net.Conn, state http.ConnState) {
 // idle one for it, or c itself.
 func (t *Table) Opened(c net.Conn) {
 	setTimeout(c, t.limits.Pause)
-	from := networkOf(c.RemoteAddr())
-	victim, ok := t.admit(c, from)
+	address := addressOf(c.RemoteAddr())
+	victim, ok := t.admit(c, address)
 	if victim != nil {
 		_ = victim.Close() // its server notices, and closes it again
 	}
@@ -107,12 +107,16 @@ func (t *Table) Opened(c net.Conn) {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = c.Write([]byte("HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"))
 		_ = c.Close()
-		t.refused(from)
+		t.refused(networkOf(address))
 	}
 }
 
 // admit keeps c if there is room, or if victim, which is to be closed, makes room.
-func (t *Table) admit(c net.Conn, from netip.Prefix) (victim net.Conn, ok bool) {
+func (t *Table) admit(c net.Conn, address netip.Addr) (victim net.Conn, ok bool) {
+	from, limited := networkOf(address), t.limited(address)
+	if !limited && address.IsValid() { // its neighbours count without it
+		from = netip.PrefixFrom(address, address.BitLen())
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.networks[from]
@@ -121,7 +125,7 @@ func (t *Table) admit(c net.Conn, from netip.Prefix) (victim net.Conn, ok bool) 
 	}
 	var oldest *list.Element
 	switch {
-	case n.open >= t.limits.PerAddress && t.limited(from):
+	case limited && n.open >= t.limits.PerAddress:
 		oldest = n.idle.Front()
 	case len(t.open) >= t.limits.Total:
 		oldest = t.idle.Front()
@@ -138,11 +142,11 @@ func (t *Table) admit(c net.Conn, from netip.Prefix) (victim net.Conn, ok bool) 
 	return e.conn, true
 }
 
-// limited reports whether PerAddress holds for from. The connections of a socket
-// that has no addresses are not limited.
-func (t *Table) limited(from netip.Prefix) bool {
-	return from.IsValid() && t.limits.PerAddress > 0 &&
-		!slices.ContainsFunc(t.limits.Trusted, func(p netip.Prefix) bool { return p.Contains(from.Addr()) })
+// limited reports whether PerAddress holds for an address. The connections of a
+// socket that has none are not limited.
+func (t *Table) limited(a netip.Addr) bool {
+	return a.IsValid() && t.limits.PerAddress > 0 &&
+		!slices.ContainsFunc(t.limits.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 func (t *Table) add(c net.Conn, from netip.Prefix, n *network) {
@@ -193,18 +197,21 @@ func (t *Table) change(c net.Conn, do func(*entry)) {
 	}
 }
 
-// networkOf is the address of an IPv4 client, the network of an IPv6 one, and no
-// valid prefix for what is neither.
-func networkOf(a net.Addr) netip.Prefix {
+// addressOf is the address of a client; none for what is not TCP.
+func addressOf(a net.Addr) netip.Addr {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
-		return netip.Prefix{}
+		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
+}
+
+// networkOf is an IPv4 address, or the network of an IPv6 one; none for no address.
+func networkOf(a netip.Addr) netip.Prefix {
 	bits := 32
-	if addr.Is6() {
+	if a.Is6() {
 		bits = 64
 	}
-	p, _ := addr.Prefix(bits) // fails only for an address of no bits
+	p, _ := a.Prefix(bits) // fails for no address, and then p is none
 	return p
 }

@@ -70,6 +70,9 @@ func TestTable(t *testing.T) {
 		"proxies are trusted, within the total": {Limits{PerAddress: 1, Total: 3, Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/31")}}, []step{
 			{b, 0, nil}, {b, 0, nil}, {a, 0, nil}, {a, 0, []int{2}}, {b, 0, []int{0, 2}},
 		}},
+		"a proxy in a network of others": {Limits{PerAddress: 1, Trusted: []netip.Prefix{netip.MustParsePrefix("2001:db8::5/128")}}, []step{
+			{"2001:db8::5", 0, nil}, {"2001:db8::5", 0, nil}, {"2001:db8::6", 0, nil}, {"2001:db8::7", 0, []int{2}},
+		}},
 		"no limit": {Limits{PerAddress: -1}, []step{{a, 0, nil}, {a, 0, nil}, {a, 0, nil}}},
 		"ends of one that was closed are nothing new": {Limits{PerAddress: 1}, []step{
 			{a, 0, nil}, {a, 0, []int{0}}, {"active", 0, []int{0}}, {"idle", 0, []int{0}}, {"closed", 0, []int{0}}, {a, 0, []int{0, 1}},
