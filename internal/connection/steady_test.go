@@ -51,7 +51,7 @@ func TestSteady(t *testing.T) {
 					n += got
 					time.Sleep(c.reader)
 				}
-				if c.want == nil && (err != io.EOF || n != c.size) {
+				if c.want == nil && (!errors.Is(err, io.EOF) || n != c.size) {
 					t.Errorf("%d of %d bytes, then %v", n, c.size, err)
 				}
 				if c.want != nil && !errors.Is(err, c.want) {

@@ -137,9 +137,7 @@ func runS3(log *slog.Logger) error {
 					go func() {
 						tellReady(ctx, address, port, log)
 						if crashed {
-							if err := tellDestroyed(ctx, where.storer, last.Add(-aliveSlack)); err != nil && ctx.Err() == nil {
-								log.Error("could not check the objects that were stored before the machine went down", "err", err)
-							}
+							tellCrash(ctx, where.storer, last, log)
 						}
 						alive.run(ctx, log)
 					}()
@@ -179,6 +177,13 @@ func tellReady(ctx context.Context, address string, port int, log *slog.Logger) 
 		return // the parent does not wait for ever
 	}
 	fmt.Println(readyPrefix + strconv.Itoa(port))
+}
+
+// tellCrash prints which objects were destroyed when the machine went down.
+func tellCrash(ctx context.Context, storer meta.MetadataStorer, last time.Time, log *slog.Logger) {
+	if err := tellDestroyed(ctx, storer, last.Add(-aliveSlack)); err != nil && ctx.Err() == nil {
+		log.Error("could not check the objects that were stored before the machine went down", "err", err)
+	}
 }
 
 // lock waits until no other process works in the directory. That may be the

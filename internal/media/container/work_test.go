@@ -3,6 +3,7 @@ package container
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"testing"
 )
@@ -43,7 +44,7 @@ func TestWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &counting{r: bytes.NewReader(b)}
 			size := int64(len(b))
-			if _, err := Inspect(r, size); err != nil && err != io.EOF {
+			if _, err := Inspect(r, size); err != nil && !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 			Protected(r)
