@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"errors"
 	"io"
 	"time"
 )
@@ -27,7 +28,8 @@ type Deadline interface{ SetReadDeadline(time.Time) error }
 
 // NewSteady returns a reader of r, which reads from conn. It ends with
 // os.ErrDeadlineExceeded if fewer than Progress bytes come within pause. The last
-// read deadline stays.
+// read deadline stays, but not behind the end of r: from there on a server reads to
+// notice when the client leaves, and a deadline would look like that.
 func NewSteady(r io.Reader, conn Deadline, pause time.Duration) *Steady {
 	return &Steady{r: r, conn: conn, pause: pause, left: pause}
 }
@@ -37,6 +39,9 @@ func (s *Steady) Read(p []byte) (int, error) {
 	_ = s.conn.SetReadDeadline(start.Add(s.left)) // the recorder of a test has none
 	n, err := s.r.Read(p)
 	s.left -= time.Since(start)
+	if errors.Is(err, io.EOF) {
+		_ = s.conn.SetReadDeadline(time.Time{})
+	}
 	if s.got += n; s.got >= Progress {
 		s.left, s.got = s.pause, 0
 	}

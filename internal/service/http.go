@@ -3,8 +3,6 @@ package service
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -102,26 +100,10 @@ func HTTP(l net.Listener, handler http.Handler, drain time.Duration, limits Limi
 func (l Limits) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 { // -1 where it is not known
-			conn := http.NewResponseController(w)
-			_ = conn.SetReadDeadline(time.Now().Add(l.Body)) // fails only where the connection has failed
-			r.Body = &body{r.Body, conn}
+			// The server takes it away once the whole body is there. An error means that the
+			// connection has failed.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(l.Body))
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// body takes the deadline away once the whole body is there: from then on the
-// server reads in order to notice when the client leaves, and a deadline would
-// look like that.
-type body struct {
-	io.ReadCloser
-	conn connection.Deadline
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		_ = b.conn.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
