@@ -55,6 +55,7 @@ func (f *front) setUp() error {
 	server := (*fiber.App)(field.UnsafePointer()).Server() // no other way leads there
 	server.DisablePreParseMultipartForm = true
 	server.ReadTimeout = f.header
+	server.ReduceMemoryUsage = true // without it a connection that sends nothing gets a 500 at its end, which a client may take for the answer to its next request
 	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {
 		switch state {
 		case fasthttp.StateNew:

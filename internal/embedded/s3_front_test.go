@@ -134,7 +134,9 @@ func TestSlowClients(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 				}
 			})
-			rest(t, conn)
+			if answer := rest(t, conn); c.begin == "" && answer != "" {
+				t.Errorf("a connection without a request was answered with %q", answer)
+			}
 			conn.Close()
 		})
 	}
