@@ -18,6 +18,9 @@ import (
 const (
 	maxReport  = 64 << 10 // bytes of a transcoder's request
 	maxMessage = 1 << 10  // bytes of a failure's message
+
+	leastMP3Limit = 64 << 20 // bytes
+	mp3Growth     = 60       // Opus at 6 kbit/s as an MP3 at 320 is 53 times as large
 )
 
 // errUnauthorized: the token is missing or not good for the call.
@@ -78,7 +81,7 @@ func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (a
 		return attempt.Assignment{}, err
 	}
 	limits := d.o.Limits
-	limits.MaxSourceBytes = c.Object.Size
+	limits.MaxSourceBytes, limits.MaxMP3Bytes = c.Object.Size, d.mp3Limit(c)
 	every := d.o.ReportEvery
 	if c.Carrier != nil { // it learns of a stop from the answers to its reports
 		every = min(every, carriedReports)
@@ -88,6 +91,13 @@ func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (a
 		Source: source, SourceETag: c.Object.ETag, SourceSize: c.Object.Size, Target: target,
 		Limits: limits, ReportSeconds: every.Seconds(),
 	}, nil
+}
+
+// mp3Limit returns how many bytes the MP3 of c may have. A small file can hold days
+// of silence: nobody gets more than mp3Growth times what they sent, but for files of
+// which that would be little.
+func (d *Dispatcher) mp3Limit(c conversion.Conversion) int64 {
+	return min(d.o.Limits.MaxMP3Bytes, max(leastMP3Limit, mp3Growth*c.Object.Size))
 }
 
 func (d *Dispatcher) progress(ctx context.Context, id string, n int, p attempt.Progress) (any, error) {
@@ -178,6 +188,17 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	return c, err
 }
 
+// refuseMP3 removes an MP3 that is larger than it may be, and ends its conversion.
+func (d *Dispatcher) refuseMP3(ctx context.Context, c conversion.Conversion, n int, result attempt.Result) (conversion.Conversion, error) {
+	if err := d.o.Objects.Delete(ctx, c.MP3Key(n)); err != nil {
+		return c, fmt.Errorf("remove the MP3 of attempt %d of %s: %w", n, c.ID, err)
+	}
+	limit := d.mp3Limit(c)
+	return d.takeFailure(ctx, c.ID, n, attempt.Result{Nonce: result.Nonce, Final: true, Failure: &conversion.Failure{
+		Code: conversion.CodeLimitExceeded, Message: fmt.Sprintf("The MP3 is larger than the limit of %d bytes (%s).", limit, conversion.Size(limit)),
+	}})
+}
+
 // takeMP3 records the result once the store confirms it. If the result is
 // refused, its object is removed.
 func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
@@ -193,6 +214,8 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	case !c.Current(n, result.Nonce): // known already, or will be refused below
 	case !there:
 		return c, &badRequest{errors.New("the MP3 is not in the object store")}
+	case object.Size > d.mp3Limit(c): // whoever made it did not keep to the assignment
+		return d.refuseMP3(ctx, c, n, result)
 	case object.Size != result.MP3.Size:
 		return c, &badRequest{fmt.Errorf("the stored MP3 has %d bytes, but the result says %d", object.Size, result.MP3.Size)}
 	}

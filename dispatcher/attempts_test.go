@@ -95,7 +95,7 @@ func TestClaim(t *testing.T) {
 	}
 	source, target := first.Source, first.Target
 	if first.ConversionID != c.ID || first.Attempt != 1 || first.Filename != c.Filename || first.SourceETag != c.Object.ETag ||
-		first.SourceSize != c.Object.Size || first.Limits.MaxSourceBytes != c.Object.Size || first.Limits.MaxMP3Bytes != 2<<30 ||
+		first.SourceSize != c.Object.Size || first.Limits.MaxSourceBytes != c.Object.Size || first.Limits.MaxMP3Bytes != 64<<20 ||
 		first.Limits.MaxDurationSeconds != 86400 || first.ReportSeconds != 20 ||
 		source.Method != http.MethodGet || !strings.Contains(source.URL, "/uploads/owner/"+c.ID+"/source?") ||
 		target.Method != http.MethodPut || !strings.Contains(target.URL, "/mp3s/owner/"+c.ID+"/1.mp3?") {

@@ -222,7 +222,7 @@ func TestExpiry(t *testing.T) {
 	c := w.create("owner", int64(len(source)))
 	upload, err := w.objects.CreateUpload(ctx, c.Object.Key)
 	w.must(err)
-	part, err := w.objects.PresignPart(ctx, c.Object.Key, upload, 1, time.Minute, blob.Internal)
+	part, err := w.objects.PresignPart(ctx, c.Object.Key, upload, 1, int64(len(source)), time.Minute, blob.Internal)
 	w.must(err)
 	w.must(store(ctx, onWire(part), source))
 	w.act(c.ID, func(c *conversion.Conversion) error {

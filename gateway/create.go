@@ -204,7 +204,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 	}
 	for _, n := range numbers {
-		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, expiry, blob.Public)
+		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, partLength(c, n), expiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -222,6 +222,11 @@ func partSize(size int64) int64 {
 	const mib = 1 << 20
 	need := (size + maxParts - 1) / maxParts
 	return max(minPartSize, (need+mib-1)/mib*mib)
+}
+
+// partLength returns how many bytes part n of the upload of c has.
+func partLength(c conversion.Conversion, n int) int64 {
+	return min(c.Upload.PartSize, c.Object.Size-int64(n-1)*c.Upload.PartSize)
 }
 
 // abort drops a multipart upload that no record names. If that fails, it does

@@ -16,6 +16,7 @@ import (
 
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
+	"tonearm/internal/connection"
 	"tonearm/internal/conversion"
 	"tonearm/internal/limit"
 	"tonearm/internal/queue"
@@ -45,6 +46,9 @@ type Options struct {
 	// UploadWindow is how long an upload may take before its conversion expires;
 	// default DefaultUploadWindow, at most 30 days.
 	UploadWindow time.Duration
+	// UploadPause is how slow an upload through the gateway may be: 16 KiB in this
+	// time; default one minute.
+	UploadPause time.Duration
 	// URLExpiry is how long presigned upload URLs are good; default
 	// DefaultURLExpiry, at most 7 days.
 	URLExpiry time.Duration
@@ -88,6 +92,7 @@ const (
 func (o Options) withDefaults() Options {
 	o.MaxUploadBytes = cmp.Or(o.MaxUploadBytes, account.DefaultMaxUploadBytes)
 	o.UploadWindow = cmp.Or(o.UploadWindow, DefaultUploadWindow)
+	o.UploadPause = cmp.Or(o.UploadPause, connection.Pause)
 	o.URLExpiry = cmp.Or(o.URLExpiry, DefaultURLExpiry)
 	o.DownloadExpiry = cmp.Or(o.DownloadExpiry, DefaultDownloadExpiry)
 	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes)
@@ -116,6 +121,7 @@ func (o Options) validate() error {
 	return errors.Join(
 		within("largest upload", o.MaxUploadBytes, maxObject),
 		within("upload window", o.UploadWindow, maxUploadWindow),
+		within("pause of an upload", o.UploadPause, maxUploadWindow),
 		within("expiry of upload URLs", o.URLExpiry, maxURLExpiry),
 		within("expiry of download URLs", o.DownloadExpiry, maxURLExpiry),
 		within("largest JSON body", o.MaxBodyBytes, maxBodyBytes),
@@ -182,8 +188,9 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// Handler serves every route. The server that uses it needs a time limit for
-// headers, and must not limit whole requests: uploads take hours.
+// Handler serves every route. The server that uses it needs time limits for
+// headers and bodies, which the handlers of uploads move on (see service.Limits), and
+// must not limit whole requests: uploads take hours.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
 
 // origin is the part of a URL that a browser sends as Origin, in lower case.

@@ -17,9 +17,6 @@ import (
 	"tonearm/internal/account"
 )
 
-// bodyTimeout is how long a client may take to send a JSON body.
-const bodyTimeout = 15 * time.Second
-
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -166,13 +163,11 @@ func method(r *http.Request) string {
 	return "other"
 }
 
-// readBody takes the whole body, JSON or a short form, into memory, within its limits of size
-// and time, so that a bad one gets an answer like every other mistake.
+// readBody takes the whole body, JSON or a short form, into memory, within its limit of size,
+// so that a bad one gets an answer like every other mistake. Its time is limited by the
+// server: see service.Limits.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
-	deadlines := http.NewResponseController(w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTimeout)) // the recorder of a test has no deadline
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.o.MaxBodyBytes))
-	_ = deadlines.SetReadDeadline(time.Time{})
 	if err != nil {
 		if p := problemOf(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p

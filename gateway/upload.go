@@ -19,15 +19,15 @@ import (
 
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
+	"tonearm/internal/connection"
 	"tonearm/internal/conversion"
 )
 
 const (
-	clientPause = time.Minute     // without a byte from the client
-	storePause  = 2 * time.Minute // without the store taking a byte
-	maxFields   = 16              // before the file of a form
-	maxName     = 1024            // bytes of a file name
-	loginLife   = time.Minute     // between the look at the login and the first byte of the video
+	storePause = 2 * time.Minute // without the store taking a byte
+	maxFields  = 16              // before the file of a form
+	maxName    = 1024            // bytes of a file name
+	loginLife  = time.Minute     // between the look at the login and the first byte of the video
 )
 
 // video is what one request to /upload contains.
@@ -56,8 +56,8 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	body := &source{w: w, r: r.Body, stalled: time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) })}
-	defer body.stop()
+	body := newSource(w, r.Body, g.o.UploadPause, time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) }))
+	defer body.stalled.Stop()
 	sum, err := parseDigest(r.Header)
 	if err != nil {
 		return err
@@ -367,33 +367,29 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// source is the body of an upload. The upload is given up if the client sends
-// nothing for a while, or if the store takes nothing for a while.
+// source is the body of an upload. The upload is given up if too little comes from
+// the client for a while, or if the store takes nothing for a while.
 type source struct {
-	w       http.ResponseWriter
-	r       io.ReadCloser
+	*connection.Steady
+	io.Closer
+	pause   time.Duration
 	stalled *time.Timer
+}
+
+func newSource(w http.ResponseWriter, body io.ReadCloser, pause time.Duration, stalled *time.Timer) *source {
+	return &source{connection.NewSteady(body, http.NewResponseController(w), pause), body, pause, stalled}
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	s.stalled.Stop() // waiting for the client is not the store's time
-	_ = http.NewResponseController(s.w).SetReadDeadline(time.Now().Add(clientPause))
-	n, err := s.r.Read(p)
+	n, err := s.Steady.Read(p)
 	s.stalled.Reset(storePause)
 	if err != nil && !errors.Is(err, io.EOF) {
 		detail := "The upload was cut off. Send the video again."
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			detail = fmt.Sprintf("The upload was cut off because no data came for %v. Send the video again.", clientPause)
+			detail = fmt.Sprintf("The upload was cut off because less than %d bytes came in %v. Send the video again.", connection.Progress, s.pause)
 		}
 		err = refuse(http.StatusBadRequest, "upload_incomplete", detail)
 	}
 	return n, err
-}
-
-func (s *source) Close() error { return s.r.Close() }
-
-// stop ends both time limits.
-func (s *source) stop() {
-	s.stalled.Stop()
-	_ = http.NewResponseController(s.w).SetReadDeadline(time.Time{})
 }

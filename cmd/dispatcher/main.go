@@ -99,10 +99,10 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	}
 	p := service.NewProcess(log)
 	p.Health.Warn("attempts", d.Well)
-	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, fl.listen.Limits(), log))
 	opened.Attach(p)
 	p.Health.Warn("notifications", d.Notifications)
-	p.Add("dispatcher http", service.ListenHTTP("listen", fl.listen.Addr, d.Handler(), 10*time.Second, log))
+	p.Add("dispatcher http", service.ListenHTTP("listen", fl.listen.Addr, d.Handler(), 10*time.Second, fl.listen.Limits(), log))
 	p.Await("objects", d.Prepare)
 	if o.EventSource != nil {
 		p.Add("notifications", d.ConsumeEvents)

@@ -72,10 +72,11 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
+	listen.Trusted = o.TrustedProxies
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, listen.Limits(), log))
 	opened.QueueOptional = true
 	opened.Attach(p)
-	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, log))
+	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, listen.Limits(), log))
 	return p.Run(ctx)
 }

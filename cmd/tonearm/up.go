@@ -124,7 +124,8 @@ func bindNotifier(f *pflag.FlagSet, o *notifier.Options) {
 func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) error {
 	o := fl.o
 	o.Log = log
-	o.Listen, o.AdminListen = fl.listen.Addr, fl.listen.Admin
+	fl.listen.Trusted = o.Gateway.TrustedProxies
+	o.Listen, o.AdminListen, o.Limits = fl.listen.Addr, fl.listen.Admin, fl.listen.Limits()
 	o.S3 = fl.stores.S3
 	o.Dispatcher = fl.dispatcher.Options(fl.stores.S3.Bucket)
 	o.Started = func(a standalone.Addresses) { fl.banner(out, isTerminal(out), a) }

@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"tonearm/internal/connection"
 	"tonearm/internal/durable"
 	"tonearm/internal/retry"
 )
@@ -29,6 +30,9 @@ import (
 const (
 	readyTimeout = 15 * time.Second // for one start, the end of an earlier life's gateway included
 	stopTimeout  = 12 * time.Second // versitygw gives running requests 10 s
+
+	headerTimeout  = 30 * time.Second
+	maxConnections = 4096
 
 	steady = time.Minute // a child that lived this long ended for a new reason, so the pauses begin anew
 )
@@ -39,7 +43,12 @@ type S3Options struct {
 	Listen       string // host, or host:port; default 127.0.0.1 and a port that Dir remembers
 	WebhookURL   string // gets notifications; '' means none
 	WebhookToken string // bearer token for the webhook
-	Log          *slog.Logger
+	Connections  connection.Limits
+	// HeaderTimeout is how long a header may take, and with it the body of everything
+	// that is no upload; default 30 s.
+	HeaderTimeout time.Duration
+	BodyPause     time.Duration // how long an upload may bring less than 16 KiB; default connection.Pause
+	Log           *slog.Logger
 	// Destroyed is called with the objects that were being stored when the machine
 	// went down and are not what their ETags say, if there are any. It runs on
 	// another goroutine, once the server is ready; may be nil.
@@ -130,7 +139,9 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 		Dir: dir, Host: cmp.Or(o.Listen, "127.0.0.1"), Port: state.Port,
 		AccessKey: state.AccessKey, SecretKey: state.SecretKey, InboxAccessKey: state.InboxAccessKey, InboxSecretKey: state.InboxSecretKey,
 		WebhookURL: o.WebhookURL, WebhookToken: o.WebhookToken,
+		Connections: o.Connections, HeaderTimeout: cmp.Or(o.HeaderTimeout, headerTimeout), BodyPause: cmp.Or(o.BodyPause, connection.Pause),
 	}
+	config.Connections.Total = cmp.Or(config.Connections.Total, maxConnections)
 	if host, port, err := net.SplitHostPort(o.Listen); err == nil {
 		if config.Port, err = strconv.Atoi(port); err != nil || config.Port <= 0 {
 			return nil, s3Config{}, fmt.Errorf("listen address %q: bad port", o.Listen)

@@ -96,7 +96,7 @@ func serve(t *testing.T, drain time.Duration) (addr string, get func() <-chan er
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- service.HTTP(l, handler, drain, quiet)(ctx) }()
+	go func() { done <- service.HTTP(l, handler, drain, service.Limits{}, quiet)(ctx) }()
 	get = func() <-chan error {
 		result := make(chan error, 1)
 		go func() {
@@ -162,7 +162,7 @@ func TestListenHTTP(t *testing.T) {
 		"of no machine":  {"192.0.2.1:0", "this machine does not have the address 192.0.2.1:0: choose another one with --admin-listen ("},
 		"without a port": {"localhost", "--admin-listen: listen tcp"},
 	} {
-		err := service.ListenHTTP("admin-listen", tt.addr, http.NotFoundHandler(), time.Second, quiet)(t.Context())
+		err := service.ListenHTTP("admin-listen", tt.addr, http.NotFoundHandler(), time.Second, service.Limits{}, quiet)(t.Context())
 		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
 		}

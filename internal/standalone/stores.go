@@ -60,7 +60,7 @@ func (r *instance) openQueue(ctx context.Context) error {
 func (r *instance) openObjects(ctx context.Context) (err error) {
 	if r.S3.Endpoint == "" {
 		store, err := embedded.StartS3(ctx, embedded.S3Options{
-			Dir: r.data.path("s3"), Listen: r.S3Listen, WebhookURL: r.ownDispatcher() + "/events/s3", WebhookToken: r.EventToken, Log: r.Log,
+			Dir: r.data.path("s3"), Listen: r.S3Listen, WebhookURL: r.ownDispatcher() + "/events/s3", WebhookToken: r.EventToken, Connections: r.Limits.Connections, Log: r.Log,
 			Destroyed: func(objects []embedded.StoredObject) { r.destroyed <- objects },
 		})
 		if errors.Is(err, syscall.EADDRINUSE) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/attempt"
 	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/connection"
 	"tonearm/internal/conversion"
 	"tonearm/internal/conversion/mongoconversion"
 	"tonearm/internal/limit"
@@ -68,13 +70,28 @@ func Logger(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// Listen is where a service listens.
-type Listen struct{ Addr, Admin string }
+// Listen is where a service listens, and what clients may hold there.
+type Listen struct {
+	Addr, Admin string
+	PerAddress  int            // connections
+	Trusted     []netip.Prefix // the networks of proxies
+}
+
+// Limits are those of the clients.
+func (l *Listen) Limits() service.Limits {
+	return service.Limits{Connections: connection.Limits{PerAddress: l.PerAddress, Trusted: l.Trusted}}
+}
 
 // Bind adds the flags.
 func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
 	f.StringVar(&l.Addr, "listen", addr, "`ADDRESS` to listen on, as host:port; :PORT listens on every address of this machine")
+	l.BindAdmin(f)
+}
+
+// BindAdmin adds those of a service that only has the admin port.
+func (l *Listen) BindAdmin(f *pflag.FlagSet) {
 	f.StringVar(&l.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
+	f.IntVar(&l.PerAddress, "max-connections-per-address", connection.DefaultPerAddress, "`NUMBER` of connections that one IPv4 address, or one /64 of IPv6, may have open at each listener; -1 for no limit")
 }
 
 // Stores are the servers behind the services. A service binds those that it

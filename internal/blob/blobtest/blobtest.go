@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Addresses", testAddresses},
 		{"Browser", testBrowser},
 		{"Upload", testUpload},
+		{"PartLength", testPartLength},
 		{"UploadAbort", testUploadAbort},
 		{"UploadRefused", testUploadRefused},
 		{"Stream", testStream},

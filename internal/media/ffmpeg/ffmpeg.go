@@ -24,13 +24,20 @@ import (
 // Program is an ffmpeg and the limits of its runs. The zero value finds it and has
 // the default limits; it may be used by several goroutines.
 type Program struct {
-	Path        string     // path or name; if empty, see Find
-	GPUPath     string     // of the one that decodes pictures on a GPU; Path where empty
-	MemoryLimit int64      // bytes; 1 GiB where 0; not enforced on macOS
-	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
+	Path        string // path or name; if empty, see Find
+	GPUPath     string // of the one that decodes pictures on a GPU; Path where empty
+	MemoryLimit int64  // bytes; 1 GiB where 0; not enforced on macOS
+	// Look is how much CPU time ffmpeg may use until it has described the source; 20 s
+	// where 0; enforced on Linux alone. Some of its readers of tags and chapters take
+	// time that grows with the square of their number.
+	Look       time.Duration
+	ExtraFiles []*os.File // inherited by ffmpeg from descriptor 3 on
 }
 
-const defaultMemory = 1 << 30
+const (
+	defaultMemory = 1 << 30
+	defaultLook   = 20 * time.Second
+)
 
 // ErrCannotRun means that ffmpeg is missing or cannot be started on this machine.
 // It says nothing about the source.
@@ -132,7 +139,15 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		"-codec_whitelist", c.Decoders)
 	args = append(args, c.Before...)
 	args = append(args, "-i", source)
-	stderr := said{described: c.Described}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	described := make(chan struct{})
+	stderr := said{described: func(text string) {
+		close(described)
+		if c.Described != nil {
+			c.Described(text)
+		}
+	}}
 	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.Args...)...)
 	cmd.Dir = dir
 	cmd.Env = environment()
@@ -148,7 +163,12 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 	cmd.WaitDelay = 5 * time.Second
 	runtime.LockOSThread() // the child ends with the thread that started it
 	defer runtime.UnlockOSThread()
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		ended := make(chan struct{})
+		go watch(cmd.Process.Pid, cmp.Or(p.Look, defaultLook), described, ended, stop)
+		err = cmd.Wait()
+		close(ended)
+	}
 	o := Outcome{Stderr: strings.ReplaceAll(stderr.String(), " '"+c.Decoders+"'", "")}
 	if ctx.Err() != nil {
 		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
@@ -163,6 +183,25 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		return o, fmt.Errorf("run ffmpeg: %w", err)
 	}
 	return o, nil
+}
+
+// watch ends a process that uses more CPU time before it has described the source.
+func watch(pid int, look time.Duration, described, ended <-chan struct{}, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(min(look, 500*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-described:
+			return
+		case <-ended:
+			return
+		case <-tick.C:
+			if cpuTime(pid) > look {
+				stop(unfit.New(conversion.CodeLimitExceeded, "The file's index, tags or chapters need more computing time than they may use."))
+				return
+			}
+		}
+	}
 }
 
 // sameInstructions restrict ffmpeg to what every processor of the architecture
