@@ -32,8 +32,8 @@ type change struct{ file, old, new string }
 //
 // An entry begins with "= " and what it is about. Then come lines in any order: a
 // folder ("./gateway"), the names of tests in it, "only CONDITION", and a file with
-// the text that is taken out ("- ") and what comes in its place ("+ "), once or more
-// often. The old text must be in the file exactly once. What stands before the
+// the text that is taken out ("- ") and what comes in its place ("+ ", or "+" for
+// nothing), once or more often. The old text must be in the file exactly once. What stands before the
 // first entry says what the file is.
 type List struct {
 	Root    string // the folder that the files' names begin at
@@ -76,8 +76,8 @@ func parse(text string) Entry {
 			e.About = line
 		case strings.HasPrefix(line, "- "):
 			last.old = strings.TrimPrefix(last.old+"\n"+line[2:], "\n")
-		case strings.HasPrefix(line, "+ "):
-			last.new = strings.TrimPrefix(last.new+"\n"+line[2:], "\n")
+		case line == "+" || strings.HasPrefix(line, "+ "):
+			last.new = strings.TrimPrefix(last.new+"\n"+strings.TrimPrefix(line[1:], " "), "\n")
 		case strings.HasPrefix(line, "only "):
 			e.Only = strings.TrimPrefix(line, "only ")
 		case strings.HasSuffix(line, ".go"):
