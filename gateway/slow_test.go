@@ -58,8 +58,9 @@ func TestUnfinishedBodies(t *testing.T) {
 			}
 		}
 	}
+	end := time.Now().Add(30 * time.Second)
 	for i, c := range open {
-		check(t, c.SetReadDeadline(time.Now().Add(30*time.Second)))
+		check(t, c.SetReadDeadline(end))
 		answer, err := io.ReadAll(c)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("request %d stays open; it was answered with %q", i, answer)

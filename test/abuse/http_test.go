@@ -248,7 +248,7 @@ func tokens(*testing.T) []input {
 	}
 	for name, change := range map[string]func(string) string{
 		"attempt, the right one": func(t string) string { return t }, "attempt, of another conversion": func(t string) string { return t },
-		"attempt, with a plus":           func(t string) string { return "+" + t }, "attempt, with a zero": func(t string) string { return "0" + t },
+		"attempt, with a plus": func(t string) string { return "+" + t }, "attempt, with a zero": func(t string) string { return "0" + t },
 		"attempt, with a space": func(t string) string { return t + " " }, "attempt, without signature": func(t string) string { return t[:2] },
 	} {
 		all = append(all, input{name, func(s *site) string {
