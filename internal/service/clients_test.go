@@ -285,7 +285,11 @@ func TestBusyConnections(t *testing.T) {
 	defer close(release)
 	busy := func(from string) {
 		io.WriteString(dial(t, from, addr), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		<-begun
+		select {
+		case <-begun:
+		case <-time.After(soon):
+			t.Fatalf("%s is refused", from)
+		}
 	}
 	for range 3 {
 		busy("127.0.0.2")
