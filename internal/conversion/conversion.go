@@ -393,7 +393,8 @@ func extension(ext string) bool {
 func ParseUploadKey(key string) (id string, ok bool) {
 	rest, found := strings.CutPrefix(key, UploadPrefix)
 	parts := strings.Split(rest, "/")
-	if !found || len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] != "source" || dots(key) {
+	if !found || len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] != "source" || dots(key) ||
+		!utf8.ValidString(key) || strings.ContainsFunc(key, printable.Unsafe) {
 		return "", false
 	}
 	return parts[1], true
