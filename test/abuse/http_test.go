@@ -93,19 +93,22 @@ func (s *site) named(method, path string, body []byte) string {
 	return fmt.Sprintf("%d %+q", status, c.Filename)
 }
 
-// inbox is a client with the key that may only put below inbox/.
-func (s *site) inbox() *minio.Client {
-	b, err := os.ReadFile(filepath.Join(s.data, "inbox.env"))
-	if err != nil {
-		s.t.Error(err)
-	}
+// inboxKey is the key that may only put below inbox/.
+func (s *site) inboxKey() (access, secret string) {
+	text := s.kept("inbox.env")
 	value := func(name string) string {
-		_, rest, _ := strings.Cut(string(b), name+"=")
+		_, rest, _ := strings.Cut(text, name+"=")
 		v, _, _ := strings.Cut(rest, "\n")
 		return strings.Trim(v, `'"`)
 	}
+	return value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY")
+}
+
+// inbox is a client with it.
+func (s *site) inbox() *minio.Client {
+	access, secret := s.inboxKey()
 	c, err := minio.New(strings.TrimPrefix(s.s3, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), ""), Region: "us-east-1", BucketLookup: minio.BucketLookupPath,
+		Creds: credentials.NewStaticV4(access, secret, ""), Region: "us-east-1", BucketLookup: minio.BucketLookupPath,
 	})
 	if err != nil {
 		s.t.Error(err)

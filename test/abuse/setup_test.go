@@ -58,6 +58,7 @@ type site struct {
 	admin                string
 	ada, eve             *world.User // eve attacks, ada has something to lose
 	conversion           api.Conversion
+	processes            *processes
 	canary               string       // URL of a server that nobody may ask
 	asked                atomic.Int64 // how often somebody did
 	secret               string       // a WAV file outside the site's folder; a title that appears nowhere else is in it
@@ -72,9 +73,10 @@ func start(t *testing.T) *site {
 	s := &site{t: t, data: filepath.Join(t.TempDir(), "data")}
 	s.listen()
 	s.media()
-	s.up = world.Start(t, []string{"HOME=" + t.TempDir(), "XDG_CONFIG_HOME=", "XDG_STATE_HOME="}, filepath.Join(bin, "tonearm"), "up", "--data", s.data,
+	s.up = world.Start(t, []string{planted, "HOME=" + t.TempDir(), "XDG_CONFIG_HOME=", "XDG_STATE_HOME="}, filepath.Join(bin, "tonearm"), "up", "--data", s.data,
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--events-listen", "127.0.0.1:0",
 		"--trusted-proxies", "127.0.0.0/8", "--max-connections-per-address", "2") // the second does not hold for the first
+	s.processes = watch(t, s.up.Cmd.Process.Pid)
 	waittest.Until(t, time.Minute, "tonearm up serves", func() bool {
 		if s.up.Ended() {
 			t.Fatalf("tonearm up ended: %v\n%s", s.up.Err, s.up.Out.String())
