@@ -68,14 +68,13 @@ type site struct {
 const secretTitle = "canary-4f1d7c"
 
 // start begins one.
-func start(t *testing.T) *site {
+func start(t *testing.T, flags ...string) *site {
 	t.Helper()
 	s := &site{t: t, data: filepath.Join(t.TempDir(), "data")}
 	s.listen()
 	s.media()
-	s.up = world.Start(t, []string{planted, "HOME=" + t.TempDir(), "XDG_CONFIG_HOME=", "XDG_STATE_HOME="}, filepath.Join(bin, "tonearm"), "up", "--data", s.data,
-		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--events-listen", "127.0.0.1:0",
-		"--trusted-proxies", "127.0.0.0/8", "--max-connections-per-address", "2") // the second does not hold for the first
+	args := []string{"up", "--data", s.data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--events-listen", "127.0.0.1:0"}
+	s.up = world.Start(t, []string{planted, "HOME=" + t.TempDir(), "XDG_CONFIG_HOME=", "XDG_STATE_HOME="}, filepath.Join(bin, "tonearm"), append(args, flags...)...)
 	s.processes = watch(t, s.up.Cmd.Process.Pid)
 	waittest.Until(t, time.Minute, "tonearm up serves", func() bool {
 		if s.up.Ended() {
