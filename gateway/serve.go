@@ -113,7 +113,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	if g.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	if err := g.origins.Check(r); err != nil {
+	if g.shares(rec, r) {
+		return
+	}
+	if g.crossSite(r) {
 		refuse(http.StatusForbidden, "cross_site", "A page of another site sent this request.").write(rec, r)
 		return
 	}

@@ -121,7 +121,6 @@ func runS3(log *slog.Logger) error {
 			MaxConnections:    2 * config.Connections.Total, // front counts them; those that it has closed need a moment to end
 			MaxRequests:       2 * config.Connections.Total,
 			MultipartMaxParts: 10000,
-			CORSAllowOrigin:   "*",
 			KeepAlive:         false, // with it, PUTs without a body get lost
 			Quiet:             true,
 			DisableACLs:       true,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"tonearm/gateway"
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/conversion/sqliteconversion"
@@ -72,6 +73,11 @@ func (r *instance) openObjects(ctx context.Context) (err error) {
 		r.defers(store.Close)
 		r.S3.Endpoint, r.S3.AccessKey, r.S3.SecretKey = store.Endpoint(), store.AccessKey(), store.SecretKey()
 		if err := r.saveInboxKey(store.InboxKeys()); err != nil {
+			return err
+		}
+	}
+	if len(r.S3.CORSOrigins) == 0 {
+		if r.S3.CORSOrigins, err = gateway.Origins(r.Gateway.PublicURL, r.Gateway.CORSOrigins); err != nil {
 			return err
 		}
 	}

@@ -65,6 +65,12 @@ func (s *Store) allowOrigins(ctx context.Context) error {
 	if err == nil {
 		i := slices.IndexFunc(config.CORSRules, func(r cors.Rule) bool { return r.ID == ruleID })
 		switch {
+		case len(s.origins) == 0 && i < 0:
+			return nil
+		case len(s.origins) == 0 && len(config.CORSRules) == 1:
+			config = nil // removes the configuration: one without a rule is refused
+		case len(s.origins) == 0:
+			config.CORSRules = slices.Delete(config.CORSRules, i, i+1)
 		case i >= 0 && equal(config.CORSRules[i], want):
 			return nil
 		case i >= 0:
