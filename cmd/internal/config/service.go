@@ -127,7 +127,7 @@ func Notifier(f *pflag.FlagSet, o *notifier.Options) {
 // paths to programs become absolute.
 func TranscoderEnv() []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_SILENCE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_SILENCE", "SSL_CERT_DIR", "SSL_CERT_FILE"} {
 		if value, ok := os.LookupEnv(name); ok {
 			if path, err := filepath.Abs(value); err == nil && strings.HasSuffix(name, "FFMPEG") && strings.Contains(value, "/") {
 				value = path
