@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -273,7 +274,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe) // Close ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
+	cmd.Env = childEnvironment(os.Environ())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -334,6 +335,21 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		child.kill()
 		return nil, fmt.Errorf("not ready within %s: is another process using %s?", readyTimeout, config.Dir)
 	}
+}
+
+// passed are the variables that the child gets: where it may write, and those of Go
+// itself. Keys and addresses come through its standard input; secrets of this process
+// are none of its business.
+var passed = []string{"TMPDIR", "TZ", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GORACE", "GOTRACEBACK", "GOCOVERDIR"}
+
+func childEnvironment(environ []string) []string {
+	env := []string{childEnv + "=" + childS3}
+	for _, variable := range environ {
+		if name, _, _ := strings.Cut(variable, "="); slices.Contains(passed, name) {
+			env = append(env, variable)
+		}
+	}
+	return env
 }
 
 // end asks the child to end and waits for that. A second call does not ask
