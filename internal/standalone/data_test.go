@@ -93,23 +93,24 @@ func TestFilesAreHidden(t *testing.T) {
 	dir := t.TempDir()
 	r := &instance{Options: Options{}, data: &dataDir{dir: dir, log: slog.New(slog.DiscardHandler)}}
 	defer r.close()
-	if err := r.openRecords(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(r.Records.Prepare(t.Context()), r.Users.Prepare(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.data.secret("attempt-key"); err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) < 3 { // the database, its log, the key
-		t.Fatalf("%q, %v", files, err)
-	}
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: mode %v, %v", filepath.Base(file), info.Mode(), err)
+	for i, step := range []func() error{
+		func() error { _, err := r.data.secret("attempt-key"); return err },
+		func() error { return r.openRecords(t.Context()) },
+		func() error { return r.Records.Prepare(t.Context()) },
+		func() error { return r.Users.Prepare(t.Context()) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(files) < min(i+1, 3) { // the key, the database, its log
+			t.Fatalf("step %d: %q, %v", i, files, err)
+		}
+		for _, file := range files {
+			info, err := os.Stat(file)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("step %d: %s has mode %v, %v", i, filepath.Base(file), info.Mode(), err)
+			}
 		}
 	}
 }
