@@ -218,6 +218,7 @@ func TestForgeries(t *testing.T) {
 		"generation below 0": signed(with(good, "gen", -1)),
 		"generation of more": signed(with(good, "gen", 0.5)),
 		"a claim's twin":     signed(with(good, "EXP", now+600)),
+		"another case":       signed(with(good, "exp", nil, "EXP", now+60)),
 		"a claim twice":      resigned(t, own, parts[0], strings.Replace(payload(t, parts[1]), `{`, `{"sub":"the-id",`, 1)),
 		"spare bits":         whole[:len(whole)-1] + spare(whole[len(whole)-1]),
 		"line break":         parts[0] + "." + parts[1] + "." + parts[2][:40] + "\n" + parts[2][40:],
