@@ -2,6 +2,8 @@ package s3blob_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 
 	"tonearm/internal/blob"
 	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/embedded"
 	"tonearm/internal/retry"
 )
 
@@ -36,9 +39,50 @@ func TestServiceUsers(t *testing.T) {
 		must(t, "open", err)
 		return s
 	}
-	dispatcher, gateway := open("tonearm-dispatcher", bucket), open("tonearm-gateway", bucket)
+	gateway, dispatcher := func(bucket string) *s3blob.Store { return open("tonearm-gateway", bucket) }, func(bucket string) *s3blob.Store { return open("tonearm-dispatcher", bucket) }
+	must(t, "prepare", dispatcher(bucket).Prepare(t.Context()))
+	testServices(t, bucket, gateway, dispatcher)
+}
+
+// TestServiceKeys is the same with the accounts of the embedded store. Its bucket is
+// made by its root account, and the services' keys are those of every start, also in a
+// directory of an earlier version.
+func TestServiceKeys(t *testing.T) {
+	dir := t.TempDir()
+	start := func() *embedded.S3 {
+		t.Helper()
+		server, err := embedded.StartS3(t.Context(), embedded.S3Options{Dir: dir, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		must(t, "start", err)
+		t.Cleanup(server.Close)
+		return server
+	}
+	first := start()
+	first.Close()
+	earlier := fmt.Sprintf(`{"port":%d,"access_key":%q,"secret_key":%q}`, 0, first.AccessKey(), first.SecretKey())
+	must(t, "go back to an earlier version", os.WriteFile(filepath.Join(dir, "s3.json"), []byte(earlier), 0o600))
+	second := start()
+	second.Close()
+	server := start()
+	if first.GatewayKeys() == second.GatewayKeys() || second.GatewayKeys() != server.GatewayKeys() || second.DispatcherKeys() != server.DispatcherKeys() || server.GatewayKeys() == server.DispatcherKeys() {
+		t.Error("keys are not drawn once and kept")
+	}
+	open := func(k embedded.Keys, bucket string) *s3blob.Store {
+		t.Helper()
+		s, err := s3blob.New(s3blob.Options{Endpoint: server.Endpoint(), Bucket: bucket, AccessKey: k.AccessKey, SecretKey: k.SecretKey, CORSOrigins: []string{origin}})
+		must(t, "open", err)
+		return s
+	}
+	bucket := bucketName()
+	must(t, "prepare", open(embedded.Keys{AccessKey: server.AccessKey(), SecretKey: server.SecretKey()}, bucket).Prepare(t.Context()))
+	testServices(t, bucket, func(bucket string) *s3blob.Store { return open(server.GatewayKeys(), bucket) }, func(bucket string) *s3blob.Store { return open(server.DispatcherKeys(), bucket) })
+}
+
+// testServices does with a prepared bucket what the services do, and tries what is not
+// theirs.
+func testServices(t *testing.T, bucket string, ofGateway, ofDispatcher func(bucket string) *s3blob.Store) {
+	t.Helper()
+	dispatcher, gateway := ofDispatcher(bucket), ofGateway(bucket)
 	ctx := t.Context()
-	must(t, "prepare", dispatcher.Prepare(ctx))
 	must(t, "ping", gateway.Ping(ctx))
 
 	const upload, mp3, drop = "uploads/u/c/source", "mp3s/u/c/1.mp3", "inbox/a@example.org/x.mp4"
@@ -79,13 +123,13 @@ func TestServiceUsers(t *testing.T) {
 		"gateway drops into an inbox":   func() error { _, err := gateway.Put(ctx, drop, strings.NewReader("x")); return err },
 		"gateway deletes an MP3":        func() error { return gateway.Delete(ctx, mp3) },
 		"gateway writes elsewhere":      func() error { _, err := gateway.Put(ctx, "else", strings.NewReader("x")); return err },
-		"gateway changes notifications": func() error { return open("tonearm-gateway", bucketName()).Prepare(ctx) },
+		"gateway changes notifications": func() error { return ofGateway(bucketName()).Prepare(ctx) },
 		"gateway signs for the inbox": func() error {
 			r, err := gateway.PresignPut(ctx, drop, 4, time.Minute, blob.Public)
 			return or(err, follow(ctx, r))
 		},
 		"dispatcher uploads":              func() error { _, err := dispatcher.Put(ctx, upload, strings.NewReader("x")); return err },
-		"dispatcher makes another bucket": func() error { return open("tonearm-dispatcher", bucketName()).Prepare(ctx) },
+		"dispatcher makes another bucket": func() error { return ofDispatcher(bucketName()).Prepare(ctx) },
 		"dispatcher writes elsewhere":     func() error { _, err := dispatcher.Put(ctx, "else", strings.NewReader("x")); return err },
 	} {
 		if err := try(); err == nil {
