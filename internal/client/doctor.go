@@ -84,5 +84,6 @@ func (c *Client) Origin(ctx context.Context) (string, error) {
 	if err != nil || u.Host == "" {
 		return "", fmt.Errorf("the server's description names no address")
 	}
-	return strings.ToLower(u.Scheme + "://" + u.Host), nil
+	host := strings.TrimSuffix(u.Host, map[string]string{"https": ":443", "http": ":80"}[u.Scheme]) // as a browser sends it
+	return strings.ToLower(u.Scheme + "://" + host), nil
 }
