@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/printable"
+	"tonearm/internal/strictjson"
 )
 
 const (
@@ -31,14 +33,18 @@ var errUnauthorized = errors.New("the token is missing or not valid for this req
 func serveCall[B any](d *Dispatcher, do func(ctx context.Context, id string, n int, body B) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		n, err := d.o.AttemptKey.Verify(id, token)
-		if err != nil {
+		if err != nil || !bearer {
 			d.fail(w, r, errUnauthorized)
 			return
 		}
 		var body B
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&body); err != nil {
+		content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+		if err == nil {
+			err = strictjson.Unmarshal(content, &body)
+		}
+		if err != nil {
 			d.fail(w, r, &badRequest{err})
 			return
 		}

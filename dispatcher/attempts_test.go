@@ -85,6 +85,9 @@ func TestClaim(t *testing.T) {
 	if status, _ := w.post("/attempts/"+c.ID+"/claim", token, []byte("{"), nil); status != http.StatusBadRequest {
 		t.Errorf("no JSON: %d", status)
 	}
+	if status, _ := w.post("/attempts/"+c.ID+"/claim", token, []byte(`{"nonce":"a","nonce":"b"}`), nil); status != http.StatusBadRequest {
+		t.Errorf("a name twice: %d", status)
+	}
 	if g, status := w.progress(c.ID, token, "a"); status != http.StatusOK || !g.Stop {
 		t.Errorf("progress before the claim: %d, stop %v", status, g.Stop)
 	}

@@ -29,6 +29,7 @@ func TestEventRefused(t *testing.T) {
 		"wrong token": {"token-of-somebody-else", good, http.StatusUnauthorized, "unauthenticated"},
 		"part of it":  {eventToken[:len(eventToken)-1], good, http.StatusUnauthorized, "unauthenticated"},
 		"no JSON":     {eventToken, []byte("hello"), http.StatusBadRequest, "invalid_request"},
+		"a key twice": {eventToken, []byte(`{"Records":[{"eventName":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"a","key":"b","size":3}}}]}`), http.StatusBadRequest, "invalid_request"},
 		"no records":  {eventToken, []byte("{}"), http.StatusBadRequest, "invalid_request"},
 		"no key":      {eventToken, []byte(`{"Records":[{"eventName":"s3:ObjectCreated:Put"}]}`), http.StatusBadRequest, "invalid_request"},
 		"too long":    {eventToken, []byte(`{"Records":[],"x":"` + strings.Repeat("x", 1<<20) + `"}`), http.StatusBadRequest, "invalid_request"},

@@ -329,7 +329,9 @@ func TestMailsOfNetwork(t *testing.T) {
 // Nothing that the limits keep names an account or a network, or is long,
 // whatever a stranger sends.
 func TestKeysNameNobody(t *testing.T) {
-	client := goredis.NewClient(&goredis.Options{Addr: strings.TrimPrefix(redis.URL(), "redis://")})
+	o, err := goredis.ParseURL(redis.URL())
+	check(t, err)
+	client := goredis.NewClient(o)
 	defer client.Close()
 	s, _ := attacked(t, func(o *Options) { o.Limits = redislimit.New(client, "nobody-"+t.Name()) })
 	s.user("a@example.org")

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,6 +34,9 @@ type Options struct {
 	// PublicURL is where people reach the gateway, such as
 	// https://tonearm.example.org. It appears in the OpenAPI description.
 	PublicURL string
+	// CORSOrigins are the origins of web pages that may use the JSON interface with a
+	// token, besides that of PublicURL.
+	CORSOrigins []string
 	// OpenRegistration lets anybody make an account by POST /v1/users.
 	OpenRegistration bool
 	// SelfConfirm lets accounts that people make count at once, without a mail
@@ -145,6 +147,7 @@ type Gateway struct {
 	lanes    *lanes          // for passwords that are being checked
 	refusals *limit.Memory   // that the audit log tells of
 	origins  *http.CrossOriginProtection
+	pages    []string // origins of pages that may use the JSON interface, the own one first
 	metrics  *metrics
 	mux      *routeMux
 	api      huma.API
@@ -179,7 +182,11 @@ func New(o Options) (*Gateway, error) {
 		metrics:  m,
 		mux:      &routeMux{ServeMux: http.NewServeMux()},
 	}
-	if err := g.origins.AddTrustedOrigin(origin(o.PublicURL)); err != nil {
+	var err error
+	if g.pages, err = Origins(o.PublicURL, o.CORSOrigins); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	if err := g.origins.AddTrustedOrigin(g.pages[0]); err != nil {
 		return nil, fmt.Errorf("gateway: public URL: %w", err)
 	}
 	if err := g.routes(); err != nil {
@@ -192,12 +199,3 @@ func New(o Options) (*Gateway, error) {
 // headers and bodies, which the handlers of uploads move on (see service.Limits), and
 // must not limit whole requests: uploads take hours.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serve) }
-
-// origin is the part of a URL that a browser sends as Origin, in lower case.
-func origin(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(u.Scheme + "://" + u.Host)
-}

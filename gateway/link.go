@@ -88,6 +88,7 @@ func (p linkPage) write(w http.ResponseWriter) error {
 	// With no-referrer, a browser hides where a form comes from. Without https it
 	// says nothing else about that, and the form would be refused.
 	w.Header().Set("Referrer-Policy", "same-origin")
+	w.Header().Set("Content-Security-Policy", policy("'self'"))
 	return linkTemplate.Execute(w, p)
 }
 

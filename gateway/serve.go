@@ -107,13 +107,16 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", policy("'none'"))
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	if g.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	if err := g.origins.Check(r); err != nil {
+	if g.shares(rec, r) {
+		return
+	}
+	if g.crossSite(r) {
 		refuse(http.StatusForbidden, "cross_site", "A page of another site sent this request.").write(rec, r)
 		return
 	}
@@ -122,6 +125,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.mux.ServeHTTP(rec, r)
+}
+
+// policy is the Content-Security-Policy of an answer that loads nothing. forms says
+// where its forms may be sent to; default-src does not include that.
+func policy(forms string) string {
+	return "default-src 'none'; base-uri 'none'; form-action " + forms + "; frame-ancestors 'none'"
 }
 
 // unrouted answers requests that match no route. verdict, which comes from the

@@ -17,7 +17,7 @@ const (
 	plainCookie  = "tonearm-session"
 )
 
-func (g *Gateway) secure() bool { return strings.HasPrefix(origin(g.o.PublicURL), "https:") }
+func (g *Gateway) secure() bool { return strings.HasPrefix(g.pages[0], "https:") }
 
 func (g *Gateway) cookieName() string {
 	if g.secure() {

@@ -47,6 +47,7 @@ func newCommand() *cobra.Command {
 		fl.stores.BindUsers(f)
 		fl.stores.BindQueue(f)
 		fl.stores.BindS3(f)
+		fl.stores.BindPages(f)
 		fl.dispatcher = config.BindDispatcher(f, time.Minute)
 		fl.launcher = launcher.Bind(f)
 		f.StringVar(&fl.attemptKey, "attempt-key", "", "`KEY` that signs attempt tokens: at least 32 bytes in hex, the same for all replicas")

@@ -195,12 +195,30 @@ func (d *doctor) store(ctx context.Context, cv api.Conversion, sound []byte) boo
 		return false
 	}
 	d.good("store", "took an upload at %s", host)
-	if err := d.client.AllowsOrigin(ctx, cv.Upload.URL, d.client.Origin()); err != nil {
-		d.bad("browsers", "Allow PUT from "+d.client.Origin()+" in the bucket's CORS rules, or set --s3-cors-origins of the dispatcher.", "pages may not upload: %v", err)
-	} else {
-		d.good("browsers", "pages of %s may upload (CORS)", d.client.Origin())
-	}
+	d.browsers(ctx, cv.Upload.URL)
 	return true
+}
+
+// nowhere is an origin that no server has (RFC 2606).
+const nowhere = "https://doctor.invalid"
+
+// browsers asks the store which pages may upload: those of the server shall, and no
+// page of just anybody.
+func (d *doctor) browsers(ctx context.Context, presigned string) {
+	origin, err := d.client.Origin(ctx)
+	if err != nil {
+		d.bad("browsers", "Look at the server's log.", "the server's own address is not known: %v", err)
+		return
+	}
+	if err := d.client.AllowsOrigin(ctx, presigned, origin); err != nil {
+		d.bad("browsers", "Set --public-url and --cors-origins of the dispatcher like those of the gateway, and MINIO_API_CORS_ALLOW_ORIGIN of MinIO.", "pages of %s may not upload: %v", origin, err)
+		return
+	}
+	if d.client.AllowsOrigin(ctx, presigned, nowhere) == nil {
+		d.good("browsers", "pages of %s may upload (CORS), and those of everybody else; MINIO_API_CORS_ALLOW_ORIGIN or the bucket's CORS rules can name the right ones", origin)
+		return
+	}
+	d.good("browsers", "pages of %s may upload (CORS), and not those of just anybody", origin)
 }
 
 // notified waits until the store has told the dispatcher of the upload. If it does

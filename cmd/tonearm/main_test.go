@@ -140,7 +140,7 @@ func startStack(t *testing.T) *stack {
 	s.tokens, err = jwttoken.New(jwttoken.Options{Keys: keys, Issuer: "tonearm"})
 	must(err)
 	s.objects, err = s3blob.New(s3blob.Options{
-		Endpoint: objects.Endpoint(), Bucket: "tonearm", AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(), Log: log,
+		Endpoint: objects.Endpoint(), Bucket: "tonearm", AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(), CORSOrigins: []string{"http://localhost"}, Log: log,
 	})
 	must(err)
 	must(s.objects.Prepare(t.Context()))

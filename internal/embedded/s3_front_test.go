@@ -209,3 +209,32 @@ func TestSteadyUpload(t *testing.T) {
 		}
 	}
 }
+
+// TestHarmless: a browser that is led to an object, or to an error, runs and frames
+// nothing of it.
+func TestHarmless(t *testing.T) {
+	server, _ := start(t, embedded.S3Options{Dir: t.TempDir()})
+	store := open(t, server)
+	put(t, store, "uploads/page.html")
+	r, err := store.PresignGet(t.Context(), "uploads/page.html", "", "text/html", time.Minute, blob.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, status := range map[string]int{r.URL: http.StatusOK, server.Endpoint() + "/test/uploads/page.html": http.StatusForbidden} {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal("no answer")
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("got %s, want %d", resp.Status, status)
+		}
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+		} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%d: %s is %q, want %q", status, name, got, want)
+			}
+		}
+	}
+}

@@ -33,7 +33,7 @@ type notifying struct {
 	backend.Backend
 	disk     disk
 	sender   *sender
-	inboxKey string // the access key of the inbox account
+	accounts accounts
 }
 
 // CreateMultipartUpload refuses a name that the file system cannot hold. The

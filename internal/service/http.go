@@ -95,10 +95,19 @@ func HTTP(l net.Listener, handler http.Handler, drain time.Duration, limits Limi
 	}
 }
 
+// harmless tells browsers that an answer is no page. A handler that serves pages
+// says otherwise.
+func harmless(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
 // hold sets the deadline of bodies. The server reads the rest of a body that the
 // handler leaves, before it answers, so the deadline must not end with the handler.
 func (l Limits) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		harmless(w.Header())
 		if r.ContentLength != 0 { // -1 where it is not known
 			// The server takes it away once the whole body is there. An error means that the
 			// connection has failed.

@@ -17,6 +17,7 @@ import (
 	"tonearm/dispatcher"
 	"tonearm/gateway"
 	"tonearm/internal/account"
+	"tonearm/internal/blob"
 	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/embedded"
@@ -170,6 +171,8 @@ type instance struct {
 	inboxKey             string       // as in Addresses
 	accounts             string       // as in Addresses
 	objects              *s3blob.Store
+	gatewayObjects       blob.Store // the same store, as the services use it
+	dispatcherObjects    blob.Store
 	destroyed            chan []embedded.StoredObject // of the embedded store
 	closers              []func()                     // in the order in which things were opened
 }

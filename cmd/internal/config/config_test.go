@@ -99,14 +99,20 @@ func TestUsersTLS(t *testing.T) {
 	}
 }
 
-// TestTranscoderEnv: a child in another folder finds the same ffmpeg.
+// TestTranscoderEnv: a child in another folder finds the same ffmpeg and trusts the
+// same authorities, and gets nothing else.
 func TestTranscoderEnv(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	t.Setenv("TONEARM_FFMPEG", "bin/ffmpeg")
 	t.Setenv("TONEARM_GPU_FFMPEG", "ffmpeg-gpu")
+	t.Setenv("SSL_CERT_DIR", "/etc/ca")
+	t.Setenv("TONEARM_S3_SECRET_KEY", "secret")
 	env := TranscoderEnv()
-	for _, want := range []string{"TONEARM_FFMPEG=" + filepath.Join(dir, "bin/ffmpeg"), "TONEARM_GPU_FFMPEG=ffmpeg-gpu"} {
+	if slices.ContainsFunc(env, func(v string) bool { return strings.Contains(v, "secret") }) {
+		t.Errorf("a secret goes to transcoders: %q", env)
+	}
+	for _, want := range []string{"SSL_CERT_DIR=/etc/ca", "TONEARM_FFMPEG=" + filepath.Join(dir, "bin/ffmpeg"), "TONEARM_GPU_FFMPEG=ffmpeg-gpu"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q has no %s", env, want)
 		}

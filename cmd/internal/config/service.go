@@ -28,6 +28,7 @@ const (
 // Gateway binds the flags of a gateway that are not a store's.
 func Gateway(f *pflag.FlagSet, o *gateway.Options) {
 	f.StringVar(&o.PublicURL, "public-url", defaultPublicURL, "`URL` at which people reach the gateway")
+	corsOrigins(f, &o.CORSOrigins)
 	f.BoolVar(&o.OpenRegistration, "open-registration", false, "let anybody make an account (POST /v1/users)")
 	f.BoolVar(&o.SelfConfirm, "self-confirm", false, "accounts that people make count at once, without a mail that proves the address; only where nobody else reaches the gateway")
 	f.Int64Var(&o.MaxUploadBytes, "max-upload-bytes", account.DefaultMaxUploadBytes, "largest video in `BYTES`, for accounts without a limit of their own")
@@ -126,7 +127,7 @@ func Notifier(f *pflag.FlagSet, o *notifier.Options) {
 // paths to programs become absolute.
 func TranscoderEnv() []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_SILENCE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_SILENCE", "SSL_CERT_DIR", "SSL_CERT_FILE"} {
 		if value, ok := os.LookupEnv(name); ok {
 			if path, err := filepath.Abs(value); err == nil && strings.HasSuffix(name, "FFMPEG") && strings.Contains(value, "/") {
 				value = path

@@ -18,7 +18,7 @@ var Groups = []Group{
 		"no-wait", "wait", "dry-run", "jobs", "retry-for", "send", "notify", "state", "limit",
 		"everywhere", "reset", "scope", "expires-days", "unproven", "remove", "lines",
 	}},
-	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "max-connections-per-address", "public-url", "open-registration", "self-confirm", "trusted-proxies"}},
+	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "max-connections-per-address", "public-url", "cors-origins", "open-registration", "self-confirm", "trusted-proxies"}},
 	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},
 	{"TLS with MySQL", []string{"users-ca", "users-cert", "users-key"}},
 	{"Object store", []string{

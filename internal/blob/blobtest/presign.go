@@ -235,7 +235,7 @@ func testAddresses(t *testing.T, h Harness) {
 	}
 }
 
-// A page of another origin may upload, and read the ETag, which completing an
+// A page of a listed origin may upload, no other page, and it may read the ETag, which completing an
 // upload in parts needs.
 func testBrowser(t *testing.T, h Harness) {
 	r, err := h.Store.PresignPut(t.Context(), "uploads/u/c/source", 4, time.Minute, blob.Public)
@@ -267,6 +267,24 @@ func testBrowser(t *testing.T, h Harness) {
 			exposed := strings.ToLower(strings.Join(resp.Header.Values("Access-Control-Expose-Headers"), ","))
 			if !strings.Contains(exposed, "etag") && exposed != "*" {
 				t.Errorf("exposed headers are %q", exposed)
+			}
+		}
+	}
+	if h.Origin == "" {
+		return
+	}
+	for _, other := range []string{"https://elsewhere.example.org", h.Origin + ".example.com", "null"} {
+		for _, req := range []*http.Request{preflight, put} {
+			req := req.Clone(t.Context())
+			req.Header.Set("Origin", other)
+			req.Body = http.NoBody
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(retry.WithoutURL(err))
+			}
+			resp.Body.Close()
+			if allowed := resp.Header.Get("Access-Control-Allow-Origin"); allowed != "" {
+				t.Errorf("%s: pages of %s may use the store: %q", req.Method, other, allowed)
 			}
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/durable"
 )
 
 // Store is a conversion.Store in a SQLite file. Other packages and processes
@@ -46,6 +47,9 @@ func Open(path string) (*Store, error) {
 	}
 	dsn := (&url.URL{Scheme: "file", Path: absolute}).String() + fmt.Sprintf(
 		"?_pragma=busy_timeout(%d)&_pragma=synchronous(FULL)&_txlock=immediate", busyTimeout.Milliseconds())
+	if err := durable.Private(absolute); err != nil { // SQLite would make it readable by everybody
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	s := &Store{path: path, turn: make(chan struct{}, 1)}
 	if s.read, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
