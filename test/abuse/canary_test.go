@@ -32,10 +32,15 @@ type processes struct {
 func watch(t *testing.T, parent int) *processes {
 	p := &processes{seen: map[string]string{}, stop: make(chan struct{})}
 	done := make(chan struct{})
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", parent))
+	first := string(b)
 	go func() {
 		defer close(done)
 		for {
 			for _, pid := range children(parent) {
+				if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(b) == first {
+					continue // a copy of its parent that has not begun its own program
+				}
 				name, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 				for _, file := range []string{"cmdline", "environ"} {
 					if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)); err == nil && len(b) > 0 {
