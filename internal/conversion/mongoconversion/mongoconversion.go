@@ -357,10 +357,22 @@ func (s *Store) Unfinished(ctx context.Context, ownerID string) (map[conversion.
 // Owners returns the owners of the conversions that were made since then.
 func (s *Store) Owners(ctx context.Context, since time.Time) (owners []string, err error) {
 	conversions, err := s.collection(ctx)
-	if err == nil {
-		err = conversions.Distinct(ctx, "owner_id", madeSince(since)).Decode(&owners)
-	}
 	if err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	cursor, err := conversions.Find(ctx, madeSince(since), options.Find().SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "owner_id", Value: 1}}))
+	if err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	known := map[string]bool{}
+	for cursor.Next(ctx) {
+		owner, _ := cursor.Current.Lookup("owner_id").StringValueOK()
+		if !known[owner] {
+			known[owner], owners = true, append(owners, owner)
+		}
+	}
+	if err := cursor.Err(); err != nil {
 		return nil, fmt.Errorf("owners of conversions: %w", err)
 	}
 	return owners, nil
