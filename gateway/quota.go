@@ -27,7 +27,9 @@ var refusable = []account.Quota{
 }
 
 // quotaOf is the limit of a user; account.Unlimited for none.
-func (g *Gateway) quotaOf(u account.User, q account.Quota) int64 { return u.Limits.Or(g.o.Quotas).Of(q) }
+func (g *Gateway) quotaOf(u account.User, q account.Quota) int64 {
+	return u.Limits.Or(g.o.Quotas).Of(q)
+}
 
 // quotaExceeded says which limit was reached, and what helps.
 func quotaExceeded(e *quota.Exceeded) *problem {

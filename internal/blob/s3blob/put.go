@@ -47,7 +47,7 @@ type part struct {
 // io.EOF is the regular end: the body of a broken-off request ends with another.
 func (p *part) fill(r io.Reader, limit int64) (end bool, err error) {
 	for p.size < limit {
-		if p.size%blockSize == 0 {
+		if p.size == int64(len(p.blocks))*blockSize {
 			p.blocks = append(p.blocks, blocks.Get().(*[blockSize]byte))
 		}
 		at := p.size % blockSize
