@@ -208,6 +208,9 @@ type Store interface {
 	// SaveUsage keeps what a user's conversions of one day take, unless a later count
 	// is kept.
 	SaveUsage(ctx context.Context, u Usage) error
+	// ClearUsage says that a user has nothing stored of the days that were not counted
+	// since then.
+	ClearUsage(ctx context.Context, userID string, since time.Time) error
 	// Used returns what the users with ids from first to last take, as it was saved.
 	// Whoever never made a conversion is left out.
 	Used(ctx context.Context, first, last string, day time.Time) (map[string]Used, error)

@@ -112,6 +112,9 @@ type Usage struct {
 	Day    time.Time // its beginning, UTC
 	conversion.Use
 	CountedAt time.Time // the records were read then or later
+	// StoredOnly: the day is so long ago that what was deleted may be missing in the
+	// count. A row that is there keeps its other figures.
+	StoredOnly bool
 }
 
 // Used is what a user takes at a time.

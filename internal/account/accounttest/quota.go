@@ -88,6 +88,17 @@ func usage(t *testing.T, s account.Store) {
 		t.Errorf("used by all: %+v, %v, want %+v", all, err, want)
 	}
 
+	// A count of a day long ago changes what is stored alone; days without records
+	// have nothing stored.
+	if err := s.SaveUsage(ctx, account.Usage{UserID: u.ID, Day: today, CountedAt: noon.Add(time.Minute), StoredOnly: true, Use: conversion.Use{Stored: 5}}); err != nil {
+		t.Fatal(err)
+	}
+	want(u, account.Used{Today: conversion.Use{Conversions: 3, Bytes: 30, Sound: 3.5, Stored: 5}, Stored: 805})
+	if err := s.ClearUsage(ctx, u.ID, noon.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	want(u, account.Used{Today: conversion.Use{Conversions: 3, Bytes: 30, Sound: 3.5, Stored: 5}, Stored: 5})
+
 	if _, err := s.Delete(ctx, u); err != nil {
 		t.Fatal(err)
 	}

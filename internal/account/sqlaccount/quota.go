@@ -53,9 +53,12 @@ func dayNumber(day time.Time) int64 { return day.Unix() / (24 * 60 * 60) }
 // SaveUsage keeps a count, unless there is a later one of the same day.
 func (s *Store) SaveUsage(ctx context.Context, u account.Usage) error {
 	sound := int64(math.Round(1000 * u.Sound))
-	res, err := s.db.ExecContext(ctx, `UPDATE account_usage SET conversions = ?, bytes = ?, sound_ms = ?, stored = ?, counted_at = ?
-		WHERE user_id = ? AND day_number = ? AND counted_at <= ?`,
-		u.Conversions, u.Bytes, sound, u.Stored, millis(u.CountedAt), u.UserID, dayNumber(u.Day), millis(u.CountedAt))
+	set, args := `conversions = ?, bytes = ?, sound_ms = ?, stored = ?, counted_at = ?`, []any{u.Conversions, u.Bytes, sound, u.Stored, millis(u.CountedAt)}
+	if u.StoredOnly {
+		set, args = `stored = ?, counted_at = ?`, args[3:]
+	}
+	res, err := s.db.ExecContext(ctx, `UPDATE account_usage SET `+set+` WHERE user_id = ? AND day_number = ? AND counted_at <= ?`, //nolint:gosec // one of these two
+		append(args, u.UserID, dayNumber(u.Day), millis(u.CountedAt))...)
 	if err != nil {
 		return s.failed("save use", err)
 	}
@@ -65,6 +68,14 @@ func (s *Store) SaveUsage(ctx context.Context, u account.Usage) error {
 	_, err = s.db.ExecContext(ctx, `INSERT INTO account_usage (user_id, day_number, conversions, bytes, sound_ms, stored, counted_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		u.UserID, dayNumber(u.Day), u.Conversions, u.Bytes, sound, u.Stored, millis(u.CountedAt))
 	if err != nil && !s.dialect.duplicate(err) { // a duplicate is a later count
+		return s.failed("save use", err)
+	}
+	return nil
+}
+
+// ClearUsage says that a user has nothing stored of days that were not counted.
+func (s *Store) ClearUsage(ctx context.Context, userID string, since time.Time) error {
+	if _, err := s.db.ExecContext(ctx, `UPDATE account_usage SET stored = 0 WHERE user_id = ? AND counted_at < ?`, userID, millis(since)); err != nil {
 		return s.failed("save use", err)
 	}
 	return nil
