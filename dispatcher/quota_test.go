@@ -35,7 +35,7 @@ func jobs(n int) func(*dispatcher.Options) {
 // theirs runs beside them, and no more than one.
 func TestAllPlacesOfOneOwner(t *testing.T) {
 	t.Parallel()
-	for places := 1; places <= 2; places++ {
+	for places := 2; places <= 3; places++ {
 		t.Run(fmt.Sprint(places), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, jobs(places))
@@ -127,7 +127,9 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// want waits until the row of a user and day is this one.
+func countOften(o *dispatcher.Options) { o.UseEvery = 20 * time.Millisecond }
+
+// wantUse waits until the row of a user and day is this one.
 func (w *world) wantUse(u account.User, stored int64, today conversion.Use) {
 	w.Helper()
 	var got account.Used
@@ -148,7 +150,7 @@ func (w *world) wantUse(u account.User, stored int64, today conversion.Use) {
 // A user's row follows the records: from an upload to the MP3, and after a deletion.
 func TestUse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, countOften)
 	u := w.user("a@example.org", 0)
 	w.run()
 	size := int64(len(source))
@@ -170,7 +172,7 @@ func TestUse(t *testing.T) {
 // found, also of records that are older than rows are.
 func TestUseAfterACrash(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, countOften)
 	u := w.user("a@example.org", 0)
 	day := conversion.Day(time.Now())
 	for ago := range 10 {
@@ -204,7 +206,7 @@ func TestUseAfterACrash(t *testing.T) {
 // A replica that does not lead counts what it changed.
 func TestUseOfAReplica(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, countOften)
 	u := w.user("a@example.org", 0)
 	c := w.create(u.ID, 0) // of a size that its upload shows
 	w.put(c.Object.Key, source)

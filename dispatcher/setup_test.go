@@ -130,7 +130,7 @@ func newWorld(t *testing.T, change ...func(*dispatcher.Options)) *world {
 		Records: w.records, Users: w.accounts, Queue: w.queue, Objects: w.objects, Launcher: w.launcher,
 		Bucket: w.bucket, EventToken: eventToken, AttemptKey: attemptKey,
 		Policy: policy, MaxJobs: map[conversion.Class]int{conversion.CPU: 4},
-		InboxEvery: 20 * time.Millisecond, InboxWait: dispatcher.DefaultInboxWait, OrphanScanEvery: 20 * time.Millisecond, UseEvery: 20 * time.Millisecond,
+		InboxEvery: 20 * time.Millisecond, InboxWait: dispatcher.DefaultInboxWait, OrphanScanEvery: 20 * time.Millisecond, UseEvery: 10 * time.Second,
 		Log: slog.New(slog.NewTextHandler(&discreet{t: t}, nil)), Now: w.clock.Now,
 	}
 	for _, c := range change {

@@ -84,7 +84,9 @@ func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
 }
 
 // nextTurn takes the next message of class, once there is room for its attempt. Where
-// one owner holds all the room, a message of another one is taken beside it.
+// one owner holds all the room, a message of another one is taken beside it: attempts
+// may last for hours, and are not begun again for somebody else's. Where only one may
+// run, it is one.
 func (d *Dispatcher) nextTurn(ctx context.Context, class conversion.Class) (queue.Delivery, error) {
 	for {
 		freed := d.nextFreed()
@@ -103,7 +105,7 @@ func (d *Dispatcher) nextTurn(ctx context.Context, class conversion.Class) (queu
 		if len(running) < allowed {
 			return d.o.Queue.Take(ctx, queue.Class(class), launchLease, takeWait, s.full...)
 		}
-		if len(running) == allowed && s.all != "" && d.breakers[class].stopped() == "" {
+		if len(running) == allowed && s.all != "" && d.o.MaxJobs[class] > 1 && d.breakers[class].stopped() == "" {
 			delivery, err := d.o.Queue.TakeOther(ctx, queue.Class(class), s.all, launchLease)
 			if !errors.Is(err, queue.ErrEmpty) {
 				return delivery, err

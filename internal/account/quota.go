@@ -51,8 +51,8 @@ var DefaultLimits = Limits{
 	Waiters: 256, GatewayUploads: 8,
 }
 
-// at is the value of a quota; nil for an unknown one.
-func (l *Limits) at(q Quota) *int64 {
+// At is the value of a quota, to be changed; nil for an unknown one.
+func (l *Limits) At(q Quota) *int64 {
 	return map[Quota]*int64{
 		QuotaOpenUploads: &l.OpenUploads, QuotaQueued: &l.Queued, QuotaRunning: &l.Running, QuotaStored: &l.Stored,
 		QuotaDailyBytes: &l.DailyBytes, QuotaDailySound: &l.DailySound, QuotaWaiters: &l.Waiters, QuotaGatewayUploads: &l.GatewayUploads,
@@ -61,7 +61,7 @@ func (l *Limits) at(q Quota) *int64 {
 
 // Of returns the value of a quota, 0 where nothing is said.
 func (l Limits) Of(q Quota) int64 {
-	if v := l.at(q); v != nil {
+	if v := l.At(q); v != nil {
 		return *v
 	}
 	return 0
@@ -70,7 +70,7 @@ func (l Limits) Of(q Quota) int64 {
 // Set changes one quota; ErrInvalid if there is none of this name, or if the value
 // is no limit. 0 takes back what was said.
 func (l *Limits) Set(q Quota, value int64) error {
-	v := l.at(q)
+	v := l.At(q)
 	switch {
 	case v == nil:
 		return invalid(fmt.Sprintf("there is no quota %q; the quotas are %s", q, strings.Join(names(Quotas), ", ")))
@@ -91,7 +91,7 @@ func names(quotas []Quota) (names []string) {
 // Or returns l, with the values of others where l says nothing.
 func (l Limits) Or(others Limits) Limits {
 	for _, q := range Quotas {
-		if v := l.at(q); *v == 0 {
+		if v := l.At(q); *v == 0 {
 			*v = others.Of(q)
 		}
 	}
