@@ -62,7 +62,7 @@ func (u *user) used(q account.Quota, want int64) {
 // or deleted.
 func TestOpenUploads(t *testing.T) {
 	u := limitedTo(t, account.Limits{OpenUploads: 2})
-	other := u.stack.user("b@example.org")
+	other := u.user("b@example.org")
 	for name, end := range map[string]func(id string){
 		"finished": func(id string) {
 			c, err := u.o.Records.ByID(t.Context(), id)

@@ -91,30 +91,29 @@ func TestEachLimit(t *testing.T) {
 	upload := Ask{Uploads: 1, Bytes: 10}
 	for _, tt := range []struct {
 		limits account.Limits
-		takes  store
+		takes  *store
 		ask    Ask
 		want   account.Quota
 	}{
-		{account.Limits{}, store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: math.MaxInt32}}, upload, ""},
-		{account.Limits{OpenUploads: account.Unlimited}, store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: math.MaxInt32}}, upload, ""},
-		{account.Limits{OpenUploads: 3}, store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: 2}}, upload, ""},
-		{account.Limits{OpenUploads: 3}, store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: 3}}, upload, account.QuotaOpenUploads},
-		{account.Limits{OpenUploads: 3}, store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: 3}}, Ask{Queued: 1}, ""},
-		{account.Limits{Queued: 3}, store{unfinished: map[conversion.State]int64{conversion.Queued: 2, conversion.Running: 5}}, upload, ""},
-		{account.Limits{Queued: 3}, store{unfinished: map[conversion.State]int64{conversion.Queued: 3}}, upload, account.QuotaQueued},
-		{account.Limits{Queued: 3}, store{unfinished: map[conversion.State]int64{conversion.Queued: 3}}, Ask{Queued: 1}, account.QuotaQueued},
-		{account.Limits{Stored: 100}, store{today: conversion.Use{Stored: 50}, used: account.Used{Stored: 60, Today: conversion.Use{Stored: 20}}}, upload, ""},
-		{account.Limits{Stored: 99}, store{today: conversion.Use{Stored: 50}, used: account.Used{Stored: 60, Today: conversion.Use{Stored: 20}}}, upload, account.QuotaStored},
-		{account.Limits{Stored: 50}, store{today: conversion.Use{Stored: 50}}, Ask{Uploads: 1}, account.QuotaStored}, // of unknown length
-		{account.Limits{Stored: 50}, store{today: conversion.Use{Stored: 50}}, Ask{Queued: 1}, ""},                   // stored already
-		{account.Limits{DailyBytes: 100}, store{today: conversion.Use{Bytes: 90}, used: account.Used{Stored: 1000}}, upload, ""},
-		{account.Limits{DailyBytes: 100}, store{today: conversion.Use{Bytes: 91}}, upload, account.QuotaDailyBytes},
-		{account.Limits{DailySound: 60}, store{today: conversion.Use{Sound: 59.4}}, upload, ""},
-		{account.Limits{DailySound: 60}, store{today: conversion.Use{Sound: 60}}, upload, account.QuotaDailySound},
-		{account.Limits{DailySound: 60}, store{today: conversion.Use{Sound: 60}}, Ask{Queued: 1}, account.QuotaDailySound},
+		{account.Limits{}, &store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: math.MaxInt32}}, upload, ""},
+		{account.Limits{OpenUploads: account.Unlimited}, &store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: math.MaxInt32}}, upload, ""},
+		{account.Limits{OpenUploads: 3}, &store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: 2}}, upload, ""},
+		{account.Limits{OpenUploads: 3}, &store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: 3}}, upload, account.QuotaOpenUploads},
+		{account.Limits{OpenUploads: 3}, &store{unfinished: map[conversion.State]int64{conversion.AwaitingUpload: 3}}, Ask{Queued: 1}, ""},
+		{account.Limits{Queued: 3}, &store{unfinished: map[conversion.State]int64{conversion.Queued: 2, conversion.Running: 5}}, upload, ""},
+		{account.Limits{Queued: 3}, &store{unfinished: map[conversion.State]int64{conversion.Queued: 3}}, upload, account.QuotaQueued},
+		{account.Limits{Queued: 3}, &store{unfinished: map[conversion.State]int64{conversion.Queued: 3}}, Ask{Queued: 1}, account.QuotaQueued},
+		{account.Limits{Stored: 100}, &store{today: conversion.Use{Stored: 50}, used: account.Used{Stored: 60, Today: conversion.Use{Stored: 20}}}, upload, ""},
+		{account.Limits{Stored: 99}, &store{today: conversion.Use{Stored: 50}, used: account.Used{Stored: 60, Today: conversion.Use{Stored: 20}}}, upload, account.QuotaStored},
+		{account.Limits{Stored: 50}, &store{today: conversion.Use{Stored: 50}}, Ask{Uploads: 1}, account.QuotaStored}, // of unknown length
+		{account.Limits{Stored: 50}, &store{today: conversion.Use{Stored: 50}}, Ask{Queued: 1}, ""},                   // stored already
+		{account.Limits{DailyBytes: 100}, &store{today: conversion.Use{Bytes: 90}, used: account.Used{Stored: 1000}}, upload, ""},
+		{account.Limits{DailyBytes: 100}, &store{today: conversion.Use{Bytes: 91}}, upload, account.QuotaDailyBytes},
+		{account.Limits{DailySound: 60}, &store{today: conversion.Use{Sound: 59.4}}, upload, ""},
+		{account.Limits{DailySound: 60}, &store{today: conversion.Use{Sound: 60}}, upload, account.QuotaDailySound},
+		{account.Limits{DailySound: 60}, &store{today: conversion.Use{Sound: 60}}, Ask{Queued: 1}, account.QuotaDailySound},
 	} {
-		takes := tt.takes
-		admit(t, takes.meter(tt.limits), tt.ask, tt.want)
+		admit(t, tt.takes.meter(tt.limits), tt.ask, tt.want)
 	}
 }
 

@@ -284,6 +284,11 @@ func (s *Store) listStates(ctx context.Context, q conversion.Query) ([]conversio
 	return found, nil
 }
 
+// holdings reads the fields of conversion.Holding; a condition follows.
+const holdings = `SELECT id, state, coalesce(document ->> '$.object.etag', '') != '', coalesce(document ->> '$.object.size', 0),
+	coalesce(document ->> '$.source_gone', 0), coalesce(document ->> '$.mp3.size', 0), coalesce(document ->> '$.mp3.duration', 0),
+	coalesce(document ->> '$.mp3_gone', 0), coalesce(document ->> '$.progress.total_seconds', 0) FROM conversion WHERE `
+
 // Uses returns what an owner's conversions take.
 func (s *Store) Uses(ctx context.Context, ownerID string, from, to time.Time) (conversion.Uses, error) {
 	condition, args := `owner_id = ? AND id >= ?`, []any{ownerID, conversion.IDAt(from)}
@@ -291,9 +296,7 @@ func (s *Store) Uses(ctx context.Context, ownerID string, from, to time.Time) (c
 		condition, args = condition+` AND id < ?`, append(args, conversion.IDAt(to))
 	}
 	uses := conversion.Uses{}
-	rows, err := s.read.QueryContext(ctx, `SELECT id, state, coalesce(document ->> '$.object.etag', '') != '', coalesce(document ->> '$.object.size', 0),
-		coalesce(document ->> '$.source_gone', 0), coalesce(document ->> '$.mp3.size', 0), coalesce(document ->> '$.mp3.duration', 0),
-		coalesce(document ->> '$.mp3_gone', 0), coalesce(document ->> '$.progress.total_seconds', 0) FROM conversion WHERE `+condition, args...) //nolint:gosec // no values in it
+	rows, err := s.read.QueryContext(ctx, holdings+condition, args...)
 	if err != nil {
 		return nil, fmt.Errorf("use of %s: %w", ownerID, err)
 	}
