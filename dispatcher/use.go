@@ -19,8 +19,10 @@ import (
 // dispatcher that begins to lead counts whoever made a conversion since yesterday.
 // And all users are counted once in a while.
 const (
-	useOverlap  = time.Minute   // of looks for new records: clocks and writes differ
-	useAllEvery = 6 * time.Hour // between two counts of all users
+	useShare    = 40               // a count that took long is repeated after as many times that, but
+	useLate     = 45 * time.Second // not later than this
+	useOverlap  = time.Minute      // of looks for new records: clocks and writes differ
+	useAllEvery = 6 * time.Hour    // between two counts of all users
 	usePage     = 100
 	// tombstones is how long ago a day may be, until deleted conversions of it may
 	// be gone for good.
@@ -64,9 +66,13 @@ func (u *usage) take() map[ownDay]bool {
 // KeepUse counts what users take until ctx is done, where this replica has changed
 // records. Each replica must run it, whether it leads or not.
 func (d *Dispatcher) KeepUse(ctx context.Context) error {
+	var took time.Duration
 	service.Repeat(ctx, d.outage, "saving what users take", func(ctx context.Context) error {
-		service.Wait(ctx, d.o.UseEvery)
-		return d.saveUse(ctx)
+		service.Wait(ctx, max(d.o.UseEvery, min(useShare*took, useLate)))
+		began := time.Now()
+		err := d.saveUse(ctx)
+		took = time.Since(began)
+		return err
 	})
 	last, cancel := detached(ctx, workTime) // what was noted before the end
 	defer cancel()
@@ -105,8 +111,8 @@ func (d *Dispatcher) saveDay(ctx context.Context, row ownDay, use conversion.Use
 		StoredOnly: at.Sub(row.day) > tombstones})
 }
 
-// countUse returns the step that finds what nobody noted, and pauses. It is the
-// leader's.
+// countUse returns the step that finds what nobody noted, for KeepUse, and pauses. It
+// is the leader's.
 func (d *Dispatcher) countUse() func(context.Context) error {
 	since := conversion.Day(d.o.Now()).Add(-24 * time.Hour) // at first, since yesterday
 	next, after := time.Time{}, ""
@@ -122,9 +128,6 @@ func (d *Dispatcher) countUse() func(context.Context) error {
 			}
 		}
 		since = now.Add(-useOverlap)
-		if err := d.saveUse(ctx); err != nil {
-			return err
-		}
 		all, err := d.o.Users.UsedByAll(ctx, conversion.Day(now))
 		if err != nil {
 			return err

@@ -125,6 +125,10 @@ func TestPlans(t *testing.T) {
 		_, err := s.Uses(ctx, "u1", time.Now().Add(-time.Hour), time.Now())
 		return err
 	})
+	use("INDEX sqlite_autoindex_conversion_1 (id>?)", 1, func() error {
+		_, err := s.Owners(ctx, time.Now())
+		return err
+	})
 	use("COVERING INDEX conversion_owner_state (owner_id=? AND state=?)", 1, func() error {
 		_, err := s.Unfinished(ctx, "u1")
 		return err

@@ -330,17 +330,20 @@ func (s *Store) Unfinished(ctx context.Context, ownerID string) (map[conversion.
 
 // Owners returns the owners of the conversions that were made since then.
 func (s *Store) Owners(ctx context.Context, since time.Time) (owners []string, err error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT DISTINCT owner_id FROM conversion WHERE id >= ?`, conversion.IDAt(since))
+	rows, err := s.read.QueryContext(ctx, `SELECT owner_id FROM conversion WHERE id >= ?`, conversion.IDAt(since))
 	if err != nil {
 		return nil, fmt.Errorf("owners of conversions: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
+	known := map[string]bool{} // DISTINCT would read all records in the order of their owners
 	for rows.Next() {
 		var owner string
 		if err := rows.Scan(&owner); err != nil {
 			return nil, fmt.Errorf("owners of conversions: %w", err)
 		}
-		owners = append(owners, owner)
+		if !known[owner] {
+			known[owner], owners = true, append(owners, owner)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("owners of conversions: %w", err)
