@@ -163,9 +163,7 @@ func TestUse(t *testing.T) {
 	w.act(c.ID, func(c *conversion.Conversion) error { return c.Delete(w.clock.Now()) })
 	both.Stored = 100
 	w.wantUse(u, 100, both)
-	if got := w.metric("tonearm_usage", "what=stored_bytes", "of=largest"); got != 100 {
-		t.Errorf("the metric shows %v bytes", got)
-	}
+	w.until("the metric shows it", func() bool { return w.metric("tonearm_usage", "what=stored_bytes", "of=largest") == 100 })
 }
 
 // What happened while no dispatcher ran, or was not written down by one that died, is
