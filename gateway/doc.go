@@ -24,6 +24,11 @@
 // leaves a conversion that expires, and parts that the store removes itself
 // when it cleans up incomplete uploads.
 //
+// Users have quotas. At one the answer is 429 quota_exceeded with its name, and
+// nothing was begun. What a user takes is counted from the records, at the latest half
+// a minute after another process admitted something; see package quota. Requests that
+// wait and uploads through the gateway are counted by each gateway alone.
+//
 // # When a neighbour fails
 //
 // Records, accounts or object store down: 503 code unavailable with
@@ -36,6 +41,8 @@
 // every 5 seconds instead of being woken.
 //
 // Limits down: each gateway counts failed logins for itself.
+//
+// Records or accounts slow: users are admitted by what was counted last.
 //
 // Dispatcher, transcoders or notifier down: conversions are created, uploaded
 // and completed, and stay queued.

@@ -19,6 +19,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/limit"
 	"tonearm/internal/queue"
+	"tonearm/internal/quota"
 	"tonearm/internal/service"
 )
 
@@ -64,6 +65,16 @@ type Options struct {
 	// DefaultMaxBodyBytes, at most 16 MiB.
 	MaxBodyBytes int64
 
+	// Quotas are the limits of users who have none of their own; default
+	// account.DefaultLimits. QuotaRunning is not among them.
+	Quotas account.Limits
+	// MaxWaiters is how many requests with ?wait= may be open at a time, of all
+	// users; default DefaultMaxWaiters, -1 for no limit.
+	MaxWaiters int64
+	// MaxGatewayUploads is how many uploads may go through the gateway at a time, of
+	// all users; default DefaultMaxGatewayUploads, -1 for no limit.
+	MaxGatewayUploads int64
+
 	// Limits counts what may be tried together with the other gateways; nil where
 	// there is no other one. While it is away, this gateway counts alone.
 	Limits limit.Store
@@ -82,6 +93,9 @@ const (
 	DefaultURLExpiry      = time.Hour
 	DefaultDownloadExpiry = 15 * time.Minute
 	DefaultMaxBodyBytes   = 64 << 10
+
+	DefaultMaxWaiters        = 4000 // 60 kB of memory each
+	DefaultMaxGatewayUploads = 64   // up to 5 MiB each, 20 MiB where a video is larger than 10 GiB
 )
 
 const (
@@ -98,6 +112,9 @@ func (o Options) withDefaults() Options {
 	o.URLExpiry = cmp.Or(o.URLExpiry, DefaultURLExpiry)
 	o.DownloadExpiry = cmp.Or(o.DownloadExpiry, DefaultDownloadExpiry)
 	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes)
+	o.Quotas = o.Quotas.Or(account.DefaultLimits)
+	o.MaxWaiters = cmp.Or(o.MaxWaiters, DefaultMaxWaiters)
+	o.MaxGatewayUploads = cmp.Or(o.MaxGatewayUploads, DefaultMaxGatewayUploads)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
@@ -120,7 +137,11 @@ func (o Options) validate() error {
 			return fmt.Errorf("trusted proxies %v: name the proxies alone, and IPv4 addresses as such; others could say that they come from anywhere", p)
 		}
 	}
+	if o.MaxWaiters < account.Unlimited || o.MaxGatewayUploads < account.Unlimited {
+		return errors.New("the numbers of waiters and of uploads must be 1 or more, or -1 for no limit")
+	}
 	return errors.Join(
+		o.Quotas.Validate(),
 		within("largest upload", o.MaxUploadBytes, maxObject),
 		within("upload window", o.UploadWindow, maxUploadWindow),
 		within("pause of an upload", o.UploadPause, maxUploadWindow),
@@ -146,6 +167,9 @@ type Gateway struct {
 	limits   *limit.Shared   // of passwords and of requests for mails
 	lanes    *lanes          // for passwords that are being checked
 	refusals *limit.Memory   // that the audit log tells of
+	meter    quota.Meter
+	waiters  *quota.Slots // requests with ?wait=
+	uploads  *quota.Slots // through this gateway
 	origins  *http.CrossOriginProtection
 	pages    []string // origins of pages that may use the JSON interface, the own one first
 	metrics  *metrics
@@ -163,9 +187,6 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	m := newMetrics()
-	if err := service.Register(o.Registerer, m.requests, m.seconds, m.found); err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
-	}
 	outage := service.Sparse(o.Log)
 	g := &Gateway{
 		o:      o,
@@ -177,10 +198,16 @@ func New(o Options) (*Gateway, error) {
 			outage.Warn("this gateway counts logins alone for now", "error", err)
 		}),
 		lanes:    newLanes(),
+		meter:    quota.Meter{Records: o.Records, Users: o.Users, Defaults: o.Quotas, Now: o.Now, Log: outage},
+		waiters:  quota.NewSlots(account.QuotaWaiters, o.MaxWaiters, retryAfter),
+		uploads:  quota.NewSlots(account.QuotaGatewayUploads, o.MaxGatewayUploads, retryAfter),
 		refusals: limit.NewMemory(o.Now),
 		origins:  http.NewCrossOriginProtection(),
 		metrics:  m,
 		mux:      &routeMux{ServeMux: http.NewServeMux()},
+	}
+	if err := service.Register(o.Registerer, m.requests, m.seconds, m.found, m.refused, g.openGauge()); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	var err error
 	if g.pages, err = Origins(o.PublicURL, o.CORSOrigins); err != nil {

@@ -18,6 +18,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/quota"
 )
 
 // clientGone is the status that metrics show for a request whose client did not
@@ -84,12 +85,15 @@ func problemOf(err error) *problem {
 		option *conversion.OptionError
 		large  *http.MaxBytesError
 		model  *huma.ErrorModel
+		quota  *quota.Exceeded
 	)
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &model):
 		return problemOfHuma(model)
+	case errors.As(err, &quota):
+		return quotaExceeded(quota)
 	case errors.As(err, &option):
 		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+strings.TrimPrefix(option.Error(), ": ")+".",
 			api.Field{Location: strings.TrimSuffix(optionsPath+"."+option.Field, "."), Message: option.Message})
@@ -173,6 +177,9 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 		err = context.Canceled // a store may have made another error of it
 	}
 	p := problemOf(err)
+	if p.Limit != "" {
+		g.metrics.refused.WithLabelValues(p.Limit).Inc()
+	}
 	switch {
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
 		g.outage.Error("a store cannot be used", "status", p.Status, "code", p.Code, "error", err)

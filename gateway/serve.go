@@ -21,6 +21,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	found    *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -30,6 +31,10 @@ func newMetrics() *metrics {
 			Help: "Uploads that became known, by how: by a notification of the object store, a sweep (a look at it), " +
 				"the client's complete call, or as a plain form.",
 		}, []string{"by"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tonearm_quota_refusals_total",
+			Help: "Requests refused because a user, or all of them together, had reached a limit, by its name.",
+		}, []string{"limit"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tonearm_http_requests_total",
 			Help: "Requests answered, by route, method and status; 499 where the client did not wait.",
@@ -42,6 +47,9 @@ func newMetrics() *metrics {
 	}
 	for _, by := range []string{byComplete, byForm} {
 		m.found.WithLabelValues(by)
+	}
+	for _, q := range refusable {
+		m.refused.WithLabelValues(string(q))
 	}
 	return m
 }

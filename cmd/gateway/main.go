@@ -13,6 +13,7 @@ import (
 
 	"tonearm/cmd/internal/config"
 	"tonearm/gateway"
+	"tonearm/internal/account"
 	"tonearm/internal/service"
 )
 
@@ -30,6 +31,7 @@ func newCommand() *cobra.Command {
 	var stores config.Stores
 	var tokens config.Tokens
 	o := gateway.Options{}
+	var quotas *account.Limits
 	bind := func(f *pflag.FlagSet) {
 		listen.Bind(f, ":8080")
 		stores.BindRecords(f)
@@ -38,10 +40,12 @@ func newCommand() *cobra.Command {
 		stores.BindS3(f)
 		tokens.Bind(f)
 		config.Gateway(f, &o)
+		quotas = config.Quotas(f)
 		config.RecordRetention(f, &o.RecordRetention)
 	}
 	return config.Command("gateway", "Serve Tonearm's HTTP interface: accounts, uploads, conversions and downloads", example, bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
+			o.Quotas = o.Quotas.Or(*quotas)
 			return run(cmd.Context(), log, listen, stores, tokens, o)
 		})
 }

@@ -113,6 +113,9 @@ func showMe(cmd *cobra.Command, me api.Me) {
 	line("mails", fmt.Sprintf("%s, in %s", me.Mails, me.Language))
 	line("largest video", conversion.Size(me.MaxUploadBytes))
 	line("under way", fmt.Sprint(me.Active))
+	for _, u := range me.Usage {
+		line(strings.ReplaceAll(string(u.Name), "_", " "), used(u))
+	}
 	if me.Admin {
 		line("operator", "yes")
 	}
@@ -120,6 +123,23 @@ func showMe(cmd *cobra.Command, me api.Me) {
 		line("key", fmt.Sprintf("%s (%s)", me.Key.Name, scopesOf(*me.Key)))
 	}
 	_ = t.flush() // a reader that went away is no reason to fail
+}
+
+// used says how much of a quota is used.
+func used(u api.Usage) string {
+	words := func(n int64) string {
+		switch u.Name {
+		case account.QuotaStored, account.QuotaDailyBytes:
+			return conversion.Size(n)
+		case account.QuotaDailySound:
+			return soundOf(float64(n))
+		}
+		return fmt.Sprint(n)
+	}
+	if u.Limit == 0 {
+		return words(u.Used) + ", without a limit"
+	}
+	return words(u.Used) + " of " + words(u.Limit)
 }
 
 // settingCommand changes one setting of the account to one of some values.

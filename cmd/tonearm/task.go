@@ -461,7 +461,7 @@ func worthRetrying(cv api.Conversion) bool {
 // refused reports whether the server has answered for good.
 func refused(err error) bool {
 	var e *client.Error
-	return errors.As(err, &e) && e.Status < 500 && !client.IsLogin(err)
+	return errors.As(err, &e) && e.Status < 500 && e.Status != http.StatusTooManyRequests && !client.IsLogin(err)
 }
 
 // isGone reports whether the server has no such MP3 any more.

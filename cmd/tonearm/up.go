@@ -22,6 +22,7 @@ import (
 	"tonearm/cmd/internal/env"
 	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
+	"tonearm/internal/account"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/mail/smtpmail"
@@ -37,6 +38,7 @@ type upFlags struct {
 	listen     config.Listen
 	stores     config.Stores
 	dispatcher *config.Dispatcher
+	quotas     *account.Limits
 	launcher   *launcher.Flags
 	smtp       *smtpmail.Options
 	logLevel   slog.Level
@@ -81,6 +83,7 @@ stops it.`,
 	fl.stores.BindS3(f)
 	config.Gateway(f, &fl.o.Gateway)
 	fl.dispatcher = config.BindDispatcher(f, 0)
+	fl.quotas = config.Quotas(f)
 	fl.launcher = launcher.Bind(f)
 	fl.smtp = config.SMTP(f)
 	bindNotifier(f, &fl.o.Notifier)
@@ -128,6 +131,7 @@ func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	o.Listen, o.AdminListen, o.Limits = fl.listen.Addr, fl.listen.Admin, fl.listen.Limits()
 	o.S3 = fl.stores.S3
 	o.Dispatcher = fl.dispatcher.Options(fl.stores.S3.Bucket)
+	o.Gateway.Quotas, o.Dispatcher.Quotas = o.Gateway.Quotas.Or(*fl.quotas), o.Dispatcher.Quotas.Or(*fl.quotas)
 	o.Started = func(a standalone.Addresses) { fl.banner(out, isTerminal(out), a) }
 	if err := fl.setLauncher(ctx, &o); err != nil {
 		return err

@@ -66,6 +66,7 @@ type User struct {
 	Mails      MailSetting // about outcomes; '' for each
 	Admin      bool
 	DeletedAt  time.Time // when the deletion was asked for; zero for never
+	Limits     Limits    // those that an operator set; see Limits.Or
 }
 
 // Change is a change of an account that its conversions have to follow.
@@ -202,6 +203,19 @@ type Store interface {
 	// SetAdmin gives or takes the rights of an operator. ErrUnproven: anybody may
 	// have made an account with this address. ErrNotFound.
 	SetAdmin(ctx context.Context, userID string, admin bool) error
+	// SetLimits sets the user's own quotas. ErrInvalid, ErrNotFound.
+	SetLimits(ctx context.Context, userID string, l Limits) error
+	// SaveUsage keeps what a user's conversions of one day take, unless a later count
+	// is kept.
+	SaveUsage(ctx context.Context, u Usage) error
+	// ClearUsage says that a user has nothing stored of the days that were not counted
+	// since then.
+	ClearUsage(ctx context.Context, userID string, since time.Time) error
+	// Used returns what the users with ids from first to last take, as it was saved.
+	// Whoever never made a conversion is left out.
+	Used(ctx context.Context, first, last string, day time.Time) (map[string]Used, error)
+	// UsedByAll returns what all users together take, as it was saved.
+	UsedByAll(ctx context.Context, day time.Time) (UsedByAll, error)
 	// Delete ends all sessions, removes all keys and refuses logins from now on.
 	// The row stays until Remove. Deleting twice is the same as once. ErrToken.
 	Delete(ctx context.Context, u User) (User, error)

@@ -126,6 +126,7 @@ type Problem struct {
 	Status int     `json:"status"`
 	Detail string  `json:"detail,omitempty"`
 	Code   string  `json:"code" doc:"Kind of problem; stays the same in later versions"`
+	Limit  string  `json:"limit,omitempty" doc:"With the code quota_exceeded: the name of the limit"`
 	Errors []Field `json:"errors,omitempty"`
 }
 

@@ -271,6 +271,7 @@ func (r *instance) process() (*service.Process, error) {
 	p.Await("objects", s.dispatcher.Prepare)
 	p.Add("destroyed objects", func(ctx context.Context) error { return r.makeUp(ctx, s.dispatcher) })
 	p.Add("notifier", s.notifier.Run)
+	p.Add("use", s.dispatcher.KeepUse)
 	p.Add("dispatcher", s.leading(s.dispatcher.Run))
 	p.Add("gateway", func(ctx context.Context) error {
 		r.Started(Addresses{

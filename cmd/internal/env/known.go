@@ -32,6 +32,8 @@ var Groups = []Group{
 		"message-id-domain",
 	}},
 	{"Limits", []string{
+		"max-open-uploads", "max-queued-conversions", "max-running-attempts", "max-stored-bytes", "max-daily-bytes", "max-daily-sound-seconds",
+		"max-waiters", "max-waiters-overall", "max-gateway-uploads", "max-gateway-uploads-overall",
 		"max-upload-bytes", "max-inbox-bytes", "max-duration", "max-mp3-bytes", "upload-window", "url-expiry",
 		"attempt-url-expiry", "source-retention", "old-sources", "mp3-retention",
 		"record-retention",

@@ -44,6 +44,8 @@ func Run(t *testing.T, open func(t *testing.T) account.Store) {
 		{"Keys", keys},
 		{"Claims", claims},
 		{"Audit", audit},
+		{"Limits", limits},
+		{"Usage", usage},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

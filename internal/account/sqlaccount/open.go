@@ -71,7 +71,7 @@ func OpenSQLite(path string) (*Store, error) {
 	return newStore(db, dialect{
 		duplicate: func(err error) bool {
 			var e *sqlite.Error
-			return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+			return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 		},
 		full: func(err error) bool {
 			var e *sqlite.Error

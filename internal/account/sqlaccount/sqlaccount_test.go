@@ -200,8 +200,10 @@ func TestDeletedAmongMany(t *testing.T) {
 			_, err := s.db.ExecContext(ctx, `UPDATE users SET deleted_at = 1800000000000 WHERE id = ?`, id)
 			check(t, err)
 		}
-		_, err = s.db.ExecContext(ctx, `DELETE FROM account_migrations WHERE version = 10`)
-		check(t, err)
+		for _, back := range []string{`DELETE FROM account_migrations WHERE version >= 10`, `ALTER TABLE users DROP COLUMN limits`} {
+			_, err = s.db.ExecContext(ctx, back)
+			check(t, err)
+		}
 		check(t, s.Prepare(ctx))
 		for _, id := range want[2:] {
 			_, err := s.Delete(ctx, account.User{ID: id})

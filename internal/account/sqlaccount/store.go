@@ -225,13 +225,17 @@ func (s *Store) ByEmail(ctx context.Context, email string) (account.User, error)
 
 // userColumns are what scanUser reads.
 const userColumns = `u.id, u.email, u.password_hash, u.max_upload_bytes, u.created_at, u.confirmed_at, u.proven_at, u.generation,
-	u.language, u.mails, u.is_admin, u.deleted_at`
+	u.language, u.mails, u.is_admin, u.deleted_at, u.limits`
 
 // scanUser reads a row of userColumns, and more columns behind them.
 func scanUser(scan func(...any) error, more ...any) (u account.User, hash string, err error) {
 	var created, confirmed, proven, deleted int64
+	var limits string
 	err = scan(append([]any{&u.ID, &u.Email, &hash, &u.MaxUploadBytes, &created, &confirmed, &proven, &u.Generation,
-		&u.Language, &u.Mails, &u.Admin, &deleted}, more...)...)
+		&u.Language, &u.Mails, &u.Admin, &deleted, &limits}, more...)...)
+	if err == nil {
+		u.Limits, err = parseLimits(limits)
+	}
 	u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.DeletedAt = time.UnixMilli(created).UTC(), at(confirmed), at(proven), at(deleted)
 	return u, hash, err
 }
@@ -245,7 +249,7 @@ func (s *Store) find(ctx context.Context, x execer, spellings [4]string) (u acco
 	a, b, c, d := spellings[0], spellings[1], spellings[2], spellings[3]
 	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+`, CASE u.email WHEN ? THEN 4 WHEN ? THEN 3 WHEN ? THEN 2 ELSE 1 END AS spelling
 		FROM users u WHERE u.email IN (?, ?, ?, ?)
-		UNION ALL SELECT ?, ?, ?, 0, 0, 0, 0, 0, '', '', 0, 0, 0 ORDER BY spelling DESC LIMIT 1`,
+		UNION ALL SELECT ?, ?, ?, 0, 0, 0, 0, 0, '', '', 0, 0, '', 0 ORDER BY spelling DESC LIMIT 1`,
 		a, b, c, a, b, c, d, nobodyAt(b), b, s.dummy).Scan, &rank)
 	if err != nil {
 		return account.User{}, "", false, fmt.Errorf("find user: %w", err)
@@ -437,7 +441,7 @@ func (s *Store) Remove(ctx context.Context, userID string) error {
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		for _, table := range []string{"account_changes", "account_deletions"} {
+		for _, table := range []string{"account_changes", "account_deletions", "account_usage"} {
 			if _, err := x.ExecContext(ctx, `DELETE FROM `+table+` WHERE user_id = ?`, userID); err != nil {
 				return err
 			}
