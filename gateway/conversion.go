@@ -126,7 +126,7 @@ func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*co
 		if err != nil {
 			return nil, err
 		}
-		_ = leave
+		defer leave()
 	}
 	c, err := g.await(ctx, user, in.ID, func(c conversion.Conversion) bool {
 		return in.Wait == 0 || c.State.Terminal() || in.Revision >= 0 && c.Revision > in.Revision

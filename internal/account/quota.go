@@ -53,10 +53,25 @@ var DefaultLimits = Limits{
 
 // At is the value of a quota, to be changed; nil for an unknown one.
 func (l *Limits) At(q Quota) *int64 {
-	return map[Quota]*int64{
-		QuotaOpenUploads: &l.OpenUploads, QuotaQueued: &l.Queued, QuotaRunning: &l.Running, QuotaStored: &l.Stored,
-		QuotaDailyBytes: &l.DailyBytes, QuotaDailySound: &l.DailySound, QuotaWaiters: &l.Waiters, QuotaGatewayUploads: &l.GatewayUploads,
-	}[q]
+	switch q {
+	case QuotaOpenUploads:
+		return &l.OpenUploads
+	case QuotaQueued:
+		return &l.Queued
+	case QuotaRunning:
+		return &l.Running
+	case QuotaStored:
+		return &l.Stored
+	case QuotaDailyBytes:
+		return &l.DailyBytes
+	case QuotaDailySound:
+		return &l.DailySound
+	case QuotaWaiters:
+		return &l.Waiters
+	case QuotaGatewayUploads:
+		return &l.GatewayUploads
+	}
+	return nil
 }
 
 // Of returns the value of a quota, 0 where nothing is said.

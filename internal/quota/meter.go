@@ -151,11 +151,12 @@ func (m *Meter) admit(t *tally, u account.User, ask Ask) (_ *Admitted, exceeded 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := &Admitted{t: t, ask: ask, Left: math.MaxInt64}
-	for _, l := range m.levels(t, u) {
+	limits, today := u.Limits.Or(m.Defaults), conversion.Day(m.Now()).Equal(t.day)
+	for _, q := range counted {
+		l := t.level(q, limits, today)
 		if l.Limit == account.Unlimited {
 			continue
 		}
-		e := Exceeded{Quota: l.Quota, Limit: l.Limit, Retry: m.retry(l.Quota)}
 		full := false
 		switch l.Quota {
 		case account.QuotaOpenUploads:
@@ -170,15 +171,20 @@ func (m *Meter) admit(t *tally, u account.User, ask Ask) (_ *Admitted, exceeded 
 			}
 			full = l.Used+ask.Bytes > l.Limit || l.Used >= l.Limit
 			if left := l.Limit - l.Used; left < a.Left {
-				a.Left, a.LeftOf = left, e
+				a.Left, a.LeftOf = left, m.exceeded(l)
 			}
 		}
 		if full {
+			e := m.exceeded(l)
 			return nil, &e, !m.due(t, countAgain)
 		}
 	}
 	t.pending = t.pending.minus(Ask{Uploads: -ask.Uploads, Queued: -ask.Queued, Bytes: -ask.Bytes})
 	return a, nil, false
+}
+
+func (m *Meter) exceeded(l Level) Exceeded {
+	return Exceeded{Quota: l.Quota, Limit: l.Limit, Retry: m.retry(l.Quota)}
 }
 
 // retry is when it may be worth a further try at a limit.
@@ -192,29 +198,32 @@ func (m *Meter) retry(q account.Quota) time.Duration {
 	return 2 * time.Second
 }
 
-// levels are the figures of a tally, which is locked, beside the user's limits.
-func (m *Meter) levels(t *tally, u account.User) []Level {
-	limits := u.Limits.Or(m.Defaults)
-	now := map[account.Quota]int64{
-		account.QuotaOpenUploads: t.added.Uploads + t.pending.Uploads,
-		account.QuotaQueued:      t.added.Queued + t.pending.Queued,
-		account.QuotaStored:      t.added.Bytes + t.pending.Bytes,
-		account.QuotaDailyBytes:  t.added.Bytes + t.pending.Bytes,
-		account.QuotaDailySound:  0,
+// counted are the quotas that are counted in records.
+var counted = []account.Quota{account.QuotaOpenUploads, account.QuotaQueued, account.QuotaStored, account.QuotaDailyBytes, account.QuotaDailySound}
+
+// level is the figure of a tally, which is locked, beside the user's limit.
+func (t *tally) level(q account.Quota, limits account.Limits, today bool) Level {
+	l := Level{Quota: q, Limit: limits.Of(q)}
+	if l.Limit == 0 {
+		l.Limit = account.Unlimited
 	}
-	today := conversion.Day(m.Now()).Equal(t.day)
-	var levels []Level
-	for _, q := range []account.Quota{account.QuotaOpenUploads, account.QuotaQueued, account.QuotaStored, account.QuotaDailyBytes, account.QuotaDailySound} {
-		l := Level{Quota: q, Used: now[q], Limit: limits.Of(q)}
-		if daily := q == account.QuotaDailyBytes || q == account.QuotaDailySound; today || !daily {
-			l.Used += t.figures[q]
-		}
-		if l.Limit == 0 {
-			l.Limit = account.Unlimited
-		}
-		levels = append(levels, l)
+	daily := false
+	switch q {
+	case account.QuotaOpenUploads:
+		l.Used = t.added.Uploads + t.pending.Uploads
+	case account.QuotaQueued:
+		l.Used = t.added.Queued + t.pending.Queued
+	case account.QuotaStored:
+		l.Used = t.added.Bytes + t.pending.Bytes
+	case account.QuotaDailyBytes:
+		daily, l.Used = true, t.added.Bytes+t.pending.Bytes
+	case account.QuotaDailySound:
+		daily = true
 	}
-	return levels
+	if today || !daily {
+		l.Used += t.figures[q]
+	}
+	return l
 }
 
 // Levels returns how much of the quotas that are counted in records the user takes,
@@ -227,7 +236,12 @@ func (m *Meter) Levels(ctx context.Context, u account.User) ([]Level, error) {
 	if t.figures == nil {
 		return nil, cmp.Or(err, errNotCounted)
 	}
-	return m.levels(t, u), nil
+	limits, today := u.Limits.Or(m.Defaults), conversion.Day(m.Now()).Equal(t.day)
+	var levels []Level
+	for _, q := range counted {
+		levels = append(levels, t.level(q, limits, today))
+	}
+	return levels, nil
 }
 
 // tally is that of a user. It forgets those of users who do nothing.

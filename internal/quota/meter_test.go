@@ -329,3 +329,15 @@ func TestSlots(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkAdmit(b *testing.B) {
+	m := (&store{}).meter(account.DefaultLimits)
+	m.Defaults.OpenUploads = account.Unlimited
+	for b.Loop() {
+		a, err := m.Admit(b.Context(), somebody, Ask{Uploads: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		a.Done(true)
+	}
+}
