@@ -165,7 +165,7 @@ func (s *site) kept(name string) string {
 }
 
 // tokens are forged or misused.
-func tokens(*testing.T) []input {
+func tokens(*testing.T) []input { //nolint:funlen // most of it is a table
 	me := func(name string, token func(*site) string) input {
 		return input{name, func(s *site) string { return s.api("GET", "/v1/me", token(s), nil, nil) }}
 	}

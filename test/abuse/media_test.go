@@ -60,8 +60,7 @@ func protocols(t *testing.T) []input {
 			return append(box("ftyp", []byte("qt  "), u32(0)), box("moov", box("rmra", box("rmda", rdrf)))...)
 		}),
 		file("outside.mp4", func(s *site) []byte { // the samples are said to lie in another file
-			b := bytes.Replace(s.tone, []byte("url \x00\x00\x00\x01"), []byte("url \x00\x00\x00\x00"), -1)
-			return b
+			return bytes.ReplaceAll(s.tone, []byte("url \x00\x00\x00\x01"), []byte("url \x00\x00\x00\x00"))
 		}),
 		file("alias.mov", func(s *site) []byte { return bytes.ReplaceAll(made(s.t, "a.mov"), []byte("url "), []byte("alis")) }),
 		file("subtitles.avi", gab2),
@@ -107,7 +106,7 @@ func gab2(s *site) []byte {
 }
 
 // bombs are small, or say that they hold much more than they do.
-func bombs(*testing.T) []input {
+func bombs(*testing.T) []input { //nolint:funlen // most of it is a table
 	zeros := make([]byte, 4<<20)
 	deflated := func() []byte {
 		var b bytes.Buffer
