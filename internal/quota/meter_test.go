@@ -224,9 +224,12 @@ func TestMidnight(t *testing.T) {
 		if e := (*Exceeded)(nil); !errors.As(err, &e) || e.Retry != 100*time.Millisecond {
 			t.Fatalf("before midnight: %+v", e)
 		}
-		s.set(func(s *store) { s.today = conversion.Use{} })
+		s.set(func(s *store) { s.today, s.err = conversion.Use{Bytes: 100}, errors.New("connection refused") })
 		time.Sleep(100 * time.Millisecond)
-		admit(t, m, Ask{Uploads: 1, Bytes: 1}, "")
+		admit(t, m, Ask{Uploads: 1, Bytes: 1}, "") // also while nobody can be counted
+		s.set(func(s *store) { s.err = nil })
+		time.Sleep(countEvery)
+		admit(t, m, Ask{Uploads: 1, Bytes: 1}, account.QuotaDailyBytes)
 	})
 }
 
