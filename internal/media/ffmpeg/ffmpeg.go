@@ -12,12 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"tonearm/internal/conversion"
-	"tonearm/internal/media/ffmpeg/limit"
+	"tonearm/internal/media/ffmpeg/cage"
 	"tonearm/internal/media/unfit"
 )
 
@@ -32,6 +33,8 @@ type Program struct {
 	// time that grows with the square of their number.
 	Look       time.Duration
 	ExtraFiles []*os.File // inherited by ffmpeg from descriptor 3 on
+
+	without []cage.Measure // that tests leave out
 }
 
 const (
@@ -66,10 +69,10 @@ type Command struct {
 	Input    Input
 	Dir      string   // where it runs; that of the input's file where ''
 	Before   []string // options of the input, such as where to begin
-	Args     []string // between the input and the end
+	Args     []string // between the input and the end; see Target for files that it writes
 	Formats  string   // that may be tried, with commas between; all that Tonearm accepts where ''
 	Decoders string   // that may be opened, likewise; those of audio where ''
-	GPU      bool     // no limit on memory, because CUDA maps far more than it uses
+	GPU      bool     // a wider cage, with no limit on memory, because CUDA maps far more than it uses
 	Stdout   io.Writer
 	Stderr   io.Writer // gets what ffmpeg says as soon as it says it; may be nil
 	// Timeout is of CPU time, and of wall clock if the input is a file.
@@ -111,34 +114,22 @@ func (p Program) Run(ctx context.Context, c Command) (Outcome, error) {
 
 // start starts ffmpeg and waits for its end. stdin is the source if it is not nil.
 func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome, error) {
-	limits := limit.Limits{Memory: cmp.Or(max(0, p.MemoryLimit), defaultMemory), CPU: c.Timeout + time.Second, File: c.MaxBytes}
+	confined := cage.Cage{Memory: cmp.Or(max(0, p.MemoryLimit), defaultMemory), CPU: c.Timeout + time.Second, File: c.MaxBytes, Without: p.without}
 	if c.GPU {
-		limits.Memory = 0
+		confined.Memory, confined.GPU = 0, true
 		p.Path = cmp.Or(p.GPUPath, p.Path)
 	}
 	ffmpeg, err := p.Find()
 	if err != nil {
 		return Outcome{}, err
 	}
-	c.Formats, c.Decoders = cmp.Or(c.Formats, formatWhitelist()), cmp.Or(c.Decoders, decoderWhitelist())
-	source, protocol, dir := "pipe:0", "pipe", c.Dir
-	if stdin == nil {
-		path, err := filepath.Abs(c.Input.path)
-		if err != nil {
-			return Outcome{}, fmt.Errorf("source path: %w", err)
-		}
-		source, protocol, dir = "file:"+path, "file", cmp.Or(dir, filepath.Dir(path))
+	handed := handed{files: slices.Clone(p.ExtraFiles)}
+	defer handed.close()
+	args, err := p.arguments(&c, &handed, stdin != nil)
+	if err != nil {
+		return Outcome{}, err
 	}
-	args := []string{"-nostdin", "-nostats", "-v", "repeat+info"} // every message as often as it comes
-	args = append(args, sameInstructions()...)
-	args = append(args,
-		"-threads", "1",
-		"-probesize", "32M", "-analyzeduration", "30M", // audio may start late in a transport stream
-		"-protocol_whitelist", protocol,
-		"-format_whitelist", c.Formats,
-		"-codec_whitelist", c.Decoders)
-	args = append(args, c.Before...)
-	args = append(args, "-i", source)
+	confined.ReadOnly, confined.Writable = handed.readOnly, handed.writable
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	described := make(chan struct{})
@@ -148,8 +139,11 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 			c.Described(text)
 		}
 	}}
-	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.Args...)...)
-	cmd.Dir = dir
+	cmd, err := confined.Command(ctx, handed.files, ffmpeg, args...)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("%w: %w", ErrCannotRun, err)
+	}
+	cmd.Dir = c.Dir
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
 	if c.Stderr != nil {
@@ -158,8 +152,6 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 	if stdin != nil {
 		cmd.Stdin = stdin
 	}
-	cmd.ExtraFiles = p.ExtraFiles
-	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = 5 * time.Second
 	runtime.LockOSThread() // the child ends with the thread that started it
 	defer runtime.UnlockOSThread()
@@ -174,7 +166,7 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
 	}
 	if errors.As(err, &o.Err) {
-		if limit.Died(o.Err.ExitCode(), o.Stderr) {
+		if cage.Died(o.Err.ExitCode(), o.Stderr) {
 			return o, fmt.Errorf("%w: exit status %d: %s", ErrCannotRun, o.Err.ExitCode(), o.Tail())
 		}
 		return o, nil
@@ -183,6 +175,44 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		return o, fmt.Errorf("run ffmpeg: %w", err)
 	}
 	return o, nil
+}
+
+// arguments are those of a run. It completes c, and hands over the files.
+func (p Program) arguments(c *Command, h *handed, piped bool) ([]string, error) {
+	c.Formats, c.Decoders = cmp.Or(c.Formats, formatWhitelist()), cmp.Or(c.Decoders, decoderWhitelist())
+	source, protocol := "pipe:0", "pipe"
+	if !piped {
+		path, err := filepath.Abs(c.Input.path)
+		if err != nil {
+			return nil, fmt.Errorf("source path: %w", err)
+		}
+		c.Dir, protocol = cmp.Or(c.Dir, filepath.Dir(path)), "file"
+		if path, err = h.read(path); err != nil {
+			return nil, fmt.Errorf("open the source: %w", err)
+		}
+		source = filePrefix + path
+	}
+	args := []string{"-nostdin", "-nostats", "-v", "repeat+info", "-y"} // every message as often as it comes
+	args = append(args, sameInstructions()...)
+	args = append(args,
+		"-threads", "1",
+		"-probesize", "32M", "-analyzeduration", "30M", // audio may start late in a transport stream
+		"-protocol_whitelist", protocol,
+		"-format_whitelist", c.Formats,
+		"-codec_whitelist", c.Decoders)
+	args = append(args, c.Before...)
+	args = append(args, "-i", source)
+	for _, a := range c.Args {
+		if path, ok := strings.CutPrefix(a, filePrefix); ok {
+			path, err := h.write(path)
+			if err != nil {
+				return nil, fmt.Errorf("make a file for ffmpeg: %w", err)
+			}
+			a = filePrefix + path
+		}
+		args = append(args, a)
+	}
+	return args, nil
 }
 
 // watch ends a process that uses more CPU time before it has described the source.
