@@ -75,7 +75,7 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	}
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
 	o.Records, o.Users, o.Queue, o.Objects = opened.Records, opened.Users, opened.Queue, opened.Objects
-	attempts, leading, err := fl.launcher.Open(o, log, registry)
+	attempts, leading, err := fl.launcher.Open(ctx, o, log, registry)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/ffmpeg/cage"
 )
 
 const (
@@ -90,9 +91,25 @@ func (d *doctor) machine() {
 	}
 	if path, err := (ffmpeg.Program{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err == nil {
 		d.good("ffmpeg here", "%s (only \"tonearm up\" needs it)", path)
+		d.confined(ffmpeg.Program{Path: path})
 	} else {
 		d.good("ffmpeg here", "none; only \"tonearm up\" needs it")
 	}
+}
+
+// confined says what confines ffmpeg on this machine.
+func (d *doctor) confined(p ffmpeg.Program) {
+	const what = "ffmpeg's cage"
+	taken, err := p.Confined(d.cmd.Context())
+	if err != nil {
+		d.bad(what, "Run it yourself, and look at what it says.", "%v", err)
+		return
+	}
+	holds, refused := cage.Said(taken)
+	if refused == "" {
+		refused = "nothing"
+	}
+	d.good(what, "%s; this machine refuses: %s", holds, refused)
 }
 
 func (d *doctor) server() bool {

@@ -150,13 +150,14 @@ func (fl *upFlags) setLauncher(ctx context.Context, o *standalone.Options) error
 	if fl.launcher.Kind != launcher.Process {
 		o.Launcher = func(dispatcherURL string, do dispatcher.Options, r prometheus.Registerer) (launch.Launcher, standalone.Leading, error) {
 			fl.launcher.URL = cmp.Or(fl.launcher.URL, dispatcherURL)
-			return fl.launcher.Open(do, o.Log, r)
+			return fl.launcher.Open(ctx, do, o.Log, r)
 		}
 		return nil
 	}
 	if _, err := (ffmpeg.Program{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err != nil {
 		return errors.New("ffmpeg is not installed. Run: apt-get install ffmpeg, or brew install ffmpeg")
 	}
+	launcher.Guard(ctx, o.Log)
 	o.Transcoder, o.TranscoderEnv = []string{fl.launcher.Transcoder}, config.TranscoderEnv()
 	if fl.launcher.Transcoder == "" {
 		self, err := os.Executable()

@@ -25,6 +25,7 @@ import (
 
 	"tonearm/internal/connection"
 	"tonearm/internal/durable"
+	"tonearm/internal/media/ffmpeg/cage"
 )
 
 const (
@@ -66,6 +67,9 @@ func Main() {
 			return a
 		},
 	}))
+	if err := cage.Hide(); err != nil { // it holds the store's keys
+		log.Warn("processes of the same user can look into the object store", "err", err)
+	}
 	if err := runS3(log); err != nil {
 		log.Error("the embedded object store failed", "err", err)
 		os.Exit(1)

@@ -64,6 +64,15 @@ func (p Program) Find() (string, error) {
 	return filepath.Abs(path)
 }
 
+// Confined says what confines its runs on this machine.
+func (p Program) Confined(ctx context.Context) ([]cage.Taken, error) {
+	path, err := p.Find()
+	if err != nil {
+		return nil, err
+	}
+	return cage.Look(ctx, path, false)
+}
+
 // Command is one run of ffmpeg.
 type Command struct {
 	Input    Input
