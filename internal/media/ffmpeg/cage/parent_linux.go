@@ -20,8 +20,12 @@ func Hide() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 // user may do so, it gets namespaces of its own from the start; root takes them later.
 func (o *order) attributes() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 && !o.without(Network) && userNamespaces() {
-		a.Cloneflags, o.Apart = namespaces, true
+	network, threads := !o.without(Network), !o.without(Threads)
+	if os.Geteuid() != 0 && (network || threads) && userNamespaces() {
+		a.Cloneflags, o.Apart = unix.CLONE_NEWUSER, true // threads are counted in it
+		if network {
+			a.Cloneflags = namespaces
+		}
 	}
 	return a
 }
