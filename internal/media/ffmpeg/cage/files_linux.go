@@ -27,12 +27,9 @@ var (
 	gpuFolders = []string{"/proc", "/sys", "/etc", "/run/nvidia-persistenced"}
 )
 
-// ruleset makes a Landlock ruleset of what the program may open: itself and its
-// libraries, its files, and nothing else.
-func (o *order) ruleset() (int, error) {
-	if o.Script {
-		return -1, errScript
-	}
+// needs are what the program may open: itself and its libraries, its files, and nothing
+// else.
+func (o *order) needs() map[string]landlock.AccessFSSet {
 	may := map[string]landlock.AccessFSSet{}
 	add := func(path string, r landlock.AccessFSSet) {
 		if stat, err := os.Stat(path); err == nil {
@@ -69,8 +66,16 @@ func (o *order) ruleset() (int, error) {
 			add(f, readFolder)
 		}
 	}
+	return may
+}
+
+// ruleset makes a Landlock ruleset of what the program may open.
+func (o *order) ruleset() (int, error) {
+	if o.Script {
+		return -1, errScript
+	}
 	var rules []landlock.Rule
-	for path, r := range may {
+	for path, r := range o.needs() {
 		rules = append(rules, landlock.PathAccess(r, path))
 	}
 	fd, _, err := landlock.V11.BestEffort().NewRulesetFD(rules...)

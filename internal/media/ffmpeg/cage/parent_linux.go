@@ -99,6 +99,9 @@ func (o *order) share(kept []*os.File) error {
 	switch {
 	case o.without(OtherUser) || o.Script || u.users == 0:
 		return nil
+	case o.Private:
+		o.Alone = "the program or its libraries are not for everybody"
+		return nil
 	case o.GPU && !forEverybody("/dev/nvidiactl"):
 		o.Alone = "the GPU's devices are not for everybody"
 		return nil
@@ -136,7 +139,8 @@ func open(f *os.File, group int, bits os.FileMode) error {
 	return f.Chmod(mode&^0o070 | bits<<3)
 }
 
+// forEverybody reports whether everybody may use a device, if it is there.
 func forEverybody(device string) bool {
-	stat, err := os.Stat(device)
-	return err != nil || stat.Mode().Perm()&0o6 == 0o6
+	_, err := os.Stat(device)
+	return err != nil || everybodyMay(device, 0o6)
 }

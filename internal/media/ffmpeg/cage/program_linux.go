@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ type Program struct {
 	Script    bool     // not a program of its own: it may run any others
 	Loader    string   // of its libraries; '' if it has none
 	Libraries []string // files and folders that they are in
+	Private   bool     // other users cannot run it
 }
 
 // system is where libraries usually are, and how the loader finds them.
@@ -57,7 +59,7 @@ func look(path string) (Program, error) {
 		return Program{}, err
 	}
 	defer f.Close()
-	var p Program
+	p := Program{Private: !everybodyMay(path, 0o1)}
 	for _, h := range f.Progs {
 		if h.Type == elf.PT_INTERP && h.Filesz > 1 && h.Filesz < 4096 {
 			text := make([]byte, h.Filesz)
@@ -74,10 +76,45 @@ func look(path string) (Program, error) {
 	p.Libraries = append(p.Libraries, filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))...)
 	if own, _ := f.DynString(elf.DT_RUNPATH); len(own) == 0 {
 		if own, _ = f.DynString(elf.DT_RPATH); len(own) == 0 && within(p.Loader, system) {
-			return p, nil
+			return p.judged(), nil
 		}
 	}
-	return p, p.ask(path)
+	if err := p.ask(path); err != nil {
+		return p, err
+	}
+	return p.judged(), nil
+}
+
+// judged notes whether other users can open the libraries.
+func (p Program) judged() Program {
+	for _, l := range p.Libraries {
+		p.Private = p.Private || !slices.Contains(system, l) && !within(l, system) && !reachable(l)
+	}
+	return p
+}
+
+// everybodyMay reports whether a file or folder has these permissions for everybody.
+func everybodyMay(path string, bits os.FileMode) bool {
+	stat, err := os.Stat(path)
+	return err == nil && stat.Mode().Perm()&bits == bits
+}
+
+// reachable reports whether everybody may read what is there.
+func reachable(path string) bool {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return true // nobody misses it
+	}
+	if !everybodyMay(path, 0o4) {
+		return false
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if !everybodyMay(dir, 0o1) {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
 }
 
 func within(path string, folders []string) bool {
