@@ -37,7 +37,7 @@ func (o *order) run(args []string) error {
 	var taken []Taken
 	take := func(m Measure, do func() error) bool {
 		if o.without(m) {
-			taken = append(taken, Taken{m, "left out"})
+			taken = append(taken, Taken{m, LeftOut})
 			return false
 		}
 		err := do()

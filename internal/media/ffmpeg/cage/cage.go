@@ -71,6 +71,9 @@ type Taken struct {
 	Refused string  `json:"refused,omitempty"` // why it does not hold; '' if it does
 }
 
+// LeftOut is why a measure of [Cage.Without] does not hold.
+const LeftOut = "left out"
+
 // Exit statuses of a program that could not be started, as a shell has them. The
 // system's loader also ends with NotFound, where a library is missing.
 const (
