@@ -3,6 +3,7 @@ package launch_test
 import (
 	"os"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"tonearm/internal/launch"
@@ -24,7 +25,11 @@ func TestToken(t *testing.T) {
 	}
 	w.Close()
 	defer r.Close()
-	for number, want := range map[string]string{strconv.Itoa(int(r.Fd())): "1.pipe", "x": "", "1": "", "999999": ""} {
+	inherited, err := syscall.Dup(int(r.Fd())) // Token closes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number, want := range map[string]string{strconv.Itoa(inherited): "1.pipe", "x": "", "1": "", "999999": ""} {
 		t.Setenv(launch.TokenFileVariable, number)
 		if got, err := launch.Token(); got != want || (err != nil) == (want != "") {
 			t.Errorf("from descriptor %s: %q, %v", number, got, err)
