@@ -73,7 +73,19 @@ func TestServiceKeys(t *testing.T) {
 		return s
 	}
 	bucket := bucketName()
-	must(t, "prepare", open(embedded.Keys{AccessKey: server.AccessKey(), SecretKey: server.SecretKey()}, bucket).Prepare(t.Context()))
+	root := open(embedded.Keys{AccessKey: server.AccessKey(), SecretKey: server.SecretKey()}, bucket)
+	must(t, "prepare", root.Prepare(t.Context()))
+	const begun = "uploads/u/z/source" // by an earlier version, as root
+	id, err := root.CreateUpload(t.Context(), begun)
+	must(t, "begin an upload as root", err)
+	part, err := root.PresignPart(t.Context(), begun, id, 1, 4, time.Minute, blob.Public)
+	must(t, "sign a part as root", err)
+	must(t, "send it", follow(t.Context(), part))
+	gateway := open(server.GatewayKeys(), bucket)
+	parts, err := gateway.Parts(t.Context(), begun, id)
+	must(t, "list its parts", err)
+	_, err = gateway.CompleteUpload(t.Context(), begun, id, parts)
+	must(t, "complete it", err)
 	testServices(t, bucket, func(bucket string) *s3blob.Store { return open(server.GatewayKeys(), bucket) }, func(bucket string) *s3blob.Store { return open(server.DispatcherKeys(), bucket) })
 }
 
