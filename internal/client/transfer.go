@@ -129,10 +129,10 @@ func (s *sending) whole(ctx context.Context, up api.Upload) error {
 		switch {
 		case e.Status == http.StatusPreconditionFailed:
 			return nil // stored already: an earlier try arrived, but its answer was lost
-		case e.Status != http.StatusForbidden || replaced == maxRounds:
+		case e.Status != http.StatusForbidden && e.Status != http.StatusNotFound || replaced == maxRounds:
 			return err
 		}
-		// The URL has most likely expired.
+		// The URL has most likely expired, or the account that signed it is gone (404).
 		if up, err = s.Upload(ctx, s.id, nil); err != nil {
 			return err
 		}

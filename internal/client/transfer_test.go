@@ -234,16 +234,18 @@ func TestSendRepeatsWhatMayHeal(t *testing.T) {
 
 func TestSendReplacesExpiredURLs(t *testing.T) {
 	for _, partSize := range []int{0, 1000} {
-		w := newWorld(t, 3000, partSize)
-		w.refuse = func(n int, _ *http.Request) int {
-			if n == 1 {
-				return http.StatusForbidden
+		for _, status := range []int{http.StatusForbidden, http.StatusNotFound} { // expired, or signed by an account that is gone
+			w := newWorld(t, 3000, partSize)
+			w.refuse = func(n int, _ *http.Request) int {
+				if n == 1 {
+					return status
+				}
+				return 0
 			}
-			return 0
-		}
-		w.send(w.client(nil), w.conversion())
-		if w.signed != 1 {
-			t.Errorf("parts of %d: got %d requests for URLs, want 1", partSize, w.signed)
+			w.send(w.client(nil), w.conversion())
+			if w.signed != 1 {
+				t.Errorf("%d in parts of %d: got %d requests for URLs, want 1", status, partSize, w.signed)
+			}
 		}
 	}
 }
