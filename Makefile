@@ -5,7 +5,7 @@ LINT := $(CACHE)/bin/golangci-lint-v2.15.0
 VULN := $(CACHE)/bin/govulncheck-v1.9.0
 export TONEARM_CACHE := $(CACHE)
 
-.PHONY: help demo up build install tonearm ffmpeg ffmpeg-test test docs-test browser-test upgrade-test media-test large-test faults faults-ci faults-node cluster-test scale-test dashboards-test bench images lint clean
+.PHONY: help demo up build install tonearm ffmpeg ffmpeg-test test docs-test browser-test upgrade-test media-test abuse-test fuzz large-test faults faults-ci faults-node cluster-test scale-test dashboards-test bench images lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,15 @@ media-test: ## every kind of input converted on every way and judged by what a d
 large-test: build ## a source of 6 GiB through everything, with the memory each process took (20 GB of disk)
 	@scripts/setup
 	TONEARM_TEST_LARGE=1 go test -count=1 -v -run TestLarge -timeout 20m ./test/e2e
+
+abuse-test: ## hostile inputs on a running server, and every defense taken out once: each turns its tests red (25 minutes)
+	@scripts/setup ffmpeg redis-server mariadbd
+	TONEARM_TEST_ABUSE=1 go run ./test/servers -- go test -count=1 -v -timeout 60m ./test/abuse
+
+FUZZTIME ?= 10m
+fuzz: ## what outsiders send: notifications, keys, tokens, options, addresses and containers (FUZZTIME=10m for each)
+	@scripts/setup ffmpeg
+	scripts/fuzz $(FUZZTIME)
 
 faults: $(if $(BIN),,build) ## servers, connections and programs break while files go through (40 minutes); FAULTS=REGEXP for some, BIN=DIR for other programs
 	@scripts/setup ffmpeg redis-server mariadbd

@@ -44,7 +44,7 @@ func creates(ctx context.Context, l *lab) (_ results.Figure, err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	flags := []string{
-		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--open-registration", "--self-confirm",
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--open-registration", "--self-confirm", "--max-open-uploads", "-1",
 		"--users", s.env["MYSQL"] + "tonearm", "--queue", "redis://" + s.env["REDIS"] + "/0",
 		"--s3-endpoint", s.env["S3"], "--s3-access-key", "tonearm", "--s3-secret-key", "tonearm-secret",
 	}

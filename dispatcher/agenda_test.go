@@ -353,7 +353,7 @@ func TestCountersStartAtZero(t *testing.T) {
 		"tonearm_source_read_bytes_total":    2,
 		"tonearm_mp3_bytes_total":            2,
 		"tonearm_audio_seconds_total":        2,
-		"tonearm_events_total":               13,
+		"tonearm_events_total":               14,
 	} {
 		if got[name] != want {
 			t.Errorf("%s has %d series, want %d", name, got[name], want)

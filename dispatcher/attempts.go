@@ -5,17 +5,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"tonearm/internal/attempt"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
+	"tonearm/internal/strictjson"
 )
 
 const (
 	maxReport  = 64 << 10 // bytes of a transcoder's request
 	maxMessage = 1 << 10  // bytes of a failure's message
+
+	leastMP3Limit = 64 << 20 // bytes
+	mp3Growth     = 60       // Opus at 6 kbit/s as an MP3 at 320 is 53 times as large
 )
 
 // errUnauthorized: the token is missing or not good for the call.
@@ -26,14 +33,18 @@ var errUnauthorized = errors.New("the token is missing or not valid for this req
 func serveCall[B any](d *Dispatcher, do func(ctx context.Context, id string, n int, body B) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		n, err := d.o.AttemptKey.Verify(id, token)
-		if err != nil {
+		if err != nil || !bearer {
 			d.fail(w, r, errUnauthorized)
 			return
 		}
 		var body B
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&body); err != nil {
+		content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+		if err == nil {
+			err = strictjson.Unmarshal(content, &body)
+		}
+		if err != nil {
 			d.fail(w, r, &badRequest{err})
 			return
 		}
@@ -76,7 +87,7 @@ func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (a
 		return attempt.Assignment{}, err
 	}
 	limits := d.o.Limits
-	limits.MaxSourceBytes = c.Object.Size
+	limits.MaxSourceBytes, limits.MaxMP3Bytes = c.Object.Size, d.mp3Limit(c)
 	every := d.o.ReportEvery
 	if c.Carrier != nil { // it learns of a stop from the answers to its reports
 		every = min(every, carriedReports)
@@ -86,6 +97,13 @@ func (d *Dispatcher) assignment(ctx context.Context, c conversion.Conversion) (a
 		Source: source, SourceETag: c.Object.ETag, SourceSize: c.Object.Size, Target: target,
 		Limits: limits, ReportSeconds: every.Seconds(),
 	}, nil
+}
+
+// mp3Limit returns how many bytes the MP3 of c may have. A small file can hold days
+// of silence: nobody gets more than mp3Growth times what they sent, but for files of
+// which that would be little.
+func (d *Dispatcher) mp3Limit(c conversion.Conversion) int64 {
+	return min(d.o.Limits.MaxMP3Bytes, max(leastMP3Limit, mp3Growth*c.Object.Size))
 }
 
 func (d *Dispatcher) progress(ctx context.Context, id string, n int, p attempt.Progress) (any, error) {
@@ -153,6 +171,7 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	if !failure.Code.Known() || len(failure.Message) > maxMessage { // it will be used in metrics and mails
 		failure = conversion.Failure{Code: conversion.CodeInternal, Message: "The converter sent a report that the server does not understand."}
 	}
+	failure.Message = printable.Clean(failure.Message) // it may quote the file
 	outcome := conversion.Counted
 	if result.Final {
 		outcome = conversion.Final
@@ -175,6 +194,17 @@ func (d *Dispatcher) takeFailure(ctx context.Context, id string, n int, result a
 	return c, err
 }
 
+// refuseMP3 removes an MP3 that is larger than it may be, and ends its conversion.
+func (d *Dispatcher) refuseMP3(ctx context.Context, c conversion.Conversion, n int, result attempt.Result) (conversion.Conversion, error) {
+	if err := d.o.Objects.Delete(ctx, c.MP3Key(n)); err != nil {
+		return c, fmt.Errorf("remove the MP3 of attempt %d of %s: %w", n, c.ID, err)
+	}
+	limit := d.mp3Limit(c)
+	return d.takeFailure(ctx, c.ID, n, attempt.Result{Nonce: result.Nonce, Final: true, Failure: &conversion.Failure{
+		Code: conversion.CodeLimitExceeded, Message: fmt.Sprintf("The MP3 is larger than the limit of %d bytes (%s).", limit, conversion.Size(limit)),
+	}})
+}
+
 // takeMP3 records the result once the store confirms it. If the result is
 // refused, its object is removed.
 func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attempt.Result) (conversion.Conversion, error) {
@@ -190,11 +220,17 @@ func (d *Dispatcher) takeMP3(ctx context.Context, id string, n int, result attem
 	case !c.Current(n, result.Nonce): // known already, or will be refused below
 	case !there:
 		return c, &badRequest{errors.New("the MP3 is not in the object store")}
+	case object.Size > d.mp3Limit(c): // whoever made it did not keep to the assignment
+		return d.refuseMP3(ctx, c, n, result)
 	case object.Size != result.MP3.Size:
 		return c, &badRequest{fmt.Errorf("the stored MP3 has %d bytes, but the result says %d", object.Size, result.MP3.Size)}
 	}
 	mp3 := *result.MP3
 	mp3.ETag = object.ETag
+	mp3.Notes = slices.Clone(mp3.Notes)
+	for i := range mp3.Notes {
+		mp3.Notes[i].Message = printable.Clean(mp3.Notes[i].Message)
+	}
 	c, changed, err := d.update(ctx, id, func(c *conversion.Conversion) error {
 		return c.Complete(n, result.Nonce, *result.Source, mp3, d.o.Policy, d.o.Now())
 	})

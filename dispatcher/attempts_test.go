@@ -85,6 +85,9 @@ func TestClaim(t *testing.T) {
 	if status, _ := w.post("/attempts/"+c.ID+"/claim", token, []byte("{"), nil); status != http.StatusBadRequest {
 		t.Errorf("no JSON: %d", status)
 	}
+	if status, _ := w.post("/attempts/"+c.ID+"/claim", token, []byte(`{"nonce":"a","nonce":"b"}`), nil); status != http.StatusBadRequest {
+		t.Errorf("a name twice: %d", status)
+	}
 	if g, status := w.progress(c.ID, token, "a"); status != http.StatusOK || !g.Stop {
 		t.Errorf("progress before the claim: %d, stop %v", status, g.Stop)
 	}
@@ -95,7 +98,7 @@ func TestClaim(t *testing.T) {
 	}
 	source, target := first.Source, first.Target
 	if first.ConversionID != c.ID || first.Attempt != 1 || first.Filename != c.Filename || first.SourceETag != c.Object.ETag ||
-		first.SourceSize != c.Object.Size || first.Limits.MaxSourceBytes != c.Object.Size || first.Limits.MaxMP3Bytes != 2<<30 ||
+		first.SourceSize != c.Object.Size || first.Limits.MaxSourceBytes != c.Object.Size || first.Limits.MaxMP3Bytes != 64<<20 ||
 		first.Limits.MaxDurationSeconds != 86400 || first.ReportSeconds != 20 ||
 		source.Method != http.MethodGet || !strings.Contains(source.URL, "/uploads/owner/"+c.ID+"/source?") ||
 		target.Method != http.MethodPut || !strings.Contains(target.URL, "/mp3s/owner/"+c.ID+"/1.mp3?") {
@@ -299,6 +302,33 @@ func TestResultOfDeleted(t *testing.T) {
 	unknown := conversion.NewID()
 	if _, status := w.result(unknown, attemptKey.Token(unknown, 1), resultOf("a", "sound")); status != http.StatusConflict {
 		t.Errorf("of an unknown one: %d", status)
+	}
+}
+
+// What a transcoder quotes of a file has no control characters in the record.
+func TestReportsAreCleaned(t *testing.T) {
+	t.Parallel()
+	const evil, clean = "The title \x1b[2J\n\u202ex", "The title \uFFFD[2J\uFFFDx"
+	w := newWorld(t).run()
+	failed, done := begun(w), begun(w)
+	token := attemptKey.Token(failed.ID, 1)
+	w.claim(failed.ID, token, "a")
+	if _, status := w.result(failed.ID, token, attempt.Result{Nonce: "a", Failure: &conversion.Failure{Code: conversion.CodeDamaged, Message: evil}, Final: true}); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if got := w.read(failed.ID); got.Error == nil || got.Error.Message != clean {
+		t.Errorf("the failure is %+v", got.Error)
+	}
+	token = attemptKey.Token(done.ID, 1)
+	as, _ := w.claim(done.ID, token, "a")
+	w.must(store(t.Context(), as.Target, "sound"))
+	result := resultOf("a", "sound")
+	result.MP3.Notes = []conversion.Note{{Code: conversion.NoteGap, Message: evil}}
+	if _, status := w.result(done.ID, token, result); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if got := w.read(done.ID); len(got.MP3.Notes) != 1 || got.MP3.Notes[0].Message != clean {
+		t.Errorf("the notes are %+v", got.MP3.Notes)
 	}
 }
 

@@ -140,7 +140,7 @@ func (d *Dispatcher) carry(ctx context.Context, after conversion.Conversion, non
 	}
 	if begun {
 		d.pace[c.Class].over(by.Launch, c.StartedAt, after.State == conversion.Done)
-		d.pace[c.Class].began(by.Launch, c.Object.Size, c.StartedAt)
+		d.pace[c.Class].began(by.Launch, c.OwnerID, c.Object.Size, c.StartedAt)
 		d.metrics.claimed(c)
 		d.metrics.carried.WithLabelValues(string(c.Class)).Inc()
 		d.o.Log.Info("attempt carried", "conversion_id", c.ID, "attempt", c.Attempt, "launch", by.Launch, "files", by.Files)

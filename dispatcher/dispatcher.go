@@ -19,13 +19,20 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/queue"
+	"tonearm/internal/quota"
 	"tonearm/internal/service"
 )
 
-// Users finds the owner of an inbox drop, and accounts that were changed or are
-// to be deleted; see account.Store.
+// Users finds owners and their limits, keeps what they take, and finds accounts that
+// were changed or are to be deleted; see account.Store.
 type Users interface {
+	ByID(ctx context.Context, id string) (account.User, error)
 	ByEmail(ctx context.Context, email string) (account.User, error)
+	List(ctx context.Context, f account.Filter, after string, limit int) ([]account.User, error)
+	Used(ctx context.Context, first, last string, day time.Time) (map[string]account.Used, error)
+	UsedByAll(ctx context.Context, day time.Time) (account.UsedByAll, error)
+	SaveUsage(ctx context.Context, u account.Usage) error
+	ClearUsage(ctx context.Context, userID string, since time.Time) error
 	Changed(ctx context.Context, after string, limit int) ([]account.Change, error)
 	Followed(ctx context.Context, userID string, at time.Time) error
 	Deleted(ctx context.Context, after string, limit int) ([]account.User, error)
@@ -57,11 +64,13 @@ type Options struct {
 	GPUWait         time.Duration            // after this time in the queue, class gpu becomes class cpu; default DefaultGPUWait
 	Target          time.Duration            // within which waiting work is done where MaxJobs suffices; 0 for MaxJobs at once
 	MaxUploadBytes  int64                    // of an inbox drop if its owner has no limit; default account.DefaultMaxUploadBytes
+	Quotas          account.Limits           // of owners without limits of their own: QuotaRunning, and those of inbox drops; default account.DefaultLimits and half of MaxJobs
 	Limits          attempt.Limits           // of one attempt; defaults of package attempt
 	Silence         time.Duration            // an attempt that runs is given up after this time without a report; at least Policy.Lease; default Policy.Lease or DefaultSilence, whichever is longer
 	ReportEvery     time.Duration            // default a third of Policy.Lease
 	InboxEvery      time.Duration            // pause between two listings of the inbox; default DefaultInboxEvery
 	InboxWait       time.Duration            // how old a drop may be when its address is proven; 0: only drops from then on count
+	UseEvery        time.Duration            // pause between two counts of what users take; default 10 s
 	OrphanScanEvery time.Duration            // pause between two scans for orphan objects; default 1 h
 	OldSources      bool                     // Policy.SourceRetention is also for what failed or was canceled under a version before 0.2
 
@@ -76,6 +85,7 @@ const (
 	DefaultGPUWait         = 5 * time.Minute
 	DefaultSilence         = 20 * time.Second // a transcoder's report may take 10 s, and the pause after a failed one too
 	DefaultInboxEvery      = 30 * time.Second
+	defaultUseEvery        = 10 * time.Second
 	defaultOrphanScanEvery = time.Hour
 )
 
@@ -87,11 +97,13 @@ func (o Options) withDefaults() Options {
 	o.MaxFilesPerJob = cmp.Or(o.MaxFilesPerJob, DefaultMaxFilesPerJob)
 	o.GPUWait = cmp.Or(o.GPUWait, DefaultGPUWait)
 	o.MaxUploadBytes = cmp.Or(o.MaxUploadBytes, account.DefaultMaxUploadBytes)
+	o.Quotas = o.Quotas.Or(account.DefaultLimits)
 	o.Limits.MaxDurationSeconds = cmp.Or(o.Limits.MaxDurationSeconds, attempt.DefaultMaxDuration.Seconds())
 	o.Limits.MaxMP3Bytes = cmp.Or(o.Limits.MaxMP3Bytes, attempt.DefaultMaxMP3Bytes)
 	o.Silence = cmp.Or(o.Silence, max(o.Policy.Lease, DefaultSilence))
 	o.ReportEvery = cmp.Or(o.ReportEvery, o.Policy.Lease/3)
 	o.InboxEvery = cmp.Or(o.InboxEvery, DefaultInboxEvery)
+	o.UseEvery = cmp.Or(o.UseEvery, defaultUseEvery)
 	o.OrphanScanEvery = cmp.Or(o.OrphanScanEvery, defaultOrphanScanEvery)
 	if o.Now == nil {
 		o.Now = time.Now
@@ -120,10 +132,10 @@ func (o Options) validate() error {
 	case o.InboxWait < 0:
 		return fmt.Errorf("the inbox wait must not be negative, but is %v", o.InboxWait)
 	case o.MaxFilesPerJob < 0 || o.GPUWait < 0 || o.Target < 0 || o.MaxUploadBytes < 0 || o.Limits.MaxDurationSeconds < 0 ||
-		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.OrphanScanEvery < 0:
+		o.Limits.MaxMP3Bytes < 0 || o.ReportEvery < 0 || o.InboxEvery < 0 || o.UseEvery < 0 || o.OrphanScanEvery < 0:
 		return errors.New("numbers of files, limits and times must not be negative")
 	}
-	return nil
+	return o.Quotas.Validate()
 }
 
 // Dispatcher is one replica.
@@ -136,6 +148,9 @@ type Dispatcher struct {
 	breakers map[conversion.Class]*breaker
 	hearing  *hearing
 	quiet    quiet
+	meter    quota.Meter // of inbox drops
+	usage    *usage
+	limits   ownLimits
 	started  time.Time
 	inbox    knownDrops
 	signals  signals
@@ -153,7 +168,8 @@ func New(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("dispatcher: %w", err)
 	}
 	outage := service.Sparse(o.Log)
-	hearing := &hearing{Store: o.Records, now: o.Now, lease: o.Policy.Lease}
+	usage := &usage{due: map[ownDay]bool{}}
+	hearing := &hearing{Store: o.Records, now: o.Now, lease: o.Policy.Lease, changed: usage.changed}
 	o.Records = hearing
 	d := &Dispatcher{
 		o:       o,
@@ -165,6 +181,8 @@ func New(o Options) (*Dispatcher, error) {
 		pace:  map[conversion.Class]*pace{},
 		held:  map[conversion.AttemptRef]int{},
 		quiet: quiet{seen: map[string]spell{}},
+		meter: quota.Meter{Records: o.Records, Users: o.Users, Defaults: o.Quotas, Now: o.Now, Log: outage},
+		usage: usage,
 
 		coming: queue.Announcer{Queue: o.Queue, Topic: queue.TopicNotified},
 
@@ -234,6 +252,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	repeat("following changes of accounts", d.followAccounts())
 	repeat("hearing of notifications", d.hear)
 	repeat("scanning for orphan objects", d.scanOrphans)
+	repeat("counting what users take", d.countUse())
+	defer d.metrics.usage.Reset() // whoever leads next shows it
 	wg.Wait()
 	return d.close(context.WithoutCancel(ctx), func() { stopWatching(); watch.Wait() })
 }

@@ -21,6 +21,13 @@
 // longer than Options.GPUWait, if it could not be started on one, or if there
 // are none. The record says so.
 //
+// Shares. While others wait, an owner has no more than a share of the attempts that
+// may run. Where one owner has all of them, one attempt of another owner may run
+// beside them.
+//
+// Use. A row for each user and day in the accounts says what the user's conversions
+// take. It follows from the records and is right within a minute; see use.go.
+//
 // When a neighbour fails:
 //   - Records down: events are answered with 503 or left in their queue; they
 //     come again, or the sweep finds the uploads. Attempts go on and repeat
@@ -30,14 +37,16 @@
 //     changes, and everything owed is published again.
 //   - Queue of notifications down: the sweep finds uploads.
 //   - Object store down: whatever needs a HEAD waits; attempts retry.
-//   - Users down: inbox drops wait for the next sweep; nothing else is
+//   - Users down: inbox drops wait for the next sweep, the rows of use for the next
+//     count, and owners have the shares that were read last; nothing else is
 //     affected.
 //   - Launcher down or full: messages go back to the queue.
 //   - Machines not well: attempts are handed back and do not count. After some in
 //     a row their class takes no more work but one file now and then.
 //
 // Any number of replicas may serve events and attempts. Permissions: read and
-// write the conversions; read the accounts; read, list and delete objects,
+// write the conversions; read the accounts and write their
+// rows of use; read, list and delete objects,
 // sign for them, set the bucket's notification or take from the queue of them;
 // take and publish messages; start, list and stop attempts.
 package dispatcher

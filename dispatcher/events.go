@@ -14,6 +14,7 @@ import (
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/quota"
 	"tonearm/internal/service"
 )
 
@@ -36,6 +37,7 @@ const (
 	eventUnknownKey    eventOutcome = "unknown_key"    // no conversion awaits this upload
 	eventUnknownOwner  eventOutcome = "unknown_owner"  // nobody has proven the address in the inbox key
 	eventTooOld        eventOutcome = "too_old"        // its address was proven too long after the drop
+	eventOverQuota     eventOutcome = "over_quota"     // its owner's quotas have no room for the drop, which waits
 	eventForeignKey    eventOutcome = "foreign_key"    // neither an upload nor a drop
 	eventForeignBucket eventOutcome = "foreign_bucket"
 	eventUnauthorized  eventOutcome = "unauthorized" // counted once for a whole notification, and so is the next
@@ -44,7 +46,7 @@ const (
 )
 
 var eventOutcomes = []eventOutcome{eventRecorded, eventRepeated, eventFoundBySweep, eventNotThere, eventDeleted, eventUnknownKey,
-	eventUnknownOwner, eventTooOld, eventForeignKey, eventForeignBucket, eventUnauthorized, eventMalformed, eventFailed}
+	eventUnknownOwner, eventTooOld, eventOverQuota, eventForeignKey, eventForeignBucket, eventUnauthorized, eventMalformed, eventFailed}
 
 // serveEvents takes the store's notifications. It answers 200 once all their
 // consequences are recorded.
@@ -242,6 +244,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time, 
 	if err != nil {
 		return "", err
 	}
+	made := false
 	limit := owner.MaxUploadBytes
 	if limit == 0 {
 		limit = d.o.MaxUploadBytes
@@ -249,6 +252,11 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time, 
 	if o.Size > limit {
 		err = c.RejectUpload(o, conversion.TooLarge(o.Size, limit), now)
 	} else {
+		room, refused := d.meter.Admit(ctx, owner, quota.Ask{Queued: 1, Bytes: o.Size})
+		if refused != nil {
+			return eventOverQuota, nil // the next listing finds it again
+		}
+		defer func() { room.Done(made) }()
 		err = c.Uploaded(o, now)
 	}
 	if err != nil {
@@ -262,6 +270,7 @@ func (d *Dispatcher) observeDrop(ctx context.Context, key string, at time.Time, 
 	if err != nil {
 		return "", fmt.Errorf("record inbox drop: %w", err)
 	}
+	made = true
 	d.outbox.Flush(ctx, c)
 	d.metrics.detected(c, at, head)
 	d.foundUpload(by, head.Modified)

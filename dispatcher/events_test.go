@@ -29,6 +29,7 @@ func TestEventRefused(t *testing.T) {
 		"wrong token": {"token-of-somebody-else", good, http.StatusUnauthorized, "unauthenticated"},
 		"part of it":  {eventToken[:len(eventToken)-1], good, http.StatusUnauthorized, "unauthenticated"},
 		"no JSON":     {eventToken, []byte("hello"), http.StatusBadRequest, "invalid_request"},
+		"a key twice": {eventToken, []byte(`{"Records":[{"eventName":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"a","key":"b","size":3}}}]}`), http.StatusBadRequest, "invalid_request"},
 		"no records":  {eventToken, []byte("{}"), http.StatusBadRequest, "invalid_request"},
 		"no key":      {eventToken, []byte(`{"Records":[{"eventName":"s3:ObjectCreated:Put"}]}`), http.StatusBadRequest, "invalid_request"},
 		"too long":    {eventToken, []byte(`{"Records":[],"x":"` + strings.Repeat("x", 1<<20) + `"}`), http.StatusBadRequest, "invalid_request"},
@@ -222,7 +223,7 @@ func TestExpiry(t *testing.T) {
 	c := w.create("owner", int64(len(source)))
 	upload, err := w.objects.CreateUpload(ctx, c.Object.Key)
 	w.must(err)
-	part, err := w.objects.PresignPart(ctx, c.Object.Key, upload, 1, time.Minute, blob.Internal)
+	part, err := w.objects.PresignPart(ctx, c.Object.Key, upload, 1, int64(len(source)), time.Minute, blob.Internal)
 	w.must(err)
 	w.must(store(ctx, onWire(part), source))
 	w.act(c.ID, func(c *conversion.Conversion) error {

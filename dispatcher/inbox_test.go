@@ -43,11 +43,13 @@ func TestInboxNames(t *testing.T) {
 	w := newWorld(t)
 	u := w.user("a+b@example.org", 0)
 	files := map[string]string{ // by key
-		"inbox/a+b@example.org/plain.mp4":             "plain.mp4",
-		"inbox/A+B@Example.org/other case.mp4":        "other case.mp4",
-		"inbox/a+b@example.org/two words #1.mp4":      "two words #1.mp4",
-		"inbox/a+b@example.org/100% + more & =.mp4":   "100% + more & =.mp4",
-		"inbox/a+b@example.org/folder/Übung 日本 🎬.mp4": "Übung 日本 🎬.mp4",
+		"inbox/a+b@example.org/plain.mp4":               "plain.mp4",
+		"inbox/A+B@Example.org/other case.mp4":          "other case.mp4",
+		"inbox/a+b@example.org/two words #1.mp4":        "two words #1.mp4",
+		"inbox/a+b@example.org/100% + more & =.mp4":     "100% + more & =.mp4",
+		"inbox/a+b@example.org/folder/Übung 日本 🎬.mp4":   "Übung 日本 🎬.mp4",
+		"inbox/a+b@example.org/x\x1b[2J\n0192 done.mp4": "x\uFFFD[2J\uFFFD0192 done.mp4", // the key stays, the name is cleaned
+		"inbox/a+b@example.org/evil\u202egpj.mp4":       "evilgpj.mp4",
 	}
 	for key := range files {
 		w.put(key, source+key)

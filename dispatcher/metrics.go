@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tonearm/internal/account"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
@@ -31,6 +32,7 @@ type metrics struct {
 	orphansOld   *prometheus.GaugeVec // orphans under their old name, until the next release
 	unknownOwner prometheus.Gauge
 	tooOld       prometheus.Gauge
+	usage        *prometheus.GaugeVec
 }
 
 // Stages of a file's way. After them comes the mail, which the notifier
@@ -89,13 +91,26 @@ func newMetrics() *metrics {
 		tooOld: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tonearm_inbox_too_old_objects",
 			Help: "Inbox drops that stay where they are, because their address was proven too long after them, at the last listing."}),
 	}
+	m.usage = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tonearm_usage",
+		Help: "What users take, of all and of the one who takes most: stored_bytes, and of today's conversions daily_conversions, daily_bytes, daily_sound_seconds. Only the dispatcher that leads shows it.",
+	}, []string{"what", "of"})
 	m.zero()
 	return m
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.events, m.found, m.launched, m.carried, m.ended, m.faults, m.fallbacks, m.conversions, m.stages, m.sourceBytes,
-		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner, m.tooOld}
+		m.readBytes, m.mp3Bytes, m.audio, m.relayed, m.removed, m.orphans, m.orphansOld, m.unknownOwner, m.tooOld, m.usage}
+}
+
+// used shows what users take.
+func (m *metrics) used(all account.UsedByAll) {
+	for of, u := range map[string]account.Used{"all": all.Used, "largest": all.Largest} {
+		m.usage.WithLabelValues("stored_bytes", of).Set(float64(u.Stored))
+		m.usage.WithLabelValues("daily_conversions", of).Set(float64(u.Today.Conversions))
+		m.usage.WithLabelValues("daily_bytes", of).Set(float64(u.Today.Bytes))
+		m.usage.WithLabelValues("daily_sound_seconds", of).Set(u.Today.Sound)
+	}
 }
 
 // zero creates every series at the start, so that the first count of each one

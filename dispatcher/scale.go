@@ -52,18 +52,26 @@ func (d *Dispatcher) running(ctx context.Context, class conversion.Class) ([]lau
 	return slices.DeleteFunc(running, func(a launch.Attempt) bool { return a.Class != class }), nil
 }
 
-// left predicts how much work is left in running attempts. Those that another
-// replica launched are looked up once.
+// left predicts how much work is left in running attempts.
 func (d *Dispatcher) left(ctx context.Context, class conversion.Class, running []launch.Attempt) (time.Duration, error) {
-	p, now := d.pace[class], d.o.Now()
+	now := d.o.Now()
+	if err := d.know(ctx, class, running); err != nil {
+		return 0, err
+	}
+	return d.pace[class].leftOf(running, now), nil
+}
+
+// know notes the running attempts that another replica launched.
+func (d *Dispatcher) know(ctx context.Context, class conversion.Class, running []launch.Attempt) error {
+	p := d.pace[class]
 	for _, ref := range p.unknown(running) {
 		c, err := d.o.Records.ByID(ctx, ref.ConversionID)
 		if err != nil && !errors.Is(err, conversion.ErrNotFound) {
-			return 0, fmt.Errorf("look up running attempt %s: %w", ref, err)
+			return fmt.Errorf("look up running attempt %s: %w", ref, err)
 		}
-		p.began(ref, c.Object.Size, c.StartedAt)
+		p.began(ref, c.OwnerID, c.Object.Size, c.StartedAt)
 	}
-	return p.leftOf(running, now), nil
+	return nil
 }
 
 // backlog is the work of one class at a moment.
@@ -97,6 +105,7 @@ type pace struct {
 
 // underway is an attempt that runs.
 type underway struct {
+	owner string
 	size  int64 // bytes of its source
 	began time.Time
 }
@@ -157,11 +166,22 @@ func (p *pace) left(size int64, ran time.Duration) time.Duration {
 	return max(all-ran, all/10)
 }
 
-// began notes an attempt that runs, for a source of size bytes.
-func (p *pace) began(ref conversion.AttemptRef, size int64, at time.Time) {
+// began notes an attempt that runs, for an owner's source of size bytes.
+func (p *pace) began(ref conversion.AttemptRef, owner string, size int64, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.underway[ref] = underway{size, at}
+	p.underway[ref] = underway{owner, size, at}
+}
+
+// owners counts the running attempts of each owner.
+func (p *pace) owners(running []launch.Attempt) map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	owners := map[string]int{}
+	for _, a := range running {
+		owners[p.underway[a.AttemptRef].owner]++
+	}
+	return owners
 }
 
 // over forgets an attempt that no longer runs. If done says that it made an

@@ -145,11 +145,11 @@ func TestPaceOver(t *testing.T) {
 	if learnt(true) {
 		t.Error("learnt from an attempt that nobody knew")
 	}
-	p.began(ref, 1e6, began)
+	p.began(ref, "u", 1e6, began)
 	if learnt(false) {
 		t.Error("learnt from a failure")
 	}
-	p.began(ref, 1e6, began)
+	p.began(ref, "u", 1e6, began)
 	if !learnt(true) || p.of(1, 1e6) < time.Minute {
 		t.Errorf("not learnt: %s", p.of(1, 1e6))
 	}

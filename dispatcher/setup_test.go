@@ -130,7 +130,7 @@ func newWorld(t *testing.T, change ...func(*dispatcher.Options)) *world {
 		Records: w.records, Users: w.accounts, Queue: w.queue, Objects: w.objects, Launcher: w.launcher,
 		Bucket: w.bucket, EventToken: eventToken, AttemptKey: attemptKey,
 		Policy: policy, MaxJobs: map[conversion.Class]int{conversion.CPU: 4},
-		InboxEvery: 20 * time.Millisecond, InboxWait: dispatcher.DefaultInboxWait, OrphanScanEvery: 20 * time.Millisecond,
+		InboxEvery: 20 * time.Millisecond, InboxWait: dispatcher.DefaultInboxWait, OrphanScanEvery: 20 * time.Millisecond, UseEvery: 10 * time.Second,
 		Log: slog.New(slog.NewTextHandler(&discreet{t: t}, nil)), Now: w.clock.Now,
 	}
 	for _, c := range change {
@@ -169,7 +169,14 @@ func (w *world) run() *world {
 			w.Errorf("Run: %v", err)
 		}
 	}()
-	w.halt = sync.OnceFunc(func() { cancel(); <-ended; w.halt = nil })
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		if err := d.KeepUse(ctx); err != nil {
+			w.Errorf("KeepUse: %v", err)
+		}
+	}()
+	w.halt = sync.OnceFunc(func() { cancel(); <-ended; <-counted; w.halt = nil })
 	return w
 }
 

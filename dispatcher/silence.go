@@ -22,8 +22,9 @@ const (
 // its machine sleeps. After a jump of the clock nobody can tell.
 type hearing struct {
 	conversion.Store
-	now   func() time.Time
-	lease time.Duration
+	now     func() time.Time
+	lease   time.Duration
+	changed func(conversion.Conversion) // called when what its owner takes has changed
 
 	mu     sync.Mutex
 	since  time.Time
@@ -35,11 +36,16 @@ type hearing struct {
 // Update implements conversion.Store.
 func (h *hearing) Update(ctx context.Context, id string, change func(*conversion.Conversion) error) (conversion.Conversion, error) {
 	began, answered := time.Now(), false
+	var before conversion.Use
 	c, err := h.Store.Update(ctx, id, func(c *conversion.Conversion) error {
+		before = c.Holding().Use()
 		err := change(c)
 		answered = err != nil
 		return err
 	})
+	if err == nil && c.Holding().Use() != before {
+		h.changed(c)
+	}
 	if answered || errors.Is(err, conversion.ErrNotFound) || errors.Is(err, conversion.ErrNewerFormat) {
 		h.called(began, nil)
 	} else {

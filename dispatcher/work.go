@@ -29,11 +29,7 @@ const (
 	newerPause = 10 * time.Second
 )
 
-// consume takes the next message of a class and handles it within lease. What handle
-// has begun outlives ctx. A message that was handled is acknowledged. After
-// launch.ErrBusy, which consume returns, the message stays the next one. After
-// any other error it comes again after a pause. A message about a record of a
-// newer format is left to a newer version.
+// consume takes the next message of a class and handles it.
 func (d *Dispatcher) consume(ctx context.Context, class queue.Class, lease time.Duration, handle func(context.Context, queue.Delivery) error) error {
 	delivery, err := d.o.Queue.Take(ctx, class, lease, takeWait)
 	if errors.Is(err, queue.ErrEmpty) {
@@ -42,6 +38,14 @@ func (d *Dispatcher) consume(ctx context.Context, class queue.Class, lease time.
 	if err != nil {
 		return err
 	}
+	return d.handle(ctx, delivery, lease, handle)
+}
+
+// handle handles a message within its lease. What handle has begun outlives ctx. A
+// message that was handled is acknowledged. After launch.ErrBusy, which is returned,
+// the message stays the next one. After any other error it comes again after a
+// pause. A message about a record of a newer format is left to a newer version.
+func (d *Dispatcher) handle(ctx context.Context, delivery queue.Delivery, lease time.Duration, handle func(context.Context, queue.Delivery) error) (err error) {
 	ctx, cancel := detached(ctx, lease)
 	defer cancel()
 	handled := handle(ctx, delivery)
@@ -64,37 +68,51 @@ func (d *Dispatcher) consume(ctx context.Context, class queue.Class, lease time.
 
 // work launches the next attempt of class as soon as there is room for it.
 func (d *Dispatcher) work(ctx context.Context, class conversion.Class) error {
-	if err := d.awaitRoom(ctx, class); err != nil {
+	delivery, err := d.nextTurn(ctx, class)
+	if errors.Is(err, queue.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	var freed <-chan struct{}
-	err := d.consume(ctx, queue.Class(class), launchLease, func(ctx context.Context, delivery queue.Delivery) error {
-		freed = d.nextFreed()
-		return d.launch(ctx, delivery)
-	})
+	freed := d.nextFreed()
+	err = d.handle(ctx, delivery, launchLease, d.launch)
 	if errors.Is(err, launch.ErrBusy) {
 		return awaitFreed(ctx, freed, busyPause)
 	}
 	return err
 }
 
-// awaitRoom returns once fewer attempts of class run than are allowed.
-func (d *Dispatcher) awaitRoom(ctx context.Context, class conversion.Class) error {
+// nextTurn takes the next message of class, once there is room for its attempt. Where
+// one owner holds all the room, a message of another one is taken beside it: attempts
+// may last for hours, and are not begun again for somebody else's. Where only one may
+// run, it is one.
+func (d *Dispatcher) nextTurn(ctx context.Context, class conversion.Class) (queue.Delivery, error) {
 	for {
 		freed := d.nextFreed()
 		running, err := d.running(ctx, class)
 		if err != nil {
-			return err
+			return queue.Delivery{}, err
 		}
 		allowed, err := d.allowed(ctx, class, running)
 		if err != nil {
-			return err
+			return queue.Delivery{}, err
+		}
+		s, err := d.shares(ctx, class, running)
+		if err != nil {
+			return queue.Delivery{}, err
 		}
 		if len(running) < allowed {
-			return nil
+			return d.o.Queue.Take(ctx, queue.Class(class), launchLease, takeWait, s.full...)
+		}
+		if len(running) == allowed && s.all != "" && d.o.MaxJobs[class] > 1 && d.breakers[class].stopped() == "" {
+			delivery, err := d.o.Queue.TakeOther(ctx, queue.Class(class), s.all, launchLease)
+			if !errors.Is(err, queue.ErrEmpty) {
+				return delivery, err
+			}
 		}
 		if err := awaitFreed(ctx, freed, scalePause); err != nil {
-			return err
+			return queue.Delivery{}, err
 		}
 	}
 }
@@ -153,7 +171,7 @@ func (d *Dispatcher) launch(ctx context.Context, delivery queue.Delivery) error 
 		return fmt.Errorf("launch attempt %s: %w", ref, err)
 	}
 	d.breakers[c.Class].started(now)
-	d.pace[c.Class].began(ref, c.Object.Size, now)
+	d.pace[c.Class].began(ref, c.OwnerID, c.Object.Size, now)
 	d.o.Log.Info("attempt launched", "conversion_id", c.ID, "attempt", n, "class", c.Class)
 	d.metrics.launched.WithLabelValues(string(c.Class)).Inc()
 	return nil

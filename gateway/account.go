@@ -71,14 +71,14 @@ func (g *Gateway) register(ctx context.Context, in *userInput) (*userOutput, err
 		if err != nil {
 			return nil, err
 		}
-		g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionRegister, "", audited)
+		g.audit(ctx, caller{User: u, network: account.Network(ctx)}, account.ActionRegister, "", audited)
 		return &userOutput{Status: http.StatusCreated, Body: api.User{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, Confirmed: true}}, nil
 	}
 	if err := g.o.Users.Register(ctx, n, g.o.Tokens.Proof); err != nil {
 		return nil, err
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, caller{network: remote(ctx)}, account.ActionRegister, "", audited)
+	g.audit(ctx, caller{network: account.Network(ctx)}, account.ActionRegister, "", audited)
 	email, _ := account.NormalizeEmail(in.Body.Email) // Register has accepted it
 	return &userOutput{Status: http.StatusAccepted, Body: api.User{Email: email, CreatedAt: g.o.Now().UTC().Truncate(time.Second)}}, nil
 }
@@ -94,17 +94,6 @@ func (g *Gateway) ownName(host string) bool {
 	}
 	ip := net.ParseIP(strings.Trim(host, "[]"))
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback() || err == nil && strings.EqualFold(host, public.Hostname())
-}
-
-// slowly refuses a network that asks for too many mails. It counts requests by
-// whom they come from alone, and so tells nothing about addresses.
-func (g *Gateway) slowly(ctx context.Context) error {
-	key := remote(ctx)
-	if wait := g.requests.begin(key); wait > 0 {
-		return refuse(http.StatusTooManyRequests, "too_many_requests", "Too many requests. Try again in "+seconds(wait)+" s.").retryIn(wait)
-	}
-	g.requests.end(key, true)
-	return nil
 }
 
 // mailsAreOwed wakes the notifiers. If that fails, they see it themselves.
@@ -162,9 +151,15 @@ func (g *Gateway) isOwner(ctx context.Context, c caller, p account.Proof, passwo
 	if password == "" {
 		return refuse(http.StatusForbidden, "password_needed", "To confirm your address, also send the password of your account, or log in first.")
 	}
-	who := caller{User: account.User{ID: p.UserID}, network: c.network}
-	err := g.checkPassword(ctx, who, password)
+	u, err := g.o.Users.ByID(ctx, p.UserID)
+	if errors.Is(err, account.ErrNotFound) {
+		return used(account.ErrUsed)
+	}
 	if err != nil {
+		return err
+	}
+	who := caller{User: u, network: c.network}
+	if err = g.checkPassword(ctx, who, password); err != nil {
 		g.audit(ctx, who, action, "", problemOf(err).Code)
 	}
 	return err
@@ -181,7 +176,8 @@ func (g *Gateway) setPassword(ctx context.Context, in *linkInput) (*acceptedOutp
 		return nil, used(err)
 	}
 	g.mailsAreOwed(ctx)
-	g.audit(ctx, caller{User: u, network: remote(ctx)}, account.ActionReset, "", audited)
+	g.audit(ctx, caller{User: u, network: account.Network(ctx)}, account.ActionReset, "", audited)
+	g.known(ctx, u.Email, account.Network(ctx)) // so that no stranger keeps the owner from logging in
 	return &acceptedOutput{api.Accepted{Detail: "Your password is set. All sessions have ended and all API keys are removed. Log in with the new password."}}, nil
 }
 

@@ -5,10 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"tonearm/internal/account"
 	"tonearm/internal/api"
 )
 
@@ -43,79 +40,15 @@ func TestLogin(t *testing.T) {
 	s.send("POST", "/login", nil).want(401, "login_required")
 	s.send("POST", "/login", nil, "Authorization", "Bearer "+u.token).want(401, "login_required")
 
-	for range maxFailures - 1 {
+	for range accountFromNetwork.Burst - 1 {
 		login("a+b@example.org", "wrong horse").want(401)
 	}
 	blocked := login("a+b@example.org", password).want(429, "too_many_logins")
 	if after, err := strconv.Atoi(blocked.header.Get("Retry-After")); err != nil || after < 1 || after > 30 {
 		t.Errorf("Retry-After is %q", blocked.header.Get("Retry-After"))
 	}
-	s.send("GET", "/download", nil, "Authorization", blockedBasic()).want(429, "too_many_logins")
+	s.send("GET", "/download", nil, "Authorization", basicOf("a+b@example.org", password)).want(429, "too_many_logins")
 	login("nobody@example.org", "wrong horse").want(401)
-}
-
-// What strangers send is not kept, whatever its size.
-func TestLongAddress(t *testing.T) {
-	s := start(t)
-	long := strings.Repeat("a", 50<<10) + "@example.org"
-	s.send("POST", "/v1/session", api.Credentials{Email: long, Password: password}).want(401, "wrong_credentials")
-	req, _ := http.NewRequest(http.MethodPost, "/", nil)
-	req.SetBasicAuth(long, password)
-	s.send("POST", "/login", nil, "Authorization", req.Header.Get("Authorization")).want(401, "wrong_credentials")
-	for _, th := range []*throttle{s.logins, s.requests, s.refusals} {
-		for key := range th.keys {
-			if len(key) > account.MaxEmailLength+len(" 2001:db8:1111:2222::/64") {
-				t.Errorf("%d bytes are kept", len(key))
-			}
-		}
-	}
-	equal(t, "failures kept", len(s.logins.keys), 1)
-}
-
-func blockedBasic() string {
-	req, _ := http.NewRequest(http.MethodGet, "/", nil)
-	req.SetBasicAuth("a+b@example.org", password)
-	return req.Header.Get("Authorization")
-}
-
-func TestThrottle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		th := newThrottle(time.Now)
-		fail := func() { th.end("k", true) }
-		for range maxFailures {
-			equal(t, "wait", th.begin("k"), 0)
-			fail()
-		}
-		equal(t, "wait after too many", th.begin("k"), forgetFailure)
-		equal(t, "wait of another", th.begin("other"), 0)
-		th.end("other", false)
-		time.Sleep(forgetFailure - time.Second)
-		equal(t, "wait later", th.begin("k"), time.Second)
-		time.Sleep(time.Second)
-		equal(t, "wait after one was forgotten", th.begin("k"), 0)
-		fail()
-		equal(t, "wait after one more", th.begin("k"), forgetFailure)
-		time.Sleep(maxFailures * forgetFailure)
-		equal(t, "wait when all is forgotten", th.begin("k"), 0)
-		th.end("k", false)
-		equal(t, "keys remembered", len(th.keys), 0)
-		for range maxConcurrent {
-			equal(t, "wait side by side", th.begin("k"), 0)
-		}
-		equal(t, "wait behind many", th.begin("k"), time.Second)
-	})
-}
-
-func TestNetwork(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.7:1234":              "192.0.2.7",
-		"[::ffff:192.0.2.7]:1234":     "192.0.2.7",
-		"[2001:db8:1:2:3:4:5:6]:1234": "2001:db8:1:2::/64",
-		"[fe80::1:2:3:4%eth0]:1":      "fe80::/64",
-		"@":                           "@",
-	} {
-		equal(t, remote, network(remote), want)
-	}
 }
 
 func TestRegister(t *testing.T) {

@@ -3,14 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
-	"sync"
-	"time"
 
 	"tonearm/internal/account"
+	"tonearm/internal/limit"
 )
 
 const (
@@ -32,7 +29,7 @@ type caller struct {
 func (g *Gateway) identify(r *http.Request, scope account.Scope) (caller, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), quick)
 	defer cancel()
-	c := caller{network: network(r.RemoteAddr)}
+	c := caller{network: account.Network(ctx)}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if r.Header.Get("Authorization") == "" {
 		if cookie, err := r.Cookie(g.cookieName()); err == nil {
@@ -111,11 +108,10 @@ func (g *Gateway) ofSession(ctx context.Context, token string) (account.Session,
 // user or network, ten are told, then one each half minute.
 func (g *Gateway) audit(ctx context.Context, c caller, action account.Action, subject, outcome string) {
 	if outcome != audited {
-		key := c.ID + " " + c.network
-		if g.refusals.begin(key) > 0 {
+		refusals := limit.Budget{Key: limit.Key("refusals", c.ID, c.network), Limit: refusalsTold}
+		if wait, _ := g.refusals.Take(ctx, refusals); wait > 0 {
 			return
 		}
-		g.refusals.end(key, true)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quick)
 	defer cancel()
@@ -129,8 +125,6 @@ func (g *Gateway) audit(ctx context.Context, c caller, action account.Action, su
 }
 
 // basic returns the user whose address and password the request carries.
-// Failures are counted by address and by network; after too many, further
-// logins are refused for a while.
 func (g *Gateway) basic(r *http.Request) (account.User, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), hashing)
 	defer cancel()
@@ -139,7 +133,7 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 		return account.User{}, refuse(http.StatusUnauthorized, "login_required",
 			"Send your e-mail address and password, for example with curl -u EMAIL.").with("WWW-Authenticate", basicChallenge)
 	}
-	user, err := g.password(ctx, email, password, network(r.RemoteAddr))
+	user, err := g.password(ctx, email, password)
 	if errors.Is(err, account.ErrCredentials) {
 		err = problemOf(err).with("WWW-Authenticate", basicChallenge)
 	}
@@ -148,41 +142,25 @@ func (g *Gateway) basic(r *http.Request) (account.User, error) {
 
 // password returns the user with this address and password, and counts the
 // failures.
-func (g *Gateway) password(ctx context.Context, email, password, network string) (user account.User, err error) {
-	key, err := account.NormalizeEmail(email)
-	if err != nil {
-		key = "" // of nobody; and what a stranger sends may be long
-	}
-	err = g.guessed(ctx, key+" "+network, caller{network: network}, func() (err error) {
+func (g *Gateway) password(ctx context.Context, email, password string) (user account.User, err error) {
+	nobody := caller{network: account.Network(ctx)} // the audit log names no account: whether there is one must not show in the time
+	err = g.guessed(ctx, email, nobody, func() (err error) {
 		user, err = g.o.Users.Authenticate(ctx, email, password)
 		return err
 	})
-	if errors.Is(err, account.ErrCredentials) { // the line names no account: whether there is one must not show in the time
-		g.audit(ctx, caller{network: network}, account.ActionLogin, "", problemOf(err).Code)
+	if errors.Is(err, account.ErrCredentials) {
+		g.audit(ctx, nobody, account.ActionLogin, "", problemOf(err).Code)
 	}
 	return user, err
 }
 
 // checkPassword asks for the caller's password again: a stolen token alone must
-// not take the account. Failures are counted for the user, from wherever.
+// not take the account. Failures count like those of logins.
 func (g *Gateway) checkPassword(ctx context.Context, c caller, password string) error {
-	err := g.guessed(ctx, c.ID, c, func() error { return g.o.Users.CheckPassword(ctx, c.ID, password) })
+	err := g.guessed(ctx, c.Email, c, func() error { return g.o.Users.CheckPassword(ctx, c.ID, password) })
 	if errors.Is(err, account.ErrCredentials) {
 		return refuse(http.StatusForbidden, "wrong_password", "The password is wrong.")
 	}
-	return err
-}
-
-// guessed runs check, which compares a password, unless too many under the same
-// key have failed.
-func (g *Gateway) guessed(ctx context.Context, key string, c caller, check func() error) error {
-	if wait := g.logins.begin(key); wait > 0 {
-		g.audit(ctx, c, account.ActionLogin, "", "too_many_logins")
-		return refuse(http.StatusTooManyRequests, "too_many_logins",
-			"Too many failed logins. Try again in "+seconds(wait)+" s.").retryIn(wait)
-	}
-	err := check()
-	g.logins.end(key, errors.Is(err, account.ErrCredentials))
 	return err
 }
 
@@ -196,107 +174,4 @@ func (g *Gateway) identifyForm(r *http.Request, scope account.Scope) (account.Us
 		return g.basic(r) // its answer names both ways
 	}
 	return c.User, err
-}
-
-// network returns the part of an address that one person has to themselves:
-// an IPv4 address or an IPv6 /64.
-func network(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		return remote
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		prefix, _ := addr.Prefix(64)
-		return prefix.String()
-	}
-	return addr.String()
-}
-
-// Limits of the throttle: ten failures, after that one every half minute.
-const (
-	maxFailures   = 10
-	forgetFailure = 30 * time.Second
-	maxConcurrent = 64      // logins in progress for one key
-	maxKeys       = 100_000 // keys remembered at once
-)
-
-// throttle counts the failed logins of each key. A success does not clear them,
-// since somebody else may have failed. Old failures are forgotten one by one.
-type throttle struct {
-	now  func() time.Time
-	mu   sync.Mutex
-	keys map[string]*failures
-}
-
-type failures struct {
-	count   int
-	since   time.Time // when count was right
-	running int
-}
-
-func newThrottle(now func() time.Time) *throttle {
-	return &throttle{now: now, keys: map[string]*failures{}}
-}
-
-// begin returns how long to wait before a login may be tried. If that is 0, end
-// must follow.
-func (t *throttle) begin(key string) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := t.now()
-	f := t.keys[key]
-	if f == nil {
-		t.makeRoom(now)
-		f = &failures{since: now}
-		t.keys[key] = f
-	}
-	f.forget(now)
-	switch {
-	case f.count >= maxFailures:
-		return f.since.Add(forgetFailure).Sub(now)
-	case f.running >= maxConcurrent:
-		return time.Second
-	}
-	f.running++
-	return 0
-}
-
-func (t *throttle) end(key string, failed bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f := t.keys[key]
-	f.running--
-	if failed {
-		f.forget(t.now())
-		f.count++
-	}
-	if f.running == 0 && f.count == 0 {
-		delete(t.keys, key)
-	}
-}
-
-// makeRoom keeps an attacker with many names from filling the memory.
-func (t *throttle) makeRoom(now time.Time) {
-	if len(t.keys) < maxKeys {
-		return
-	}
-	for key, f := range t.keys {
-		if f.forget(now); f.count < maxFailures && f.running == 0 {
-			delete(t.keys, key)
-		}
-	}
-}
-
-func (f *failures) forget(now time.Time) {
-	n := min(int(now.Sub(f.since)/forgetFailure), f.count)
-	f.count -= n
-	f.since = f.since.Add(time.Duration(n) * forgetFailure)
-	if f.count == 0 {
-		f.since = now
-	}
 }

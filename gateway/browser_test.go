@@ -142,3 +142,31 @@ func TestLinkPagesInChromium(t *testing.T) {
 		equal(t, "address", got.Email, email)
 	}
 }
+
+// A page of a listed origin, in a real browser, works with a token, and never with the
+// cookie of whoever is logged in here. A page that is not listed reads nothing.
+func TestListedOriginInChromium(t *testing.T) {
+	browser := chromiumtest.Start(t)
+	pages := httptest.NewServer(http.HandlerFunc(blank))
+	t.Cleanup(pages.Close)
+	app, elsewhere := called("localhost", pages), called("127.0.0.1", pages)
+	s := start(t, func(o *Options) { o.PublicURL, o.CORSOrigins = "http://localhost", []string{app} })
+	u := s.user("a@example.org")
+	server, _ := s.watch(httptest.NewServer)
+	own := called("localhost", server)
+	page := browser.Page()
+	page.Go(own + "/blank")
+	equal(t, "login", page.Eval(fmt.Sprintf(`fetch('/v1/session', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({email: %q, password: %q})}).then(r => r.status)`, u.Email, password)), "200")
+	me := func(options string) string {
+		return page.Eval(fmt.Sprintf(`fetch(%q, %s).then(r => r.json()).then(m => m.email || m.code, () => 'not read')`, own+"/v1/me", options))
+	}
+	bearer := fmt.Sprintf(`{headers: {Authorization: 'Bearer %s'}}`, u.token)
+	for origin, want := range map[string][3]string{app: {u.Email, "login_required", "201"}, elsewhere: {"not read", "not read", "not read"}} {
+		page.Go(origin + "/blank")
+		equal(t, origin+" with a token", me(bearer), want[0])
+		equal(t, origin+" without one", me(`{}`), want[1])
+		equal(t, origin+" with the cookie", me(`{credentials: 'include'}`), "not read")
+		equal(t, origin+" begins a conversion", page.Eval(fmt.Sprintf(`fetch(%q, {method: 'POST', headers: {Authorization: 'Bearer %s', 'Content-Type': 'application/json', 'Idempotency-Key': 'k'}, body: '{"filename":"a.mp4","size":3}'}).then(r => r.status, () => 'not read')`,
+			own+"/v1/conversions", u.token)), want[2])
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -17,6 +16,8 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
+	"tonearm/internal/quota"
 	"tonearm/internal/service"
 )
 
@@ -120,6 +121,13 @@ type getInput struct {
 }
 
 func (g *Gateway) get(ctx context.Context, user account.User, in *getInput) (*conversionOutput, error) {
+	if in.Wait > 0 {
+		leave, err := g.waiters.Enter(user.ID, g.quotaOf(user, account.QuotaWaiters))
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	c, err := g.await(ctx, user, in.ID, func(c conversion.Conversion) bool {
 		return in.Wait == 0 || c.State.Terminal() || in.Revision >= 0 && c.Revision > in.Revision
 	}, time.Duration(in.Wait)*time.Second)
@@ -264,6 +272,16 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 		return nil, refuse(http.StatusConflict, string(conversion.SourceMissing.Code),
 			conversion.SourceMissing.Message+" Upload it again as a new conversion.")
 	}
+	ask := quota.Ask{Queued: 1}
+	if !uploaded {
+		ask = quota.Ask{Uploads: 1, Bytes: c.Object.Size}
+	}
+	room, err := g.meter.Admit(ctx, user, ask)
+	if err != nil {
+		return nil, err
+	}
+	made := false
+	defer func() { room.Done(made) }()
 	good := there && object.Size > 0 && (c.Object.Size == 0 || object.Size == c.Object.Size)
 	if !uploaded && there && !good {
 		// The refused object is in the way of a new upload, which must not
@@ -284,6 +302,7 @@ func (g *Gateway) retry(ctx context.Context, user account.User, in *idInput) (*c
 	if err != nil {
 		return nil, err
 	}
+	made = true
 	return answer(http.StatusOK, c), nil
 }
 
@@ -314,9 +333,10 @@ func (g *Gateway) remove(ctx context.Context, c caller, in *idInput) (*struct{},
 	return nil, err
 }
 
-// checkName refuses names that no file can have.
+// checkName refuses names that no file can have. Bidirectional controls, which names
+// in some scripts have, are removed from the record: see conversion.New.
 func checkName(name string) error {
-	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl) {
+	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, printable.Control) {
 		return invalid("body.filename", "a file name needs at least one visible character and must have no control characters")
 	}
 	return nil

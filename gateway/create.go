@@ -15,6 +15,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/quota"
 )
 
 const (
@@ -60,6 +61,17 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 	if err != nil {
 		return nil, err
 	}
+	room, err := g.meter.Admit(ctx, user, quota.Ask{Uploads: 1, Bytes: req.Size})
+	if err != nil {
+		if in.Key != "" { // what was begun may go on
+			if out, err := g.repeated(ctx, user, in.Key, hash); !errors.Is(err, conversion.ErrNotFound) {
+				return out, err
+			}
+		}
+		return nil, err
+	}
+	made := false
+	defer func() { room.Done(made) }()
 	if err := g.count(ctx, user, in.Key); err != nil {
 		return nil, err
 	}
@@ -81,6 +93,7 @@ func (g *Gateway) create(ctx context.Context, user account.User, in *createInput
 		}
 		return nil, err
 	}
+	made = true
 	g.o.Log.Info("conversion created", "conversion_id", c.ID, "size", c.Object.Size, "parts", parts)
 	return g.withUpload(ctx, http.StatusCreated, user, c)
 }
@@ -204,7 +217,7 @@ func (g *Gateway) sign(ctx context.Context, c conversion.Conversion, have []blob
 		}
 	}
 	for _, n := range numbers {
-		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, expiry, blob.Public)
+		r, err := g.o.Objects.PresignPart(ctx, c.Object.Key, c.Upload.ID, n, partLength(c, n), expiry, blob.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -222,6 +235,11 @@ func partSize(size int64) int64 {
 	const mib = 1 << 20
 	need := (size + maxParts - 1) / maxParts
 	return max(minPartSize, (need+mib-1)/mib*mib)
+}
+
+// partLength returns how many bytes part n of the upload of c has.
+func partLength(c conversion.Conversion, n int) int64 {
+	return min(c.Upload.PartSize, c.Object.Size-int64(n-1)*c.Upload.PartSize)
 }
 
 // abort drops a multipart upload that no record names. If that fails, it does

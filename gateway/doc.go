@@ -24,6 +24,11 @@
 // leaves a conversion that expires, and parts that the store removes itself
 // when it cleans up incomplete uploads.
 //
+// Users have quotas. At one the answer is 429 quota_exceeded with its name, and
+// nothing was begun. What a user takes is counted from the records, at the latest half
+// a minute after another process admitted something; see package quota. Requests that
+// wait and uploads through the gateway are counted by each gateway alone.
+//
 // # When a neighbour fails
 //
 // Records, accounts or object store down: 503 code unavailable with
@@ -35,16 +40,20 @@
 // messages, and whoever looks at the record next publishes them; ?wait= reads
 // every 5 seconds instead of being woken.
 //
+// Limits down: each gateway counts failed logins for itself.
+//
+// Records or accounts slow: users are admitted by what was counted last.
+//
 // Dispatcher, transcoders or notifier down: conversions are created, uploaded
 // and completed, and stay queued.
 //
-// Any number of gateways may run side by side. Each of them counts failed
-// logins for itself, by address and by the network that the connection comes
-// from. Behind a proxy, that is the proxy's network.
+// Any number of gateways may run side by side. They count failed logins together,
+// by account and by the network that a request comes from (limits.go). That is
+// the peer's, unless the peer is one of TrustedProxies.
 //
 // # Permissions
 //
-// Records and accounts: read and write. Queue: publish, announce, subscribe.
-// Object store: HEAD, PUT, DELETE and multipart uploads under uploads/, GET
+// Records, accounts and limits: read and write. Queue: publish, announce,
+// subscribe. Object store: HEAD, PUT, DELETE and multipart uploads under uploads/, GET
 // under mp3s/ (its presigned URLs act with its key). The tokens' signing key.
 package gateway

@@ -43,6 +43,7 @@ func TestKeys(t *testing.T) {
 	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"x","scopes":["all"]}`).want(422, "invalid_request")
 	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"x","scopes":[]}`).want(422, "invalid_request")
 	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"a\nb","scopes":["read"]}`).want(422, "invalid_request")
+	u.call("POST", "/v1/keys", `{"password":"`+password+`","name":"a\u202eb","scopes":["read"]}`).want(422, "invalid_request")
 }
 
 // A key is good for its scopes on every route, wherever a token is accepted, and
@@ -148,10 +149,10 @@ func TestAudited(t *testing.T) {
 	if got := told(); !maps.Equal(got, want) {
 		t.Errorf("told is %v, want %v", got, want)
 	}
-	for range 3 * maxFailures {
+	for range 3 * refusalsTold.Burst {
 		u.with(readSecret).call("POST", "/v1/conversions", nil).want(403, "scope_missing")
 	}
-	if n := told()["refused scope_missing "+u.ID+" "+reader.ID+" /v1/conversions"]; n == 0 || n >= maxFailures {
+	if n := told()["refused scope_missing "+u.ID+" "+reader.ID+" /v1/conversions"]; n == 0 || n >= refusalsTold.Burst {
 		t.Errorf("%d refusals told", n)
 	}
 	u.call("POST", "/v1/keys", api.NewKey{Password: password, Name: "x", Scopes: []account.Scope{"read"}}).want(201)

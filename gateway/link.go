@@ -88,6 +88,7 @@ func (p linkPage) write(w http.ResponseWriter) error {
 	// With no-referrer, a browser hides where a form comes from. Without https it
 	// says nothing else about that, and the form would be refused.
 	w.Header().Set("Referrer-Policy", "same-origin")
+	w.Header().Set("Content-Security-Policy", policy("'self'"))
 	return linkTemplate.Execute(w, p)
 }
 
@@ -113,17 +114,17 @@ func (g *Gateway) linkUsed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	from := network(r.RemoteAddr)
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), remoteKey{}, from), hashing)
+	ctx, cancel := context.WithTimeout(r.Context(), hashing)
 	defer cancel()
+	nobody := caller{network: account.Network(ctx)}
 	in := &linkInput{api.Link{Token: p.Token, Password: r.FormValue("password")}}
 	switch p.Kind {
 	case account.ProofConfirm:
-		_, err = g.confirm(ctx, caller{network: from}, in)
+		_, err = g.confirm(ctx, nobody, in)
 	case account.ProofReset:
 		_, err = g.setPassword(ctx, in)
 	case account.ProofEmail:
-		_, err = g.setEmail(ctx, caller{network: from}, in)
+		_, err = g.setEmail(ctx, nobody, in)
 	case unsubscribe:
 		err = g.unsubscribe(ctx, p.Token, account.MailSetting(r.FormValue("mails")))
 	}

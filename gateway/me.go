@@ -32,10 +32,14 @@ func (g *Gateway) me(ctx context.Context, c caller, _ *struct{}) (*meOutput, err
 	if err != nil {
 		return nil, err
 	}
+	use, err := g.usage(ctx, c.User)
+	if err != nil {
+		return nil, err
+	}
 	out := &meOutput{Body: api.Me{
 		ID: c.ID, Email: c.Email, Confirmed: c.Confirmed(), CreatedAt: c.CreatedAt, Admin: c.Admin,
 		Language: cmp.Or(c.Language, account.English), Mails: cmp.Or(c.Mails, account.MailEach),
-		MaxUploadBytes: g.limit(c.User), Active: len(list), OpenRegistration: g.o.OpenRegistration,
+		MaxUploadBytes: g.limit(c.User), Active: len(list), Usage: use, OpenRegistration: g.o.OpenRegistration,
 	}}
 	if !c.Confirmed() {
 		out.Body.MaxConversions = account.UnprovenConversions
@@ -93,6 +97,9 @@ func (g *Gateway) requestEmail(ctx context.Context, c caller, in *newEmailInput)
 
 // requestConfirmation mails the link again that proves the address.
 func (g *Gateway) requestConfirmation(ctx context.Context, c caller, _ *struct{}) (*acceptedOutput, error) {
+	if err := g.slowly(ctx); err != nil {
+		return nil, err
+	}
 	err := g.o.Users.RequestConfirmation(ctx, c.ID, g.o.Tokens.Proof)
 	if errors.Is(err, account.ErrUsed) {
 		return nil, conflict("Your address is confirmed already.")

@@ -14,6 +14,7 @@ import (
 
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/strictjson"
 )
 
 // optionsPath is the location of the options in a request.
@@ -134,7 +135,7 @@ func explain(d *huma.ErrorDetail) (location, message string) {
 // the text begins with the path of the value that does not fit, if the path is
 // known.
 func unmarshal(data []byte, v any) error {
-	err := json.Unmarshal(data, v)
+	err := strictjson.Unmarshal(data, v)
 	wrong := (*json.UnmarshalTypeError)(nil)
 	if !errors.As(err, &wrong) {
 		return err

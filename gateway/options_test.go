@@ -143,7 +143,7 @@ func TestBadOptions(t *testing.T) {
 			}
 		}
 	}
-	for _, broken := range []string{`{"start":NaN}`, `{"start":Infinity}`, `{"start":1}{}`, `{`} {
+	for _, broken := range []string{`{"start":1,"start":2}`, `{"start":NaN}`, `{"start":Infinity}`, `{"start":1}{}`, `{`} {
 		u.call("POST", "/v1/conversions", `{"filename":"a","size":1,"options":`+broken+`}`).want(400, "invalid_request")
 		u.call("PUT", "/upload?options="+url.QueryEscape(broken), strings.NewReader("video")).want(422, "invalid_options")
 	}

@@ -177,8 +177,7 @@ func wrongParts(c conversion.Conversion, have []blob.Part) []int {
 	}
 	var wrong []int
 	for n := 1; n <= c.Upload.Parts; n++ {
-		want := min(c.Upload.PartSize, c.Object.Size-int64(n-1)*c.Upload.PartSize)
-		if got, ok := sizes[n]; !ok || got != want {
+		if got, ok := sizes[n]; !ok || got != partLength(c, n) {
 			wrong = append(wrong, n)
 		}
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -99,7 +100,17 @@ func TestParts(t *testing.T) {
 	if len(up.Parts) != 2 || up.Parts[0].Number != 3 {
 		t.Errorf("asked for parts: %+v", up)
 	}
-	put(t, "PUT", up.Parts[1].URL, nil, "too short for a part in the middle")
+	const short = "too short for a part in the middle"
+	for _, body := range []string{short, content[:100_000]} {
+		if status := tryPut(t, up.Parts[1].URL, body); status != http.StatusForbidden {
+			t.Errorf("%d bytes for a part of 16 MiB: %d", len(body), status)
+		}
+	}
+	record, err := s.o.Records.ByID(t.Context(), c.ID)
+	check(t, err)
+	old, err := s.o.Objects.PresignPart(t.Context(), record.Object.Key, record.Upload.ID, 2, int64(len(short)), time.Minute, blob.Public)
+	check(t, err) // as the URLs of a version before 0.2, which are good for any length
+	put(t, "PUT", old.URL, nil, short)
 	p = decode[api.Problem](u.call("POST", path+"/complete", nil).want(409, "upload_incomplete"))
 	equal(t, "what has another size", p.Errors[0].Message, "2")
 	send(up.Parts[1])
@@ -107,11 +118,20 @@ func TestParts(t *testing.T) {
 		got := decode[api.Conversion](u.call("POST", path+"/complete", nil).want(200))
 		equal(t, "state", got.State, conversion.Queued)
 	}
-	record, err := s.o.Records.ByID(t.Context(), c.ID)
-	check(t, err)
 	if s.object(record.Object.Key) != content {
 		t.Error("the object is not what was sent")
 	}
+}
+
+// tryPut sends body to a presigned URL and returns the answer's status.
+func tryPut(t *testing.T, address, body string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, address, strings.NewReader(body))
+	check(t, err)
+	res, err := http.DefaultClient.Do(req)
+	check(t, err)
+	res.Body.Close()
+	return res.StatusCode
 }
 
 // TestPartsAnew loses multipart uploads in every possible way.

@@ -18,6 +18,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/blob"
 	"tonearm/internal/conversion"
+	"tonearm/internal/quota"
 )
 
 // clientGone is the status that metrics show for a request whose client did not
@@ -29,6 +30,10 @@ const retryAfter = 5 * time.Second
 
 // fullRetryAfter is the same while a store is full.
 const fullRetryAfter = time.Minute
+
+// busyRetryAfter is the same while too many of one network wait for a password to
+// be checked.
+const busyRetryAfter = 2 * time.Second
 
 // problem is an answer that reports a failure.
 type problem struct {
@@ -80,12 +85,15 @@ func problemOf(err error) *problem {
 		option *conversion.OptionError
 		large  *http.MaxBytesError
 		model  *huma.ErrorModel
+		quota  *quota.Exceeded
 	)
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &model):
 		return problemOfHuma(model)
+	case errors.As(err, &quota):
+		return quotaExceeded(quota)
 	case errors.As(err, &option):
 		return refuse(http.StatusUnprocessableEntity, "invalid_options", "The options are not valid: "+strings.TrimPrefix(option.Error(), ": ")+".",
 			api.Field{Location: strings.TrimSuffix(optionsPath+"."+option.Field, "."), Message: option.Message})
@@ -107,6 +115,8 @@ func problemOf(err error) *problem {
 			"Follow the link in the mail, or ask for another one: tonearm account confirm.", account.UnprovenConversions))
 	case errors.Is(err, account.ErrMails):
 		return refuse(http.StatusTooManyRequests, "too_many_mails", "This address got enough mails in this hour. Try again in the next one.").retryIn(time.Hour)
+	case errors.Is(err, account.ErrBusy):
+		return tooMany(busyRetryAfter)
 	case errors.Is(err, account.ErrKeys):
 		return refuse(http.StatusConflict, "too_many_keys", fmt.Sprintf("You have %d API keys already. Revoke one first: tonearm key revoke ID.", account.MaxKeys))
 	case errors.Is(err, account.ErrNotFound):
@@ -167,6 +177,9 @@ func (g *Gateway) problem(ctx context.Context, err error) *problem {
 		err = context.Canceled // a store may have made another error of it
 	}
 	p := problemOf(err)
+	if p.Limit != "" {
+		g.metrics.refused.WithLabelValues(p.Limit).Inc()
+	}
 	switch {
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
 		g.outage.Error("a store cannot be used", "status", p.Status, "code", p.Code, "error", err)

@@ -165,7 +165,7 @@ func TestEnumeration(t *testing.T) {
 // One network cannot ask for mails without end.
 func TestMailRequests(t *testing.T) {
 	s := start(t)
-	for i := range maxFailures {
+	for i := range mailsOfNetwork.Burst {
 		s.send("POST", "/v1/users/reset", api.EmailOnly{Email: fmt.Sprintf("a%d@example.org", i)}).want(202)
 	}
 	s.send("POST", "/v1/users/reset", api.EmailOnly{Email: "b@example.org"}).want(429, "too_many_requests")

@@ -137,7 +137,7 @@ func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, han
 			g.fail(w, r, err)
 			return
 		}
-		next(huma.WithValue(huma.WithValue(c, remoteKey{}, network(r.RemoteAddr)), hostKey{}, r.Host))
+		next(huma.WithValue(c, hostKey{}, r.Host))
 	})
 	huma.Register(g.api, op, func(request context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(request, limit)
@@ -149,11 +149,6 @@ func forAnyone[I, O any](g *Gateway, limit time.Duration, op huma.Operation, han
 		return out, nil
 	})
 }
-
-type remoteKey struct{}
-
-// remote is the network that the request of a JSON route came from.
-func remote(ctx context.Context) string { s, _ := ctx.Value(remoteKey{}).(string); return s }
 
 type hostKey struct{}
 
@@ -193,7 +188,7 @@ func forMaybe[I, O any](g *Gateway, limit time.Duration, op huma.Operation, hand
 		r, _ := humago.Unwrap(c)
 		who, err := g.identify(r, sessionOnly)
 		if err != nil {
-			who = caller{network: network(r.RemoteAddr)}
+			who = caller{network: account.Network(r.Context())}
 		}
 		next(huma.WithValue(c, callerKey{}, who))
 	}}

@@ -13,15 +13,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// bodyTimeout is how long a client may take to send a JSON body.
-const bodyTimeout = 15 * time.Second
+	"tonearm/internal/account"
+)
 
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	found    *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -31,6 +31,10 @@ func newMetrics() *metrics {
 			Help: "Uploads that became known, by how: by a notification of the object store, a sweep (a look at it), " +
 				"the client's complete call, or as a plain form.",
 		}, []string{"by"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tonearm_quota_refusals_total",
+			Help: "Requests refused because a user, or all of them together, had reached a limit, by its name.",
+		}, []string{"limit"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tonearm_http_requests_total",
 			Help: "Requests answered, by route, method and status; 499 where the client did not wait.",
@@ -43,6 +47,9 @@ func newMetrics() *metrics {
 	}
 	for _, by := range []string{byComplete, byForm} {
 		m.found.WithLabelValues(by)
+	}
+	for _, q := range refusable {
+		m.refused.WithLabelValues(string(q))
 	}
 	return m
 }
@@ -86,9 +93,11 @@ func (w *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serve handles what all requests have in common: headers, metrics, panics.
+// serve handles what all requests have in common: where they came from, headers,
+// metrics, panics.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
+	r = r.WithContext(account.FromNetwork(r.Context(), g.network(r)))
 	start := time.Now()
 	defer func() {
 		if v := recover(); v != nil {
@@ -106,13 +115,16 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", policy("'none'"))
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	if g.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	if err := g.origins.Check(r); err != nil {
+	if g.shares(rec, r) {
+		return
+	}
+	if g.crossSite(r) {
 		refuse(http.StatusForbidden, "cross_site", "A page of another site sent this request.").write(rec, r)
 		return
 	}
@@ -121,6 +133,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.mux.ServeHTTP(rec, r)
+}
+
+// policy is the Content-Security-Policy of an answer that loads nothing. forms says
+// where its forms may be sent to; default-src does not include that.
+func policy(forms string) string {
+	return "default-src 'none'; base-uri 'none'; form-action " + forms + "; frame-ancestors 'none'"
 }
 
 // unrouted answers requests that match no route. verdict, which comes from the
@@ -162,13 +180,11 @@ func method(r *http.Request) string {
 	return "other"
 }
 
-// readBody takes the whole body, JSON or a short form, into memory, within its limits of size
-// and time, so that a bad one gets an answer like every other mistake.
+// readBody takes the whole body, JSON or a short form, into memory, within its limit of size,
+// so that a bad one gets an answer like every other mistake. Its time is limited by the
+// server: see service.Limits.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) error {
-	deadlines := http.NewResponseController(w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTimeout)) // the recorder of a test has no deadline
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.o.MaxBodyBytes))
-	_ = deadlines.SetReadDeadline(time.Time{})
 	if err != nil {
 		if p := problemOf(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p

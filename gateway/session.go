@@ -17,7 +17,7 @@ const (
 	plainCookie  = "tonearm-session"
 )
 
-func (g *Gateway) secure() bool { return strings.HasPrefix(origin(g.o.PublicURL), "https:") }
+func (g *Gateway) secure() bool { return strings.HasPrefix(g.pages[0], "https:") }
 
 func (g *Gateway) cookieName() string {
 	if g.secure() {
@@ -57,7 +57,7 @@ func (g *Gateway) session(u account.User, passwordAt time.Time, cookie bool) (*s
 
 // logIn is login for the page.
 func (g *Gateway) logIn(ctx context.Context, in *credentialsInput) (*sessionOutput, error) {
-	u, err := g.password(ctx, in.Body.Email, in.Body.Password, remote(ctx))
+	u, err := g.password(ctx, in.Body.Email, in.Body.Password)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	"tonearm/internal/conversion"
 	"tonearm/internal/conversion/sqliteconversion"
 	"tonearm/internal/embedded"
+	"tonearm/internal/limit"
 	"tonearm/internal/queue/redisqueue"
 )
 
@@ -63,11 +64,11 @@ func run(m *testing.M) int {
 // stack is a gateway on real stores, and a client.
 type stack struct {
 	*Gateway
-	t   *testing.T
+	t   testing.TB
 	url string
 }
 
-func start(t *testing.T, change ...func(*Options)) *stack {
+func start(t testing.TB, change ...func(*Options)) *stack {
 	t.Helper()
 	dir := t.TempDir()
 	records, err := sqliteconversion.Open(filepath.Join(dir, "tonearm.db"))
@@ -105,14 +106,14 @@ func start(t *testing.T, change ...func(*Options)) *stack {
 	return &stack{Gateway: g, t: t, url: server.URL}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func equal[T comparable](t *testing.T, what string, got, want T) {
+func equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s: got %v, want %v", what, got, want)
@@ -147,7 +148,7 @@ func (u *user) key(scopes ...account.Scope) (account.Key, string) {
 func (u *user) with(token string) *user { return &user{User: u.User, stack: u.stack, token: token} }
 
 // forget lets a test ask for more mails than the limit of its network.
-func (s *stack) forget() { s.requests = newThrottle(s.o.Now) }
+func (s *stack) forget() { s.limits = limit.NewShared(nil, s.o.Now, nil) }
 
 // mail returns the newest mail of this kind that is owed to an address.
 func (s *stack) mail(to string, kind account.MailKind) account.Mail {
@@ -165,7 +166,7 @@ func (s *stack) mail(to string, kind account.MailKind) account.Mail {
 
 // reply is an answer, unchanged.
 type reply struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   []byte
@@ -254,7 +255,7 @@ func (u *user) announce(size int64, parts bool) api.Conversion {
 }
 
 // put sends body with a presigned request.
-func put(t *testing.T, method, url string, headers map[string]string, body string) {
+func put(t testing.TB, method, url string, headers map[string]string, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	check(t, err)

@@ -19,15 +19,16 @@ import (
 
 	"tonearm/internal/account"
 	"tonearm/internal/blob"
+	"tonearm/internal/connection"
 	"tonearm/internal/conversion"
+	"tonearm/internal/quota"
 )
 
 const (
-	clientPause = time.Minute     // without a byte from the client
-	storePause  = 2 * time.Minute // without the store taking a byte
-	maxFields   = 16              // before the file of a form
-	maxName     = 1024            // bytes of a file name
-	loginLife   = time.Minute     // between the look at the login and the first byte of the video
+	storePause = 2 * time.Minute // without the store taking a byte
+	maxFields  = 16              // before the file of a form
+	maxName    = 1024            // bytes of a file name
+	loginLife  = time.Minute     // between the look at the login and the first byte of the video
 )
 
 // video is what one request to /upload contains.
@@ -39,6 +40,8 @@ type video struct {
 	form    *multipart.Reader // nil for a raw body
 	body    io.Reader         // the whole of it
 	key     string            // Idempotency-Key; '' for none
+	known   bool              // an earlier request with this key has begun the upload
+	size    int64             // bytes of the body; 0 where that is not known
 	digest  digest
 }
 
@@ -50,14 +53,19 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, err := g.uploads.Enter(user.ID, g.quotaOf(user, account.QuotaGatewayUploads))
+	if err != nil {
+		return err
+	}
+	defer leave()
 	limit := g.limit(user)
 	if r.ContentLength > limit+maxFields*g.o.MaxBodyBytes { // certainly too large; otherwise the bytes are counted
 		return tooLarge(limit)
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	body := &source{w: w, r: r.Body, stalled: time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) })}
-	defer body.stop()
+	body := newSource(w, r.Body, g.o.UploadPause, time.AfterFunc(storePause, func() { cancel(context.DeadlineExceeded) }))
+	defer body.stalled.Stop()
 	sum, err := parseDigest(r.Header)
 	if err != nil {
 		return err
@@ -67,7 +75,7 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v.key, v.digest, v.body = r.Header.Get("Idempotency-Key"), sum, r.Body
+	v.key, v.digest, v.body, v.size = r.Header.Get("Idempotency-Key"), sum, r.Body, max(r.ContentLength, 0)
 	if err := checkKey(v.key); err != nil {
 		return err
 	}
@@ -79,7 +87,7 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 			}
 			return taken(w, http.StatusOK, c)
 		}
-		if err != nil && !errors.Is(err, conversion.ErrNotFound) {
+		if v.known = err == nil; err != nil && !errors.Is(err, conversion.ErrNotFound) {
 			return err
 		}
 	}
@@ -94,7 +102,7 @@ func (g *Gateway) upload(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	v.content = &limited{r: content, left: limit, limit: limit}
+	v.content = &limited{r: content, left: limit, refusal: tooLarge(limit)}
 	c, err := g.receive(ctx, user, v)
 	if err != nil {
 		return err
@@ -129,11 +137,22 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	if err != nil {
 		return c, err
 	}
-	if err := g.count(ctx, user, v.key); err != nil {
+	soon, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	room, err := g.roomFor(soon, user, v)
+	if err != nil {
 		return c, err
 	}
-	err = g.begin(ctx, c)
+	made := false
+	defer func() { room.Done(made) }() // only now, because the record does not say the size before
+	if err := g.count(soon, user, v.key); err != nil {
+		return c, err
+	}
+	err = g.begin(soon, c)
 	first := err == nil
+	if first {
+		room.Begun()
+	}
 	if errors.Is(err, conversion.ErrExists) && v.key != "" { // an earlier request was broken off, or is under way
 		if c, err = g.begun(ctx, user, v); err == nil && !awaits(c) {
 			return c, nil
@@ -146,7 +165,8 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 	if err != nil {
 		return c, g.undo(ctx, user, c, v.key, first, err)
 	}
-	soon, cancel := context.WithTimeout(ctx, quick)
+	room.Sized(object.Size)
+	soon, cancel = context.WithTimeout(ctx, quick)
 	defer cancel()
 	done, err := g.transition(soon, user, c.ID, func(c *conversion.Conversion) error { return c.Uploaded(object.Record(), g.o.Now()) })
 	if err != nil { // also if the conversion was deleted meanwhile
@@ -157,7 +177,22 @@ func (g *Gateway) receive(ctx context.Context, user account.User, v video) (conv
 		return done, g.undo(ctx, user, c, v.key, first, err)
 	}
 	g.metrics.found.WithLabelValues(byForm).Inc()
+	made = true
 	return done, nil
+}
+
+// roomFor finds room for an upload in the user's quotas, and ends the video where
+// that room ends.
+func (g *Gateway) roomFor(ctx context.Context, user account.User, v video) (*quota.Admitted, error) {
+	ask := quota.Ask{Uploads: 1, Bytes: v.size}
+	if v.known {
+		ask.Uploads = 0
+	}
+	room, err := g.meter.Admit(ctx, user, ask)
+	if err == nil && room.Left < v.content.left {
+		v.content.left, v.content.refusal = room.Left, quotaExceeded(&room.LeftOf)
+	}
+	return room, err
 }
 
 // store passes the video on to the object store.
@@ -198,8 +233,6 @@ func (g *Gateway) undo(ctx context.Context, user account.User, c conversion.Conv
 // begin writes the record and checks that the store answers, before a long body
 // is read.
 func (g *Gateway) begin(ctx context.Context, c conversion.Conversion) error {
-	ctx, cancel := context.WithTimeout(ctx, quick)
-	defer cancel()
 	if err := g.o.Objects.Ping(ctx); err != nil {
 		return err
 	}
@@ -345,9 +378,10 @@ func plainName(s string) string {
 // because the clients of stores take some errors of readers for the regular
 // end.
 type limited struct {
-	r           io.Reader
-	left, limit int64
-	err         error
+	r       io.Reader
+	left    int64
+	refusal error // of what is longer
+	err     error
 }
 
 func (l *limited) Read(p []byte) (int, error) {
@@ -356,7 +390,7 @@ func (l *limited) Read(p []byte) (int, error) {
 	}
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		n, err = 0, tooLarge(l.limit)
+		n, err = 0, l.refusal
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		if p := (*problem)(nil); !errors.As(err, &p) {
@@ -367,33 +401,29 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// source is the body of an upload. The upload is given up if the client sends
-// nothing for a while, or if the store takes nothing for a while.
+// source is the body of an upload. The upload is given up if too little comes from
+// the client for a while, or if the store takes nothing for a while.
 type source struct {
-	w       http.ResponseWriter
-	r       io.ReadCloser
+	*connection.Steady
+	io.Closer
+	pause   time.Duration
 	stalled *time.Timer
+}
+
+func newSource(w http.ResponseWriter, body io.ReadCloser, pause time.Duration, stalled *time.Timer) *source {
+	return &source{connection.NewSteady(body, http.NewResponseController(w), pause), body, pause, stalled}
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	s.stalled.Stop() // waiting for the client is not the store's time
-	_ = http.NewResponseController(s.w).SetReadDeadline(time.Now().Add(clientPause))
-	n, err := s.r.Read(p)
+	n, err := s.Steady.Read(p)
 	s.stalled.Reset(storePause)
 	if err != nil && !errors.Is(err, io.EOF) {
 		detail := "The upload was cut off. Send the video again."
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			detail = fmt.Sprintf("The upload was cut off because no data came for %v. Send the video again.", clientPause)
+			detail = fmt.Sprintf("The upload was cut off because less than %d bytes came in %v. Send the video again.", connection.Progress, s.pause)
 		}
 		err = refuse(http.StatusBadRequest, "upload_incomplete", detail)
 	}
 	return n, err
-}
-
-func (s *source) Close() error { return s.r.Close() }
-
-// stop ends both time limits.
-func (s *source) stop() {
-	s.stalled.Stop()
-	_ = http.NewResponseController(s.w).SetReadDeadline(time.Time{})
 }

@@ -319,6 +319,10 @@ func (downRecords) List(ctx context.Context, _ conversion.Query) ([]conversion.C
 	return nil, hang(ctx)
 }
 
+func (downRecords) Unfinished(ctx context.Context, _ string) (map[conversion.State]int64, error) {
+	return nil, hang(ctx)
+}
+
 type downUsers struct{ account.Store }
 
 func (downUsers) Register(ctx context.Context, _ account.NewUser, _ account.Signer) error {

@@ -127,6 +127,7 @@ func (w *world) begin(t *testing.T, filename string) conversion.Conversion {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Filename = filename // not cleaned, as versions before 0.2 stored it
 	if err := errors.Join(
 		c.Uploaded(conversion.Object{Key: c.Object.Key, ETag: "e", Version: c.ID, Size: 1000}, now),
 		c.Begin(1, policy, now), c.Claim(1, "nonce", policy, now),

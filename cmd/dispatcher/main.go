@@ -15,6 +15,7 @@ import (
 	"tonearm/cmd/internal/config"
 	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
+	"tonearm/internal/account"
 	"tonearm/internal/blob/sqsnotify"
 	"tonearm/internal/service"
 )
@@ -23,6 +24,7 @@ type flags struct {
 	listen     config.Listen
 	stores     config.Stores
 	dispatcher *config.Dispatcher
+	quotas     *account.Limits
 	launcher   *launcher.Flags
 	attemptKey string
 	eventToken string
@@ -47,7 +49,9 @@ func newCommand() *cobra.Command {
 		fl.stores.BindUsers(f)
 		fl.stores.BindQueue(f)
 		fl.stores.BindS3(f)
+		fl.stores.BindPages(f)
 		fl.dispatcher = config.BindDispatcher(f, time.Minute)
+		fl.quotas = config.Quotas(f)
 		fl.launcher = launcher.Bind(f)
 		f.StringVar(&fl.attemptKey, "attempt-key", "", "`KEY` that signs attempt tokens: at least 32 bytes in hex, the same for all replicas")
 		f.StringVar(&fl.eventToken, "event-token", "", "bearer `TOKEN` that the store's webhook sends; may be empty with --sqs-queue-url")
@@ -74,8 +78,9 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 		return err
 	}
 	o := fl.dispatcher.Options(fl.stores.S3.Bucket)
+	o.Quotas = o.Quotas.Or(*fl.quotas)
 	o.Records, o.Users, o.Queue, o.Objects = opened.Records, opened.Users, opened.Queue, opened.Objects
-	attempts, leading, err := fl.launcher.Open(o, log, registry)
+	attempts, leading, err := fl.launcher.Open(ctx, o, log, registry)
 	if err != nil {
 		return err
 	}
@@ -99,14 +104,15 @@ func run(parent context.Context, log *slog.Logger, fl flags) error {
 	}
 	p := service.NewProcess(log)
 	p.Health.Warn("attempts", d.Well)
-	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", fl.listen.Admin, service.Admin(&p.Health, registry), time.Second, fl.listen.Limits(), log))
 	opened.Attach(p)
 	p.Health.Warn("notifications", d.Notifications)
-	p.Add("dispatcher http", service.ListenHTTP("listen", fl.listen.Addr, d.Handler(), 10*time.Second, log))
+	p.Add("dispatcher http", service.ListenHTTP("listen", fl.listen.Addr, d.Handler(), 10*time.Second, fl.listen.Limits(), log))
 	p.Await("objects", d.Prepare)
 	if o.EventSource != nil {
 		p.Add("notifications", d.ConsumeEvents)
 	}
+	p.Add("use", d.KeepUse)
 	p.Add("dispatcher", leading(d.Run))
 	return p.Run(ctx)
 }

@@ -13,6 +13,7 @@ import (
 
 	"tonearm/cmd/internal/config"
 	"tonearm/gateway"
+	"tonearm/internal/account"
 	"tonearm/internal/service"
 )
 
@@ -30,6 +31,7 @@ func newCommand() *cobra.Command {
 	var stores config.Stores
 	var tokens config.Tokens
 	o := gateway.Options{}
+	var quotas *account.Limits
 	bind := func(f *pflag.FlagSet) {
 		listen.Bind(f, ":8080")
 		stores.BindRecords(f)
@@ -38,10 +40,12 @@ func newCommand() *cobra.Command {
 		stores.BindS3(f)
 		tokens.Bind(f)
 		config.Gateway(f, &o)
+		quotas = config.Quotas(f)
 		config.RecordRetention(f, &o.RecordRetention)
 	}
 	return config.Command("gateway", "Serve Tonearm's HTTP interface: accounts, uploads, conversions and downloads", example, bind,
 		func(cmd *cobra.Command, log *slog.Logger) error {
+			o.Quotas = o.Quotas.Or(*quotas)
 			return run(cmd.Context(), log, listen, stores, tokens, o)
 		})
 }
@@ -63,6 +67,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	o.Records, o.Users, o.Queue, o.Objects, o.Tokens = opened.Records, opened.Users, opened.Queue, opened.Objects, signer
+	o.Limits = stores.Limits(opened.Queue)
 	o.Log, o.Registerer = log, registry
 	if o.Now, err = opened.Clock(log, registry); err != nil {
 		return err
@@ -71,10 +76,11 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 	if err != nil {
 		return err
 	}
+	listen.Trusted = o.TrustedProxies
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, listen.Limits(), log))
 	opened.QueueOptional = true
 	opened.Attach(p)
-	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, log))
+	p.Add("gateway", service.ListenHTTP("listen", listen.Addr, g.Handler(), 30*time.Second, listen.Limits(), log))
 	return p.Run(ctx)
 }

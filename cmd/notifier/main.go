@@ -33,7 +33,7 @@ func newCommand() *cobra.Command {
 	var smtp *smtpmail.Options
 	o := notifier.Options{}
 	bind := func(f *pflag.FlagSet) {
-		f.StringVar(&listen.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
+		listen.BindAdmin(f)
 		stores.BindRecords(f)
 		stores.BindMails(f)
 		stores.BindQueue(f)
@@ -80,7 +80,7 @@ func run(parent context.Context, log *slog.Logger, listen config.Listen, stores 
 		return err
 	}
 	p := service.NewProcess(log)
-	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, log))
+	p.Add("admin", service.ListenHTTP("admin-listen", listen.Admin, service.Admin(&p.Health, registry), time.Second, listen.Limits(), log))
 	opened.Attach(p)
 	p.Add("notifier", n.Run)
 	return p.Run(ctx)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -102,8 +101,8 @@ func newAccountCommand() *cobra.Command {
 }
 
 func showMe(cmd *cobra.Command, me api.Me) {
-	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	line := func(name, value string) { fmt.Fprintf(t, "%s\t%s\n", name, value) }
+	t := newTable(cmd.OutOrStdout())
+	line := func(name, value string) { t.row(name, value) }
 	line("address", me.Email)
 	confirmed := "yes"
 	if !me.Confirmed {
@@ -114,13 +113,33 @@ func showMe(cmd *cobra.Command, me api.Me) {
 	line("mails", fmt.Sprintf("%s, in %s", me.Mails, me.Language))
 	line("largest video", conversion.Size(me.MaxUploadBytes))
 	line("under way", fmt.Sprint(me.Active))
+	for _, u := range me.Usage {
+		line(strings.ReplaceAll(string(u.Name), "_", " "), used(u))
+	}
 	if me.Admin {
 		line("operator", "yes")
 	}
 	if me.Key != nil {
 		line("key", fmt.Sprintf("%s (%s)", me.Key.Name, scopesOf(*me.Key)))
 	}
-	t.Flush()
+	_ = t.flush() // a reader that went away is no reason to fail
+}
+
+// used says how much of a quota is used.
+func used(u api.Usage) string {
+	words := func(n int64) string {
+		switch u.Name {
+		case account.QuotaStored, account.QuotaDailyBytes:
+			return conversion.Size(n)
+		case account.QuotaDailySound:
+			return soundOf(float64(n))
+		}
+		return fmt.Sprint(n)
+	}
+	if u.Limit == 0 {
+		return words(u.Used) + ", without a limit"
+	}
+	return words(u.Used) + " of " + words(u.Limit)
 }
 
 // settingCommand changes one setting of the account to one of some values.
@@ -225,7 +244,7 @@ videos and MP3s are removed. The answer says what goes, and until when.`,
 			}
 			cmd.PrintErrf("Your account is being deleted. What goes, and when (until is %s):\n", d.Until.UTC().Format("2 January 2006"))
 			for _, what := range d.What {
-				cmd.PrintErrf("- %s\n", what)
+				say(cmd, "- %s", what)
 			}
 			if tokenGiven() {
 				return nil
@@ -240,7 +259,7 @@ videos and MP3s are removed. The answer says what goes, and until when.`,
 
 func said(cmd *cobra.Command, a api.Accepted, err error) error {
 	if err == nil {
-		cmd.PrintErrln(a.Detail)
+		say(cmd, "%s", a.Detail)
 	}
 	return err
 }

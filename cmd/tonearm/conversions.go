@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +19,7 @@ import (
 	"tonearm/internal/api"
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
 )
 
 // pageSize is how many conversions are asked for at a time.
@@ -106,7 +107,7 @@ func newGetCommand() *cobra.Command {
 			}
 			path, err := saveMP3(cmd.Context(), c, cv, out)
 			if err == nil {
-				cmd.PrintErrln("Saved as " + path)
+				say(cmd, "Saved as %s", path)
 			}
 			return err
 		}),
@@ -156,7 +157,7 @@ func saveMP3(ctx context.Context, c *client.Client, cv api.Conversion, out strin
 	if err != nil {
 		return "", usageError{err}
 	}
-	f := &files.File{Path: cv.Filename}
+	f := &files.File{Path: printable.Clean(cv.Filename)} // of an earlier or another server, too
 	output.Assign([]*files.File{f}, func(*files.File) []string { return nil })
 	return download(ctx, c, *cv.MP3, f.Target, func(int64) {})
 }
@@ -166,11 +167,11 @@ func noMP3(cv api.Conversion) string {
 	switch cv.State {
 	case conversion.Failed, conversion.Canceled, conversion.Expired:
 		verb := map[conversion.State]string{conversion.Failed: "failed", conversion.Canceled: "was canceled", conversion.Expired: "has expired"}[cv.State]
-		return fmt.Sprintf("This conversion %s, so there is no MP3. To try again: tonearm retry %s", verb, cv.ID)
+		return fmt.Sprintf("This conversion %s, so there is no MP3. To try again: tonearm retry %s", verb, text.Printable(cv.ID))
 	case conversion.AwaitingUpload:
 		return "There is no MP3 yet: the video is not uploaded. To upload it: tonearm convert FILE"
 	}
-	return fmt.Sprintf("There is no MP3 yet: this conversion is %s. Try again in a while.", cv.State)
+	return fmt.Sprintf("There is no MP3 yet: this conversion is %s. Try again in a while.", text.Printable(string(cv.State)))
 }
 
 // unknownID is an id that no conversion in the user's account has.
@@ -189,8 +190,8 @@ func explain(err error, id string) error {
 }
 
 func printConversion(cmd *cobra.Command, cv api.Conversion) error {
-	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	row := func(name, format string, a ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", a...) }
+	t := newTable(cmd.OutOrStdout())
+	row := func(name, format string, a ...any) { t.row(name, fmt.Sprintf(format, a...)) }
 	row("id", "%s", cv.ID)
 	if cv.Sent == nil {
 		row("file", "%s (%s)", cv.Filename, text.Bytes(cv.Size))
@@ -226,7 +227,7 @@ func printConversion(cmd *cobra.Command, cv api.Conversion) error {
 	if f := cv.Error; f != nil {
 		row("error", "%s (%s)", f.Message, f.Code)
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 // printAudio prints what is in an MP3.
@@ -345,13 +346,13 @@ func awaitAll(cmd *cobra.Command, all []api.Conversion) error {
 		case cmd.Context().Err() != nil || client.IsLogin(waitErr):
 			return waitErr
 		case waitErr != nil:
-			cmd.PrintErrf("%s: %v\n", cv.ID, waitErr)
+			say(cmd, "%s: %v", cv.ID, waitErr)
 			err = errReported
 		case ended.MP3 == nil:
-			cmd.PrintErrf("%s: %s\n", cv.ID, noMP3(ended))
+			say(cmd, "%s: %s", cv.ID, noMP3(ended))
 			err = errReported
 		default:
-			cmd.PrintErrf("Done: %s. To download its MP3: tonearm get %s --out .\n", cv.ID, short(cv.ID))
+			say(cmd, "Done: %s. To download its MP3: tonearm get %s --out .", cv.ID, short(cv.ID))
 		}
 	}
 	return err
@@ -381,13 +382,13 @@ func newEachCommand(verb, short, done string, do func(*cobra.Command, *client.Cl
 					err = explain(do(cmd, c, id), id)
 				}
 				if err == nil {
-					cmd.PrintErrf("%s %s.\n", done, id)
+					say(cmd, "%s %s.", done, id)
 					continue
 				}
 				if len(args) == 1 || client.IsLogin(err) || cmd.Context().Err() != nil {
 					return err
 				}
-				cmd.PrintErrf("%s: %v\n", given, err)
+				say(cmd, "%s: %v", given, err)
 				failed = true
 			}
 			if after != nil {
@@ -425,13 +426,19 @@ func completeID(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion
 	return ids, none | cobra.ShellCompDirectiveKeepOrder
 }
 
-// printJSON writes a line to standard output, byte for byte.
+// printJSON writes a line to standard output. What a terminal would obey is escaped
+// as JSON does it, so that the line means the same.
 func printJSON(cmd *cobra.Command, v any) error {
 	out := cmd.OutOrStdout()
 	if w, ok := out.(text.Writer); ok {
 		out = w.W
 	}
-	e := json.NewEncoder(out)
+	var line strings.Builder
+	e := json.NewEncoder(&line)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, printable.EscapeJSON(line.String()))
+	return err
 }

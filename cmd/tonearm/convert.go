@@ -218,7 +218,7 @@ func (c *converter) open(n int) error {
 	c.old.Sweep()
 	var err error
 	if c.journal, err = journal.Open(ctx, stateDir()); err != nil {
-		c.cmd.PrintErrf("Warning: cannot keep what is done, so the same command may do it again: %v\n", err)
+		say(c.cmd, "Warning: cannot keep what is done, so the same command may do it again: %v", err)
 		if c.journal, err = journal.InMemory(ctx); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"tonearm/internal/client"
 	"tonearm/internal/conversion"
 	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/ffmpeg/cage"
 )
 
 const (
@@ -52,12 +53,12 @@ type doctor struct {
 
 // good and bad print what was found; do says what to do.
 func (d *doctor) good(what, format string, a ...any) {
-	fmt.Fprintf(d.cmd.OutOrStdout(), "ok      %-14s %s\n", what, fmt.Sprintf(format, a...))
+	fmt.Fprintf(d.cmd.OutOrStdout(), "ok      %-14s %s\n", what, text.Printable(fmt.Sprintf(format, a...)))
 }
 
 func (d *doctor) bad(what, do, format string, a ...any) {
 	d.failed = true
-	fmt.Fprintf(d.cmd.OutOrStdout(), "FAILED  %-14s %s\n        %-14s %s\n", what, fmt.Sprintf(format, a...), "", do)
+	fmt.Fprintf(d.cmd.OutOrStdout(), "FAILED  %-14s %s\n        %-14s %s\n", what, text.Printable(fmt.Sprintf(format, a...)), "", text.Printable(do))
 }
 
 func (d *doctor) run() error {
@@ -90,9 +91,25 @@ func (d *doctor) machine() {
 	}
 	if path, err := (ffmpeg.Program{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err == nil {
 		d.good("ffmpeg here", "%s (only \"tonearm up\" needs it)", path)
+		d.confined(ffmpeg.Program{Path: path})
 	} else {
 		d.good("ffmpeg here", "none; only \"tonearm up\" needs it")
 	}
+}
+
+// confined says what confines ffmpeg on this machine.
+func (d *doctor) confined(p ffmpeg.Program) {
+	const what = "ffmpeg's cage"
+	taken, err := p.Confined(d.cmd.Context())
+	if err != nil {
+		d.bad(what, "Run it yourself, and look at what it says.", "%v", err)
+		return
+	}
+	holds, refused := cage.Said(taken)
+	if refused == "" {
+		refused = "nothing"
+	}
+	d.good(what, "%s; this machine refuses: %s", holds, refused)
 }
 
 func (d *doctor) server() bool {
@@ -195,12 +212,30 @@ func (d *doctor) store(ctx context.Context, cv api.Conversion, sound []byte) boo
 		return false
 	}
 	d.good("store", "took an upload at %s", host)
-	if err := d.client.AllowsOrigin(ctx, cv.Upload.URL, d.client.Origin()); err != nil {
-		d.bad("browsers", "Allow PUT from "+d.client.Origin()+" in the bucket's CORS rules, or set --s3-cors-origins of the dispatcher.", "pages may not upload: %v", err)
-	} else {
-		d.good("browsers", "pages of %s may upload (CORS)", d.client.Origin())
-	}
+	d.browsers(ctx, cv.Upload.URL)
 	return true
+}
+
+// nowhere is an origin that no server has (RFC 2606).
+const nowhere = "https://doctor.invalid"
+
+// browsers asks the store which pages may upload: those of the server shall, and no
+// page of just anybody.
+func (d *doctor) browsers(ctx context.Context, presigned string) {
+	origin, err := d.client.Origin(ctx)
+	if err != nil {
+		d.bad("browsers", "Look at the server's log.", "the server's own address is not known: %v", err)
+		return
+	}
+	if err := d.client.AllowsOrigin(ctx, presigned, origin); err != nil {
+		d.bad("browsers", "Set --public-url and --cors-origins of the dispatcher like those of the gateway, and MINIO_API_CORS_ALLOW_ORIGIN of MinIO.", "pages of %s may not upload: %v", origin, err)
+		return
+	}
+	if d.client.AllowsOrigin(ctx, presigned, nowhere) == nil {
+		d.good("browsers", "pages of %s may upload (CORS), and those of everybody else; MINIO_API_CORS_ALLOW_ORIGIN or the bucket's CORS rules can name the right ones", origin)
+		return
+	}
+	d.good("browsers", "pages of %s may upload (CORS), and not those of just anybody", origin)
 }
 
 // notified waits until the store has told the dispatcher of the upload. If it does

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tonearm/cmd/internal/command"
+	"tonearm/cmd/tonearm/internal/text"
 	"tonearm/internal/account"
 	"tonearm/internal/api"
 )
@@ -67,8 +67,8 @@ outlives the login that made it.`,
 			if asJSON {
 				return printJSON(cmd, made)
 			}
-			cmd.PrintErrf("Made key %s. Its secret is shown this once:\n", made.ID)
-			fmt.Fprintln(cmd.OutOrStdout(), made.Secret)
+			say(cmd, "Made key %s. Its secret is shown this once:", made.ID)
+			fmt.Fprintln(cmd.OutOrStdout(), text.Printable(made.Secret))
 			return nil
 		}),
 	}
@@ -103,12 +103,12 @@ func newKeyListCommand() *cobra.Command {
 				}
 				return nil
 			}
-			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "ID\tNAME\tSCOPES\tEXPIRES\tLAST USED")
+			t := newTable(cmd.OutOrStdout())
+			t.row("ID", "NAME", "SCOPES", "EXPIRES", "LAST USED")
 			for _, k := range keys {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, scopesOf(k), day(k.ExpiresAt, "never"), day(k.LastUsedAt, "never"))
+				t.row(k.ID, k.Name, scopesOf(k), day(k.ExpiresAt, "never"), day(k.LastUsedAt, "never"))
 			}
-			return t.Flush()
+			return t.flush()
 		}),
 	}
 	bindServer(cmd.Flags())

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,13 +81,13 @@ func list(cmd *cobra.Command, states []conversion.State, limit int, asJSON bool)
 		}
 		return page(cmd, listLines(all, width), height)
 	}
-	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tSTATE\tCREATED\tLENGTH\tNAME")
+	t := newTable(cmd.OutOrStdout())
+	t.row("ID", "STATE", "CREATED", "LENGTH", "NAME")
 	err = eachConversion(cmd, c, states, limit, func(cv api.Conversion) error {
-		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", cv.ID, cv.State, cv.CreatedAt.Local().Format(time.DateTime), listLength(cv), cv.Filename)
-		return err
+		t.row(cv.ID, cv.State, cv.CreatedAt.Local().Format(time.DateTime), listLength(cv), cv.Filename)
+		return nil
 	})
-	return errors.Join(err, table.Flush())
+	return errors.Join(err, t.flush())
 }
 
 func listLength(cv api.Conversion) string {
@@ -119,7 +118,7 @@ func listLines(all []api.Conversion, width int) []string {
 	lines := []string{text.Cut(head+"NAME", width-1)}
 	for i, name := range text.CutApart(names, max(0, width-1-len(head))) {
 		cv := all[i]
-		left := row(short(cv.ID), string(cv.State), cv.CreatedAt.Local().Format("2006-01-02 15:04"), listLength(cv))
+		left := row(text.Printable(short(cv.ID)), text.Printable(string(cv.State)), cv.CreatedAt.Local().Format("2006-01-02 15:04"), listLength(cv))
 		lines = append(lines, strings.TrimRight(text.Cut(left+name, width-1), " "))
 	}
 	return lines

@@ -20,7 +20,7 @@ func TestListLines(t *testing.T) {
 			Filename: fmt.Sprintf("Lectures of the winter term, part %04d of 5000.mp4", i),
 		})
 	}
-	all[0].Filename = "\x1b[2J.mp4"
+	all[0].Filename, all[0].State = "\x1b[2J.mp4", "done\x1b[2J"
 	for _, width := range []int{30, 40, 71, 72, 80, 200} {
 		seen := map[string]bool{}
 		for i, line := range listLines(all, width) {

@@ -167,7 +167,7 @@ func newUserCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Manage accounts", Args: command.NoArgs,
 		Example: "  tonearm user add me@example.org --server http://localhost:8080",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("say what to do: tonearm user add EMAIL, or list, admin or audit, which operators use")}
+			return usageError{errors.New("say what to do: tonearm user add EMAIL, or list, limits, admin or audit, which operators use")}
 		}}
 	cmd.AddCommand(newUserAddCommand())
 	cmd.AddCommand(operatorCommands()...)

@@ -78,6 +78,7 @@ func TestScripts(t *testing.T) {
 			"mode":         checkMode,
 			"code":         exitCode,
 			"interrupt":    s.interrupt,
+			"ownlimits":    s.ownLimits,
 
 			"conversions": countConversions,
 			"oldjournal":  oldJournal,
@@ -140,7 +141,7 @@ func startStack(t *testing.T) *stack {
 	s.tokens, err = jwttoken.New(jwttoken.Options{Keys: keys, Issuer: "tonearm"})
 	must(err)
 	s.objects, err = s3blob.New(s3blob.Options{
-		Endpoint: objects.Endpoint(), Bucket: "tonearm", AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(), Log: log,
+		Endpoint: objects.Endpoint(), Bucket: "tonearm", AccessKey: objects.AccessKey(), SecretKey: objects.SecretKey(), CORSOrigins: []string{"http://localhost"}, Log: log,
 	})
 	must(err)
 	must(s.objects.Prepare(t.Context()))
@@ -233,6 +234,19 @@ func makeFile(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o777))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte("v"), size), 0o666))
+}
+
+// ownLimits: ownlimits NAME=VALUE... sets limits of the script's user.
+func (s *stack) ownLimits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: ownlimits NAME=VALUE...")
+	}
+	u, err := s.accounts.ByEmail(context.Background(), ts.Getenv("EMAIL"))
+	ts.Check(err)
+	for _, arg := range args {
+		ts.Check(setLimit(&u.Limits, arg))
+	}
+	ts.Check(s.accounts.SetLimits(context.Background(), u.ID, u.Limits))
 }
 
 // makeDatabase: makedatabase PATH makes one of accounts, as a server does.

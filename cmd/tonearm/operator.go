@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,12 +15,13 @@ import (
 	"tonearm/internal/account"
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/api"
+	"tonearm/internal/conversion"
 )
 
 // operatorCommands are the commands below `tonearm user` that work on the users'
 // database.
 func operatorCommands() []*cobra.Command {
-	return []*cobra.Command{newUserListCommand(), newUserAdminCommand(), newUserAuditCommand()}
+	return []*cobra.Command{newUserListCommand(), newUserAdminCommand(), newUserLimitsCommand(), newUserAuditCommand()}
 }
 
 // onUsers gives a command the flags of the users' database, and opens it.
@@ -46,17 +48,21 @@ func newUserListCommand() *cobra.Command {
 		Use: "list --users DATABASE", Short: "List accounts", Args: command.NoArgs,
 		Long: `List accounts. --unproven lists those whose owner never used a link in a mail to
 the address: accounts that an operator made or that are older than proofs count
-as confirmed, but nobody has shown that mails reach them.`,
+as confirmed, but nobody has shown that mails reach them.
+
+What an account takes is as the dispatchers counted it last, some seconds ago: what
+is stored, and what was uploaded and converted today (UTC).`,
 		Example: "  tonearm user list --users .tonearm/tonearm.db --unproven",
 	}, func(cmd *cobra.Command, users *sqlaccount.Store, _ []string) error {
 		if asJSON {
-			return eachUser(cmd, users, unproven, func(u account.User) error {
-				return printJSON(cmd, listedUser{u.ID, u.Email, u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.Admin, u.DeletedAt})
+			return eachUser(cmd, users, unproven, func(u account.User, used account.Used) error {
+				return printJSON(cmd, listedUser{u.ID, u.Email, u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.Admin, u.DeletedAt,
+					used.Stored, used.Today.Conversions, used.Today.Bytes, used.Today.Sound, u.Limits})
 			})
 		}
-		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "ID\tADDRESS\tCONFIRMED\tPROVEN BY MAIL\tSTATE")
-		err := eachUser(cmd, users, unproven, func(u account.User) error {
+		t := newTable(cmd.OutOrStdout())
+		t.row("ID", "ADDRESS", "CONFIRMED", "PROVEN BY MAIL", "STORED", "TODAY", "SOUND TODAY", "STATE")
+		err := eachUser(cmd, users, unproven, func(u account.User, used account.Used) error {
 			state := ""
 			switch {
 			case u.Deleted():
@@ -64,10 +70,11 @@ as confirmed, but nobody has shown that mails reach them.`,
 			case u.Admin:
 				state = "operator"
 			}
-			_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, day(&u.ConfirmedAt, "no"), day(&u.ProvenAt, "no"), state)
-			return err
+			t.row(u.ID, u.Email, day(&u.ConfirmedAt, "no"), day(&u.ProvenAt, "no"),
+				conversion.Size(used.Stored), conversion.Size(used.Today.Bytes), soundOf(used.Today.Sound), state)
+			return nil
 		})
-		return errors.Join(err, t.Flush())
+		return errors.Join(err, t.flush())
 	})
 	cmd.Flags().BoolVar(&unproven, "unproven", false, "only accounts whose address was never proven by a mail")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each account")
@@ -83,18 +90,36 @@ type listedUser struct {
 	ProvenAt    time.Time `json:"proven_at,omitzero"`
 	Admin       bool      `json:"admin"`
 	DeletedAt   time.Time `json:"deleted_at,omitzero"` // when the deletion was asked for
+
+	StoredBytes      int64          `json:"stored_bytes"`
+	DailyConversions int64          `json:"daily_conversions"`
+	DailyBytes       int64          `json:"daily_bytes"`
+	DailySound       float64        `json:"daily_sound_seconds"`
+	Limits           account.Limits `json:"limits,omitzero"` // its own
+}
+
+// soundOf is a length of sound in words.
+func soundOf(seconds float64) string {
+	return (time.Duration(seconds) * time.Second).String()
 }
 
 // eachUser reads the accounts in pages.
-func eachUser(cmd *cobra.Command, users *sqlaccount.Store, unproven bool, do func(account.User) error) error {
+func eachUser(cmd *cobra.Command, users *sqlaccount.Store, unproven bool, do func(account.User, account.Used) error) error {
 	const page = 500
 	for after := ""; ; {
 		list, err := users.List(cmd.Context(), account.Filter{Unproven: unproven}, after, page)
 		if err != nil {
 			return err
 		}
+		if len(list) == 0 {
+			return nil
+		}
+		used, err := users.Used(cmd.Context(), list[0].ID, list[len(list)-1].ID, conversion.Day(time.Now()))
+		if err != nil {
+			return err
+		}
 		for _, u := range list {
-			if err := do(u); err != nil {
+			if err := do(u, used[u.ID]); err != nil {
 				return err
 			}
 			after = u.ID
@@ -143,6 +168,88 @@ func auditAdmin(ctx context.Context, users *sqlaccount.Store, u account.User, ad
 	return users.Audit(ctx, account.Event{At: time.Now(), Action: account.ActionAdmin, Subject: u.ID, Outcome: fmt.Sprintf("admin=%t", admin), Network: "database"})
 }
 
+func newUserLimitsCommand() *cobra.Command {
+	return onUsers(&cobra.Command{
+		Use: "limits EMAIL [NAME=VALUE...] --users DATABASE", Short: "Show or set an account's own limits", Args: command.Needs(0, "an e-mail address"),
+		Long: `Show or set the limits of one account. They count in place of the server's, within
+a minute. A value is a number, "none" for no limit, or "default" for the server's.
+
+The names are ` + strings.Join(quotaNames(), ", ") + `.`,
+		Example: `  tonearm user limits me@example.org --users .tonearm/tonearm.db
+  tonearm user limits me@example.org stored_bytes=1099511627776 open_uploads=none --users .tonearm/tonearm.db`,
+	}, func(cmd *cobra.Command, users *sqlaccount.Store, args []string) error {
+		u, err := users.ByEmail(cmd.Context(), args[0])
+		if err != nil {
+			return fmt.Errorf("cannot find %s: %w", args[0], err)
+		}
+		before := u.Limits
+		for _, arg := range args[1:] {
+			if err := setLimit(&u.Limits, arg); err != nil {
+				return usageError{err}
+			}
+		}
+		if u.Limits != before {
+			if err := users.SetLimits(cmd.Context(), u.ID, u.Limits); err != nil {
+				return err
+			}
+			if err := auditLimits(cmd.Context(), users, u, before); err != nil {
+				return err
+			}
+		}
+		t := newTable(cmd.OutOrStdout())
+		for _, q := range account.Quotas {
+			switch n := u.Limits.Of(q); n {
+			case 0:
+				t.row(q, "default")
+			case account.Unlimited:
+				t.row(q, "none")
+			default:
+				t.row(q, n)
+			}
+		}
+		return t.flush()
+	})
+}
+
+func quotaNames() (names []string) {
+	for _, q := range account.Quotas {
+		names = append(names, string(q))
+	}
+	return names
+}
+
+// setLimit reads NAME=VALUE.
+func setLimit(l *account.Limits, arg string) error {
+	name, value, found := strings.Cut(arg, "=")
+	if !found {
+		return fmt.Errorf("%q is no limit; write it like open_uploads=100", arg)
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch value {
+	case "none":
+		n, err = account.Unlimited, nil
+	case "default":
+		n, err = 0, nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s takes a number, none or default, not %q", name, value)
+	}
+	return l.Set(account.Quota(name), n)
+}
+
+// auditLimits adds to the audit log which limits of an account are others than before.
+func auditLimits(ctx context.Context, users *sqlaccount.Store, u account.User, before account.Limits) error {
+	for _, q := range account.Quotas {
+		if n := u.Limits.Of(q); n != before.Of(q) {
+			e := account.Event{At: time.Now(), Action: account.ActionLimits, Subject: u.ID, Outcome: fmt.Sprintf("%s=%d", q, n), Network: "database"}
+			if err := users.Audit(ctx, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func newUserAuditCommand() *cobra.Command {
 	var lines int
 	var asJSON bool
@@ -165,12 +272,12 @@ func newUserAuditCommand() *cobra.Command {
 			}
 			return nil
 		}
-		t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "TIME\tACTION\tOUTCOME\tUSER\tKEY\tSUBJECT\tNETWORK")
+		t := newTable(cmd.OutOrStdout())
+		t.row("TIME", "ACTION", "OUTCOME", "USER", "KEY", "SUBJECT", "NETWORK")
 		for _, e := range events {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
+			t.row(e.At.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.UserID, e.KeyID, e.Subject, e.Network)
 		}
-		return t.Flush()
+		return t.flush()
 	})
 	cmd.Flags().IntVar(&lines, "lines", 100, "`NUMBER` of lines, the latest first")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each line as JSON")

@@ -102,7 +102,7 @@ func absolute(path string) string {
 func (c *converter) troubled(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		c.report.trouble.Do(func() {
-			c.cmd.PrintErrf("Warning: cannot keep what is done, so the same command may do it again: %v\n", err)
+			say(c.cmd, "Warning: cannot keep what is done, so the same command may do it again: %v", err)
 		})
 	}
 }
@@ -125,8 +125,10 @@ func (c *converter) finish(o outcome) {
 	}
 	switch {
 	case o.Error != nil && o.ended():
-		c.cmd.PrintErrf("failed: %s: %s (%s)\n", text.Printable(o.File), text.Printable(o.Error.Message), o.Error.Code)
-		c.cmd.PrintErr(wayOn(o))
+		say(c.cmd, "failed: %s: %s (%s)", o.File, o.Error.Message, o.Error.Code)
+		if way := wayOn(o); way != "" {
+			say(c.cmd, "%s", way)
+		}
 	case o.Error != nil || c.json || c.stdout():
 	case o.MP3 != nil:
 		c.screen.Result(fmt.Sprintf("%s → %s%s", o.File, *o.MP3, c.sound(o)))
@@ -150,9 +152,9 @@ func wayOn(o outcome) string {
 	case o.ID == nil:
 		return ""
 	case o.known:
-		return fmt.Sprintf("  This is known from an earlier run, with the id %s. To send it again: --force\n", short(*o.ID))
+		return fmt.Sprintf("  This is known from an earlier run, with the id %s. To send it again: --force", short(*o.ID))
 	}
-	return fmt.Sprintf("  Its id is %s. To look at it: tonearm get %[1]s\n", short(*o.ID))
+	return fmt.Sprintf("  Its id is %s. To look at it: tonearm get %[1]s", short(*o.ID))
 }
 
 // inBase64 returns the bytes of a name that JSON cannot hold, else ”.
@@ -202,7 +204,7 @@ func (c *converter) conclude(cause error) error {
 		for _, o := range outcomes {
 			if !o.ended() && o.ID != nil && listed < mostListed {
 				listed++
-				c.cmd.PrintErrf("  %s: %s; to cancel it: tonearm cancel %s\n", text.Printable(o.File), o.State, short(*o.ID))
+				say(c.cmd, "  %s: %s; to cancel it: tonearm cancel %s", o.File, o.State, short(*o.ID))
 			}
 		}
 		if begun > listed {

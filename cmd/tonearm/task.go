@@ -303,7 +303,7 @@ func (t *task) server(ctx context.Context, e *journal.Entry) (api.Conversion, er
 	}
 	if err == nil && t.changed() {
 		// What was sent is neither what the file was nor what it is.
-		t.cmd.PrintErrf("%s: Warning: the file changed during the upload, so the MP3 may be wrong. Run the same command again.\n", t.file.Path)
+		say(t.cmd, "%s: Warning: the file changed during the upload, so the MP3 may be wrong. Run the same command again.", t.file.Path)
 		e.Size, e.SHA256 = -1, "" // so that the file counts as changed
 	}
 	return cv, err
@@ -461,7 +461,7 @@ func worthRetrying(cv api.Conversion) bool {
 // refused reports whether the server has answered for good.
 func refused(err error) bool {
 	var e *client.Error
-	return errors.As(err, &e) && e.Status < 500 && !client.IsLogin(err)
+	return errors.As(err, &e) && e.Status < 500 && e.Status != http.StatusTooManyRequests && !client.IsLogin(err)
 }
 
 // isGone reports whether the server has no such MP3 any more.

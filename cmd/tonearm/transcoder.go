@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tonearm/cmd/internal/attemptenv"
+	"tonearm/cmd/internal/config"
 	"tonearm/internal/version"
 )
 
@@ -38,7 +39,9 @@ func transcoderFor(ctx context.Context, self string, log *slog.Logger) []string 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	said, err := exec.CommandContext(ctx, program, "--version").Output()
+	ask := exec.CommandContext(ctx, program, "--version")
+	ask.Env = config.TranscoderEnv()
+	said, err := ask.Output()
 	if want := transcoderName + " version " + version.Details(); err != nil || strings.TrimSpace(string(said)) != want {
 		log.Warn("the transcoder program beside this one is of another version, so this program converts by itself", "program", program, "wanted", want)
 		return own

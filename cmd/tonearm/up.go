@@ -22,6 +22,7 @@ import (
 	"tonearm/cmd/internal/env"
 	"tonearm/cmd/internal/launcher"
 	"tonearm/dispatcher"
+	"tonearm/internal/account"
 	"tonearm/internal/conversion"
 	"tonearm/internal/launch"
 	"tonearm/internal/mail/smtpmail"
@@ -37,6 +38,7 @@ type upFlags struct {
 	listen     config.Listen
 	stores     config.Stores
 	dispatcher *config.Dispatcher
+	quotas     *account.Limits
 	launcher   *launcher.Flags
 	smtp       *smtpmail.Options
 	logLevel   slog.Level
@@ -81,6 +83,7 @@ stops it.`,
 	fl.stores.BindS3(f)
 	config.Gateway(f, &fl.o.Gateway)
 	fl.dispatcher = config.BindDispatcher(f, 0)
+	fl.quotas = config.Quotas(f)
 	fl.launcher = launcher.Bind(f)
 	fl.smtp = config.SMTP(f)
 	bindNotifier(f, &fl.o.Notifier)
@@ -124,9 +127,11 @@ func bindNotifier(f *pflag.FlagSet, o *notifier.Options) {
 func (fl *upFlags) run(ctx context.Context, log *slog.Logger, out io.Writer) error {
 	o := fl.o
 	o.Log = log
-	o.Listen, o.AdminListen = fl.listen.Addr, fl.listen.Admin
+	fl.listen.Trusted = o.Gateway.TrustedProxies
+	o.Listen, o.AdminListen, o.Limits = fl.listen.Addr, fl.listen.Admin, fl.listen.Limits()
 	o.S3 = fl.stores.S3
 	o.Dispatcher = fl.dispatcher.Options(fl.stores.S3.Bucket)
+	o.Gateway.Quotas, o.Dispatcher.Quotas = o.Gateway.Quotas.Or(*fl.quotas), o.Dispatcher.Quotas.Or(*fl.quotas)
 	o.Started = func(a standalone.Addresses) { fl.banner(out, isTerminal(out), a) }
 	if err := fl.setLauncher(ctx, &o); err != nil {
 		return err
@@ -149,13 +154,14 @@ func (fl *upFlags) setLauncher(ctx context.Context, o *standalone.Options) error
 	if fl.launcher.Kind != launcher.Process {
 		o.Launcher = func(dispatcherURL string, do dispatcher.Options, r prometheus.Registerer) (launch.Launcher, standalone.Leading, error) {
 			fl.launcher.URL = cmp.Or(fl.launcher.URL, dispatcherURL)
-			return fl.launcher.Open(do, o.Log, r)
+			return fl.launcher.Open(ctx, do, o.Log, r)
 		}
 		return nil
 	}
 	if _, err := (ffmpeg.Program{Path: os.Getenv("TONEARM_FFMPEG")}).Find(); err != nil {
 		return errors.New("ffmpeg is not installed. Run: apt-get install ffmpeg, or brew install ffmpeg")
 	}
+	launcher.Guard(ctx, o.Log)
 	o.Transcoder, o.TranscoderEnv = []string{fl.launcher.Transcoder}, config.TranscoderEnv()
 	if fl.launcher.Transcoder == "" {
 		self, err := os.Executable()
@@ -187,7 +193,7 @@ func (fl *upFlags) setStores(o *standalone.Options) (closeStores func(), err err
 		if opened.Queue, err = fl.stores.OpenQueue(); err != nil {
 			return opened.Close, err
 		}
-		o.Queue = opened.Queue
+		o.Queue, o.Gateway.Limits = opened.Queue, fl.stores.Limits(opened.Queue)
 	}
 	if fl.smtp.Host != "" {
 		o.Sender, err = smtpmail.New(*fl.smtp)

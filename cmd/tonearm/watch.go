@@ -74,7 +74,7 @@ func (c *converter) watch(ctx context.Context, roots []string) error {
 			look = true
 			continue // until the tick: changes come in crowds
 		case err := <-changes.Errors:
-			c.cmd.PrintErrf("Warning: %v. All folders are looked through again.\n", err)
+			say(c.cmd, "Warning: %v. All folders are looked through again.", err)
 			look = true
 			continue
 		case <-all.C:

@@ -4,11 +4,7 @@ package account
 import (
 	"context"
 	"errors"
-	"net/mail"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"tonearm/internal/conversion"
 )
@@ -35,6 +31,8 @@ var (
 	ErrMails = errors.New("account: too many mails")
 	// ErrUnproven: the address has to be proven first.
 	ErrUnproven = errors.New("account: the address is not proven")
+	// ErrBusy: passwords are costly, and too many of the same network wait.
+	ErrBusy = errors.New("account: too many wait")
 	// ErrKeys: the user has MaxKeys keys already.
 	ErrKeys = errors.New("account: too many keys")
 )
@@ -68,6 +66,7 @@ type User struct {
 	Mails      MailSetting // about outcomes; '' for each
 	Admin      bool
 	DeletedAt  time.Time // when the deletion was asked for; zero for never
+	Limits     Limits    // those that an operator set; see Limits.Or
 }
 
 // Change is a change of an account that its conversions have to follow.
@@ -135,6 +134,10 @@ type Users interface {
 // Methods that take a User change nothing, and return ErrToken, if the user's
 // sessions have ended since the User was read: a request of a session may end
 // long after it was found to be good.
+//
+// Methods that take a password compute its hash, a few at a time over all calls.
+// The networks of their contexts take turns for that (FromNetwork). If too many
+// of one network wait, they return ErrBusy.
 type Store interface {
 	Users
 	// Create makes an account whose address counts as proven: an operator made
@@ -200,6 +203,19 @@ type Store interface {
 	// SetAdmin gives or takes the rights of an operator. ErrUnproven: anybody may
 	// have made an account with this address. ErrNotFound.
 	SetAdmin(ctx context.Context, userID string, admin bool) error
+	// SetLimits sets the user's own quotas. ErrInvalid, ErrNotFound.
+	SetLimits(ctx context.Context, userID string, l Limits) error
+	// SaveUsage keeps what a user's conversions of one day take, unless a later count
+	// is kept.
+	SaveUsage(ctx context.Context, u Usage) error
+	// ClearUsage says that a user has nothing stored of the days that were not counted
+	// since then.
+	ClearUsage(ctx context.Context, userID string, since time.Time) error
+	// Used returns what the users with ids from first to last take, as it was saved.
+	// Whoever never made a conversion is left out.
+	Used(ctx context.Context, first, last string, day time.Time) (map[string]Used, error)
+	// UsedByAll returns what all users together take, as it was saved.
+	UsedByAll(ctx context.Context, day time.Time) (UsedByAll, error)
 	// Delete ends all sessions, removes all keys and refuses logins from now on.
 	// The row stays until Remove. Deleting twice is the same as once. ErrToken.
 	Delete(ctx context.Context, u User) (User, error)
@@ -268,21 +284,6 @@ const (
 	MinPasswordLength = 8
 	MaxPasswordLength = 1024
 )
-
-// NormalizeEmail trims an address, turns it to lower case and checks its form.
-// Besides what mail forbids it refuses slashes, which would end the address in
-// an object's key, and invisible characters.
-func NormalizeEmail(s string) (string, error) {
-	valid := utf8.ValidString(s)
-	s = strings.ToLower(strings.TrimSpace(s))
-	a, err := mail.ParseAddress(s)
-	if !valid || err != nil || a.Address != s || len(s) > MaxEmailLength || strings.ContainsFunc(s, unseen) || strings.Contains(s, "/") {
-		return "", invalid("this is not an e-mail address that Tonearm can use; write it like name@example.org")
-	}
-	return s, nil
-}
-
-func unseen(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 
 // CheckPassword returns ErrInvalid with a reason if the password is too short,
 // too long, or one of the most common ones.

@@ -21,6 +21,7 @@ const (
 	ActionKeyMade    Action = "make_key"
 	ActionKeyRevoked Action = "revoke_key"
 	ActionAdmin      Action = "set_admin"
+	ActionLimits     Action = "set_limit"
 	ActionRemove     Action = "delete_conversion"
 	ActionRefused    Action = "refused" // a request without the right to it
 )

@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"tonearm/internal/printable"
 )
 
 // Scope is what an API key may be used for.
@@ -52,8 +53,8 @@ func (k Key) Allows(s Scope) bool {
 // Check returns ErrInvalid with a reason if name or scopes are not acceptable.
 func (k Key) Check() error {
 	switch {
-	case strings.TrimSpace(k.Name) == "" || !utf8.ValidString(k.Name) || len(k.Name) > MaxKeyName || strings.ContainsFunc(k.Name, unicode.IsControl):
-		return invalid("the name of a key must have 1 to 100 bytes, without line breaks")
+	case strings.TrimSpace(k.Name) == "" || !utf8.ValidString(k.Name) || len(k.Name) > MaxKeyName || strings.ContainsFunc(k.Name, printable.Unsafe):
+		return invalid("the name of a key must have 1 to 100 bytes, without line breaks and other control characters")
 	case len(k.Scopes) == 0:
 		return invalid("a key needs a scope: read, convert or admin")
 	}

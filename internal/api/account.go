@@ -49,8 +49,16 @@ type Me struct {
 	MaxUploadBytes   int64               `json:"max_upload_bytes" doc:"Largest video"`
 	MaxConversions   int                 `json:"max_conversions,omitempty" doc:"Conversions that you may make until your address is proven; missing for no limit"`
 	Active           int                 `json:"active" doc:"Conversions that have not ended, counted up to 1000"`
+	Usage            []Usage             `json:"usage" doc:"How much you take, and what you may. A day begins at midnight UTC and counts what you began on it"`
 	OpenRegistration bool                `json:"open_registration" doc:"Whether anybody may make an account here"`
 	Key              *Key                `json:"key,omitempty" doc:"The API key of this request"`
+}
+
+// Usage is how much of one quota a user takes.
+type Usage struct {
+	Name  account.Quota `json:"name" enum:"open_uploads,queued_conversions,stored_bytes,daily_bytes,daily_sound_seconds,waiters,gateway_uploads" doc:"As in the limit of a refusal"`
+	Used  int64         `json:"used"`
+	Limit int64         `json:"limit,omitempty" doc:"Missing for no limit"`
 }
 
 // MeChange is the body of PATCH /v1/me. What is missing stays.

@@ -61,7 +61,7 @@ type Upload struct {
 	URL       string            `json:"url,omitempty"`
 	Headers   map[string]string `json:"headers,omitempty" doc:"Send all of them"`
 	ExpiresAt time.Time         `json:"expires_at" doc:"When the URLs expire. POST …/parts gives fresh ones"`
-	PartSize  int64             `json:"part_size,omitempty" doc:"Size of each part in bytes. The last part may be smaller"`
+	PartSize  int64             `json:"part_size,omitempty" doc:"Size of each part in bytes; that of the last part is what is left. A part of another size is refused"`
 	PartCount int               `json:"part_count,omitempty"`
 	Parts     []Part            `json:"parts,omitempty" doc:"Parts to PUT, at most 1000. Ask for more by their numbers"`
 	Stored    []int             `json:"stored,omitempty" doc:"Numbers of the parts that are already stored"`
@@ -126,6 +126,7 @@ type Problem struct {
 	Status int     `json:"status"`
 	Detail string  `json:"detail,omitempty"`
 	Code   string  `json:"code" doc:"Kind of problem; stays the same in later versions"`
+	Limit  string  `json:"limit,omitempty" doc:"With the code quota_exceeded: the name of the limit"`
 	Errors []Field `json:"errors,omitempty"`
 }
 

@@ -28,6 +28,17 @@ func TestToken(t *testing.T) {
 		"no dot":             strings.ReplaceAll(token, ".", ""),
 		"no base64":          "7.!",
 		"empty":              "",
+		"plus":               "+" + token,
+		"leading zero":       "0" + token,
+		"line feed inside":   token[:20] + "\n" + token[20:],
+		"line feed":          token + "\n",
+		"carriage return":    token + "\r",
+		"space":              " " + token,
+		"space behind":       token + " ",
+		"padding":            token + "=",
+		"upper case":         strings.ToUpper(token),
+		"spare bits":         token[:len(token)-1] + spare(token[len(token)-1]),
+		"something behind":   token + ".",
 	} {
 		if _, err := key.Verify("id", bad); !errors.Is(err, attempt.ErrToken) {
 			t.Errorf("%s: %v", name, err)
@@ -36,6 +47,13 @@ func TestToken(t *testing.T) {
 	if strings.Contains(key.String(), "k]") || key.String() == string(key) {
 		t.Error("the key prints itself")
 	}
+}
+
+// spare is another last letter of base64 for 32 bytes, of which the last two bits stand
+// for nothing.
+func spare(last byte) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return string(letters[strings.IndexByte(letters, last)|1])
 }
 
 // answers is a dispatcher that answers with these statuses, one after the

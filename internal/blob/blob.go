@@ -86,8 +86,9 @@ type Store interface {
 
 	// CreateUpload begins a multipart upload and returns its id.
 	CreateUpload(ctx context.Context, key string) (uploadID string, err error)
-	// PresignPart signs a PUT of one part.
-	PresignPart(ctx context.Context, key, uploadID string, number int, expiry time.Duration, to Audience) (Request, error)
+	// PresignPart signs a PUT of one part of exactly size bytes. Header holds
+	// Content-Length.
+	PresignPart(ctx context.Context, key, uploadID string, number int, size int64, expiry time.Duration, to Audience) (Request, error)
 	// Parts lists the stored parts in order of their numbers; ErrNotExist if the
 	// upload was completed or aborted.
 	Parts(ctx context.Context, key, uploadID string) ([]Part, error)

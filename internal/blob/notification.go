@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/strictjson"
 )
 
 // Event is one notification of a created object. It is a hint: it comes at
@@ -92,13 +93,13 @@ func ParseNotification(body []byte) ([]Event, error) {
 
 func parse(body []byte) ([]Event, error) {
 	var n notification
-	if err := json.Unmarshal(body, &n); err != nil {
+	if err := strictjson.Unmarshal(body, &n); err != nil {
 		return nil, err
 	}
 	if n.fromSNS() {
 		message := n.Message
 		n = notification{}
-		if err := json.Unmarshal([]byte(message), &n); err != nil {
+		if err := strictjson.Unmarshal([]byte(message), &n); err != nil {
 			return nil, fmt.Errorf("message of SNS: %w", err)
 		}
 	}

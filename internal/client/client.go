@@ -2,7 +2,8 @@
 // MP3s from the object store by presigned URLs.
 //
 // A call that may succeed later (after a restart of the server, a refused
-// connection, 429, or a store's 5xx) is tried again for a bounded time. Every
+// connection, 429, or a store's 5xx) is tried again for a bounded time; one that has
+// to wait for others of the user's conversions, until there is room. Every
 // call that is repeated is safe to repeat. Neither tokens nor presigned URLs
 // appear in errors.
 package client
@@ -20,14 +21,17 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"tonearm/internal/account"
 	"tonearm/internal/api"
 	"tonearm/internal/conversion"
+	"tonearm/internal/printable"
 	"tonearm/internal/retry"
 )
 
@@ -131,12 +135,13 @@ type Error struct {
 	api.Problem
 }
 
+// Error is on one line, whatever the server said.
 func (e *Error) Error() string {
 	switch {
 	case e.Detail != "":
-		return e.Detail
+		return printable.Escape(e.Detail)
 	case e.Title != "":
-		return e.Title
+		return printable.Escape(e.Title)
 	}
 	return strings.TrimSpace("the server answered " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status))
 }
@@ -347,7 +352,22 @@ func (c *Client) send(ctx context.Context, method, path string, r request) (*htt
 	if r.conflictPasses && e.Status == http.StatusConflict {
 		return nil, e
 	}
-	return nil, answered(resp, e)
+	err = answered(resp, e)
+	if passes(e) {
+		err = retry.Progress(err) // others of the user's conversions go on meanwhile, so this is no failure
+	}
+	return nil, err
+}
+
+// passing are quotas of which something becomes free by itself when others of the
+// user's uploads and conversions go on. They are waited for, however long that takes.
+var passing = []account.Quota{account.QuotaOpenUploads, account.QuotaQueued, account.QuotaWaiters, account.QuotaGatewayUploads}
+
+// passes reports whether the server has refused something for such a quota, of the
+// user or of all users.
+func passes(e *Error) bool {
+	name, _ := strings.CutSuffix(e.Limit, "_overall")
+	return e.Status == http.StatusTooManyRequests && slices.Contains(passing, account.Quota(name))
 }
 
 // RefreshAfter is when a session that begins now is renewed: halfway to its end.

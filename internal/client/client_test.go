@@ -91,6 +91,37 @@ func TestUnavailableServerIsTriedAgain(t *testing.T) {
 	})
 }
 
+// Where a quota is used up by the user's own uploads and conversions, the call waits for
+// them, however long that takes. A quota of a day ends the call.
+func TestQuota(t *testing.T) {
+	for limit, waits := range map[string]bool{
+		"open_uploads": true, "queued_conversions": true, "waiters": true, "waiters_overall": true, "gateway_uploads_overall": true,
+		"stored_bytes": false, "daily_bytes": false, "daily_sound_seconds": false, "": false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			retryAfter := "2"
+			if !waits {
+				retryAfter = "3600"
+			}
+			c := open(t, client.Options{
+				Server: "http://gateway", Patience: time.Minute,
+				Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+					if tries++; tries <= 1000 {
+						return answer(429, http.Header{"Retry-After": {retryAfter}}, `{"code":"quota_exceeded","limit":"`+limit+`","detail":"You have enough."}`)
+					}
+					return answer(201, nil, `{"id":"x"}`)
+				}),
+			})
+			_, err := c.Create(t.Context(), "k", api.NewConversion{Filename: "a.mp4", Size: 1})
+			var refusal *client.Error
+			if waits && err != nil || !waits && (tries != 1 || !errors.As(err, &refusal) || refusal.Limit != limit) {
+				t.Errorf("%q: %d tries, %v", limit, tries, err)
+			}
+		})
+	}
+}
+
 func TestPatienceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, client.Options{
@@ -175,6 +206,18 @@ func TestAnswersThatAreNoProblems(t *testing.T) {
 	var e *client.Error
 	if !errors.As(err, &e) || e.Code != "http_502" || e.Error() != "the server answered 502 Bad Gateway" {
 		t.Errorf("got %#v", err)
+	}
+}
+
+// TestErrorsAreOneLine: what a server says cannot look like more than one message.
+func TestErrorsAreOneLine(t *testing.T) {
+	for _, p := range []api.Problem{{Detail: "no\nSaved as x\x1b[2J\u202e"}, {Title: "no\nSaved as x\x1b[2J\u202e"}} {
+		if got, want := (&client.Error{Problem: p}).Error(), `no\nSaved as x\x1b[2J\u202e`; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := (&client.StoreError{Status: 403, Code: "No\n\x1b"}).Error(); strings.ContainsAny(got, "\n\x1b") {
+		t.Errorf("got %q", got)
 	}
 }
 

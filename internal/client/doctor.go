@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -65,5 +66,24 @@ func (c *Client) AllowsOrigin(ctx context.Context, presigned, origin string) err
 	return nil
 }
 
-// Origin returns the origin of pages that the server serves.
-func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
+// Origin returns the origin of the server's own pages: that of its public URL, as its
+// description says, which may be another one than this client uses.
+func (c *Client) Origin(ctx context.Context) (string, error) {
+	var description struct {
+		Servers []struct {
+			URL string `json:"url"`
+		} `json:"servers"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/openapi.json", request{out: &description, auth: func(*http.Request) {}}); err != nil {
+		return "", err
+	}
+	if len(description.Servers) != 1 {
+		return "", fmt.Errorf("the server's description names no address")
+	}
+	u, err := url.Parse(description.Servers[0].URL)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("the server's description names no address")
+	}
+	host := strings.TrimSuffix(u.Host, map[string]string{"https": ":443", "http": ":80"}[u.Scheme]) // as a browser sends it
+	return strings.ToLower(u.Scheme + "://" + host), nil
+}

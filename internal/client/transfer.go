@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tonearm/internal/api"
+	"tonearm/internal/printable"
 	"tonearm/internal/retry"
 )
 
@@ -44,7 +45,7 @@ type StoreError struct {
 }
 
 func (e *StoreError) Error() string {
-	return strings.TrimSpace("the object store answered " + strconv.Itoa(e.Status) + " " + cmp.Or(e.Code, http.StatusText(e.Status)))
+	return strings.TrimSpace("the object store answered " + strconv.Itoa(e.Status) + " " + cmp.Or(printable.Escape(e.Code), http.StatusText(e.Status)))
 }
 
 // LocalError is a failure to read or write a local file.
@@ -115,8 +116,11 @@ func (s *sending) count(n int64) { s.progress(s.done.Add(n)) }
 // whole sends the source in a single request.
 func (s *sending) whole(ctx context.Context, up api.Upload) error {
 	for replaced := 0; ; replaced++ {
+		if err := allowed(up); err != nil {
+			return err
+		}
 		err := s.retry(ctx, func(ctx context.Context) error {
-			return s.put(ctx, up.Method, up.URL, up.Headers, 0, s.size)
+			return s.put(ctx, up.URL, up.Headers, 0, s.size)
 		})
 		var e *StoreError
 		if !errors.As(err, &e) {
@@ -125,10 +129,10 @@ func (s *sending) whole(ctx context.Context, up api.Upload) error {
 		switch {
 		case e.Status == http.StatusPreconditionFailed:
 			return nil // stored already: an earlier try arrived, but its answer was lost
-		case e.Status != http.StatusForbidden || replaced == maxRounds:
+		case e.Status != http.StatusForbidden && e.Status != http.StatusNotFound || replaced == maxRounds:
 			return err
 		}
-		// The URL has most likely expired.
+		// The URL has most likely expired, or the account that signed it is gone (404).
 		if up, err = s.Upload(ctx, s.id, nil); err != nil {
 			return err
 		}
@@ -182,7 +186,7 @@ func (s *sending) sendPart(ctx context.Context, n int, up api.Upload) error {
 			if err != nil {
 				return err
 			}
-			return s.put(ctx, http.MethodPut, u, nil, offset, size)
+			return s.put(ctx, u, nil, offset, size)
 		})
 		var e *StoreError
 		switch {
@@ -234,21 +238,48 @@ func (s *sending) remember(up api.Upload) {
 	}
 }
 
+// uploadHeaders are what a server may ask to be sent with an upload, in lower case:
+// what can be signed of a PUT to an S3 store. A name that ends in a hyphen stands
+// for all that begin with it.
+var uploadHeaders = []string{
+	"content-length", "content-type", "content-md5", "if-none-match",
+	"x-amz-checksum-", "x-amz-sdk-checksum-algorithm", "x-amz-content-sha256", "x-amz-meta-",
+}
+
+// allowed refuses what no server needs of an upload. A hostile server, or one that
+// somebody has broken into, could otherwise have this program speak to any machine
+// in its reach, as whomever it likes.
+func allowed(up api.Upload) error {
+	if up.Method != http.MethodPut {
+		return fmt.Errorf("the server asks for the method %q for the upload, but only PUT is sent: is it a Tonearm server?", up.Method)
+	}
+	for name := range up.Headers {
+		lower := strings.ToLower(name)
+		known := slices.ContainsFunc(uploadHeaders, func(h string) bool {
+			return lower == h && !strings.HasSuffix(h, "-") || strings.HasSuffix(h, "-") && len(lower) > len(h) && strings.HasPrefix(lower, h)
+		})
+		if !known {
+			return fmt.Errorf("the server asks for the header %q with the upload, which is not sent to any store: is it a Tonearm server?", name)
+		}
+	}
+	return nil
+}
+
 // put sends a span of the source to a presigned URL.
-func (s *sending) put(ctx context.Context, method, to string, header map[string]string, offset, size int64) error {
+func (s *sending) put(ctx context.Context, to string, header map[string]string, offset, size int64) error {
 	ctx, moving, stop := s.watch(ctx)
 	defer stop()
 	body := &meter{r: io.NewSectionReader(s.source, offset, size), left: size, onSent: func(n int64) {
 		moving()
 		s.count(n)
 	}}
-	req, err := http.NewRequestWithContext(ctx, method, to, io.NopCloser(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to, io.NopCloser(body))
 	if err != nil {
 		return retry.Permanent(errors.New("the server gave a malformed URL for the upload"))
 	}
 	req.ContentLength = size
 	for k, v := range header {
-		if !strings.EqualFold(k, "Content-Length") && !strings.EqualFold(k, "Host") { // net/http sets them
+		if !strings.EqualFold(k, "Content-Length") { // net/http sets it
 			req.Header.Set(k, v)
 		}
 	}

@@ -234,16 +234,18 @@ func TestSendRepeatsWhatMayHeal(t *testing.T) {
 
 func TestSendReplacesExpiredURLs(t *testing.T) {
 	for _, partSize := range []int{0, 1000} {
-		w := newWorld(t, 3000, partSize)
-		w.refuse = func(n int, _ *http.Request) int {
-			if n == 1 {
-				return http.StatusForbidden
+		for _, status := range []int{http.StatusForbidden, http.StatusNotFound} { // expired, or signed by an account that is gone
+			w := newWorld(t, 3000, partSize)
+			w.refuse = func(n int, _ *http.Request) int {
+				if n == 1 {
+					return status
+				}
+				return 0
 			}
-			return 0
-		}
-		w.send(w.client(nil), w.conversion())
-		if w.signed != 1 {
-			t.Errorf("parts of %d: got %d requests for URLs, want 1", partSize, w.signed)
+			w.send(w.client(nil), w.conversion())
+			if w.signed != 1 {
+				t.Errorf("%d in parts of %d: got %d requests for URLs, want 1", status, partSize, w.signed)
+			}
 		}
 	}
 }
@@ -279,6 +281,52 @@ func TestSendSaysWhatTheStoreSaid(t *testing.T) {
 	if w.signed == 0 || w.signed > 5 {
 		t.Errorf("requests for URLs: got %d, want a few", w.signed)
 	}
+}
+
+// TestSendRefusesStrangeRequests: a server chooses where a video goes, and not what
+// else the request says.
+func TestSendRefusesStrangeRequests(t *testing.T) {
+	for _, header := range []string{"Authorization", "cookie", "Host", "Proxy-Authorization", "X-Forwarded-For", "Transfer-Encoding", "Connection",
+		"Origin", "X-Amz-Copy-Source", "X-Amz-Acl", "x-amz-meta-", "User-Agent", "", "a\r\nb"} {
+		w := newWorld(t, 1000, 0)
+		cv := w.conversion()
+		cv.Upload.Headers[header] = "x"
+		_, err := w.client(nil).Send(t.Context(), cv, bytes.NewReader(video(1000)), func(int64) {})
+		if err == nil || !strings.Contains(err.Error(), strconv.Quote(header)) || w.puts != 0 {
+			t.Errorf("%q: got %v after %d PUTs", header, err, w.puts)
+		}
+	}
+	for _, method := range []string{"", "POST", "DELETE", "put", "PUT /x"} {
+		w := newWorld(t, 1000, 0)
+		cv := w.conversion()
+		cv.Upload.Method = method
+		if _, err := w.client(nil).Send(t.Context(), cv, bytes.NewReader(video(1000)), func(int64) {}); err == nil || w.puts != 0 {
+			t.Errorf("method %q: got %v after %d requests", method, err, w.puts)
+		}
+	}
+}
+
+// TestSendsHeaders: what stores may have signed is sent.
+func TestSendsHeaders(t *testing.T) {
+	w := newWorld(t, 1000, 0)
+	cv := w.conversion()
+	want := map[string]string{"Content-Type": "video/mp4", "content-md5": "x", "X-Amz-Checksum-Sha256": "y", "x-amz-sdk-checksum-algorithm": "SHA256",
+		"x-amz-meta-owner": "o", "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+	for name, value := range want {
+		cv.Upload.Headers[name] = value
+	}
+	w.refuse = func(_ int, r *http.Request) int {
+		for name, value := range want {
+			if got := r.Header.Get(name); got != value {
+				t.Errorf("%s is %q, want %q", name, got, value)
+			}
+		}
+		if r.ContentLength != 1000 || r.Header.Get("If-None-Match") != "*" {
+			t.Errorf("length %d, header %v", r.ContentLength, r.Header)
+		}
+		return 0
+	}
+	w.send(w.client(nil), cv)
 }
 
 func TestSendToAStoreThatIsDown(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"tonearm/internal/printable"
 )
 
 // State is where a conversion stands.
@@ -391,7 +393,8 @@ func extension(ext string) bool {
 func ParseUploadKey(key string) (id string, ok bool) {
 	rest, found := strings.CutPrefix(key, UploadPrefix)
 	parts := strings.Split(rest, "/")
-	if !found || len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] != "source" || dots(key) {
+	if !found || len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] != "source" || dots(key) ||
+		!utf8.ValidString(key) || strings.ContainsFunc(key, printable.Unsafe) {
 		return "", false
 	}
 	return parts[1], true
@@ -430,9 +433,9 @@ type Params struct {
 	OwnerID        string
 	OwnerEmail     string
 	Language       string // of mails; see Addressee
-	Filename       string
-	Size           int64 // declared bytes
-	Sent           *Sent // nil for the whole video
+	Filename       string // cleaned by New: others choose it, for example as the key of an inbox drop
+	Size           int64  // declared bytes
+	Sent           *Sent  // nil for the whole video
 	Options        Options
 	Notify         NotifyPreference
 	IdempotencyKey string // '' for none
@@ -460,7 +463,7 @@ func New(p Params, now time.Time) (Conversion, error) {
 	c := Conversion{
 		ID: p.ID, Revision: 1, Format: Format, OwnerID: p.OwnerID, OwnerEmail: p.OwnerEmail, Language: p.Language,
 		IdempotencyKey: p.IdempotencyKey, RequestHash: p.RequestHash,
-		Filename: strings.ToValidUTF8(p.Filename, "\uFFFD"), Options: p.Options.Resolved(), Class: p.Options.class(),
+		Filename: printable.Clean(p.Filename), Options: p.Options.Resolved(), Class: p.Options.class(),
 		Notify: p.Notify, Sent: p.Sent, State: AwaitingUpload,
 		Object:    Object{Key: p.Key, Version: p.Version, Size: p.Size},
 		MP3:       MP3{ID: newMP3ID()},

@@ -73,6 +73,16 @@ type Store interface {
 	Settle(ctx context.Context, id string, revision int64, wakeAt time.Time) error
 	// List returns an owner's conversions, newest (highest id) first.
 	List(ctx context.Context, q Query) ([]Conversion, error)
+	// Uses returns what an owner's conversions take, by the day on which they were
+	// made: all of those with ids from IDAt(from) on and below IDAt(to), deleted ones
+	// included. It takes a time that grows with their number alone. Zero times are
+	// no bounds.
+	Uses(ctx context.Context, ownerID string, from, to time.Time) (Uses, error)
+	// Unfinished counts the owner's conversions in each state of Unfinished.
+	Unfinished(ctx context.Context, ownerID string) (map[State]int64, error)
+	// Owners returns the owners, in any order, of the conversions that were made
+	// since then.
+	Owners(ctx context.Context, since time.Time) ([]string, error)
 	// Due returns up to limit conversions with WakeAt at or before now, the
 	// longest overdue first. A zero WakeAt means never. Those of a newer format
 	// are left out.

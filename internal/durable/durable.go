@@ -4,6 +4,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,4 +73,33 @@ func Lost(data []byte) bool {
 		}
 	}
 	return true
+}
+
+// Private makes sure that only its owner can read a file and write to it, whatever the
+// umask: it makes the file where it is missing, and takes rights of others away from
+// one that an earlier version made, and from the files that SQLite keeps beside it.
+func Private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err == nil {
+		return errors.Join(f.Chmod(0o600), f.Close()) // the umask may have taken more
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm", path + "-journal"} {
+		if _, err := Tighten(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Tighten takes the rights of group and others away from a file or directory. It
+// reports whether there were any.
+func Tighten(path string) (changed bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return false, err
+	}
+	return true, os.Chmod(path, info.Mode()&^0o077)
 }

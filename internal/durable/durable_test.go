@@ -1,8 +1,11 @@
 package durable_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"tonearm/internal/durable"
@@ -64,5 +67,44 @@ func TestSyncDirs(t *testing.T) {
 	}
 	if err := durable.SyncDirs(root, filepath.Join("a", "missing", "file")); err == nil {
 		t.Error("a directory that is not there was synced")
+	}
+}
+
+// TestPrivate: a file is its owner's alone under every umask, and one of an earlier
+// version becomes so, with what SQLite keeps beside it, and keeps what it holds.
+func TestPrivate(t *testing.T) {
+	mode := func(path string) fs.FileMode {
+		t.Helper()
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode().Perm()
+	}
+	for _, umask := range []int{0, 0o022, 0o777} {
+		path := filepath.Join(t.TempDir(), "new.db")
+		before := syscall.Umask(umask)
+		err := durable.Private(path)
+		syscall.Umask(before)
+		if err != nil || mode(path) != 0o600 {
+			t.Errorf("umask %03o: mode %03o, %v", umask, mode(path), err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "old.db")
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if err := errors.Join(os.WriteFile(name, []byte("old"), 0o600), os.Chmod(name, 0o664)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.Private(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if b, err := os.ReadFile(name); err != nil || string(b) != "old" || mode(name) != 0o600 {
+			t.Errorf("%s: %q, mode %03o, %v", filepath.Base(name), b, mode(name), err)
+		}
+	}
+	if err := durable.Private(filepath.Join(t.TempDir(), "missing", "x.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a folder that is missing: %v", err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"tonearm/internal/embedded"
 	"tonearm/internal/queue"
 	"tonearm/internal/queue/redisqueue"
@@ -38,5 +40,48 @@ func TestRedis(t *testing.T) {
 	server.Close()
 	if q.Ping(t.Context()) == nil {
 		t.Error("answers after Close")
+	}
+}
+
+// TestRedisPassword: another user of this machine finds the port, and nothing behind
+// it.
+func TestRedisPassword(t *testing.T) {
+	server, err := embedded.StartRedis(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	other, err := embedded.StartRedis(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	right, err := redis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	another, err := redis.ParseURL(other.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if right.Password == another.Password || len(right.Password) < 20 {
+		t.Error("the password is no secret")
+	}
+	for name, password := range map[string]string{"none": "", "wrong": "x", "of another server": another.Password} {
+		client := redis.NewClient(&redis.Options{Addr: right.Addr, Password: password, DB: right.DB, MaxRetries: -1})
+		for _, command := range [][]any{
+			{"PING"}, {"KEYS", "*"}, {"SET", "a", "b"}, {"LPUSH", "a", "b"}, {"XADD", "a", "*", "b", "c"}, {"EVAL", "return 1", 0}, {"PUBLISH", "a", "b"},
+			{"SUBSCRIBE", "a"}, {"FLUSHALL"}, {"CONFIG", "GET", "*"}, {"INFO"}, {"MULTI"},
+		} {
+			if err := client.Do(t.Context(), command...).Err(); err == nil {
+				t.Errorf("password %s: %v works", name, command)
+			}
+		}
+		client.Close()
+	}
+	client := redis.NewClient(right)
+	defer client.Close()
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
 	}
 }

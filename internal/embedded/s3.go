@@ -16,12 +16,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"tonearm/internal/connection"
 	"tonearm/internal/durable"
 	"tonearm/internal/retry"
 )
@@ -29,6 +31,9 @@ import (
 const (
 	readyTimeout = 15 * time.Second // for one start, the end of an earlier life's gateway included
 	stopTimeout  = 12 * time.Second // versitygw gives running requests 10 s
+
+	headerTimeout  = 30 * time.Second
+	maxConnections = 4096
 
 	steady = time.Minute // a child that lived this long ended for a new reason, so the pauses begin anew
 )
@@ -39,7 +44,12 @@ type S3Options struct {
 	Listen       string // host, or host:port; default 127.0.0.1 and a port that Dir remembers
 	WebhookURL   string // gets notifications; '' means none
 	WebhookToken string // bearer token for the webhook
-	Log          *slog.Logger
+	Connections  connection.Limits
+	// HeaderTimeout is how long a header may take, and with it the body of everything
+	// that is no upload; default 30 s.
+	HeaderTimeout time.Duration
+	BodyPause     time.Duration // how long an upload may bring less than 16 KiB; default connection.Pause
+	Log           *slog.Logger
 	// Destroyed is called with the objects that were being stored when the machine
 	// went down and are not what their ETags say, if there are any. It runs on
 	// another goroutine, once the server is ready; may be nil.
@@ -72,7 +82,19 @@ type s3State struct {
 
 	InboxAccessKey string `json:"inbox_access_key,omitempty"`
 	InboxSecretKey string `json:"inbox_secret_key,omitempty"`
+
+	Gateway    Keys `json:"gateway,omitzero"`
+	Dispatcher Keys `json:"dispatcher,omitzero"`
 }
+
+// Keys are those of one account.
+type Keys struct {
+	AccessKey string `json:"access_key"`
+	SecretKey string `json:"secret_key"`
+}
+
+// LogValue leaves out the secret key.
+func (k Keys) LogValue() slog.Value { return slog.StringValue(k.AccessKey) }
 
 func newKeys() (access, secret string) { return rand.Text()[:20], rand.Text() + rand.Text() }
 
@@ -129,8 +151,11 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 	config := s3Config{
 		Dir: dir, Host: cmp.Or(o.Listen, "127.0.0.1"), Port: state.Port,
 		AccessKey: state.AccessKey, SecretKey: state.SecretKey, InboxAccessKey: state.InboxAccessKey, InboxSecretKey: state.InboxSecretKey,
+		Gateway: state.Gateway, Dispatcher: state.Dispatcher,
 		WebhookURL: o.WebhookURL, WebhookToken: o.WebhookToken,
+		Connections: o.Connections, HeaderTimeout: cmp.Or(o.HeaderTimeout, headerTimeout), BodyPause: cmp.Or(o.BodyPause, connection.Pause),
 	}
+	config.Connections.Total = cmp.Or(config.Connections.Total, maxConnections)
 	if host, port, err := net.SplitHostPort(o.Listen); err == nil {
 		if config.Port, err = strconv.Atoi(port); err != nil || config.Port <= 0 {
 			return nil, s3Config{}, fmt.Errorf("listen address %q: bad port", o.Listen)
@@ -148,7 +173,7 @@ func newS3(o S3Options) (*S3, s3Config, error) {
 }
 
 // loadS3State reads the file, and draws the keys that it lacks: all of them in a
-// new directory, those of the inbox in one of an earlier version.
+// new directory, those of the inbox and the services in one of an earlier version.
 func loadS3State(dir string, log *slog.Logger) (s3State, error) {
 	var state s3State
 	data, err := os.ReadFile(filepath.Join(dir, "s3.json"))
@@ -165,10 +190,18 @@ func loadS3State(dir string, log *slog.Logger) (s3State, error) {
 			return s3State{}, fmt.Errorf("%s does not hold the keys: %w", filepath.Join(dir, "s3.json"), cmp.Or(err, os.ErrInvalid))
 		}
 	}
-	if state.InboxAccessKey != "" && state.InboxSecretKey != "" {
+	inbox := Keys{state.InboxAccessKey, state.InboxSecretKey}
+	drawn := false
+	for _, k := range []*Keys{&inbox, &state.Gateway, &state.Dispatcher} {
+		if k.AccessKey == "" || k.SecretKey == "" {
+			k.AccessKey, k.SecretKey = newKeys()
+			drawn = true
+		}
+	}
+	if !drawn {
 		return state, nil
 	}
-	state.InboxAccessKey, state.InboxSecretKey = newKeys()
+	state.InboxAccessKey, state.InboxSecretKey = inbox.AccessKey, inbox.SecretKey
 	return state, state.save(dir)
 }
 
@@ -196,6 +229,14 @@ func (s *S3) SecretKey() string { return s.state.SecretKey }
 func (s *S3) InboxKeys() (access, secret string) {
 	return s.state.InboxAccessKey, s.state.InboxSecretKey
 }
+
+// GatewayKeys are the keys of an account that may do what a gateway does in any
+// bucket: upload below uploads/ and read MP3s.
+func (s *S3) GatewayKeys() Keys { return s.state.Gateway }
+
+// DispatcherKeys are the keys of an account that may do what a dispatcher does in any
+// bucket, but for making it: list it, read and remove videos, and write MP3s.
+func (s *S3) DispatcherKeys() Keys { return s.state.Dispatcher }
 
 // Close ends the server: running requests may finish for up to 10 seconds. It
 // waits until the process is gone.
@@ -262,7 +303,7 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe) // Close ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), childEnv+"="+childS3)
+	cmd.Env = childEnvironment(os.Environ())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -323,6 +364,21 @@ func (s *S3) start(ctx context.Context, config s3Config) (*s3Child, error) {
 		child.kill()
 		return nil, fmt.Errorf("not ready within %s: is another process using %s?", readyTimeout, config.Dir)
 	}
+}
+
+// passed are the variables that the child gets: where it may write, and those of Go
+// itself. Keys and addresses come through its standard input; secrets of this process
+// are none of its business.
+var passed = []string{"TMPDIR", "TZ", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GORACE", "GOTRACEBACK", "GOCOVERDIR"}
+
+func childEnvironment(environ []string) []string {
+	env := []string{childEnv + "=" + childS3}
+	for _, variable := range environ {
+		if name, _, _ := strings.Cut(variable, "="); slices.Contains(passed, name) {
+			env = append(env, variable)
+		}
+	}
+	return env
 }
 
 // end asks the child to end and waits for that. A second call does not ask

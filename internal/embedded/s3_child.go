@@ -16,13 +16,16 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
 
+	"tonearm/internal/connection"
 	"tonearm/internal/durable"
+	"tonearm/internal/media/ffmpeg/cage"
 )
 
 const (
@@ -44,6 +47,10 @@ type s3Config struct {
 	WebhookURL, WebhookToken string
 
 	InboxAccessKey, InboxSecretKey string
+	Gateway, Dispatcher            Keys
+
+	Connections              connection.Limits
+	HeaderTimeout, BodyPause time.Duration
 }
 
 // Main must be the first call in main and TestMain of every program that uses
@@ -61,6 +68,9 @@ func Main() {
 			return a
 		},
 	}))
+	if err := cage.Hide(); err != nil { // it holds the store's keys
+		log.Warn("processes of the same user can look into the object store", "err", err)
+	}
 	if err := runS3(log); err != nil {
 		log.Error("the embedded object store failed", "err", err)
 		os.Exit(1)
@@ -105,31 +115,33 @@ func runS3(log *slog.Logger) error {
 		return err
 	}
 	address := net.JoinHostPort(config.Host, strconv.Itoa(port))
-	var running requests
+	front := newFront(config, log)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, disk: where, sender: newSender(config, log), inboxKey: config.InboxAccessKey}, &embedgw.Config{
+		ended <- embedgw.RunVersityGW(ctx, notifying{Backend: store, disk: where, sender: newSender(config, log), accounts: newAccounts(config)}, &embedgw.Config{
 			IAMService:        newAccounts(config),
 			RootUserAccess:    config.AccessKey,
 			RootUserSecret:    config.SecretKey,
 			Ports:             []string{address},
-			MaxConnections:    4096,
-			MaxRequests:       4096,
+			MaxConnections:    2 * config.Connections.Total, // front counts them; those that it has closed need a moment to end
+			MaxRequests:       2 * config.Connections.Total,
 			MultipartMaxParts: 10000,
-			CORSAllowOrigin:   "*",
 			KeepAlive:         false, // with it, PUTs without a body get lost
 			Quiet:             true,
 			DisableACLs:       true,
 			S3Options: []s3api.Option{
-				s3api.WithMiddleware("/", running.count),
-				s3api.WithMiddleware("/", bodies()),
+				front.attach,
+				s3api.WithMiddleware("/", front.requests.count),
+				s3api.WithMiddleware("/", front.receive),
 				s3api.WithOnListen(func() {
+					if err := front.setUp(); err != nil {
+						log.Error("the embedded object store cannot limit its clients", "err", err)
+						return // the parent does not wait for ever
+					}
 					go func() {
 						tellReady(ctx, address, port, log)
 						if crashed {
-							if err := tellDestroyed(ctx, where.storer, last.Add(-aliveSlack)); err != nil && ctx.Err() == nil {
-								log.Error("could not check the objects that were stored before the machine went down", "err", err)
-							}
+							tellCrash(ctx, where.storer, last, log)
 						}
 						alive.run(ctx, log)
 					}()
@@ -141,7 +153,7 @@ func runS3(log *slog.Logger) error {
 	case err = <-ended:
 	case <-ctx.Done():
 		select {
-		case <-running.drain():
+		case <-front.requests.drain():
 		case err = <-ended: // it stopped waiting for requests
 		}
 	}
@@ -154,7 +166,7 @@ func runS3(log *slog.Logger) error {
 	return err
 }
 
-// tellReady makes the first request (see bodies), then prints the port.
+// tellReady makes a request, then prints the port.
 func tellReady(ctx context.Context, address string, port int, log *slog.Logger) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and without a proxy
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
@@ -169,6 +181,13 @@ func tellReady(ctx context.Context, address string, port int, log *slog.Logger) 
 		return // the parent does not wait for ever
 	}
 	fmt.Println(readyPrefix + strconv.Itoa(port))
+}
+
+// tellCrash prints which objects were destroyed when the machine went down.
+func tellCrash(ctx context.Context, storer meta.MetadataStorer, last time.Time, log *slog.Logger) {
+	if err := tellDestroyed(ctx, storer, last.Add(-aliveSlack)); err != nil && ctx.Err() == nil {
+		log.Error("could not check the objects that were stored before the machine went down", "err", err)
+	}
 }
 
 // lock waits until no other process works in the directory. That may be the

@@ -33,7 +33,7 @@ type notifying struct {
 	backend.Backend
 	disk     disk
 	sender   *sender
-	inboxKey string // the access key of the inbox account
+	accounts accounts
 }
 
 // CreateMultipartUpload refuses a name that the file system cannot hold. The
@@ -69,6 +69,7 @@ func (n notifying) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInpu
 }
 
 func (n notifying) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	in.Body = steadyForm(ctx, in.Body)
 	out, err := n.Backend.PutObject(context.WithoutCancel(ctx), in)
 	if err == nil {
 		err = n.created(ctx, "ObjectCreated:Put", *in.Bucket, *in.Key)

@@ -388,7 +388,7 @@ func TestRecoversUploads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := store.PresignPart(t.Context(), key, id, 1, time.Minute, blob.Public)
+			r, err := store.PresignPart(t.Context(), key, id, 1, 4, time.Minute, blob.Public)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,10 @@ package launch
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
 	"time"
 
 	"tonearm/internal/conversion"
@@ -42,6 +46,40 @@ type Spec struct {
 	Token      string        // good for this attempt alone
 	SourceSize int64         // bytes of the largest source that needs room
 	Deadline   time.Duration // how long the attempt may run before the launcher ends it
+}
+
+// The variables that bring an attempt its token.
+const (
+	// TokenFileVariable is the number of a descriptor that the token is read from to its
+	// end. Others cannot see it there.
+	TokenFileVariable = "TONEARM_ATTEMPT_TOKEN_FD"
+	// TokenVariable is the token. Kubernetes has no other way; children of a dispatcher
+	// had it before version 0.2.
+	TokenVariable = "TONEARM_ATTEMPT_TOKEN"
+)
+
+const maxToken = 64 << 10 // bytes
+
+// Token returns the token that this process was started with, ” if there is none.
+func Token() (string, error) {
+	number := os.Getenv(TokenFileVariable)
+	if number == "" {
+		return os.Getenv(TokenVariable), nil
+	}
+	fd, err := strconv.Atoi(number)
+	if err != nil || fd < 3 {
+		return "", fmt.Errorf("%s must be the number of an open file, 3 or more", TokenFileVariable)
+	}
+	f := os.NewFile(uintptr(fd), "token")
+	if f == nil {
+		return "", fmt.Errorf("%s is not open", TokenFileVariable)
+	}
+	defer f.Close()
+	token, err := io.ReadAll(io.LimitReader(f, maxToken))
+	if err != nil {
+		return "", fmt.Errorf("read the attempt's token: %w", err)
+	}
+	return string(token), nil
 }
 
 // Reason is why a launched attempt ended.

@@ -13,7 +13,7 @@
 //   - remux: plans what is worth sending of a video
 //   - container: reads the outermost layer of a file
 //   - ffmpeg: runs ffmpeg on one source
-//   - ffmpeg/limit: starts programs within limits
+//   - ffmpeg/cage: confines what it runs, as far as the system allows
 //   - spool: a file that is read while it is written
 //   - id3: writes tags
 //   - mp3: reads and writes MP3 files frame by frame
@@ -39,11 +39,11 @@
 //
 // # Hostile files
 //
-// A source is whatever somebody uploaded. ffmpeg sees it as one local file in a
-// private directory, or as a pipe while that file grows. It may open nothing
-// but local files, or nothing at all. It tries only the formats and decoders
-// listed in package ffmpeg, and runs within limits on time, CPU, memory and
-// output. No video decoder is opened for audio. That is why ffprobe is not used: it
+// A source is whatever somebody uploaded. ffmpeg gets it as a descriptor of one local
+// file, or as a pipe while that file grows, and the files that it writes as
+// descriptors too. It tries only the formats and decoders listed in package ffmpeg. It
+// runs in a cage (package cage): within limits on time, CPU, memory and output, and on
+// Linux without a network, other files, other programs and rights. No video decoder is opened for audio. That is why ffprobe is not used: it
 // opens a decoder for every stream, and gives up if it may not. Package probe uses
 // ffmpeg itself to describe the file instead.
 //

@@ -94,7 +94,13 @@ type Queue interface {
 	// one; ErrEmpty if none came. A waiting Take is woken by Publish, by a delay
 	// that ends and by a lease that runs out. If the answer of the queue is lost,
 	// the message comes again within seconds, however long lease is.
-	Take(ctx context.Context, class Class, lease, wait time.Duration) (Delivery, error)
+	//
+	// Owners in last have no turn while anybody else has a message waiting. They keep
+	// their places.
+	Take(ctx context.Context, class Class, lease, wait time.Duration, last ...string) (Delivery, error)
+	// TakeOther is Take for a message of any owner but this one; ErrEmpty at once
+	// where there is none.
+	TakeOther(ctx context.Context, class Class, owner string, lease time.Duration) (Delivery, error)
 	// TakeNext leases owner's next message of class for lease, for a taker that
 	// has just finished another message of this owner. It takes the message
 	// only if no other owner has one waiting in class, and if it asks for a

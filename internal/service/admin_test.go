@@ -96,7 +96,7 @@ func serve(t *testing.T, drain time.Duration) (addr string, get func() <-chan er
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- service.HTTP(l, handler, drain, quiet)(ctx) }()
+	go func() { done <- service.HTTP(l, handler, drain, service.Limits{}, quiet)(ctx) }()
 	get = func() <-chan error {
 		result := make(chan error, 1)
 		go func() {
@@ -162,7 +162,7 @@ func TestListenHTTP(t *testing.T) {
 		"of no machine":  {"192.0.2.1:0", "this machine does not have the address 192.0.2.1:0: choose another one with --admin-listen ("},
 		"without a port": {"localhost", "--admin-listen: listen tcp"},
 	} {
-		err := service.ListenHTTP("admin-listen", tt.addr, http.NotFoundHandler(), time.Second, quiet)(t.Context())
+		err := service.ListenHTTP("admin-listen", tt.addr, http.NotFoundHandler(), time.Second, service.Limits{}, quiet)(t.Context())
 		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
 		}
@@ -182,5 +182,37 @@ func TestRegisterTwice(t *testing.T) {
 	err := service.Register(labelled, broken{})
 	if err == nil || !strings.Contains(err.Error(), "register metrics: ") || !strings.Contains(err.Error(), "uses this registerer") {
 		t.Errorf("registered twice: %v", err)
+	}
+}
+
+// TestHarmless: what a service answers is no page, unless its handler says so.
+func TestHarmless(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/page" {
+			w.Header().Set("Content-Security-Policy", "default-src 'self'")
+		}
+	})
+	go func() { ended <- service.HTTP(l, handler, time.Second, service.Limits{}, quiet)(ctx) }()
+	for path, policy := range map[string]string{"/": "default-src 'none'; frame-ancestors 'none'", "/page": "default-src 'self'"} {
+		resp, err := http.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": policy} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -152,59 +151,6 @@ func ListenError(flag, addr string, err error) error {
 		return fmt.Errorf("this user may not listen on %s: choose a port above 1023 with --%s (%w)", addr, flag, errno)
 	}
 	return fmt.Errorf("--%s: %w", flag, err)
-}
-
-// ListenHTTP returns a part that listens on addr, the value of a flag, once
-// everything before it has started, and serves handler as HTTP does.
-func ListenHTTP(flag, addr string, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
-	return func(ctx context.Context) error {
-		l, err := Listen(ctx, flag, addr)
-		if err != nil {
-			return err
-		}
-		log.Info("listening", "address", l.Addr().String())
-		return HTTP(l, handler, drain, log)(ctx)
-	}
-}
-
-type stopping struct{}
-
-// Stopping returns a channel that is closed when the server of this request
-// begins to stop, so that handlers which wait for something can answer at once.
-// Outside of HTTP it returns nil.
-func Stopping(ctx context.Context) <-chan struct{} {
-	done, _ := ctx.Value(stopping{}).(<-chan struct{})
-	return done
-}
-
-// HTTP returns a part that serves handler on l until it is stopped, then lets
-// running requests finish for up to drain.
-func HTTP(l net.Listener, handler http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
-	return func(ctx context.Context) error {
-		server := &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			MaxHeaderBytes:    64 << 10,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-			BaseContext: func(net.Listener) context.Context {
-				return context.WithValue(context.WithoutCancel(ctx), stopping{}, ctx.Done())
-			},
-		}
-		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(l) }()
-		select {
-		case err := <-failed:
-			return err
-		case <-ctx.Done():
-		}
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
-		defer cancel()
-		if err := server.Shutdown(stopCtx); err != nil {
-			server.Close()
-		}
-		return nil
-	}
 }
 
 // pauses are the pauses of a service while a neighbour fails.

@@ -261,7 +261,7 @@ func TestStopping(t *testing.T) {
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- service.HTTP(l, handler, time.Minute, quiet)(ctx) }()
+	go func() { served <- service.HTTP(l, handler, time.Minute, service.Limits{}, quiet)(ctx) }()
 	go func() { <-waiting; stop() }()
 	resp, err := http.Get("http://" + l.Addr().String())
 	if err != nil {

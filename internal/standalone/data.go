@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,6 +35,7 @@ func openData(dir string, log *slog.Logger) (*dataDir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w. Choose another one with --data", err)
 	}
+	hide(dir, log)
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the data directory: %w. Choose another one with --data", err)
@@ -42,6 +45,30 @@ func openData(dir string, log *slog.Logger) (*dataDir, error) {
 		return nil, fmt.Errorf("another process uses %s: stop it, or choose another directory with --data", dir)
 	}
 	return &dataDir{dir, lock, log}, nil
+}
+
+// ours is what a data directory holds, also of earlier versions, and what a file
+// system of its own has in it.
+var ours = regexp.MustCompile(`^(lock|tonearm\.db.*|s3|attempts|outbox|inbox\.env|attempt-key|event-token|signing-keys\.pem|\..*|lost\+found)$`)
+
+// hide takes the rights of others away from the data directory, which holds keys and
+// what people uploaded. A directory that something else uses as well, or that belongs
+// to somebody else, is left as it is, with a warning.
+func hide(dir string, log *slog.Logger) {
+	entries, err := os.ReadDir(dir)
+	shared := slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !ours.MatchString(e.Name()) })
+	info, failed := os.Stat(dir)
+	if err = errors.Join(err, failed); err == nil && info.Mode()&os.ModeSticky == 0 && !shared {
+		var changed bool
+		if changed, err = durable.Tighten(dir); changed && err == nil {
+			log.Info("the data directory is now for its owner alone", "data", dir)
+		}
+	} else if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = errors.New("it is shared with others")
+	}
+	if err != nil {
+		log.Warn("other users of this machine may read the data directory; run: chmod 700 "+dir, "data", dir, "error", err)
+	}
 }
 
 func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }

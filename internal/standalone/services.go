@@ -55,7 +55,7 @@ func (r *instance) services() (s services, err error) {
 		return s, err
 	}
 	r.defers(func() { do.Launcher.Close() }) // if the dispatcher ran, it has closed it
-	do.Records, do.Users, do.Queue, do.Objects = r.Records, r.Users, r.Queue, r.objects
+	do.Records, do.Users, do.Queue, do.Objects = r.Records, r.Users, r.Queue, r.dispatcherObjects
 	if s.dispatcher, err = dispatcher.New(do); err != nil {
 		return s, err
 	}
@@ -70,7 +70,7 @@ func (r *instance) services() (s services, err error) {
 
 	gate := r.Gateway
 	gate.RecordRetention = do.Policy.RecordRetention
-	gate.Records, gate.Users, gate.Tokens, gate.Objects, gate.Queue = r.Records, r.Users, tokens, r.objects, r.Queue
+	gate.Records, gate.Users, gate.Tokens, gate.Objects, gate.Queue = r.Records, r.Users, tokens, r.gatewayObjects, r.Queue
 	gate.Log, gate.Registerer = r.Log, labelled("gateway")
 	s.gateway, err = gateway.New(gate)
 	return s, err

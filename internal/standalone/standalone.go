@@ -17,6 +17,7 @@ import (
 	"tonearm/dispatcher"
 	"tonearm/gateway"
 	"tonearm/internal/account"
+	"tonearm/internal/blob"
 	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/conversion"
 	"tonearm/internal/embedded"
@@ -58,6 +59,8 @@ type Options struct {
 	AdminListen  string // of /livez, /readyz and /metrics; default 127.0.0.1:0
 	EventsListen string // of the dispatcher; default 127.0.0.1:0
 	S3Listen     string // host or host:port of the embedded object store; default 127.0.0.1 and a port that is kept in Data
+
+	Limits service.Limits // of the clients of each listener
 
 	// Stores to use in place of those in Data. The caller closes them.
 	Records Records
@@ -168,6 +171,8 @@ type instance struct {
 	inboxKey             string       // as in Addresses
 	accounts             string       // as in Addresses
 	objects              *s3blob.Store
+	gatewayObjects       blob.Store // the same store, as the services use it
+	dispatcherObjects    blob.Store
 	destroyed            chan []embedded.StoredObject // of the embedded store
 	closers              []func()                     // in the order in which things were opened
 }
@@ -259,19 +264,20 @@ func (r *instance) process() (*service.Process, error) {
 	p.Health.Warn("attempts", s.dispatcher.Well)
 	p.Health.Warn("notifications", s.dispatcher.Notifications)
 	r.Log.Info("listening", "address", r.admin.Addr().String())
-	p.Add("admin", service.HTTP(r.admin, service.Admin(&p.Health, s.registry), time.Second, r.Log))
+	p.Add("admin", service.HTTP(r.admin, service.Admin(&p.Health, s.registry), time.Second, r.Limits, r.Log))
 	p.Prepare("records", r.Records.Prepare)
 	p.Prepare("users", r.Users.Prepare)
-	p.Add("dispatcher http", service.HTTP(r.events, s.dispatcher.Handler(), 5*time.Second, r.Log))
+	p.Add("dispatcher http", service.HTTP(r.events, s.dispatcher.Handler(), 5*time.Second, r.Limits, r.Log))
 	p.Await("objects", s.dispatcher.Prepare)
 	p.Add("destroyed objects", func(ctx context.Context) error { return r.makeUp(ctx, s.dispatcher) })
 	p.Add("notifier", s.notifier.Run)
+	p.Add("use", s.dispatcher.KeepUse)
 	p.Add("dispatcher", s.leading(s.dispatcher.Run))
 	p.Add("gateway", func(ctx context.Context) error {
 		r.Started(Addresses{
 			PublicURL: r.Gateway.PublicURL, Accounts: r.accounts, Admin: "http://" + r.admin.Addr().String(), Events: r.ownDispatcher(), S3: r.S3, InboxKey: r.inboxKey,
 		})
-		return service.HTTP(r.front, s.gateway.Handler(), 10*time.Second, r.Log)(ctx)
+		return service.HTTP(r.front, s.gateway.Handler(), 10*time.Second, r.Limits, r.Log)(ctx)
 	})
 	return p, nil
 }

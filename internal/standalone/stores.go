@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"syscall"
 
+	"tonearm/gateway"
 	"tonearm/internal/account/sqlaccount"
+	"tonearm/internal/blob"
 	"tonearm/internal/blob/s3blob"
 	"tonearm/internal/conversion/sqliteconversion"
 	"tonearm/internal/embedded"
@@ -57,10 +59,14 @@ func (r *instance) openQueue(ctx context.Context) error {
 	return nil
 }
 
+// openObjects opens the object store three times where it is the embedded one: with the
+// root account, which only makes the bucket and its rules, and for each service with an
+// account of its own.
 func (r *instance) openObjects(ctx context.Context) (err error) {
+	var gatewayKeys, dispatcherKeys embedded.Keys
 	if r.S3.Endpoint == "" {
 		store, err := embedded.StartS3(ctx, embedded.S3Options{
-			Dir: r.data.path("s3"), Listen: r.S3Listen, WebhookURL: r.ownDispatcher() + "/events/s3", WebhookToken: r.EventToken, Log: r.Log,
+			Dir: r.data.path("s3"), Listen: r.S3Listen, WebhookURL: r.ownDispatcher() + "/events/s3", WebhookToken: r.EventToken, Connections: r.Limits.Connections, Log: r.Log,
 			Destroyed: func(objects []embedded.StoredObject) { r.destroyed <- objects },
 		})
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -71,14 +77,46 @@ func (r *instance) openObjects(ctx context.Context) (err error) {
 		}
 		r.defers(store.Close)
 		r.S3.Endpoint, r.S3.AccessKey, r.S3.SecretKey = store.Endpoint(), store.AccessKey(), store.SecretKey()
+		gatewayKeys, dispatcherKeys = store.GatewayKeys(), store.DispatcherKeys()
 		if err := r.saveInboxKey(store.InboxKeys()); err != nil {
 			return err
 		}
 	}
+	if len(r.S3.CORSOrigins) == 0 {
+		if r.S3.CORSOrigins, err = gateway.Origins(r.Gateway.PublicURL, r.Gateway.CORSOrigins); err != nil {
+			return err
+		}
+	}
 	r.S3.Log = r.Log
-	r.objects, err = s3blob.New(r.S3)
+	if r.objects, err = s3blob.New(r.S3); err != nil {
+		return err
+	}
+	if r.gatewayObjects, err = r.objectsOf(gatewayKeys); err != nil {
+		return err
+	}
+	r.dispatcherObjects, err = r.objectsOf(dispatcherKeys)
 	return err
 }
+
+// objectsOf opens the object store with other keys, if there are any. What has to be
+// prepared is prepared with the first ones.
+func (r *instance) objectsOf(k embedded.Keys) (blob.Store, error) {
+	if k == (embedded.Keys{}) {
+		return r.objects, nil
+	}
+	o := r.S3
+	o.AccessKey, o.SecretKey = k.AccessKey, k.SecretKey
+	s, err := s3blob.New(o)
+	return limitedStore{s, r.objects}, err
+}
+
+// limitedStore is the object store with an account that may not change the bucket.
+type limitedStore struct {
+	*s3blob.Store
+	root *s3blob.Store
+}
+
+func (s limitedStore) Prepare(ctx context.Context) error { return s.root.Prepare(ctx) }
 
 // saveInboxKey writes the file for S3 clients that upload into the inbox.
 func (r *instance) saveInboxKey(access, secret string) error {

@@ -106,6 +106,12 @@ func (o *overlay) checkPod(t *testing.T, p pod, named map[string]bool) {
 				t.Errorf("%s: image %s is not what images: name", p.id, image)
 			}
 		}
+		for _, e := range c.Env {
+			secret := e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil
+			if secret && strings.Contains(strings.Join(slices.Concat(c.Command, c.Args), " "), "$("+e.Name+")") {
+				t.Errorf("%s: the secret %s is an argument, which every list of processes shows", p.id, e.Name)
+			}
+		}
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
 			if c.Resources.Requests.Name(name, "").IsZero() || c.Resources.Limits.Name(name, "").IsZero() {
 				t.Errorf("%s: no request or no limit of %s", p.id, name)

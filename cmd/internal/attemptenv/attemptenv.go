@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/env"
 	"tonearm/internal/attempt"
+	"tonearm/internal/launch"
+	"tonearm/internal/media/ffmpeg"
+	"tonearm/internal/media/ffmpeg/cage"
 	"tonearm/transcoder"
 )
 
@@ -30,7 +34,8 @@ func NewCommand() *cobra.Command {
 The dispatcher says in the environment what to do:
   TONEARM_DISPATCHER_URL      where to claim the attempt and report
   TONEARM_CONVERSION_ID
-  TONEARM_ATTEMPT_TOKEN
+  TONEARM_ATTEMPT_TOKEN_FD    a descriptor from which the attempt's token is read
+  TONEARM_ATTEMPT_TOKEN       the token, where there is no such descriptor
   TONEARM_LAUNCH_ID           tells this launch from another one of the same attempt
   TONEARM_WORK_DIR            a directory for this attempt alone
   TONEARM_FFMPEG              program; default: the ffmpeg in the folder of this
@@ -47,17 +52,36 @@ The dispatcher says in the environment what to do:
 	}
 }
 
+// Confined logs what confines the ffmpeg that transcoders run here.
+func Confined(ctx context.Context, log *slog.Logger) {
+	taken, err := ffmpeg.Program{Path: os.Getenv("TONEARM_FFMPEG")}.Confined(ctx)
+	if err != nil {
+		log.Warn("could not find out what confines ffmpeg", "error", err)
+		return
+	}
+	holds, refused := cage.Said(taken)
+	log.Info("ffmpeg is confined", "by", holds, "refused", refused)
+}
+
 // Run carries out the attempt that the environment describes, and returns the
 // exit code. The command's help lists the variables.
 func Run() int {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	env.Warn(log)
+	if err := cage.Hide(); err != nil {
+		log.Warn("processes of the same user can look into this one", "error", err)
+	}
+	token, err := launch.Token()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "transcoder:", err)
+		return attempt.ExitUsage
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	o := transcoder.Options{
 		DispatcherURL: os.Getenv("TONEARM_DISPATCHER_URL"),
 		ConversionID:  os.Getenv("TONEARM_CONVERSION_ID"),
-		Token:         os.Getenv("TONEARM_ATTEMPT_TOKEN"),
+		Token:         token,
 		LaunchID:      os.Getenv("TONEARM_LAUNCH_ID"),
 		Dir:           os.Getenv("TONEARM_WORK_DIR"),
 		FFmpeg:        os.Getenv("TONEARM_FFMPEG"),
@@ -94,5 +118,11 @@ func Run() int {
 			cancel()
 		}()
 	}
-	return transcoder.Run(ctx, o)
+	var beside sync.WaitGroup
+	if o.ExtraFiles == nil { // otherwise whoever started this has said it once for all attempts
+		beside.Go(func() { Confined(ctx, log) })
+	}
+	code := transcoder.Run(ctx, o)
+	beside.Wait()
+	return code
 }

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,12 +23,16 @@ import (
 
 	"tonearm/cmd/internal/command"
 	"tonearm/cmd/internal/env"
+	"tonearm/gateway"
 	"tonearm/internal/account/jwttoken"
 	"tonearm/internal/account/sqlaccount"
 	"tonearm/internal/attempt"
 	"tonearm/internal/blob/s3blob"
+	"tonearm/internal/connection"
 	"tonearm/internal/conversion"
 	"tonearm/internal/conversion/mongoconversion"
+	"tonearm/internal/limit"
+	"tonearm/internal/limit/redislimit"
 	"tonearm/internal/mail/smtpmail"
 	"tonearm/internal/queue/redisqueue"
 	"tonearm/internal/service"
@@ -65,13 +71,28 @@ func Logger(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// Listen is where a service listens.
-type Listen struct{ Addr, Admin string }
+// Listen is where a service listens, and what clients may hold there.
+type Listen struct {
+	Addr, Admin string
+	PerAddress  int            // connections
+	Trusted     []netip.Prefix // the networks of proxies
+}
+
+// Limits are those of the clients.
+func (l *Listen) Limits() service.Limits {
+	return service.Limits{Connections: connection.Limits{PerAddress: l.PerAddress, Trusted: l.Trusted}}
+}
 
 // Bind adds the flags.
 func (l *Listen) Bind(f *pflag.FlagSet, addr string) {
 	f.StringVar(&l.Addr, "listen", addr, "`ADDRESS` to listen on, as host:port; :PORT listens on every address of this machine")
+	l.BindAdmin(f)
+}
+
+// BindAdmin adds those of a service that only has the admin port.
+func (l *Listen) BindAdmin(f *pflag.FlagSet) {
 	f.StringVar(&l.Admin, "admin-listen", ":9090", "`ADDRESS` of /livez, /readyz and /metrics")
+	f.IntVar(&l.PerAddress, "max-connections-per-address", connection.DefaultPerAddress, "`NUMBER` of connections that one IPv4 address, or one /64 of IPv6, may have open at each listener; -1 for no limit")
 }
 
 // Stores are the servers behind the services. A service binds those that it
@@ -84,6 +105,7 @@ type Stores struct {
 	S3                s3blob.Options
 
 	bound []func(*slog.Logger, *Opened) error
+	pages *Pages
 }
 
 // Opened are stores in use; nil where the service binds none.
@@ -145,8 +167,25 @@ func (s *Stores) BindS3(f *pflag.FlagSet) {
 	f.StringVar(&s.S3.SecretKey, "s3-secret-key", "", "secret `KEY` of --s3-access-key")
 	f.StringVar(&s.S3.NotifyARN, "s3-notify-arn", "", "`ARN` of the store's webhook that calls the dispatcher; leave it empty if somebody else sets the bucket's notifications")
 	f.BoolVar(&s.S3.PathStyle, "s3-path-style", false, "on AWS, name the bucket in the path instead of the host; other stores always get it so")
-	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", []string{s3blob.DefaultCORSOrigin}, "`ORIGINS` of web pages that may upload, separated by commas")
+	f.StringSliceVar(&s.S3.CORSOrigins, "s3-cors-origins", nil, "`ORIGINS` of web pages that may use the object store, in place of those of --public-url and --cors-origins")
 	s.bound = append(s.bound, func(log *slog.Logger, o *Opened) (err error) { o.Objects, err = s.OpenObjects(log); return err })
+}
+
+// Pages are the web pages that may use the gateway and the object store.
+type Pages struct {
+	PublicURL   string
+	CORSOrigins []string
+}
+
+// BindPages adds the flags of a service that sets the CORS rules of the bucket.
+func (s *Stores) BindPages(f *pflag.FlagSet) {
+	s.pages = &Pages{}
+	f.StringVar(&s.pages.PublicURL, "public-url", defaultPublicURL, "`URL` at which people reach the gateway; its pages may use the object store")
+	corsOrigins(f, &s.pages.CORSOrigins)
+}
+
+func corsOrigins(f *pflag.FlagSet, to *[]string) {
+	f.StringSliceVar(to, "cors-origins", nil, "`ORIGINS` of other web pages that may use the API, with a token, and the object store, separated by commas, such as https://app.example.org; the same for gateways and dispatchers (default: only that of --public-url)")
 }
 
 // Open opens what is bound, all of which has to be configured, without
@@ -289,14 +328,31 @@ func (s *Stores) OpenQueue() (*redisqueue.Queue, error) {
 	return redisqueue.Open(s.Queue, s.Prefix)
 }
 
+// Limits are what gateways count together, in the Redis of the queue.
+func (s *Stores) Limits(q *redisqueue.Queue) limit.Store {
+	return redislimit.New(q.Client(), cmp.Or(s.Prefix, redisqueue.DefaultPrefix))
+}
+
 // OpenObjects does the same with the object store.
 func (s *Stores) OpenObjects(log *slog.Logger) (*s3blob.Store, error) {
 	if s.S3.Endpoint == "" {
 		return nil, missing("s3-endpoint")
 	}
+	origins, err := s.origins()
+	if err != nil {
+		return nil, err
+	}
 	o := s.S3
-	o.Log = log
+	o.Log, o.CORSOrigins = log, origins
 	return s3blob.New(o)
+}
+
+// origins are those of the pages that may use the object store.
+func (s *Stores) origins() ([]string, error) {
+	if s.pages == nil || len(s.S3.CORSOrigins) > 0 {
+		return s.S3.CORSOrigins, nil
+	}
+	return gateway.Origins(s.pages.PublicURL, s.pages.CORSOrigins)
 }
 
 func missing(flag string) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tonearm/dispatcher"
+	"tonearm/gateway"
 )
 
 func TestCommand(t *testing.T) {
@@ -97,14 +99,20 @@ func TestUsersTLS(t *testing.T) {
 	}
 }
 
-// TestTranscoderEnv: a child in another folder finds the same ffmpeg.
+// TestTranscoderEnv: a child in another folder finds the same ffmpeg and trusts the
+// same authorities, and gets nothing else.
 func TestTranscoderEnv(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	t.Setenv("TONEARM_FFMPEG", "bin/ffmpeg")
 	t.Setenv("TONEARM_GPU_FFMPEG", "ffmpeg-gpu")
+	t.Setenv("SSL_CERT_DIR", "/etc/ca")
+	t.Setenv("TONEARM_S3_SECRET_KEY", "secret")
 	env := TranscoderEnv()
-	for _, want := range []string{"TONEARM_FFMPEG=" + filepath.Join(dir, "bin/ffmpeg"), "TONEARM_GPU_FFMPEG=ffmpeg-gpu"} {
+	if slices.ContainsFunc(env, func(v string) bool { return strings.Contains(v, "secret") }) {
+		t.Errorf("a secret goes to transcoders: %q", env)
+	}
+	for _, want := range []string{"SSL_CERT_DIR=/etc/ca", "TONEARM_FFMPEG=" + filepath.Join(dir, "bin/ffmpeg"), "TONEARM_GPU_FFMPEG=ffmpeg-gpu"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q has no %s", env, want)
 		}
@@ -123,6 +131,21 @@ func TestInboxWait(t *testing.T) {
 		}
 		if got := d.Options("bucket").InboxWait; got != want {
 			t.Errorf("%q: %v, want %v", args, got, want)
+		}
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "", " 127.0.0.1 , ::1,": "127.0.0.1/32,::1/128", "10.0.0.0/8,2001:db8::/32": "10.0.0.0/8,2001:db8::/32",
+		"localhost": "error", "10.0.0.0/33": "error", "10.0.0.0/8;::1": "error",
+	} {
+		o := gateway.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}} // a later flag counts
+		f := pflag.NewFlagSet("", pflag.ContinueOnError)
+		Gateway(f, &o)
+		err := f.Parse([]string{"--trusted-proxies", value})
+		if got := f.Lookup("trusted-proxies").Value.String(); err == nil && got != want || (err != nil) != (want == "error") {
+			t.Errorf("%q: %s, %v, want %s", value, got, err, want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ var Groups = []Group{
 		"no-wait", "wait", "dry-run", "jobs", "retry-for", "send", "notify", "state", "limit",
 		"everywhere", "reset", "scope", "expires-days", "unproven", "remove", "lines",
 	}},
-	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "public-url", "open-registration", "self-confirm"}},
+	{"Server", []string{"data", "listen", "admin-listen", "events-listen", "max-connections-per-address", "public-url", "cors-origins", "open-registration", "self-confirm", "trusted-proxies"}},
 	{"Stores", []string{"records", "records-database", "users", "queue", "queue-prefix"}},
 	{"TLS with MySQL", []string{"users-ca", "users-cert", "users-key"}},
 	{"Object store", []string{
@@ -32,6 +32,8 @@ var Groups = []Group{
 		"message-id-domain",
 	}},
 	{"Limits", []string{
+		"max-open-uploads", "max-queued-conversions", "max-running-attempts", "max-stored-bytes", "max-daily-bytes", "max-daily-sound-seconds",
+		"max-waiters", "max-waiters-overall", "max-gateway-uploads", "max-gateway-uploads-overall",
 		"max-upload-bytes", "max-inbox-bytes", "max-duration", "max-mp3-bytes", "upload-window", "url-expiry",
 		"attempt-url-expiry", "source-retention", "old-sources", "mp3-retention",
 		"record-retention",
@@ -60,7 +62,7 @@ var flags = func() (all []string) {
 
 // others are the variables without a flag.
 var others = []string{
-	"TONEARM_TOKEN", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_CONVERSION_ID", "TONEARM_ATTEMPT_TOKEN",
+	"TONEARM_TOKEN", "TONEARM_FFMPEG", "TONEARM_GPU_FFMPEG", "TONEARM_MEMORY_LIMIT_BYTES", "TONEARM_CONVERSION_ID", "TONEARM_ATTEMPT_TOKEN", "TONEARM_ATTEMPT_TOKEN_FD",
 	"TONEARM_LAUNCH_ID", "TONEARM_SILENCE", "TONEARM_LOCK_FD", "TONEARM_LIFELINE", "TONEARM_EMBEDDED_CHILD",
 }
 

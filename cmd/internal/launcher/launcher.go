@@ -16,11 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
+	"tonearm/cmd/internal/attemptenv"
 	"tonearm/cmd/internal/config"
 	"tonearm/dispatcher"
 	"tonearm/internal/launch"
 	"tonearm/internal/launch/execlaunch"
 	"tonearm/internal/lease"
+	"tonearm/internal/media/ffmpeg/cage"
 )
 
 // Process is the kind of launcher whose attempts are children of this process.
@@ -65,13 +67,13 @@ func atOnce(run func(context.Context) error) func(context.Context) error { retur
 
 // Open returns the launcher of a dispatcher with these options, of which Records
 // must be set, and when the dispatcher works.
-func (fl *Flags) Open(o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
+func (fl *Flags) Open(ctx context.Context, o dispatcher.Options, log *slog.Logger, r prometheus.Registerer) (launch.Launcher, Leading, error) {
 	if fl.URL == "" {
 		return nil, nil, errors.New("--dispatcher-url is missing; set it, or the environment variable TONEARM_DISPATCHER_URL")
 	}
 	switch fl.Kind {
 	case Process:
-		l, err := fl.openProcess(log)
+		l, err := fl.openProcess(ctx, log)
 		if err != nil || fl.lease == "" {
 			return l, atOnce, err
 		}
@@ -107,11 +109,21 @@ func identity() (string, error) {
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]), nil
 }
 
-func (fl *Flags) openProcess(log *slog.Logger) (launch.Launcher, error) {
+// Guard protects a process whose children run ffmpeg from it, and logs what confines
+// ffmpeg.
+func Guard(ctx context.Context, log *slog.Logger) {
+	if err := cage.Hide(); err != nil {
+		log.Warn("processes of the same user can look into this one", "error", err)
+	}
+	attemptenv.Confined(ctx, log)
+}
+
+func (fl *Flags) openProcess(ctx context.Context, log *slog.Logger) (launch.Launcher, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
+	Guard(ctx, log)
 	l, err := execlaunch.New(execlaunch.Options{
 		Command:       []string{cmp.Or(fl.Transcoder, filepath.Join(filepath.Dir(self), "transcoder"))},
 		Dir:           cmp.Or(fl.WorkDir, filepath.Join(os.TempDir(), "tonearm-attempts")),

@@ -25,12 +25,12 @@ func TestProcess(t *testing.T) {
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	fl := &Flags{URL: "http://127.0.0.1:1", Kind: Process, Transcoder: self, WorkDir: t.TempDir()}
-	l, _, err := fl.Open(dispatcher.Options{}, log, prometheus.NewRegistry())
+	l, _, err := fl.Open(t.Context(), dispatcher.Options{}, log, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if second, _, err := fl.Open(dispatcher.Options{}, log, prometheus.NewRegistry()); err == nil || second != nil ||
+	if second, _, err := fl.Open(t.Context(), dispatcher.Options{}, log, prometheus.NewRegistry()); err == nil || second != nil ||
 		!strings.Contains(err.Error(), fl.WorkDir) || !strings.Contains(err.Error(), "--work-dir") {
 		t.Errorf("a second one in the same folder: %v, %v", second, err)
 	}
@@ -49,7 +49,7 @@ func TestProcessLease(t *testing.T) {
 	}
 	open := func() Leading {
 		fl := &Flags{URL: "http://127.0.0.1:1", Kind: Process, Transcoder: os.Args[0], WorkDir: t.TempDir(), lease: "dispatcher"}
-		l, leading, err := fl.Open(dispatcher.Options{Records: records}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		l, leading, err := fl.Open(t.Context(), dispatcher.Options{Records: records}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}

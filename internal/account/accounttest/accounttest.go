@@ -44,6 +44,8 @@ func Run(t *testing.T, open func(t *testing.T) account.Store) {
 		{"Keys", keys},
 		{"Claims", claims},
 		{"Audit", audit},
+		{"Limits", limits},
+		{"Usage", usage},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
@@ -86,7 +88,7 @@ func createAndRead(t *testing.T, s account.Store) {
 
 func oneAccountAnAddress(t *testing.T, s account.Store) {
 	first := create(t, s, "one@example.org")
-	for _, again := range []string{"one@example.org", "ONE@example.org", "one@EXAMPLE.org", "\tOne@Example.Org\n"} {
+	for _, again := range []string{"one@example.org", "ONE@example.org", "one@EXAMPLE.org", "\tOne@Example.Org\n", "one@ｅｘａｍｐｌｅ.org"} {
 		if _, err := s.Create(t.Context(), again, "another password", 0); !errors.Is(err, account.ErrExists) {
 			t.Errorf("create %q again: got %v, want ErrExists", again, err)
 		}

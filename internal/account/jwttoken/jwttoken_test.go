@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,19 @@ func forge(t *testing.T, method jwt.SigningMethod, key any, header, claims map[s
 	return s
 }
 
+// with is a copy with these pairs; nil takes one out.
+func with(base map[string]any, pairs ...any) map[string]any {
+	out := maps.Clone(base)
+	for i := 0; i < len(pairs); i += 2 {
+		if name := pairs[i].(string); pairs[i+1] == nil {
+			delete(out, name)
+		} else {
+			out[name] = pairs[i+1]
+		}
+	}
+	return out
+}
+
 func TestForgeries(t *testing.T) {
 	own, other := draw(t), draw(t)
 	s := tokens(t, Options{Keys: []Key{own}})
@@ -130,20 +144,6 @@ func TestForgeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now().Unix()
-	with := func(base map[string]any, pairs ...any) map[string]any {
-		out := map[string]any{}
-		for k, v := range base {
-			out[k] = v
-		}
-		for i := 0; i < len(pairs); i += 2 {
-			if pairs[i+1] == nil {
-				delete(out, pairs[i].(string))
-			} else {
-				out[pairs[i].(string)] = pairs[i+1]
-			}
-		}
-		return out
-	}
 	good := map[string]any{"iss": issuer, "aud": "tonearm", "sub": "the-id", "typ": "access", "iat": now, "nbf": now, "exp": now + 60}
 	head := map[string]any{"kid": own.id, "typ": "access"}
 	signed := func(claims map[string]any) string {

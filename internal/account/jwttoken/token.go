@@ -17,12 +17,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"tonearm/internal/account"
+	"tonearm/internal/strictjson"
 )
 
 const (
@@ -91,7 +94,7 @@ func New(o Options) (*Tokens, error) {
 	t := &Tokens{options: o, keys: map[string]Key{}, only: map[string]Key{}, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 		jwt.WithIssuer(o.Issuer), jwt.WithAudience(audience),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(o.Now),
+		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(o.Now),
 	)}
 	set := struct {
 		Keys []jwk `json:"keys"`
@@ -128,6 +131,43 @@ type claims struct {
 	Generation int64            `json:"gen,omitempty"`       // of access tokens
 	PasswordAt *jwt.NumericDate `json:"auth_time,omitempty"` // of access tokens
 	Email      string           `json:"email,omitempty"`     // of proofs and unsubscribe tokens
+}
+
+// plain are claims as the library reads them, which takes more than it should: times
+// and numbers as strings, fractions, names in another case, names that are there twice.
+type plain claims
+
+// shapes are what the claims may look like in JSON (RFC 7519, section 4.1). Times and
+// the generation are whole numbers that are not negative; the audience is a string or
+// a list of strings, as plain checks.
+var shapes = map[string]*regexp.Regexp{
+	"iss": text, "sub": text, "jti": text, "typ": text, "email": text,
+	"exp": whole, "nbf": whole, "iat": whole, "auth_time": whole, "gen": whole,
+	"aud": regexp.MustCompile(`^["\[]`),
+}
+
+var (
+	text  = regexp.MustCompile(`^"`)
+	whole = regexp.MustCompile(`^(0|[1-9][0-9]{0,11})$`)
+)
+
+// UnmarshalJSON refuses claims of another type, and what could be read in two ways.
+func (c *claims) UnmarshalJSON(data []byte) error {
+	var raw map[string]json.RawMessage
+	if err := strictjson.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	for name, value := range raw {
+		for known, shape := range shapes {
+			if name != known && strings.EqualFold(name, known) {
+				return fmt.Errorf("%q is no claim", name)
+			}
+			if name == known && !shape.Match(value) {
+				return fmt.Errorf("the claim %q is of another type", name)
+			}
+		}
+	}
+	return json.Unmarshal(data, (*plain)(c))
 }
 
 // Access returns a token that stands for the user, and when it ends.
@@ -223,6 +263,9 @@ func linked(typ string) bool { return typ == download || typ == fewer }
 
 func (t *Tokens) verify(typ, token string) (claims, error) {
 	var c claims
+	if strings.ContainsAny(token, "\r\n") { // the decoder of base64 passes over them
+		return c, account.ErrToken
+	}
 	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
 		id, _ := parsed.Header["kid"].(string)
 		key, ok := t.keys[id]
@@ -231,6 +274,9 @@ func (t *Tokens) verify(typ, token string) (claims, error) {
 		}
 		if !ok {
 			return nil, errors.New("unknown key")
+		}
+		if _, must := parsed.Header["crit"]; must { // RFC 7515, section 4.1.11: no extension is understood here
+			return nil, errors.New("an extension that must be understood")
 		}
 		if parsed.Header["typ"] != typ {
 			return nil, errors.New("another type of token")

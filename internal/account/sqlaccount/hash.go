@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
+
+	"tonearm/internal/account"
 )
 
 // Params are the costs of one argon2id hash.
@@ -74,22 +76,20 @@ func parsePHC(s string) (phc, error) {
 // hasher computes hashes, a bounded number at once.
 type hasher struct {
 	params Params
-	slots  chan struct{}
+	turns  *turns
 	runs   atomic.Int64 // hashes computed; tests count work with it rather than with a clock
 }
 
 func newHasher(p Params, atOnce int) *hasher {
-	return &hasher{params: p, slots: make(chan struct{}, atOnce)}
+	return &hasher{params: p, turns: newTurns(atOnce)}
 }
 
-// derive waits for a slot and computes one key.
+// derive waits for a slot and computes one key; account.ErrBusy.
 func (h *hasher) derive(ctx context.Context, password string, p Params, salt []byte, length int) ([]byte, error) {
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := h.turns.take(ctx, account.Network(ctx)); err != nil {
+		return nil, err
 	}
+	defer h.turns.give()
 	h.runs.Add(1)
 	return argon2.IDKey([]byte(password), salt, p.Time, p.MemoryKiB, p.Threads, uint32(length)), nil
 }

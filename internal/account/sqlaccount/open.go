@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
+	"tonearm/internal/durable"
 	"tonearm/internal/retry"
 
 	"github.com/go-sql-driver/mysql"
@@ -71,7 +71,7 @@ func OpenSQLite(path string) (*Store, error) {
 	return newStore(db, dialect{
 		duplicate: func(err error) bool {
 			var e *sqlite.Error
-			return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+			return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 		},
 		full: func(err error) bool {
 			var e *sqlite.Error
@@ -81,13 +81,7 @@ func OpenSQLite(path string) (*Store, error) {
 		again:       func(error) bool { return false }, // one writer at a time
 		transact:    inTransaction,
 		exclusively: inTransaction,
-		create: func() error { // SQLite would make it readable by everybody
-			f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
-			if err != nil {
-				return err
-			}
-			return f.Close()
-		},
+		create:      func() error { return durable.Private(abs) }, // SQLite would make it readable by everybody
 	}), nil
 }
 

@@ -21,9 +21,13 @@ func (s *Store) Register(ctx context.Context, n account.NewUser, sign account.Si
 	if err != nil {
 		return err
 	}
+	spellings, err := account.Spellings(n.Email)
+	if err != nil {
+		return err
+	}
 	for range 3 { // somebody else may register the address meanwhile
 		err = s.transact(ctx, "register", func(x execer) error {
-			owner, _, taken, err := s.find(ctx, x, u.Email)
+			owner, _, taken, err := s.find(ctx, x, spellings)
 			if err != nil {
 				return err
 			}
@@ -63,18 +67,18 @@ func (s *Store) RequestConfirmation(ctx context.Context, userID string, sign acc
 // RequestReset owes the mail with which the password can be set anew. An
 // unknown address gets a decoy.
 func (s *Store) RequestReset(ctx context.Context, email string, sign account.Signer) error {
-	email, err := account.NormalizeEmail(email)
+	spellings, err := account.Spellings(email)
 	if err != nil {
 		return err
 	}
 	return s.transact(ctx, "request reset", func(x execer) error {
-		u, _, known, err := s.find(ctx, x, email)
+		u, _, known, err := s.find(ctx, x, spellings)
 		if err != nil {
 			return err
 		}
 		m := mailTo(u, account.MailReset)
 		if !known || u.Deleted() {
-			m = decoy(email, account.MailReset)
+			m = decoy(account.EmailName(email), account.MailReset)
 		}
 		return unsaid(s.oweLink(ctx, x, m, account.ProofReset, sign))
 	})
@@ -86,10 +90,14 @@ func (s *Store) RequestEmail(ctx context.Context, as account.User, email string,
 	if err != nil {
 		return err
 	}
+	spellings, err := account.Spellings(email)
+	if err != nil {
+		return err
+	}
 	_, err = s.changeAs(ctx, "request address", as, func(x execer, u *account.User, _ *string) error {
 		m := mailTo(*u, account.MailEmail)
 		m.Recipient = email
-		owner, _, taken, err := s.find(ctx, x, email)
+		owner, _, taken, err := s.find(ctx, x, spellings)
 		if err != nil {
 			return err
 		}

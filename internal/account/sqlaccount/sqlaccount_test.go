@@ -200,8 +200,10 @@ func TestDeletedAmongMany(t *testing.T) {
 			_, err := s.db.ExecContext(ctx, `UPDATE users SET deleted_at = 1800000000000 WHERE id = ?`, id)
 			check(t, err)
 		}
-		_, err = s.db.ExecContext(ctx, `DELETE FROM account_migrations WHERE version = 10`)
-		check(t, err)
+		for _, back := range []string{`DELETE FROM account_migrations WHERE version >= 10`, `ALTER TABLE users DROP COLUMN limits`} {
+			_, err = s.db.ExecContext(ctx, back)
+			check(t, err)
+		}
 		check(t, s.Prepare(ctx))
 		for _, id := range want[2:] {
 			_, err := s.Delete(ctx, account.User{ID: id})
@@ -263,6 +265,82 @@ func text(t *testing.T, s *Store, query string, args ...any) (all string) {
 
 // What is kept opens nothing: neither a key's secret nor, once a mail is sent,
 // its link.
+// TestEarlierAddresses: accounts whose address no new account can have, or that is
+// now written in another way, go on: their owners find them by what they always
+// typed, and nobody makes a second one.
+func TestEarlierAddresses(t *testing.T) {
+	databases(t, func(t *testing.T, fresh func(t *testing.T) func() (*Store, error)) {
+		s := prepared(t, fresh(t))
+		ctx := t.Context()
+		const unicode, ascii = "émile@exämple.org", "émile@xn--exmple-cua.org"
+		sign := func(account.Proof) (string, error) { return "token", nil }
+		ids := map[string]string{}
+		n := 0
+		earlier := func(email string) { // makes a row as version 0.1 did
+			t.Helper()
+			n++
+			u, err := s.Create(ctx, fmt.Sprintf("user%d@example.org", n), "correct horse", 0)
+			if err == nil {
+				_, err = s.db.ExecContext(ctx, `UPDATE users SET email = ? WHERE id = ?`, email, u.ID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[email] = u.ID
+		}
+		finds := func(typed, stored string) {
+			t.Helper()
+			u, err := s.Authenticate(ctx, typed, "correct horse")
+			if err != nil || u.ID != ids[stored] || u.Email != stored {
+				t.Errorf("login as %q: got %q, %v; want %q", typed, u.Email, err, stored)
+			}
+			if u, err := s.ByEmail(ctx, typed); err != nil || u.ID != ids[stored] {
+				t.Errorf("by %q: got %q, %v; want %q", typed, u.Email, err, stored)
+			}
+			if err := s.RequestReset(ctx, typed, sign); err != nil {
+				t.Errorf("reset for %q: %v", typed, err)
+			}
+		}
+		taken := func(typed string) {
+			t.Helper()
+			if _, err := s.Create(ctx, typed, "another password", 0); !errors.Is(err, account.ErrExists) {
+				t.Errorf("create %q: got %v, want ErrExists", typed, err)
+			}
+			if err := s.Register(ctx, account.NewUser{Email: typed, Password: "another password"}, sign); err != nil {
+				t.Errorf("register %q: %v", typed, err)
+			}
+			all, err := s.List(ctx, account.Filter{}, "", 100)
+			if err != nil || len(all) != n {
+				t.Errorf("%d accounts after %q, %v; want %d", len(all), typed, err, n)
+			}
+		}
+
+		earlier(unicode)
+		for _, typed := range []string{unicode, "ÉMILE@EXÄMPLE.ORG", "e\u0301mile@exa\u0308mple.org", ascii} {
+			finds(typed, unicode)
+			taken(typed)
+		}
+		earlier(ascii) // there may be two: each owner types their own
+		finds(unicode, unicode)
+		finds(ascii, ascii)
+		for _, odd := range []string{"a@[192.0.2.1]", "a@127.0.0.1", "a@exаmple.org", "a@exa_mple.org", "e\u0301@e\u0301.org"} {
+			earlier(odd)
+			finds(" "+odd, odd)
+			if _, err := s.Create(ctx, odd, "another password", 0); !errors.Is(err, account.ErrInvalid) && !errors.Is(err, account.ErrExists) {
+				t.Errorf("create %q: %v", odd, err)
+			}
+		}
+		taken("\u00e9@\u00e9.org")
+		// The answer for a look-alike is the same whether or not the domain has accounts.
+		for _, typed := range []string{"b@exаmple.org", "b@unknоwn.org"} {
+			err := s.Register(ctx, account.NewUser{Email: typed, Password: "another password"}, sign)
+			if !errors.Is(err, account.ErrInvalid) || !strings.Contains(err.Error(), "mixes alphabets") {
+				t.Errorf("register %q: got %v", typed, err)
+			}
+		}
+	})
+}
+
 func TestNoSecretsAreKept(t *testing.T) {
 	databases(t, func(t *testing.T, fresh func(*testing.T) func() (*Store, error)) {
 		s := prepared(t, fresh(t))
@@ -443,7 +521,7 @@ func TestRehash(t *testing.T) {
 		if _, err := s.Authenticate(t.Context(), u.Email, "a wrong one"); !errors.Is(err, account.ErrCredentials) {
 			t.Fatal(err)
 		}
-		_, weak, err := s.user(t.Context(), s.db, "id", u.ID, "")
+		_, weak, err := s.user(t.Context(), s.db, u.ID, "")
 		if err != nil || !strings.Contains(weak, "m=64,t=1,p=1") {
 			t.Fatalf("after a wrong password: %s, %v", weak, err)
 		}
@@ -452,7 +530,7 @@ func TestRehash(t *testing.T) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 		}
-		_, strong, err := s.user(t.Context(), s.db, "id", u.ID, "")
+		_, strong, err := s.user(t.Context(), s.db, u.ID, "")
 		if err != nil || !strings.HasPrefix(strong, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("after logging in: %s, %v", strong, err)
 		}
@@ -461,7 +539,7 @@ func TestRehash(t *testing.T) {
 
 func TestHashesAreBounded(t *testing.T) {
 	h := newHasher(DefaultParams, 1)
-	h.slots <- struct{}{} // somebody else is computing
+	check(t, h.turns.take(t.Context(), "")) // somebody else is computing
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {

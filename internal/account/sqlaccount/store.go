@@ -43,6 +43,11 @@ func (s *Store) Add(ctx context.Context, n account.NewUser) (account.User, error
 		return account.User{}, err
 	}
 	u.ConfirmedAt = u.CreatedAt
+	if _, err := s.ByEmail(ctx, n.Email); err == nil { // maybe in another spelling, of an earlier version
+		return account.User{}, account.ErrExists
+	} else if !errors.Is(err, account.ErrNotFound) {
+		return account.User{}, err
+	}
 	err = insertUser(ctx, s.db, "users", u, hash)
 	switch {
 	case s.dialect.duplicate(err):
@@ -139,12 +144,12 @@ func known(err error) bool {
 
 // Authenticate returns the user, or account.ErrCredentials.
 func (s *Store) Authenticate(ctx context.Context, email, password string) (account.User, error) {
-	email, err := account.NormalizeEmail(email)
+	spellings, err := account.Spellings(email)
 	if err != nil {
-		email = "" // belongs to nobody, but is looked up all the same, so that it costs the same
+		spellings = [4]string{} // belong to nobody, but are looked up all the same, so that it costs the same
 	}
 	password = password[:min(len(password), account.MaxPasswordLength+1)] // a longer password makes no more work
-	u, hash, known, err := s.find(ctx, s.db, email)
+	u, hash, known, err := s.find(ctx, s.db, spellings)
 	if err != nil {
 		return account.User{}, fmt.Errorf("authenticate: %w", err)
 	}
@@ -181,7 +186,7 @@ func (s *Store) rehash(ctx context.Context, id, old, password string) {
 // user's.
 func (s *Store) CheckPassword(ctx context.Context, userID, password string) error {
 	password = password[:min(len(password), account.MaxPasswordLength+1)]
-	u, hash, err := s.user(ctx, s.db, "id", userID, "")
+	u, hash, err := s.user(ctx, s.db, userID, "")
 	if errors.Is(err, account.ErrNotFound) || u.Deleted() {
 		return account.ErrCredentials
 	}
@@ -200,52 +205,65 @@ func (s *Store) CheckPassword(ctx context.Context, userID, password string) erro
 
 // ByID returns the user with this id, or account.ErrNotFound.
 func (s *Store) ByID(ctx context.Context, id string) (account.User, error) {
-	u, _, err := s.user(ctx, s.db, "id", id, "")
+	u, _, err := s.user(ctx, s.db, id, "")
 	return u, err
 }
 
-// ByEmail returns the user with this address, in upper or lower case, or
+// ByEmail returns the user with this address, in any spelling, or
 // account.ErrNotFound.
 func (s *Store) ByEmail(ctx context.Context, email string) (account.User, error) {
-	email, err := account.NormalizeEmail(email)
+	spellings, err := account.Spellings(email)
 	if err != nil {
 		return account.User{}, account.ErrNotFound
 	}
-	u, _, err := s.user(ctx, s.db, "email", email, "")
+	u, _, known, err := s.find(ctx, s.db, spellings)
+	if err == nil && !known {
+		err = account.ErrNotFound
+	}
 	return u, err
 }
 
 // userColumns are what scanUser reads.
 const userColumns = `u.id, u.email, u.password_hash, u.max_upload_bytes, u.created_at, u.confirmed_at, u.proven_at, u.generation,
-	u.language, u.mails, u.is_admin, u.deleted_at`
+	u.language, u.mails, u.is_admin, u.deleted_at, u.limits`
 
 // scanUser reads a row of userColumns, and more columns behind them.
 func scanUser(scan func(...any) error, more ...any) (u account.User, hash string, err error) {
 	var created, confirmed, proven, deleted int64
+	var limits string
 	err = scan(append([]any{&u.ID, &u.Email, &hash, &u.MaxUploadBytes, &created, &confirmed, &proven, &u.Generation,
-		&u.Language, &u.Mails, &u.Admin, &deleted}, more...)...)
+		&u.Language, &u.Mails, &u.Admin, &deleted, &limits}, more...)...)
+	if err == nil {
+		u.Limits, err = parseLimits(limits)
+	}
 	u.CreatedAt, u.ConfirmedAt, u.ProvenAt, u.DeletedAt = time.UnixMilli(created).UTC(), at(confirmed), at(proven), at(deleted)
 	return u, hash, err
 }
 
-// find returns the user with this address. If there is none, it reads a row of
-// nobody's, so that an unknown address is as much work as a known one.
-func (s *Store) find(ctx context.Context, x execer, email string) (u account.User, hash string, known bool, err error) {
-	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+`, 1 AS known FROM users u WHERE u.email = ?
-		UNION ALL SELECT ?, ?, ?, 0, 0, 0, 0, 0, '', '', 0, 0, 0 ORDER BY known DESC LIMIT 1`, email, nobodyAt(email), email, s.dummy).Scan, &known)
+// find returns the user with the first of these spellings that has an account:
+// earlier versions may have made two accounts for two of them. If there is none,
+// it reads a row of nobody's, so that an unknown address is as much work as a
+// known one.
+func (s *Store) find(ctx context.Context, x execer, spellings [4]string) (u account.User, hash string, known bool, err error) {
+	var rank int
+	a, b, c, d := spellings[0], spellings[1], spellings[2], spellings[3]
+	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+`, CASE u.email WHEN ? THEN 4 WHEN ? THEN 3 WHEN ? THEN 2 ELSE 1 END AS spelling
+		FROM users u WHERE u.email IN (?, ?, ?, ?)
+		UNION ALL SELECT ?, ?, ?, 0, 0, 0, 0, 0, '', '', 0, 0, '', 0 ORDER BY spelling DESC LIMIT 1`,
+		a, b, c, a, b, c, d, nobodyAt(b), b, s.dummy).Scan, &rank)
 	if err != nil {
 		return account.User{}, "", false, fmt.Errorf("find user: %w", err)
 	}
-	return u, hash, known, nil
+	return u, hash, rank > 0, nil
 }
 
-func (s *Store) user(ctx context.Context, x execer, column, value, lock string) (u account.User, hash string, err error) {
-	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users u WHERE `+column+` = ?`+lock, value).Scan)
+func (s *Store) user(ctx context.Context, x execer, id, lock string) (u account.User, hash string, err error) {
+	u, hash, err = scanUser(x.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users u WHERE id = ?`+lock, id).Scan)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return account.User{}, "", account.ErrNotFound
 	case err != nil:
-		return account.User{}, "", fmt.Errorf("read user by %s: %w", column, err)
+		return account.User{}, "", fmt.Errorf("read user %s: %w", id, err)
 	}
 	return u, hash, nil
 }
@@ -255,7 +273,7 @@ func (s *Store) user(ctx context.Context, x execer, column, value, lock string) 
 func (s *Store) change(ctx context.Context, what, userID string, do func(x execer, u *account.User, hash *string) error) (u account.User, err error) {
 	err = s.transact(ctx, what, func(x execer) error {
 		var hash string
-		if u, hash, err = s.user(ctx, x, "id", userID, s.dialect.forUpdate); err != nil {
+		if u, hash, err = s.user(ctx, x, userID, s.dialect.forUpdate); err != nil {
 			return err
 		}
 		if u.Deleted() {
@@ -423,7 +441,7 @@ func (s *Store) Remove(ctx context.Context, userID string) error {
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		for _, table := range []string{"account_changes", "account_deletions"} {
+		for _, table := range []string{"account_changes", "account_deletions", "account_usage"} {
 			if _, err := x.ExecContext(ctx, `DELETE FROM `+table+` WHERE user_id = ?`, userID); err != nil {
 				return err
 			}

@@ -28,6 +28,8 @@ type Harness struct {
 	PublicHost, InternalHost string
 	// Form signs a POST form that uploads to key, as `mc share upload` makes it.
 	Form func(ctx context.Context, key string) (url string, fields map[string]string, err error)
+	// Origin is that of the only web pages that may use the store; '' if all may.
+	Origin string
 	// Events are the notifications of this bucket.
 	Events <-chan blob.Event
 }
@@ -46,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Addresses", testAddresses},
 		{"Browser", testBrowser},
 		{"Upload", testUpload},
+		{"PartLength", testPartLength},
 		{"UploadAbort", testUploadAbort},
 		{"UploadRefused", testUploadRefused},
 		{"Stream", testStream},

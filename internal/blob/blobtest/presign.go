@@ -79,7 +79,7 @@ func testPutBrokenOff(t *testing.T, h Harness) {
 
 	id, err := h.Store.CreateUpload(t.Context(), key)
 	noErr(t, err)
-	part, err := h.Store.PresignPart(t.Context(), key, id, 1, time.Minute, blob.Public)
+	part, err := h.Store.PresignPart(t.Context(), key, id, 1, size, time.Minute, blob.Public)
 	noErr(t, err)
 	breakOff(t, http.MethodPut, part.URL, "X-Part: 1", size, half)
 	if parts, err := h.Store.Parts(t.Context(), key, id); err != nil || len(parts) != 0 {
@@ -215,7 +215,7 @@ func testAddresses(t *testing.T, h Harness) {
 		var errs [4]error
 		requests[0], errs[0] = h.Store.PresignPut(t.Context(), fmt.Sprint("uploads/", to), 4, time.Minute, to)
 		requests[1], errs[1] = h.Store.PresignOverwrite(t.Context(), fmt.Sprint("mp3s/", to), time.Minute, to)
-		requests[2], errs[2] = h.Store.PresignPart(t.Context(), "uploads/u/c/source", id, 1, time.Minute, to)
+		requests[2], errs[2] = h.Store.PresignPart(t.Context(), "uploads/u/c/source", id, 1, 4, time.Minute, to)
 		requests[3], errs[3] = h.Store.PresignGet(t.Context(), fmt.Sprint("uploads/", to), "a b.mp3", "audio/mpeg", time.Minute, to)
 		for i, r := range requests {
 			noErr(t, errs[i])
@@ -235,7 +235,7 @@ func testAddresses(t *testing.T, h Harness) {
 	}
 }
 
-// A page of another origin may upload, and read the ETag, which completing an
+// A page of a listed origin may upload, no other page, and it may read the ETag, which completing an
 // upload in parts needs.
 func testBrowser(t *testing.T, h Harness) {
 	r, err := h.Store.PresignPut(t.Context(), "uploads/u/c/source", 4, time.Minute, blob.Public)
@@ -267,6 +267,24 @@ func testBrowser(t *testing.T, h Harness) {
 			exposed := strings.ToLower(strings.Join(resp.Header.Values("Access-Control-Expose-Headers"), ","))
 			if !strings.Contains(exposed, "etag") && exposed != "*" {
 				t.Errorf("exposed headers are %q", exposed)
+			}
+		}
+	}
+	if h.Origin == "" {
+		return
+	}
+	for _, other := range []string{"https://elsewhere.example.org", h.Origin + ".example.com", "null"} {
+		for _, req := range []*http.Request{preflight, put} {
+			req := req.Clone(t.Context())
+			req.Header.Set("Origin", other)
+			req.Body = http.NoBody
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(retry.WithoutURL(err))
+			}
+			resp.Body.Close()
+			if allowed := resp.Header.Get("Access-Control-Allow-Origin"); allowed != "" {
+				t.Errorf("%s: pages of %s may use the store: %q", req.Method, other, allowed)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ const partSize = 5 << 20 // the least that S3 takes, except for the last part
 // putPart puts one part by its presigned URL and returns its ETag.
 func putPart(t *testing.T, h Harness, key, id string, number int, body string) string {
 	t.Helper()
-	r, err := h.Store.PresignPart(t.Context(), key, id, number, time.Minute, blob.Public)
+	r, err := h.Store.PresignPart(t.Context(), key, id, number, int64(len(body)), time.Minute, blob.Public)
 	noErr(t, err)
 	resp, err := http.DefaultClient.Do(request(t, r, body))
 	if err != nil {
@@ -75,6 +75,34 @@ func testUpload(t *testing.T, h Harness) {
 	}
 }
 
+// A part's URL is good for as many bytes as it was signed for.
+func testPartLength(t *testing.T, h Harness) {
+	const key = "uploads/u/c/source"
+	id, err := h.Store.CreateUpload(t.Context(), key)
+	noErr(t, err)
+	r, err := h.Store.PresignPart(t.Context(), key, id, 1, 4, time.Minute, blob.Public)
+	noErr(t, err)
+	if got := r.Header.Get("Content-Length"); got != "4" {
+		t.Errorf("Content-Length is %q", got)
+	}
+	for _, body := range []string{"", "one", "three", strings.Repeat("x", 100_000)} { // more than 256 KiB may break the connection
+		if code, _ := do(t, request(t, r, body)); code/100 != 4 {
+			t.Errorf("%d bytes in place of 4: got %d, want a refusal", len(body), code)
+		}
+	}
+	chunked := request(t, r, "four")
+	chunked.ContentLength = -1
+	if code, _ := do(t, chunked); code/100 != 4 {
+		t.Errorf("without a length: got %d, want a refusal", code)
+	}
+	if parts, err := h.Store.Parts(t.Context(), key, id); err != nil || len(parts) > 0 {
+		t.Errorf("after refusals: got %v, %v", parts, err)
+	}
+	if code, answer := do(t, request(t, r, "four")); code != http.StatusOK {
+		t.Errorf("got %d %s", code, answer)
+	}
+}
+
 func testUploadAbort(t *testing.T, h Harness) {
 	const key = "uploads/u/c/source"
 	id, err := h.Store.CreateUpload(t.Context(), key)
@@ -87,7 +115,7 @@ func testUploadAbort(t *testing.T, h Harness) {
 	wantErr(t, "parts of an aborted upload", err, blob.ErrNotExist)
 	_, err = h.Store.CompleteUpload(t.Context(), key, id, []blob.Part{{Number: 1, ETag: "0123456789abcdef0123456789abcdef"}})
 	wantErr(t, "completion of an aborted upload", err, blob.ErrNotExist)
-	r, err := h.Store.PresignPart(t.Context(), key, id, 2, time.Minute, blob.Public)
+	r, err := h.Store.PresignPart(t.Context(), key, id, 2, 4, time.Minute, blob.Public)
 	noErr(t, err)
 	if code, _ := do(t, request(t, r, "part")); code != http.StatusNotFound {
 		t.Errorf("a part of an aborted upload: got %d, want 404", code)

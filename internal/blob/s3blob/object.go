@@ -12,32 +12,6 @@ import (
 	"tonearm/internal/blob"
 )
 
-// putPartSize is the memory that one Put takes, and the size of a part: 10,000
-// parts are 156 GiB. For a stream of unknown length minio-go would take 537
-// MiB.
-const putPartSize = 16 << 20
-
-// Put stores r in parts, one at a time. Where r fails, nothing is stored.
-func (s *Store) Put(ctx context.Context, key string, r io.Reader) (blob.Object, error) {
-	_, err := s.core.Client.PutObject(ctx, s.bucket, key, source{r}, -1, minio.PutObjectOptions{PartSize: putPartSize})
-	if err != nil {
-		return blob.Object{}, fail("put", key, err)
-	}
-	return s.Head(ctx, key)
-}
-
-// source wraps a reader's errors. minio-go takes a bare io.ErrUnexpectedEOF,
-// which the body of a broken-off request returns, for the regular end.
-type source struct{ r io.Reader }
-
-func (s source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("read source: %w", err)
-	}
-	return n, err
-}
-
 // Get reads a range. An offset at or above the object's end is ErrInvalid,
 // except when all of an empty object is read.
 func (s *Store) Get(ctx context.Context, key, etag string, offset, length int64) (io.ReadCloser, error) {

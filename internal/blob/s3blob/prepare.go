@@ -19,7 +19,8 @@ const ruleID = "tonearm"
 // Prepare makes what is missing and leaves every other rule of the bucket
 // alone. Processes that prepare it at once write the same. A store that has no
 // CORS rules for buckets is accepted as it is (in MinIO the server's
-// environment says who may use it).
+// environment says who may use it), and so are rules that the credentials may not
+// change.
 func (s *Store) Prepare(ctx context.Context) error {
 	if err := s.makeBucket(ctx); err != nil {
 		return fmt.Errorf("make bucket %s: %w", s.bucket, translate(err, ""))
@@ -65,6 +66,12 @@ func (s *Store) allowOrigins(ctx context.Context) error {
 	if err == nil {
 		i := slices.IndexFunc(config.CORSRules, func(r cors.Rule) bool { return r.ID == ruleID })
 		switch {
+		case len(s.origins) == 0 && i < 0:
+			return nil
+		case len(s.origins) == 0 && len(config.CORSRules) == 1:
+			config = nil // removes the configuration: one without a rule is refused
+		case len(s.origins) == 0:
+			config.CORSRules = slices.Delete(config.CORSRules, i, i+1)
 		case i >= 0 && equal(config.CORSRules[i], want):
 			return nil
 		case i >= 0:
@@ -75,11 +82,17 @@ func (s *Store) allowOrigins(ctx context.Context) error {
 		err = s.core.SetBucketCors(ctx, s.bucket, config)
 	}
 	var r minio.ErrorResponse
-	if errors.As(err, &r) && r.StatusCode == http.StatusNotImplemented {
+	switch {
+	case !errors.As(err, &r):
+		return err
+	case r.StatusCode == http.StatusNotImplemented:
 		s.log.Info("the object store has no CORS rules for single buckets; its own CORS setting applies", "bucket", s.bucket)
-		return nil
+	case r.StatusCode == http.StatusForbidden: // MinIO says so to everybody but root
+		s.log.Warn("this user may not set the bucket's CORS rules; those that it has, or the store's own setting, apply", "bucket", s.bucket)
+	default:
+		return err
 	}
-	return err
+	return nil
 }
 
 func equal(a, b cors.Rule) bool {

@@ -42,10 +42,12 @@ func (s *Store) PresignGet(ctx context.Context, key, filename, contentType strin
 	return s.presign(ctx, http.MethodGet, key, query, nil, expiry, to)
 }
 
-// PresignPart signs the part's number and upload; its length is free.
-func (s *Store) PresignPart(ctx context.Context, key, uploadID string, number int, expiry time.Duration, to blob.Audience) (blob.Request, error) {
+// PresignPart signs the part's number, its upload and Content-Length.
+func (s *Store) PresignPart(ctx context.Context, key, uploadID string, number int, size int64, expiry time.Duration, to blob.Audience) (blob.Request, error) {
 	query := url.Values{"uploadId": {uploadID}, "partNumber": {strconv.Itoa(number)}}
-	return s.presign(ctx, http.MethodPut, key, query, nil, expiry, to)
+	header := http.Header{}
+	header.Set("Content-Length", strconv.FormatInt(size, 10))
+	return s.presign(ctx, http.MethodPut, key, query, header, expiry, to)
 }
 
 func (s *Store) presign(ctx context.Context, method, key string, query url.Values, header http.Header, expiry time.Duration, to blob.Audience) (blob.Request, error) {

@@ -51,22 +51,16 @@ type Options struct {
 	SecretKey      string
 	PathStyle      bool         // on AWS, the bucket in the path instead of the host name; on other stores it always is
 	NotifyARN      string       // where the store sends notifications to; '' if somebody else configures that
-	CORSOrigins    []string     // pages of these origins may use presigned URLs; default DefaultCORSOrigin, since a URL needs no login
+	CORSOrigins    []string     // web pages of these origins may use presigned URLs; none if empty
 	Log            *slog.Logger // default discards
 }
 
-// Defaults of Options.
-const (
-	DefaultRegion     = "us-east-1"
-	DefaultCORSOrigin = "*"
-)
+// DefaultRegion is the default of Options.Region.
+const DefaultRegion = "us-east-1"
 
 func (o Options) withDefaults() Options {
 	o.PublicEndpoint = cmp.Or(o.PublicEndpoint, o.Endpoint)
 	o.Region = cmp.Or(o.Region, DefaultRegion)
-	if len(o.CORSOrigins) == 0 {
-		o.CORSOrigins = []string{DefaultCORSOrigin}
-	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }

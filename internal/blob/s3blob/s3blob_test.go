@@ -47,9 +47,11 @@ func testEmbedded(t *testing.T, dir string) {
 	}
 	t.Cleanup(server.Close)
 	blobtest.Run(t, func(t *testing.T) blobtest.Harness {
-		return open(t, receivers, s3blob.Options{
+		h := open(t, receivers, s3blob.Options{
 			Endpoint: server.Endpoint(), AccessKey: server.AccessKey(), SecretKey: server.SecretKey(),
 		})
+		h.Origin = origin
+		return h
 	})
 }
 
@@ -69,6 +71,9 @@ func TestMinIO(t *testing.T) {
 	})
 }
 
+// origin is that of the pages that may use the buckets of the tests.
+const origin = "https://tonearm.example.org"
+
 func bucketName() string { return "test-" + strings.ToLower(rand.Text()) }
 
 // open makes a store. Its public address is another name of the same server.
@@ -83,6 +88,7 @@ func open(t *testing.T, receivers *blobtest.Receivers, o s3blob.Options) blobtes
 	}
 	public := "localhost:" + u.Port()
 	o.PublicEndpoint = "http://" + public
+	o.CORSOrigins = []string{origin}
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	events := receivers.Bucket(o.Bucket)
 	store, err := s3blob.New(o)

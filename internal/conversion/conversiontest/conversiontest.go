@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) (conversion.Store, Raw)) {
 		{"SettledMeanwhile", (*suite).settledMeanwhile},
 		{"NewerFormat", (*suite).newerFormat},
 		{"OwingPages", (*suite).owingPages},
+		{"Use", (*suite).use},
 		{"Leases", (*suite).leases},
 		{"LeaseRace", (*suite).leaseRace},
 	} {

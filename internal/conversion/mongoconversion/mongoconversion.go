@@ -312,6 +312,72 @@ func (s *Store) List(ctx context.Context, q conversion.Query) ([]conversion.Conv
 	return found, nil
 }
 
+// Uses returns what an owner's conversions take. The server sends only the fields
+// that count.
+func (s *Store) Uses(ctx context.Context, ownerID string, from, to time.Time) (conversion.Uses, error) {
+	uses := conversion.Uses{}
+	conversions, err := s.collection(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+	}
+	cursor, err := conversions.Find(ctx, made(ownerID, from, to), options.Find().SetProjection(held))
+	if err != nil {
+		return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	for cursor.Next(ctx) {
+		var c conversion.Conversion
+		if err := cursor.Decode(&c); err != nil {
+			return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+		}
+		uses.Add(c.Holding())
+	}
+	if err := cursor.Err(); err != nil {
+		return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+	}
+	return uses, nil
+}
+
+// Unfinished counts the owner's conversions that have not ended, from the index
+// alone.
+func (s *Store) Unfinished(ctx context.Context, ownerID string) (map[conversion.State]int64, error) {
+	conversions, err := s.collection(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count conversions of %s: %w", ownerID, err)
+	}
+	counts := map[conversion.State]int64{}
+	for _, state := range conversion.Unfinished {
+		if counts[state], err = conversions.CountDocuments(ctx, inState(ownerID, state)); err != nil {
+			return nil, fmt.Errorf("count conversions of %s: %w", ownerID, err)
+		}
+	}
+	return counts, nil
+}
+
+// Owners returns the owners of the conversions that were made since then.
+func (s *Store) Owners(ctx context.Context, since time.Time) (owners []string, err error) {
+	conversions, err := s.collection(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	cursor, err := conversions.Find(ctx, madeSince(since), options.Find().SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "owner_id", Value: 1}}))
+	if err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	known := map[string]bool{}
+	for cursor.Next(ctx) {
+		owner, _ := cursor.Current.Lookup("owner_id").StringValueOK()
+		if !known[owner] {
+			known[owner], owners = true, append(owners, owner)
+		}
+	}
+	if err := cursor.Err(); err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	return owners, nil
+}
+
 // Due returns the conversions that somebody has to look at.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]conversion.Conversion, error) {
 	found, err := s.many(ctx, due(now), limit)

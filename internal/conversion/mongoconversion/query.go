@@ -47,6 +47,29 @@ func list(q conversion.Query) query {
 	return query{filter, bson.D{{Key: "_id", Value: -1}}}
 }
 
+// made selects what an owner made in this time; zero times are no bounds.
+func made(ownerID string, from, to time.Time) bson.D {
+	between := bson.D{{Key: "$gte", Value: conversion.IDAt(from)}}
+	if !to.IsZero() {
+		between = append(between, bson.E{Key: "$lt", Value: conversion.IDAt(to)})
+	}
+	return bson.D{{Key: "owner_id", Value: ownerID}, {Key: "_id", Value: between}}
+}
+
+func madeSince(since time.Time) bson.D {
+	return bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: conversion.IDAt(since)}}}}
+}
+
+func inState(ownerID string, state conversion.State) bson.D {
+	return bson.D{{Key: "owner_id", Value: ownerID}, {Key: "state", Value: state}}
+}
+
+// held are the fields of Conversion.Holding.
+var held = bson.D{
+	{Key: "state", Value: 1}, {Key: "object.etag", Value: 1}, {Key: "object.size", Value: 1}, {Key: "source_gone", Value: 1},
+	{Key: "mp3.size", Value: 1}, {Key: "mp3.duration", Value: 1}, {Key: "mp3_gone", Value: 1}, {Key: "progress.total_seconds", Value: 1},
+}
+
 func due(now time.Time) query {
 	return query{
 		bson.D{{Key: "wake_at", Value: bson.D{{Key: "$gt", Value: time.Time{}}, {Key: "$lte", Value: now}}}, knownFormat},

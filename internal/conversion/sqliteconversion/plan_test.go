@@ -121,6 +121,18 @@ func TestPlans(t *testing.T) {
 		q.States = states
 		use("COVERING INDEX conversion_owner_state (owner_id=? AND state=? AND id<?)", 1, func() error { return all(s.List(ctx, q)) })
 	}
+	use("INDEX conversion_owner (owner_id=? AND id>? AND id<?)", 1, func() error {
+		_, err := s.Uses(ctx, "u1", time.Now().Add(-time.Hour), time.Now())
+		return err
+	})
+	use("INDEX sqlite_autoindex_conversion_1 (id>?)", 1, func() error {
+		_, err := s.Owners(ctx, time.Now())
+		return err
+	})
+	use("COVERING INDEX conversion_owner_state (owner_id=? AND state=?)", 1, func() error {
+		_, err := s.Unfinished(ctx, "u1")
+		return err
+	})
 	use("INDEX conversion_wake_at (wake_at", 1, func() error { return all(s.Due(ctx, time.Now(), 10)) })
 	use("INDEX conversion_lapsed (wake_at", 1, func() error { return all(s.Lapsed(ctx, time.Now(), 10)) })
 	use("INDEX conversion_owing (id>?)", 1, func() error { return all(s.Owing(ctx, "", 10)) })

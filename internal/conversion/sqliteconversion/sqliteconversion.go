@@ -18,6 +18,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"tonearm/internal/conversion"
+	"tonearm/internal/durable"
 )
 
 // Store is a conversion.Store in a SQLite file. Other packages and processes
@@ -46,6 +47,9 @@ func Open(path string) (*Store, error) {
 	}
 	dsn := (&url.URL{Scheme: "file", Path: absolute}).String() + fmt.Sprintf(
 		"?_pragma=busy_timeout(%d)&_pragma=synchronous(FULL)&_txlock=immediate", busyTimeout.Milliseconds())
+	if err := durable.Private(absolute); err != nil { // SQLite would make it readable by everybody
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	s := &Store{path: path, turn: make(chan struct{}, 1)}
 	if s.read, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -282,6 +286,73 @@ func (s *Store) listStates(ctx context.Context, q conversion.Query) ([]conversio
 		return nil, fmt.Errorf("list conversions of %s: %w", q.OwnerID, err)
 	}
 	return found, nil
+}
+
+// holdings reads the fields of conversion.Holding; a condition follows.
+const holdings = `SELECT id, state, coalesce(document ->> '$.object.etag', '') != '', coalesce(document ->> '$.object.size', 0),
+	coalesce(document ->> '$.source_gone', 0), coalesce(document ->> '$.mp3.size', 0), coalesce(document ->> '$.mp3.duration', 0),
+	coalesce(document ->> '$.mp3_gone', 0), coalesce(document ->> '$.progress.total_seconds', 0) FROM conversion WHERE `
+
+// Uses returns what an owner's conversions take.
+func (s *Store) Uses(ctx context.Context, ownerID string, from, to time.Time) (conversion.Uses, error) {
+	condition, args := `owner_id = ? AND id >= ?`, []any{ownerID, conversion.IDAt(from)}
+	if !to.IsZero() {
+		condition, args = condition+` AND id < ?`, append(args, conversion.IDAt(to))
+	}
+	uses := conversion.Uses{}
+	rows, err := s.read.QueryContext(ctx, holdings+condition, args...)
+	if err != nil {
+		return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var h conversion.Holding
+		if err := rows.Scan(&h.ID, &h.State, &h.Uploaded, &h.Size, &h.SourceGone, &h.MP3Size, &h.MP3Seconds, &h.MP3Gone, &h.TotalSeconds); err != nil {
+			return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+		}
+		uses.Add(h)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("use of %s: %w", ownerID, err)
+	}
+	return uses, nil
+}
+
+// Unfinished counts the owner's conversions that have not ended, from the index
+// alone.
+func (s *Store) Unfinished(ctx context.Context, ownerID string) (map[conversion.State]int64, error) {
+	counts := map[conversion.State]int64{}
+	for _, state := range conversion.Unfinished {
+		var n int64
+		if err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM conversion WHERE owner_id = ? AND state = ?`, ownerID, state).Scan(&n); err != nil {
+			return nil, fmt.Errorf("count conversions of %s: %w", ownerID, err)
+		}
+		counts[state] = n
+	}
+	return counts, nil
+}
+
+// Owners returns the owners of the conversions that were made since then.
+func (s *Store) Owners(ctx context.Context, since time.Time) (owners []string, err error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT owner_id FROM conversion WHERE id >= ?`, conversion.IDAt(since))
+	if err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	known := map[string]bool{} // DISTINCT would read all records in the order of their owners
+	for rows.Next() {
+		var owner string
+		if err := rows.Scan(&owner); err != nil {
+			return nil, fmt.Errorf("owners of conversions: %w", err)
+		}
+		if !known[owner] {
+			known[owner], owners = true, append(owners, owner)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("owners of conversions: %w", err)
+	}
+	return owners, nil
 }
 
 // Due returns the conversions that somebody has to look at.

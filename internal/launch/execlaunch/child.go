@@ -70,6 +70,13 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 	defer stdout.Close()
 	c.lifeline, c.output = lifeline, output
 
+	token, err := pipeOf(s.Token)
+	if err != nil {
+		lifeline.Close()
+		output.Close()
+		return nil, err
+	}
+	defer token.Close()
 	work := filepath.Join(c.dir, workName)
 	c.cmd = exec.Command(o.Command[0], o.Command[1:]...) //nolint:noctx // it outlives the context of Start
 	c.cmd.Dir = work
@@ -77,13 +84,13 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 		"TONEARM_DISPATCHER_URL="+o.DispatcherURL,
 		"TONEARM_CONVERSION_ID="+s.ConversionID,
 		"TONEARM_LAUNCH_ID="+s.Launch,
-		"TONEARM_ATTEMPT_TOKEN="+s.Token,
+		launch.TokenFileVariable+"=4",
 		"TONEARM_WORK_DIR="+work,
 		"TONEARM_LOCK_FD=3",
 		"TONEARM_LIFELINE=1",
 	)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, stdout, stdout
-	c.cmd.ExtraFiles = []*os.File{lock}
+	c.cmd.ExtraFiles = []*os.File{lock, token}
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
 		lifeline.Close()
@@ -101,6 +108,24 @@ func start(o Options, s launch.Spec) (_ *child, err error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// pipeOf returns a pipe that holds a text and its end. It has room for a token: a page
+// at least.
+func pipeOf(text string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.WriteString(text)
+	if closeErr := w.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 // stop makes follow end the child.

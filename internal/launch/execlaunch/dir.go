@@ -35,7 +35,7 @@ func makeDir(dir, id string) (lock *os.File, err error) {
 			_ = os.RemoveAll(dir)
 		}
 	}()
-	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o600) // ffmpeg inherits it and cannot write there
 	if err != nil {
 		return nil, err
 	}

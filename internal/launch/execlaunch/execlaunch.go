@@ -8,7 +8,7 @@
 //	TONEARM_DISPATCHER_URL   where to claim and report
 //	TONEARM_CONVERSION_ID
 //	TONEARM_LAUNCH_ID        to name in the claim
-//	TONEARM_ATTEMPT_TOKEN
+//	TONEARM_ATTEMPT_TOKEN_FD=4  a pipe that holds the attempt's token and its end
 //	TONEARM_WORK_DIR         empty, mode 0700, removed when the attempt ends; also the working directory
 //	TONEARM_LOCK_FD=3        a descriptor to keep open and to pass on to every process it starts
 //	TONEARM_LIFELINE=1       standard input is a pipe; its end means that the launcher is gone

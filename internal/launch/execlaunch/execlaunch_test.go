@@ -141,7 +141,7 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := c.Arrival(t, r, launchtest.Leader, 1)
-	want := []string{"HOME", "PATH", "TONEARM_ATTEMPT_TOKEN", "TONEARM_CONVERSION_ID", "TONEARM_DISPATCHER_URL",
+	want := []string{"HOME", "PATH", "TONEARM_ATTEMPT_TOKEN_FD", "TONEARM_CONVERSION_ID", "TONEARM_DISPATCHER_URL",
 		"TONEARM_LAUNCH_ID", "TONEARM_LIFELINE", "TONEARM_LOCK_FD", "TONEARM_WORK_DIR"}
 	got := slices.DeleteFunc(p.EnvNames, func(n string) bool { return n == "PWD" }) // set by os/exec to the working directory
 	slices.Sort(got)

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"tonearm/internal/launch"
 )
 
 // ProgramArg is the argument with which a launcher under test runs the attempt's
@@ -85,10 +87,17 @@ func program() error {
 	if err != nil {
 		return err
 	}
+	token, err := "", error(nil)
+	if len(os.Args) <= 2 { // a grandchild does not have it
+		token, err = launch.Token()
+	}
+	if err != nil {
+		return err
+	}
 	r := Report{
 		Role:         Leader,
 		ConversionID: os.Getenv("TONEARM_CONVERSION_ID"),
-		Token:        os.Getenv("TONEARM_ATTEMPT_TOKEN"),
+		Token:        token,
 		Args:         os.Args,
 		PID:          os.Getpid(),
 		WorkDir:      os.Getenv("TONEARM_WORK_DIR"),

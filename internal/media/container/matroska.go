@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"io"
 	"math"
 	"slices"
@@ -24,8 +25,12 @@ const (
 	mkvTagString   = 0x4487
 )
 
-// mkvHead is how many bytes before the first cluster are looked at.
-const mkvHead = 16 << 20
+// Limits of what is looked at, in bytes: of what stands before the first cluster, and of
+// one element of tables there. In a table each element is looked at several times.
+const (
+	mkvHead = 16 << 20
+	mkvHeld = 4 << 20
+)
 
 // matroska is what a Matroska file says before its first cluster.
 type matroska struct {
@@ -66,17 +71,18 @@ func readSegment(r io.ReaderAt, segment ebml.Element) matroska {
 		case at > mkvHead:
 			return m
 		case e.ID == ebml.SeekHead:
-			elsewhere = append(elsewhere, listed(r, e)...)
+			elsewhere = append(elsewhere, listed(held(r, e))...)
 		case e.ID == ebml.Info:
 			if n := e.Child(r, ebml.Scale).Uint(r); n > 0 {
 				scale = float64(n)
 			}
 			ticks = e.Child(r, ebml.Duration).Float(r)
 		case e.ID == ebml.Tracks:
-			tracks, names, their := audioTracks(r, e)
+			tracks, names, their := audioTracks(held(r, e))
 			m.tracks, m.names, uids, m.first = append(m.tracks, tracks...), append(m.names, names...), append(uids, their...), true
 		case e.ID == ebml.Tags:
-			mkvDurations(r, e, durations)
+			memory, tags := held(r, e)
+			mkvDurations(memory, tags, durations)
 		case e.ID == ebml.Cluster:
 			m.late = slices.ContainsFunc(elsewhere, func(there int64) bool { return there >= at })
 			for i := range m.tracks {
@@ -86,6 +92,16 @@ func readSegment(r io.ReaderAt, segment ebml.Element) matroska {
 		}
 	}
 	return m
+}
+
+// held reads an element into memory, where a stranger may have made millions of
+// elements of two bytes.
+func held(r io.ReaderAt, e ebml.Element) (memory io.ReaderAt, in ebml.Element) {
+	if e.Size < 0 {
+		e.Size = mkvHeld
+	}
+	b := e.Bytes(r, mkvHeld)
+	return bytes.NewReader(b), ebml.Element{ID: e.ID, Size: int64(len(b))}
 }
 
 // shorter returns the length of a track: that of the segment, or its own where a

@@ -186,22 +186,32 @@ func inspectOgg(r io.ReaderAt, size int64) Structure {
 	return s
 }
 
-// resume looks for the next page behind junk.
+// resume looks for the next page behind junk. It reads about as much as there is junk,
+// which may be one byte behind each page.
 func (f *oggFile) resume(at int64) (page, bool) {
-	b := make([]byte, max(0, min(oggPage, f.size-at)))
-	if len(b) == 0 || readAt(f.r, b, at, f.size) != nil {
-		return page{}, false
-	}
-	for from := 0; ; {
-		i := bytes.Index(b[from:], []byte("OggS"))
-		if i < 0 {
+	const magic = "OggS"
+	end := min(at+oggPage, f.size)
+	for size := int64(64); at < end; size = min(2*size, 32<<10) {
+		b := make([]byte, min(size, end-at))
+		if readAt(f.r, b, at, f.size) != nil {
 			return page{}, false
 		}
-		if p, ok := readPage(f.r, at+int64(from+i), f.size); ok {
-			return p, true
+		for from := 0; ; {
+			i := bytes.Index(b[from:], []byte(magic))
+			if i < 0 {
+				break
+			}
+			if p, ok := readPage(f.r, at+int64(from+i), f.size); ok {
+				return p, true
+			}
+			from += i + len(magic)
 		}
-		from += i + 4
+		if at+int64(len(b)) == end {
+			break
+		}
+		at += int64(len(b) - len(magic) + 1) // the next one may begin at the end of what was read
 	}
+	return page{}, false
 }
 
 // add takes a page that is there.

@@ -68,7 +68,8 @@ func mkvProtected(r io.ReaderAt) []bool {
 			if e.ID != ebml.Tracks {
 				continue
 			}
-			for t := range e.Children(r, ebml.TrackEntry) {
+			r, tracks := held(r, e)
+			for t := range tracks.Children(r, ebml.TrackEntry) {
 				if !t.IsAudio(r) {
 					continue
 				}

@@ -131,7 +131,7 @@ func (j *job) demuxFrames(ctx context.Context, raw string) error {
 		Args: []string{
 			"-map", j.plan.Stream(), "-map_metadata", "-1", "-map_chapters", "-1", "-c", "copy",
 			"-fs", strconv.FormatInt(j.spec.MaxBytes+1, 10),
-			"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "0", "-f", "mp3", "file:" + raw,
+			"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "0", "-f", "mp3", ffmpeg.Target(raw),
 		},
 		Timeout:  j.timeout(),
 		MaxBytes: j.spec.MaxBytes + 1<<20,

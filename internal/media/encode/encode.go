@@ -343,7 +343,7 @@ func (j *job) runFrames(ctx context.Context, c ffmpeg.Command, raw string, progr
 		"-fs", strconv.FormatInt(j.spec.MaxBytes+1, 10),
 		"-id3v2_version", "0", "-write_id3v1", "0", "-write_xing", "1",
 		"-fflags", "+bitexact")
-	c.Args = append(append(c.Args, ffmpeg.ProgressArgs...), "-f", "mp3", "file:"+raw)
+	c.Args = append(append(c.Args, ffmpeg.ProgressArgs...), "-f", "mp3", ffmpeg.Target(raw))
 	c.Stdout = ffmpeg.Progress(progress)
 	return j.play(ctx, c)
 }

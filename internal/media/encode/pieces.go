@@ -62,7 +62,7 @@ func (r *runs) add(f frame, at float64) error {
 	return nil
 }
 
-// cut takes the pieces out of the runs: what is wanted of them between start and end, in
+// cut takes the pieces out of the runs, up to one more than maxStretches: what is wanted of them between start and end, in
 // seconds on a player's clock, and where that clock and the sound part. end is 0 for none.
 func (r *runs) cut(pieces []mp4.Piece, start, end float64) ([]stretch, []jump) {
 	if end == 0 {
@@ -78,7 +78,10 @@ func (r *runs) cut(pieces []mp4.Piece, start, end float64) ([]stretch, []jump) {
 				continue
 			}
 			at := p.At + (from-p.From)/p.Rate
-			if offset := at - sound; len(jumps) == 0 || math.Abs(jumps[len(jumps)-1].offset-offset) > pause {
+			if len(all) > maxStretches {
+				return all, jumps
+			}
+			if offset := at - sound; len(jumps) == 0 || len(jumps) < maxJumps && math.Abs(jumps[len(jumps)-1].offset-offset) > pause {
 				jumps = append(jumps, jump{at: sound, offset: offset})
 			}
 			seconds := (to - from) / p.Rate
@@ -132,13 +135,17 @@ func decodings(list []stretch) (seconds float64) {
 	return seconds
 }
 
-// mostDecoded is how many times the longest allowed sound may be decoded.
-const mostDecoded = 4
+// How many times sound may be decoded: the longest that is allowed, and that of the
+// file with what becomes of it. An hour that is cut into pieces in any order may go
+// back 30 times.
+const (
+	mostDecoded = 4
+	mostAnew    = 16
+)
 
 // takePieces makes stretches of the pieces, once the track has been decoded.
 func (j *job) takePieces(r *runs, h *heard) error {
 	j.stretches, h.jumps = r.cut(j.plan.Track.Pieces, j.plan.Start, j.plan.End)
-	h.jumps = h.jumps[:min(len(h.jumps), maxJumps)]
 	for i := range h.jumps {
 		if i > 0 {
 			h.jumps[i].lost = h.lost
@@ -147,7 +154,7 @@ func (j *job) takePieces(r *runs, h *heard) error {
 	switch {
 	case len(j.stretches) > maxStretches:
 		return unfit.New(conversion.CodeLimitExceeded, "The file's edit list has more than %d pieces of sound.", maxStretches)
-	case decodings(j.stretches) > mostDecoded*j.spec.MaxSeconds:
+	case decodings(j.stretches) > min(mostDecoded*j.spec.MaxSeconds, mostAnew*(j.plan.Track.Media+j.plan.Track.Seconds)+600):
 		return unfit.New(conversion.CodeLimitExceeded, "The file's edit list goes back too often in a long recording.")
 	}
 	return nil

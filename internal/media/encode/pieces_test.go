@@ -3,6 +3,8 @@ package encode
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"tonearm/internal/media/mp4"
@@ -88,6 +90,25 @@ func TestPiecesLimits(t *testing.T) {
 		if err := j.takePieces(media(t, pieces), &heard{}); !errors.As(err, &refused) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// A short track may not keep a decoder busy for as long as the longest may.
+	for times, allowed := range map[int]bool{200: true, 300: false} {
+		back := slices.Repeat([]mp4.Piece{piece(3)}, times)
+		j := &job{plan: plan.Plan{Track: probe.Track{Pieces: back, Media: 10, Seconds: 3}}, spec: Spec{MaxSeconds: 24 * 3600}}
+		err := j.takePieces(media(t, back), &heard{})
+		if refused := (*unfit.Error)(nil); errors.As(err, &refused) == allowed || !allowed && !strings.Contains(refused.Message, "goes back") {
+			t.Errorf("%d times back: %v", times, err)
+		}
+	}
+	// Pieces of a clock that jumps multiply: no more of them are listed than are needed.
+	jumping := newRuns([]mp4.Piece{{To: 1e6, Rate: 1}})
+	for i := range 10_000 {
+		if err := jumping.add(frame{parameters: parameters{48000, 2, ""}, samples: 480}, float64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, jumps := jumping.cut(slices.Repeat([]mp4.Piece{{To: 1e6, Rate: 1}}, mp4.MaxEdits), 0, 0); len(all) > maxStretches+1 || len(jumps) > maxJumps {
+		t.Errorf("%d stretches, %d jumps", len(all), len(jumps))
 	}
 	r := newRuns([]mp4.Piece{piece(1e6)})
 	var err error

@@ -47,7 +47,7 @@ func speculate(ctx context.Context, in *probe.Input, spec Spec) *job {
 		}
 	}
 	c := j.command(level{})
-	c.Args = append(probe.Describing(j.plan.Stream(), "file:"+s.tags, j.limits()...), c.Args...)
+	c.Args = append(probe.Describing(j.plan.Stream(), ffmpeg.Target(s.tags), j.limits()...), c.Args...)
 	c.Described = say
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.ended.Go(func() {

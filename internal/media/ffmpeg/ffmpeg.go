@@ -12,25 +12,35 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"tonearm/internal/conversion"
-	"tonearm/internal/media/ffmpeg/limit"
+	"tonearm/internal/media/ffmpeg/cage"
 	"tonearm/internal/media/unfit"
 )
 
 // Program is an ffmpeg and the limits of its runs. The zero value finds it and has
 // the default limits; it may be used by several goroutines.
 type Program struct {
-	Path        string     // path or name; if empty, see Find
-	GPUPath     string     // of the one that decodes pictures on a GPU; Path where empty
-	MemoryLimit int64      // bytes; 1 GiB where 0; not enforced on macOS
-	ExtraFiles  []*os.File // inherited by ffmpeg from descriptor 3 on
+	Path        string // path or name; if empty, see Find
+	GPUPath     string // of the one that decodes pictures on a GPU; Path where empty
+	MemoryLimit int64  // bytes; 1 GiB where 0; not enforced on macOS
+	// Look is how much CPU time ffmpeg may use until it has described the source; 20 s
+	// where 0; enforced on Linux alone. Some of its readers of tags and chapters take
+	// time that grows with the square of their number.
+	Look       time.Duration
+	ExtraFiles []*os.File // inherited by ffmpeg from descriptor 3 on
+
+	without []cage.Measure // that tests leave out
 }
 
-const defaultMemory = 1 << 30
+const (
+	defaultMemory = 1 << 30
+	defaultLook   = 20 * time.Second
+)
 
 // ErrCannotRun means that ffmpeg is missing or cannot be started on this machine.
 // It says nothing about the source.
@@ -54,15 +64,24 @@ func (p Program) Find() (string, error) {
 	return filepath.Abs(path)
 }
 
+// Confined says what confines its runs on this machine.
+func (p Program) Confined(ctx context.Context) ([]cage.Taken, error) {
+	path, err := p.Find()
+	if err != nil {
+		return nil, err
+	}
+	return cage.Look(ctx, path, false)
+}
+
 // Command is one run of ffmpeg.
 type Command struct {
 	Input    Input
 	Dir      string   // where it runs; that of the input's file where ''
 	Before   []string // options of the input, such as where to begin
-	Args     []string // between the input and the end
+	Args     []string // between the input and the end; see Target for files that it writes
 	Formats  string   // that may be tried, with commas between; all that Tonearm accepts where ''
 	Decoders string   // that may be opened, likewise; those of audio where ''
-	GPU      bool     // no limit on memory, because CUDA maps far more than it uses
+	GPU      bool     // a wider cage, with no limit on memory, because CUDA maps far more than it uses
 	Stdout   io.Writer
 	Stderr   io.Writer // gets what ffmpeg says as soon as it says it; may be nil
 	// Timeout is of CPU time, and of wall clock if the input is a file.
@@ -104,25 +123,85 @@ func (p Program) Run(ctx context.Context, c Command) (Outcome, error) {
 
 // start starts ffmpeg and waits for its end. stdin is the source if it is not nil.
 func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome, error) {
-	limits := limit.Limits{Memory: cmp.Or(max(0, p.MemoryLimit), defaultMemory), CPU: c.Timeout + time.Second, File: c.MaxBytes}
+	confined := cage.Cage{Memory: cmp.Or(max(0, p.MemoryLimit), defaultMemory), CPU: c.Timeout + time.Second, File: c.MaxBytes, Without: p.without}
 	if c.GPU {
-		limits.Memory = 0
+		confined.Memory, confined.GPU = 0, true
 		p.Path = cmp.Or(p.GPUPath, p.Path)
 	}
 	ffmpeg, err := p.Find()
 	if err != nil {
 		return Outcome{}, err
 	}
+	handed := handed{files: slices.Clone(p.ExtraFiles)}
+	defer handed.close()
+	args, err := p.arguments(&c, &handed, stdin != nil)
+	if err != nil {
+		return Outcome{}, err
+	}
+	confined.ReadOnly, confined.Writable = handed.readOnly, handed.writable
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	described := make(chan struct{})
+	stderr := said{described: func(text string) {
+		close(described)
+		if c.Described != nil {
+			c.Described(text)
+		}
+	}}
+	cmd, err := confined.Command(ctx, handed.files, ffmpeg, args...)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("%w: %w", ErrCannotRun, err)
+	}
+	cmd.Dir = c.Dir
+	cmd.Env = environment()
+	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
+	if c.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(cmd.Stderr, c.Stderr)
+	}
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	cmd.WaitDelay = 5 * time.Second
+	runtime.LockOSThread() // the child ends with the thread that started it
+	defer runtime.UnlockOSThread()
+	if err = cmd.Start(); err == nil {
+		ended := make(chan struct{})
+		go watch(cmd.Process.Pid, cmp.Or(p.Look, defaultLook), described, ended, stop)
+		err = cmd.Wait()
+		close(ended)
+	}
+	o := Outcome{Stderr: strings.ReplaceAll(stderr.String(), " '"+c.Decoders+"'", "")}
+	if ctx.Err() != nil {
+		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
+	}
+	if errors.As(err, &o.Err) {
+		if cage.Died(o.Err.ExitCode(), o.Stderr) {
+			return o, fmt.Errorf("%w: exit status %d: %s", ErrCannotRun, o.Err.ExitCode(), o.Tail())
+		}
+		return o, nil
+	}
+	if err != nil {
+		return o, fmt.Errorf("run ffmpeg: %w", err)
+	}
+	return o, nil
+}
+
+// arguments are those of a run. It completes c, and hands over the files.
+func (p Program) arguments(c *Command, h *handed, piped bool) ([]string, error) {
 	c.Formats, c.Decoders = cmp.Or(c.Formats, formatWhitelist()), cmp.Or(c.Decoders, decoderWhitelist())
-	source, protocol, dir := "pipe:0", "pipe", c.Dir
-	if stdin == nil {
+	source, protocol := "pipe:0", "pipe"
+	if !piped {
 		path, err := filepath.Abs(c.Input.path)
 		if err != nil {
-			return Outcome{}, fmt.Errorf("source path: %w", err)
+			return nil, fmt.Errorf("source path: %w", err)
 		}
-		source, protocol, dir = "file:"+path, "file", cmp.Or(dir, filepath.Dir(path))
+		c.Dir, protocol = cmp.Or(c.Dir, filepath.Dir(path)), "file"
+		if path, err = h.read(path); err != nil {
+			return nil, fmt.Errorf("open the source: %w", err)
+		}
+		source = filePrefix + path
 	}
-	args := []string{"-nostdin", "-nostats", "-v", "repeat+info"} // every message as often as it comes
+	args := []string{"-nostdin", "-nostats", "-v", "repeat+info", "-y"} // every message as often as it comes
 	args = append(args, sameInstructions()...)
 	args = append(args,
 		"-threads", "1",
@@ -132,37 +211,36 @@ func (p Program) start(ctx context.Context, c Command, stdin *os.File) (Outcome,
 		"-codec_whitelist", c.Decoders)
 	args = append(args, c.Before...)
 	args = append(args, "-i", source)
-	stderr := said{described: c.Described}
-	cmd := limit.Command(ctx, limits, ffmpeg, append(args, c.Args...)...)
-	cmd.Dir = dir
-	cmd.Env = environment()
-	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
-	if c.Stderr != nil {
-		cmd.Stderr = io.MultiWriter(cmd.Stderr, c.Stderr)
-	}
-	if stdin != nil {
-		cmd.Stdin = stdin
-	}
-	cmd.ExtraFiles = p.ExtraFiles
-	cmd.SysProcAttr = procAttr()
-	cmd.WaitDelay = 5 * time.Second
-	runtime.LockOSThread() // the child ends with the thread that started it
-	defer runtime.UnlockOSThread()
-	err = cmd.Run()
-	o := Outcome{Stderr: strings.ReplaceAll(stderr.String(), " '"+c.Decoders+"'", "")}
-	if ctx.Err() != nil {
-		return o, fmt.Errorf("ffmpeg stopped: %w", context.Cause(ctx))
-	}
-	if errors.As(err, &o.Err) {
-		if limit.Died(o.Err.ExitCode(), o.Stderr) {
-			return o, fmt.Errorf("%w: exit status %d: %s", ErrCannotRun, o.Err.ExitCode(), o.Tail())
+	for _, a := range c.Args {
+		if path, ok := strings.CutPrefix(a, filePrefix); ok {
+			path, err := h.write(path)
+			if err != nil {
+				return nil, fmt.Errorf("make a file for ffmpeg: %w", err)
+			}
+			a = filePrefix + path
 		}
-		return o, nil
+		args = append(args, a)
 	}
-	if err != nil {
-		return o, fmt.Errorf("run ffmpeg: %w", err)
+	return args, nil
+}
+
+// watch ends a process that uses more CPU time before it has described the source.
+func watch(pid int, look time.Duration, described, ended <-chan struct{}, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(min(look, 500*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-described:
+			return
+		case <-ended:
+			return
+		case <-tick.C:
+			if cpuTime(pid) > look {
+				stop(unfit.New(conversion.CodeLimitExceeded, "The file's index, tags or chapters need more computing time than they may use."))
+				return
+			}
+		}
 	}
-	return o, nil
 }
 
 // sameInstructions restrict ffmpeg to what every processor of the architecture

@@ -65,3 +65,29 @@ func (f *feed) close() error {
 
 // onlyReader hides WriteTo.
 type onlyReader struct{ io.Reader }
+
+// filePrefix makes an argument that names a file.
+const filePrefix = "file:"
+
+// Target is the argument of a Command for a file that ffmpeg writes, anew if it is
+// there. ffmpeg may write this file and no other.
+func Target(path string) string { return filePrefix + path }
+
+// handed are the files that ffmpeg inherits.
+type handed struct {
+	files              []*os.File // from descriptor 3 on
+	opened             []*os.File // of them
+	readOnly, writable []int      // numbers of descriptors
+}
+
+func (h *handed) close() {
+	for _, f := range h.opened {
+		f.Close()
+	}
+}
+
+// add hands over a file and returns the number of its descriptor.
+func (h *handed) add(f *os.File) int {
+	h.files, h.opened = append(h.files, f), append(h.opened, f)
+	return 2 + len(h.files)
+}

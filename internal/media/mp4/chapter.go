@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sort"
 	"unicode/utf16"
 )
 
@@ -120,13 +122,19 @@ func (m *Movie) spans(t *Track, n int) ([]span, error) {
 	if err != nil || len(t.Edits) == 0 || m.Timescale == 0 {
 		return media, err
 	}
+	media = slices.DeleteFunc(media, func(s span) bool { return s.from == s.to }) // what lasts no time is not shown
 	var shown []span
 	for _, p := range t.shown {
-		for _, s := range media {
-			a, b := max(s.from, p.From), min(s.to, p.To)
-			if a < b && len(shown) < MaxChapters {
-				shown = append(shown, span{s.sample, p.At + (a-p.From)/p.Rate, p.At + (b-p.From)/p.Rate})
+		first := sort.Search(len(media), func(i int) bool { return media[i].to > p.From })
+		for _, s := range media[first:] {
+			if s.from >= p.To {
+				break
 			}
+			if len(shown) == MaxChapters {
+				return shown, nil
+			}
+			a, b := max(s.from, p.From), min(s.to, p.To)
+			shown = append(shown, span{s.sample, p.At + (a-p.From)/p.Rate, p.At + (b-p.From)/p.Rate})
 		}
 	}
 	return shown, nil

@@ -26,10 +26,10 @@ func (m *Movie) readEdits(t *Track, elst Box) error {
 		if e.Start >= 0 {
 			shows++
 		}
-		if len(t.Edits) < maxEdits {
+		if len(t.Edits) < MaxEdits {
 			t.Edits = append(t.Edits, e)
 		} else {
-			t.odd = true
+			t.odd, t.overedited = true, true
 		}
 	})
 	if err != nil || shows == 0 || t.Timescale == 0 || m.Timescale == 0 {

@@ -29,6 +29,7 @@ type Movie struct {
 
 	file       io.ReaderAt
 	ftyp, moov Box
+	byID       map[uint32]*Track
 	chapters   []uint32 // ids of the tracks that others name for their chapters
 	compressed bool
 	fragments  fragments
@@ -80,7 +81,7 @@ func Read(r io.ReaderAt, size int64) (*Movie, error) {
 		var reason Reason
 		switch err := m.readMoov(); {
 		case errors.As(err, &reason):
-			m.Tracks = nil
+			m.Tracks, m.byID = nil, nil
 		case err != nil:
 			return nil, fmt.Errorf("read the index: %w", err)
 		}
@@ -137,14 +138,13 @@ func (m *Movie) Legible() bool {
 	return m.Found && !m.Fragmented && !m.compressed && m.Tracks != nil
 }
 
-// Track returns the track with an id, or nil.
-func (m *Movie) Track(id uint32) *Track {
-	for _, t := range m.Tracks {
-		if t.ID == id {
-			return t
-		}
-	}
-	return nil
+// Track returns the first track with an id, or nil.
+func (m *Movie) Track(id uint32) *Track { return m.byID[id] }
+
+// Overedited reports whether a track has more edits than a player could be asked to
+// follow: with each of them it goes back to decode what stands before.
+func (m *Movie) Overedited() bool {
+	return slices.ContainsFunc(m.Tracks, func(t *Track) bool { return t.overedited })
 }
 
 func (m *Movie) readMoov() error {
@@ -172,12 +172,16 @@ func (m *Movie) readMoov() error {
 	if err != nil {
 		return err
 	}
+	m.byID = map[uint32]*Track{}
 	for _, b := range traks { // behind mvhd, wherever that is
 		t, err := m.readTrak(b)
 		if err != nil {
 			return err
 		}
 		m.Tracks = append(m.Tracks, t)
+		if m.byID[t.ID] == nil {
+			m.byID[t.ID] = t
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
+	"slices"
 )
 
 // Track is one track of any kind.
@@ -50,16 +51,19 @@ type Track struct {
 	split bool
 	shown []Piece // by the edit list; nil without one
 	odd   bool    // two tables of one kind, or more edits than are kept
-	trak  Box
-	stbl  map[string]Box
+
+	overedited bool // more edits than are kept
+
+	trak Box
+	stbl map[string]Box
 }
 
 // maxReferences is how many tracks may be named for chapters. Each track of a
 // movie names the same one or two.
 const maxReferences = 64
 
-// maxEdits is how many edits are kept of a track.
-const maxEdits = 4096
+// MaxEdits is how many edits are kept of a track.
+const MaxEdits = 4096
 
 // Edit is one entry of an edit list.
 type Edit struct {
@@ -100,7 +104,9 @@ func (m *Movie) readTrak(trak Box) (*Track, error) {
 				if err := readAt(m.file, id[:], at, b.End); err != nil {
 					return err
 				}
-				m.chapters = append(m.chapters, binary.BigEndian.Uint32(id[:]))
+				if id := binary.BigEndian.Uint32(id[:]); !slices.Contains(m.chapters, id) {
+					m.chapters = append(m.chapters, id)
+				}
 			}
 		case "dref", "stsd", "stts", "ctts", "stss", "stsc", "stsz", "stz2", "stco", "co64":
 			_, twice := t.stbl[b.Kind]

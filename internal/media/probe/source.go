@@ -71,6 +71,9 @@ func (in *Input) inspect(r io.ReaderAt) (err error) {
 	if in.structure, err = container.Inspect(r, in.bytes); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	if m := in.structure.MP4; m != nil && m.Overedited() {
+		return unfit.New(conversion.CodeLimitExceeded, "The file's edit list has more than %d entries.", mp4.MaxEdits)
+	}
 	in.protection = container.Protected(r)
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 	"tonearm/internal/media/remux"
 )
 
-// seedFiles are files of every kind that is taken apart.
-func seedFiles(f *testing.F) {
+// seedFiles are the files whose names match, of every kind that is taken apart.
+func seedFiles(f *testing.F, pattern string) {
 	dir := f.TempDir()
 	for name, args := range map[string][]string{
 		"aac.mp4":  {"-c:v", "mpeg4", "-c:a", "aac", "-movflags", "+faststart"},
@@ -25,7 +25,11 @@ func seedFiles(f *testing.F) {
 		"live.mkv": {"-c:v", "mpeg4", "-c:a", "aac", "-live", "1", "-af", "asetpts=PTS+0.1/TB"},
 		"two.mkv":  {"-map", "0", "-map", "1", "-map", "1", "-c:v", "mpeg4", "-c:a:0", "libmp3lame", "-c:a:1", "ac3", "-metadata:s:a:1", "language=ger"},
 		"mp2.ts":   {"-c:v", "mpeg2video", "-c:a", "mp2"},
+		"aac.ts":   {"-c:v", "mpeg4", "-c:a", "aac"},
 	} {
+		if ok, _ := filepath.Match(pattern, name); !ok {
+			continue
+		}
 		path := filepath.Join(dir, name)
 		mediatest.Video(f, path, 0.3, 440, args...)
 		b, err := os.ReadFile(path)
@@ -38,10 +42,15 @@ func seedFiles(f *testing.F) {
 	}
 }
 
-// FuzzNew takes untrusted files apart. What is sent can be read to its end, is planned
-// the same again, and has the samples of the track; a copy of a copy is the same.
-func FuzzNew(f *testing.F) {
-	seedFiles(f)
+// Each takes untrusted files of one kind apart. What is sent can be read to its end, is
+// planned the same again, and has the samples of the track; a copy of a copy is the same.
+func FuzzIndexed(f *testing.F)         { fuzzNew(f, "[!fd]*.m[po][4v]") }
+func FuzzFragments(f *testing.F)       { fuzzNew(f, "[fd]*.mp4") }
+func FuzzMatroska(f *testing.F)        { fuzzNew(f, "*.mkv") }
+func FuzzTransportStream(f *testing.F) { fuzzNew(f, "*.ts") }
+
+func fuzzNew(f *testing.F, seeds string) {
+	seedFiles(f, seeds)
 	f.Fuzz(func(t *testing.T, b []byte, track string) {
 		o := remux.Options{Track: track, Small: true}
 		p, content := read(t, b, o)

@@ -32,6 +32,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"Message", testMessage},
 		{"Turns", testTurns},
+		{"Last", testLast},
+		{"Other", testOther},
 		{"FIFO", testFIFO},
 		{"Next", testNext},
 		{"NextOwners", testNextOwners},

@@ -32,12 +32,34 @@ local function upcoming(owner)
   end
 end
 
--- deliver leases the next message of the owner whose turn it is, which
--- upcoming has returned.
+-- turn returns whose turn it is if the owners in last (a set) come after all others.
+-- With others, they have no turn at all. Nothing: nobody has one.
+local function turn(last, others)
+  if not next(last) then
+    return redis.call('LINDEX', ring, 0)
+  end
+  local at = 0
+  while true do -- one step for each of them at the most
+    local owner = redis.call('LINDEX', ring, at)
+    if not owner then
+      break
+    end
+    if not last[owner] then
+      return owner
+    end
+    at = at + 1
+  end
+  if not others then
+    return redis.call('LINDEX', ring, 0)
+  end
+end
+
+-- deliver leases the next message of an owner, which upcoming has returned, and ends
+-- the owner's turn.
 local function deliver(owner, first, time, lease)
   local line, id, message = KEYS[6] .. owner, first[1], first[2]
   redis.call('LPOP', line)
-  redis.call('LPOP', ring)
+  redis.call('LREM', ring, 1, owner)
   if redis.call('LLEN', line) > 0 then
     redis.call('RPUSH', ring, owner)
   end

@@ -94,6 +94,9 @@ func New(client redis.UniversalClient, prefix string) *Queue {
 // clock does not matter.
 func (q *Queue) UseClock(now func() time.Time) { q.now = now }
 
+// Client is the client of the queue, for what else is kept in the same Redis.
+func (q *Queue) Client() redis.UniversalClient { return q.client }
+
 // Close ends the listening connection and waits for it.
 func (q *Queue) Close() error {
 	q.hub.close()
@@ -127,8 +130,19 @@ func (q *Queue) Publish(ctx context.Context, m queue.Message, notBefore time.Tim
 }
 
 // Take implements queue.Queue.
-func (q *Queue) Take(ctx context.Context, class queue.Class, lease, wait time.Duration) (queue.Delivery, error) {
-	d, err := q.take(ctx, class, min(lease, firstLease), wait)
+func (q *Queue) Take(ctx context.Context, class queue.Class, lease, wait time.Duration, last ...string) (queue.Delivery, error) {
+	d, err := q.take(ctx, class, min(lease, firstLease), wait, last)
+	return q.took(ctx, class, d, err, lease)
+}
+
+// TakeOther implements queue.Queue.
+func (q *Queue) TakeOther(ctx context.Context, class queue.Class, owner string, lease time.Duration) (queue.Delivery, error) {
+	d, _, err := q.look(ctx, class, min(lease, firstLease), 1, []string{owner})
+	return q.took(ctx, class, d, err, lease)
+}
+
+// took is the end of a take.
+func (q *Queue) took(ctx context.Context, class queue.Class, d queue.Delivery, err error, lease time.Duration) (queue.Delivery, error) {
 	if err == nil {
 		err = q.received(ctx, d, lease)
 	}
@@ -138,11 +152,11 @@ func (q *Queue) Take(ctx context.Context, class queue.Class, lease, wait time.Du
 	return d, err
 }
 
-func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Duration) (queue.Delivery, error) {
+func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Duration, last []string) (queue.Delivery, error) {
 	deadline := time.Now().Add(wait)
 	var woken <-chan struct{}
 	for {
-		d, pause, err := q.look(ctx, class, lease)
+		d, pause, err := q.look(ctx, class, lease, 0, last)
 		if !errors.Is(err, queue.ErrEmpty) {
 			return d, err
 		}
@@ -169,9 +183,13 @@ func (q *Queue) take(ctx context.Context, class queue.Class, lease, wait time.Du
 
 // look takes a message if one is ready; else it returns ErrEmpty and when to
 // look again.
-func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration) (queue.Delivery, time.Duration, error) {
+func (q *Queue) look(ctx context.Context, class queue.Class, lease time.Duration, others int, owners []string) (queue.Delivery, time.Duration, error) {
 	var none queue.Delivery
-	got, err := q.run(ctx, takeScript, class, lease.Milliseconds())
+	args := []any{lease.Milliseconds(), others}
+	for _, owner := range owners {
+		args = append(args, owner)
+	}
+	got, err := q.run(ctx, takeScript, class, args...)
 	if err != nil {
 		return none, 0, err
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"regexp"
 	"sync"
@@ -130,6 +131,7 @@ func (c *conn) pass(part []byte) (ok bool) {
 	case Reply:
 		r.strike(request)
 		_ = send(c.client, []byte(r.Text))
+		linger(c.client)
 		return false
 	case Late:
 		c.late(r, request)
@@ -142,6 +144,16 @@ func (c *conn) pass(part []byte) (ok bool) {
 		r.strike(request)
 	}
 	return send(c.server, part)
+}
+
+// linger reads what a client still sends behind an answer. A connection that is closed
+// with bytes unread is reset, and the client may never see the answer.
+func linger(client net.Conn) {
+	if c, ok := client.(*net.TCPConn); ok {
+		_ = c.CloseWrite()
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, _ = io.Copy(io.Discard, c)
+	}
 }
 
 // look adds a part to the present request, and returns the rule that strikes

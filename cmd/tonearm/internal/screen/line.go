@@ -53,7 +53,7 @@ func (l *Line) Sent(done, total int64) {
 func (l *Line) set(phase string, done, total float64, measure string) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	l.phase, l.done, l.total, l.measure = phase, done, total, measure
+	l.phase, l.done, l.total, l.measure = text.Printable(phase), done, total, measure // a server names the phase
 }
 
 // End takes the line away. failed says that the file has no MP3.

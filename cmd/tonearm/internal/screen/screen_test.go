@@ -30,6 +30,9 @@ func TestPlainLines(t *testing.T) {
 			if got == want {
 				return
 			}
+			if strings.Contains(got, "\x1b") {
+				t.Fatalf("a terminal would obey %q", got)
+			}
 		}
 	}
 	l.Sent(12_100_000, 28_000_000)
@@ -38,6 +41,8 @@ func TestPlainLines(t *testing.T) {
 	wait(`a\x1b.mp4: converting 1% (1:05 of 1:01:40)`)
 	l.Set("queued")
 	wait(`a\x1b.mp4: queued`)
+	l.Set("queued\x1b[2J\n\u202e")
+	wait(`a\x1b.mp4: queued\x1b[2J\n\u202e`)
 	go func() { // lines on their way
 		for range printed {
 		}

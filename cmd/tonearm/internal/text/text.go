@@ -8,51 +8,22 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
+
+	"tonearm/internal/printable"
 )
 
-// Printable returns s with control characters, and what is not UTF-8, as escapes
-// such as \x1b. A terminal would obey them, and text that runs from right to left
-// would hide what a name is. Line breaks are control characters, too.
-func Printable(s string) string {
-	if strings.IndexFunc(s, escaped) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case escaped(r) && r != utf8.RuneError:
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		default:
-			b.WriteString(s[i : i+size])
-		}
-		i += size
-	}
-	return b.String()
-}
-
-// escaped reports whether a rune may be dangerous. The joiners make one picture or
-// letter of several; some names have other spaces than ' '.
-func escaped(r rune) bool {
-	const nonJoiner, joiner = '\u200c', '\u200d'
-	return r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) && r != nonJoiner && r != joiner
-}
+// Printable returns s on one line, with what a terminal would obey as escapes such
+// as \x1b: see printable.Escape.
+func Printable(s string) string { return printable.Escape(s) }
 
 // Writer writes to W what is printable. Line breaks and tabs stay.
 type Writer struct{ W io.Writer }
 
 func (w Writer) Write(p []byte) (int, error) {
 	s := string(p)
-	if strings.IndexFunc(s, escaped) >= 0 {
-		s = Lines(s)
-	}
-	if _, err := io.WriteString(w.W, s); err != nil {
+	if _, err := io.WriteString(w.W, Lines(s)); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -1,8 +1,7 @@
-package limit_test
+package cage_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -13,26 +12,33 @@ import (
 	"testing"
 	"time"
 
-	"tonearm/internal/media/ffmpeg/limit"
+	"tonearm/internal/media/ffmpeg/cage"
 )
 
-var plenty = limit.Limits{CPU: time.Hour, File: 1 << 40}
+var plenty = cage.Cage{CPU: time.Hour, File: 1 << 40}
+
+// wide lets a shell run programs that write files.
+var wide = []cage.Measure{cage.Files, cage.OtherUser, cage.SystemCalls}
 
 // run runs a shell command within limits and returns its output and how it ended.
-func run(t *testing.T, l limit.Limits, script string) (string, error) {
+func run(t *testing.T, l cage.Cage, script string) (string, error) {
 	t.Helper()
-	cmd := limit.Command(t.Context(), l, "/bin/sh", "-c", script)
+	l.Without = wide
+	cmd, err := l.Command(t.Context(), nil, "/bin/sh", "-c", script)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd.Dir = t.TempDir()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	err = cmd.Run()
 	return strings.TrimSpace(out.String()), err
 }
 
 // TestSeen: the program finds just the limits that were asked for, however often
 // it is started.
 func TestSeen(t *testing.T) {
-	l := limit.Limits{Memory: 32 << 20, CPU: 77 * time.Second, File: 8 << 20}
+	l := cage.Cage{Memory: 32 << 20, CPU: 77 * time.Second, File: 8 << 20}
 	for range 200 {
 		got, err := run(t, l, "ulimit -c; ulimit -t; ulimit -f; ulimit -n; ulimit -d")
 		if want := "0\n77\n16384\n1024\n32768"; err != nil || got != want {
@@ -59,17 +65,17 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestEnforced: what goes beyond a limit is ended by the signal of the limit.
+// TestEnforced: what goes beyond a limit is ended by the signal of the cage.
 func TestEnforced(t *testing.T) {
 	for name, c := range map[string]struct {
-		limits limit.Limits
+		limits cage.Cage
 		script string
 		want   syscall.Signal
 	}{
-		"CPU":             {limit.Limits{CPU: time.Second, File: 1 << 20}, "while :; do :; done", syscall.SIGXCPU},
-		"CPU, held off":   {limit.Limits{CPU: time.Second, File: 1 << 20}, "trap '' XCPU; while :; do :; done", syscall.SIGKILL},
-		"size of a file":  {limit.Limits{CPU: time.Hour, File: 1 << 20}, "exec dd if=/dev/zero of=large bs=65536 count=17", syscall.SIGXFSZ},
-		"within the size": {limit.Limits{CPU: time.Hour, File: 1 << 20}, "exec dd if=/dev/zero of=large bs=65536 count=16", 0},
+		"CPU":             {cage.Cage{CPU: time.Second, File: 1 << 20}, "while :; do :; done", syscall.SIGXCPU},
+		"CPU, held off":   {cage.Cage{CPU: time.Second, File: 1 << 20}, "trap '' XCPU; while :; do :; done", syscall.SIGKILL},
+		"size of a file":  {cage.Cage{CPU: time.Hour, File: 1 << 20}, "exec dd if=/dev/zero of=large bs=65536 count=17", syscall.SIGXFSZ},
+		"within the size": {cage.Cage{CPU: time.Hour, File: 1 << 20}, "exec dd if=/dev/zero of=large bs=65536 count=16", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,9 +99,19 @@ func TestCannotStart(t *testing.T) {
 	if err := os.WriteFile(none, []byte("no program"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]int{none: limit.CannotRun, none + "-at-all": limit.NotFound} {
+	for path, want := range map[string]int{none: cage.CannotRun, none + "-at-all": cage.NotFound} {
 		var exit *exec.ExitError
-		out, err := limit.Command(context.Background(), plenty, path).CombinedOutput()
+		cmd, err := plenty.Command(t.Context(), nil, path)
+		if want == cage.NotFound {
+			if !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: %v; want that it does not exist", path, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.CombinedOutput()
 		if !errors.As(err, &exit) || exit.ExitCode() != want || !strings.Contains(string(out), path) {
 			t.Errorf("%s: %v, %s; want exit status %d", path, err, out, want)
 		}
@@ -112,7 +128,10 @@ func TestDied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := limit.Command(t.Context(), plenty, "/bin/true")
+	limited, err := plenty.Command(t.Context(), nil, "/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `ulimit -v 60000; exec -a "$0" "$PROGRAM" "$@"`}, limited.Args...)...)
 	if bash, err := exec.LookPath("bash"); err == nil {
 		cmd.Path = bash // exec -a is not in every shell
@@ -125,7 +144,7 @@ func TestDied(t *testing.T) {
 	var exit *exec.ExitError
 	switch err := cmd.Run(); {
 	case strings.Contains(stderr.String(), "ThreadSanitizer"): // the race detector needs more than that, and says so in its own words
-	case !errors.As(err, &exit) || !limit.Died(exit.ExitCode(), stderr.String()):
+	case !errors.As(err, &exit) || !cage.Died(exit.ExitCode(), stderr.String()):
 		t.Errorf("without memory: %v, %.300s", err, stderr.String())
 	}
 	for _, tt := range []struct {
@@ -133,12 +152,12 @@ func TestDied(t *testing.T) {
 		stderr string
 		want   bool
 	}{
-		{limit.CannotRun, "", true}, {limit.NotFound, "", true},
+		{cage.CannotRun, "", true}, {cage.NotFound, "", true},
 		{2, "runtime: failed to create new OS thread (have 2 already; errno=11)\nfatal error: newosproc", true},
 		{2, "ffmpeg version 7.1.5\nfatal error: something", false},
 		{1, "fatal error: something", false}, {2, "", false},
 	} {
-		if got := limit.Died(tt.status, tt.stderr); got != tt.want {
+		if got := cage.Died(tt.status, tt.stderr); got != tt.want {
 			t.Errorf("status %d, %q: got %t", tt.status, tt.stderr, got)
 		}
 	}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package connection
+
+func openFiles() int { return 0 }

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package connection
+
+import (
+	"net"
+	"time"
+)
+
+func setTimeout(net.Conn, time.Duration) {}
