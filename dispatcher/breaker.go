@@ -92,7 +92,7 @@ func (b *breaker) allowed(limit, running int, now time.Time) int {
 	return min(limit, running+1)
 }
 
-// stopped returns the fault that stopped the class; ” if it is not stopped.
+// stopped returns the fault that stopped the class; empty if it is not stopped.
 func (b *breaker) stopped() conversion.WaitReason {
 	b.mu.Lock()
 	defer b.mu.Unlock()

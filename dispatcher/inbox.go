@@ -20,7 +20,7 @@ type drop struct {
 	modified  time.Time
 }
 
-// unassigned says why a drop at this time is not the owner's; ” if it is. An
+// unassigned says why a drop at this time is not the owner's; empty if it is. An
 // address counts only once it is proven: otherwise anybody could register it and
 // take what others drop for its owner. Who proves it gets what was dropped
 // shortly before; older drops may be meant for an earlier owner.

@@ -149,7 +149,7 @@ func (d *Dispatcher) countUse() func(context.Context) error {
 }
 
 // countPage counts all that some users take, whose ids are greater than after, and
-// returns the last id; ” at the end.
+// returns the last id; empty at the end.
 func (d *Dispatcher) countPage(ctx context.Context, after string) (last string, err error) {
 	users, err := d.o.Users.List(ctx, account.Filter{}, after, usePage)
 	if err != nil || len(users) == 0 {

@@ -16,7 +16,7 @@ var (
 	memoryErrors = []syscall.Errno{syscall.ENOMEM, syscall.EAGAIN, syscall.EMFILE, syscall.ENFILE}
 )
 
-// faultOf says which fault of this machine err comes from; ” for none.
+// faultOf says which fault of this machine err comes from; empty for none.
 func (w *worker) faultOf(err error) conversion.WaitReason {
 	is := func(errnos []syscall.Errno) bool {
 		for _, e := range errnos {

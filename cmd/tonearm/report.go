@@ -157,7 +157,7 @@ func wayOn(o outcome) string {
 	return fmt.Sprintf("  Its id is %s. To look at it: tonearm get %[1]s", short(*o.ID))
 }
 
-// inBase64 returns the bytes of a name that JSON cannot hold, else ”.
+// inBase64 returns the bytes of a name that JSON cannot hold, else empty.
 func inBase64(name *string) string {
 	if name == nil || utf8.ValidString(*name) {
 		return ""

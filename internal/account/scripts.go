@@ -38,7 +38,7 @@ func lookAlike(domain string) bool {
 }
 
 // latinTwins are the letters of other scripts that look like Latin ones in common
-// fonts (UTS 39, confusables.txt); of a script with ” most do.
+// fonts (UTS 39, confusables.txt); of a script with an empty text, most do.
 var latinTwins = map[string]string{
 	"Armenian": "ոսօհցզղյքւ",
 	"Cherokee": "",

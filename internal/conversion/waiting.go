@@ -115,7 +115,7 @@ func (c *Conversion) Relaunch(n int, now time.Time) error {
 
 // Adopt notes that the process that claimed attempt n belongs to this launch.
 // An attempt may have been launched twice: then the launch counts whose process
-// was first. ” is a launch that nobody tells apart.
+// was first. An empty one is a launch that nobody tells apart.
 func (c *Conversion) Adopt(n int, launch string, now time.Time) error {
 	if c.State != Running || c.Attempt != n {
 		return ErrStaleAttempt
@@ -129,7 +129,7 @@ func (c *Conversion) Adopt(n int, launch string, now time.Time) error {
 }
 
 // LaunchedAs reports whether the current or last attempt may belong to this
-// launch. ” may be any.
+// launch. An empty one may be any.
 func (c Conversion) LaunchedAs(launch string) bool {
 	return launch == "" || c.Launch == "" || c.Launch == launch
 }

@@ -60,7 +60,7 @@ const (
 
 const maxToken = 64 << 10 // bytes
 
-// Token returns the token that this process was started with, ” if there is none.
+// Token returns the token that this process was started with, empty if there is none.
 func Token() (string, error) {
 	number := os.Getenv(TokenFileVariable)
 	if number == "" {

@@ -10,7 +10,7 @@ import (
 	"tonearm/internal/account"
 )
 
-// parseLimits reads the column; ” is no limit.
+// parseLimits reads the column; empty is no limit.
 func parseLimits(text string) (l account.Limits, err error) {
 	if text != "" {
 		err = json.Unmarshal([]byte(text), &l)

@@ -116,7 +116,7 @@ func (e Element) Float(r io.ReaderAt) float64 {
 	return 0
 }
 
-// Text is the element's value as a text; ” if it has none, or a long one.
+// Text is the element's value as a text; empty if it has none, or a long one.
 func (e Element) Text(r io.ReaderAt) string { return text(e.value(r)) }
 
 // LongText is the element's content as a text, up to some bytes.

@@ -7,7 +7,7 @@ import (
 	"tonearm/internal/media/mp4"
 )
 
-// reorder puts channels into the usual order, unless they are in it (”).
+// reorder puts channels into the usual order, unless they are in it (an empty text).
 // ffmpeg 5 ignores any other order of a MOV, and ffmpeg 7 cannot mix it. The gain
 // is 1 as soon as it is a number of single precision; a gain of exactly 1 makes the
 // filter another one, which ffmpeg 7 refuses.

@@ -21,7 +21,7 @@ func encode(t testing.TB, path string, inputs []string, args string, last ...str
 }
 
 // wave is an input of an expression for each channel, "|" between them. layout
-// may be ”.
+// may be empty.
 func wave(expression string, rate int, seconds float64, layout string) []string {
 	c := ""
 	if layout != "" {

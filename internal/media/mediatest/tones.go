@@ -85,7 +85,7 @@ func (p Part) String() string {
 	return fmt.Sprintf("%g Hz", p.Hz)
 }
 
-// wrong says what is heard in place of the part; ” if it is the part.
+// wrong says what is heard in place of the part; empty if it is the part.
 func (p Part) wrong(samples []float32, rate, noise float64) string {
 	var power float64
 	for _, s := range samples {

@@ -1,7 +1,7 @@
 package mp4
 
 // Name returns ffmpeg's name of the track's codec, for the most frequent codecs of
-// audio; ” for others.
+// audio; empty for others.
 func (t *Track) Name() string {
 	switch t.Codec {
 	case "mp4a":

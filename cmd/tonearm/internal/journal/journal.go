@@ -220,7 +220,7 @@ func scan(row *sql.Row) (*Entry, error) {
 
 // Begin puts e in the place of the file's entry, and returns what stands then. If
 // another process has meanwhile begun the same file, that is its entry. replaced
-// is the key of the entry that e takes the place of; ” for none.
+// is the key of the entry that e takes the place of; empty for none.
 func (j *Journal) Begin(ctx context.Context, e Entry, replaced string) (Entry, error) {
 	err := j.update(ctx, func(tx *sql.Tx) error {
 		old, err := find(ctx, tx, e.Source)
@@ -240,7 +240,7 @@ func (j *Journal) Begin(ctx context.Context, e Entry, replaced string) (Entry, e
 	return e, err
 }
 
-// Save writes what has become of a file. place is where its MP3 is saved; ”
+// Save writes what has become of a file. place is where its MP3 is saved; empty
 // for nowhere.
 func (j *Journal) Save(ctx context.Context, e Entry, place string) error {
 	return j.update(ctx, func(tx *sql.Tx) error {

@@ -34,7 +34,7 @@ func (dir Old) Sweep() {
 }
 
 // Key returns the key under which an earlier version has begun a file with this
-// request, or ”.
+// request, or empty.
 func (dir Old) Key(s Source, request api.NewConversion) string {
 	b, err := os.ReadFile(dir.path(s, request))
 	key := strings.TrimSpace(string(b))
