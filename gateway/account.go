@@ -123,7 +123,7 @@ func (g *Gateway) requestReset(ctx context.Context, in *emailInput) (*acceptedOu
 type linkInput struct{ Body api.Link }
 
 // confirm proves the address of an account. The link alone is not enough: it
-// would open the account of a stranger who registered somebody else's address
+// would open the account of whoever registered somebody else's address
 // and waits for its owner to click. So whoever confirms also knows the password
 // or is logged in.
 func (g *Gateway) confirm(ctx context.Context, c caller, in *linkInput) (*acceptedOutput, error) {
@@ -177,12 +177,12 @@ func (g *Gateway) setPassword(ctx context.Context, in *linkInput) (*acceptedOutp
 	}
 	g.mailsAreOwed(ctx)
 	g.audit(ctx, caller{User: u, network: account.Network(ctx)}, account.ActionReset, "", audited)
-	g.known(ctx, u.Email, account.Network(ctx)) // so that no stranger keeps the owner from logging in
+	g.known(ctx, u.Email, account.Network(ctx)) // so that nobody else keeps the owner from logging in
 	return &acceptedOutput{api.Accepted{Detail: "Your password is set. All sessions have ended and all API keys are removed. Log in with the new password."}}, nil
 }
 
 // setEmail makes a new address the account's, by the link of a mail to it. As
-// for confirm, the link alone is not enough: a stranger would get the inbox of
+// for confirm, the link alone is not enough: whoever registered it would get the inbox of
 // an address whose owner clicks.
 func (g *Gateway) setEmail(ctx context.Context, c caller, in *linkInput) (*acceptedOutput, error) {
 	p, err := g.proof(account.ProofEmail, in.Body.Token)

@@ -208,7 +208,7 @@ func TestManyNetworks(t *testing.T) {
 	s.logIn("192.0.2.2", "a@example.org", password).want(429, "too_many_logins")
 }
 
-// useUp guesses until the account has no try left for strangers.
+// useUp guesses until the account has no try left for networks that it does not know.
 func (s *stack) useUp(email string) {
 	s.t.Helper()
 	for i := 0; s.logIn(fmt.Sprintf("203.0.113.%d", 10+i/5), email, "a guess").status != 429; i++ {
@@ -218,7 +218,7 @@ func (s *stack) useUp(email string) {
 	}
 }
 
-// From a network that the account does not know, a mail is the way past strangers
+// From a network that the account does not know, a mail is the way past others
 // who use up the account's tries.
 func TestResetLetsIn(t *testing.T) {
 	s, _ := attacked(t)
@@ -327,7 +327,7 @@ func TestMailsOfNetwork(t *testing.T) {
 }
 
 // Nothing that the limits keep names an account or a network, or is long,
-// whatever a stranger sends.
+// whatever anybody sends.
 func TestKeysNameNobody(t *testing.T) {
 	o, err := goredis.ParseURL(redis.URL())
 	check(t, err)

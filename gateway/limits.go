@@ -11,11 +11,11 @@ import (
 	"tonearm/internal/limit"
 )
 
-// Limits of what strangers may try.
+// Limits of what anybody may try.
 //
 // A wrong password costs a try of the account from this network, of the account,
 // and of the network. A network that knew the account's password lately has tries
-// of its own for this account, and costs the others nothing: so strangers cannot
+// of its own for this account, and costs the others nothing: so nobody else can
 // lock the owner out there, whatever they try.
 var (
 	accountFromNetwork = limit.Limit{Burst: 10, Every: 30 * time.Second}
@@ -38,7 +38,7 @@ const knownFor = 30 * 24 * time.Hour
 // try more, and gives it back unless the password was wrong. Whether there is
 // such an account makes no difference, in answers or work.
 //
-// email is the account's address, or what a stranger says is one.
+// email is the account's address, or what somebody says is one.
 func (g *Gateway) guessed(ctx context.Context, email string, c caller, check func() error) error {
 	name := account.EmailName(email) // whatever cannot be an address counts, too, and its size does not matter
 	budgets := []limit.Budget{{Key: limit.Key("account-network", name, c.network), Limit: accountFromNetwork}}

@@ -33,7 +33,7 @@ func TestNetwork(t *testing.T) {
 		{"zone", "[fe80::1:2:3:4%eth0]:1", nil, "fe80::/64"},
 		{"no address", "@", []string{"192.0.2.1"}, "@"},
 
-		{"forged by a stranger", "192.0.2.7:1", []string{"198.51.100.1"}, "192.0.2.7"},
+		{"forged by a client", "192.0.2.7:1", []string{"198.51.100.1"}, "192.0.2.7"},
 		{"behind a proxy", "10.0.0.1:1", []string{"192.0.2.7"}, "192.0.2.7"},
 		{"proxy over IPv6", "[2001:db8:ffff::1]:1", []string{"2001:db8:1:2:3::4"}, "2001:db8:1:2::/64"},
 		{"proxy as IPv6", "[::ffff:10.0.0.1]:1", []string{"::ffff:192.0.2.7"}, "192.0.2.7"},

@@ -201,7 +201,7 @@ func TestAccountMailLate(t *testing.T) {
 }
 
 // Every kind of mail has a text in every language, with a link where there has to
-// be one, and nothing of a stranger's.
+// be one, and nothing of somebody else's.
 func TestAccountTexts(t *testing.T) {
 	w := newWorld(t)
 	n, err := New(w.options)

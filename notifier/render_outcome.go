@@ -13,7 +13,7 @@ import (
 // around it are in template/NAME.LANGUAGE.*.
 type wording struct {
 	done, failed string // subjects
-	inbox        string // in place of the name of a file that a stranger may have named
+	inbox        string // in place of the name of a file that somebody else may have named
 	date         func(time.Time) string
 	size         func(bytes int64) string
 	note         func(conversion.Note) string

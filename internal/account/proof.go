@@ -75,7 +75,7 @@ func (k MailKind) Resets() bool { return k == MailReset || k == MailRegistered }
 // MailsPerHour is how many account mails that anybody else can cause one mailbox is
 // owed in one hour of the clock, and how many others. Addresses that differ only
 // in what follows a plus sign have one mailbox. The last of the former
-// is kept for a link to a new password: otherwise a stranger could use up all
+// is kept for a link to a new password: otherwise somebody else could use up all
 // of them and keep the owner of an account from getting one.
 const MailsPerHour = 5
 

@@ -2,50 +2,25 @@ package embedded_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-
 	"tonearm/internal/blob"
 	"tonearm/internal/connection"
+	"tonearm/internal/connection/connectiontest"
 	"tonearm/internal/embedded"
 )
-
-// soon is the time that the store may take for what it does at once or after a
-// limit of fractions of a second.
-const soon = 30 * time.Second
 
 // dial connects to a store from an address of this machine.
 func dial(t *testing.T, from string, server *embedded.S3) net.Conn {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	c, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(server.Endpoint(), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// rest reads until the store closes the connection.
-func rest(t *testing.T, c net.Conn) string {
-	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(soon))
-	b, err := io.ReadAll(c)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("the connection stays open")
-	}
-	return string(b)
+	return connectiontest.Dial(t, from, strings.TrimPrefix(server.Endpoint(), "http://"))
 }
 
 // TestIdleConnections: 4,300 connections that send nothing stop no upload,
@@ -57,7 +32,7 @@ func TestIdleConnections(t *testing.T) {
 		for i := range 4300 {
 			dial(t, fmt.Sprintf("127.0.1.%d", 1+i%addresses), server)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		ctx, cancel := context.WithTimeout(t.Context(), connectiontest.Soon)
 		defer cancel()
 		for range 20 {
 			if _, err := store.Put(ctx, "k", strings.NewReader("content")); err != nil {
@@ -88,7 +63,7 @@ func TestBusyConnections(t *testing.T) {
 		fmt.Fprint(dial(t, "127.0.0.2", server), begin(server, r), strings.Repeat("x", 20_000))
 		time.Sleep(100 * time.Millisecond)
 	}
-	if answer := rest(t, dial(t, "127.0.0.2", server)); !strings.HasPrefix(answer, "HTTP/1.1 429 ") {
+	if answer := connectiontest.Rest(t, dial(t, "127.0.0.2", server)); !strings.HasPrefix(answer, "HTTP/1.1 429 ") {
 		t.Errorf("refused with %q", answer)
 	}
 	put(t, store, "other")
@@ -134,7 +109,7 @@ func TestSlowClients(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 				}
 			})
-			if answer := rest(t, conn); c.begin == "" && answer != "" {
+			if answer := connectiontest.Rest(t, conn); c.begin == "" && answer != "" {
 				t.Errorf("a connection without a request was answered with %q", answer)
 			}
 			conn.Close()
@@ -186,23 +161,8 @@ func TestSteadyUpload(t *testing.T) {
 	}
 	send(r.Method, r.URL, r.Header, &trickle{blocks, pause}, size)
 
-	policy := minio.NewPostPolicy()
-	if err := errors.Join(policy.SetBucket("test"), policy.SetKey("f"), policy.SetExpires(time.Now().Add(time.Minute))); err != nil {
-		t.Fatal(err)
-	}
-	u, fields, err := client(t, server).PresignedPostPolicy(t.Context(), policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var head strings.Builder
-	form := multipart.NewWriter(&head)
-	for name, value := range fields {
-		form.WriteField(name, value)
-	}
-	form.CreateFormFile("file", "film.mp4")
-	tail := "\r\n--" + form.Boundary() + "--\r\n"
-	send(http.MethodPost, u.String(), http.Header{"Content-Type": {form.FormDataContentType()}},
-		io.MultiReader(strings.NewReader(head.String()), &trickle{blocks, pause}, strings.NewReader(tail)), int64(head.Len()+size+len(tail)))
+	form := filmForm(t, server, "f")
+	send(http.MethodPost, form.url, http.Header{"Content-Type": {form.contentType}}, form.around(&trickle{blocks, pause}), int64(len(form.head)+size+len(form.tail)))
 	for _, key := range []string{"k", "f"} {
 		if o, err := store.Head(t.Context(), key); err != nil || o.Size != size {
 			t.Errorf("%s has %d bytes, %v", key, o.Size, err)

@@ -440,14 +440,18 @@ func TestRecoversUploads(t *testing.T) {
 	}
 }
 
-// The form that mc shares may carry a whole film.
-func TestFormStreams(t *testing.T) {
-	const size = 256 << 20 // far above what the race detector adds on a busy machine, 45 MiB
-	server, pids := start(t, embedded.S3Options{Dir: t.TempDir()})
-	pid := <-pids
-	store := open(t, server)
+// film is a presigned form for one file.
+type film struct{ url, contentType, head, tail string }
+
+// around is the body of the form with the file.
+func (f film) around(content io.Reader) io.Reader {
+	return io.MultiReader(strings.NewReader(f.head), content, strings.NewReader(f.tail))
+}
+
+func filmForm(t *testing.T, server *embedded.S3, key string) film {
+	t.Helper()
 	policy := minio.NewPostPolicy()
-	if err := errors.Join(policy.SetBucket("test"), policy.SetKey("k"), policy.SetExpires(time.Now().Add(time.Minute))); err != nil {
+	if err := errors.Join(policy.SetBucket("test"), policy.SetKey(key), policy.SetExpires(time.Now().Add(time.Minute))); err != nil {
 		t.Fatal(err)
 	}
 	u, fields, err := client(t, server).PresignedPostPolicy(t.Context(), policy)
@@ -461,12 +465,22 @@ func TestFormStreams(t *testing.T) {
 	}
 	form.CreateFormFile("file", "film.mp4")
 	tail := "\r\n--" + form.Boundary() + "--\r\n"
-	req, err := http.NewRequest(http.MethodPost, u.String(), io.MultiReader(strings.NewReader(head.String()), io.LimitReader(zeros{}, size), strings.NewReader(tail)))
+	return film{u.String(), form.FormDataContentType(), head.String(), tail}
+}
+
+// The form that mc shares may carry a whole film.
+func TestFormStreams(t *testing.T) {
+	const size = 256 << 20 // far above what the race detector adds on a busy machine, 45 MiB
+	server, pids := start(t, embedded.S3Options{Dir: t.TempDir()})
+	pid := <-pids
+	store := open(t, server)
+	form := filmForm(t, server, "k")
+	req, err := http.NewRequest(http.MethodPost, form.url, form.around(io.LimitReader(zeros{}, size)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.ContentLength = int64(head.Len() + size + len(tail))
-	req.Header.Set("Content-Type", form.FormDataContentType())
+	req.ContentLength = int64(len(form.head) + size + len(form.tail))
+	req.Header.Set("Content-Type", form.contentType)
 	before := peak(t, pid)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package printable makes text of strangers harmless: what a terminal would obey,
+// Package printable makes text of others harmless: what a terminal would obey,
 // what begins another line, and what shows the rest in another order. Clean is for
 // names that are stored, Escape for what is printed.
 package printable

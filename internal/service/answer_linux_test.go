@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tonearm/internal/connection"
+	"tonearm/internal/connection/connectiontest"
 	"tonearm/internal/service"
 )
 
@@ -22,10 +23,10 @@ func TestUnreadAnswer(t *testing.T) {
 			}
 		}
 	}))
-	io.WriteString(dial(t, "127.0.0.1", addr), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(connectiontest.Dial(t, "127.0.0.1", addr), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	select {
 	case <-ended:
-	case <-time.After(soon):
+	case <-time.After(connectiontest.Soon):
 		t.Error("the answer is still being written")
 	}
 }

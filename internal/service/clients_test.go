@@ -4,23 +4,18 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"tonearm/internal/connection"
+	"tonearm/internal/connection/connectiontest"
 	"tonearm/internal/service"
 )
-
-// soon is the time that the server may take for what it does at once or after a
-// limit of fractions of a second.
-const soon = 30 * time.Second
 
 // listen serves handler with limits until the test ends.
 func listen(t *testing.T, limits service.Limits, handler http.Handler) string {
@@ -39,29 +34,6 @@ func listen(t *testing.T, limits service.Limits, handler http.Handler) string {
 		}
 	})
 	return l.Addr().String()
-}
-
-// dial connects from an address of this machine.
-func dial(t *testing.T, from, to string) net.Conn {
-	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	c, err := d.DialContext(t.Context(), "tcp", to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// rest reads until the server closes the connection.
-func rest(t *testing.T, c net.Conn) string {
-	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(soon))
-	b, err := io.ReadAll(c)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("the connection stays open")
-	}
-	return string(b)
 }
 
 // handlers do with a body what ours do.
@@ -98,9 +70,9 @@ func TestUnfinishedBody(t *testing.T) {
 		} {
 			t.Run(path+" "+framing, func(t *testing.T) {
 				t.Parallel()
-				c := dial(t, "127.0.0.1", addr)
+				c := connectiontest.Dial(t, "127.0.0.1", addr)
 				io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+framing+"\r\n\r\n"+begin)
-				if answer := rest(t, c); !strings.HasPrefix(answer, "HTTP/1.1 ") {
+				if answer := connectiontest.Rest(t, c); !strings.HasPrefix(answer, "HTTP/1.1 ") {
 					t.Errorf("answered %q", answer)
 				}
 			})
@@ -118,9 +90,9 @@ func TestByteByByte(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, "127.0.0.1", addr)
+			c := connectiontest.Dial(t, "127.0.0.1", addr)
 			io.WriteString(c, begin)
-			end := time.Now().Add(soon)
+			end := time.Now().Add(connectiontest.Soon)
 			for { // a write fails some time after the server has closed
 				if _, err := c.Write([]byte("x")); err != nil {
 					break
@@ -137,10 +109,10 @@ func TestByteByByte(t *testing.T) {
 // TestIdle: a connection without a request ends.
 func TestIdle(t *testing.T) {
 	addr := listen(t, service.Limits{Header: 100 * time.Millisecond, Idle: 100 * time.Millisecond}, handlers())
-	fresh, used := dial(t, "127.0.0.1", addr), dial(t, "127.0.0.1", addr)
+	fresh, used := connectiontest.Dial(t, "127.0.0.1", addr), connectiontest.Dial(t, "127.0.0.1", addr)
 	io.WriteString(used, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
-	rest(t, fresh)
-	if answer := rest(t, used); !strings.HasPrefix(answer, "HTTP/1.1 401 ") {
+	connectiontest.Rest(t, fresh)
+	if answer := connectiontest.Rest(t, used); !strings.HasPrefix(answer, "HTTP/1.1 401 ") {
 		t.Errorf("answered %q", answer)
 	}
 }
@@ -197,7 +169,7 @@ func TestSteadyBody(t *testing.T) {
 	}{"steady": {30, "HTTP/1.1 200 "}, "stalled": {2, "HTTP/1.1 400 "}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn := dial(t, "127.0.0.1", addr)
+			conn := connectiontest.Dial(t, "127.0.0.1", addr)
 			io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
 			for range c.blocks {
 				time.Sleep(pause / 20)
@@ -208,7 +180,7 @@ func TestSteadyBody(t *testing.T) {
 			if c.want == "HTTP/1.1 200 " {
 				io.WriteString(conn, "0\r\n\r\n")
 			}
-			if answer := rest(t, conn); !strings.HasPrefix(answer, c.want) {
+			if answer := connectiontest.Rest(t, conn); !strings.HasPrefix(answer, c.want) {
 				t.Errorf("answered %q", answer)
 			}
 		})
@@ -245,15 +217,15 @@ func TestIdleConnections(t *testing.T) {
 	addr := listen(t, service.Limits{Header: time.Hour, Connections: connection.Limits{PerAddress: 100, Total: 150}}, handlers())
 	var idle []net.Conn
 	for range 2000 {
-		idle = append(idle, dial(t, "127.0.0.2", addr))
+		idle = append(idle, connectiontest.Dial(t, "127.0.0.2", addr))
 	}
-	other := dial(t, "127.0.0.3", addr)
+	other := connectiontest.Dial(t, "127.0.0.3", addr)
 	for range 100 {
-		dial(t, "127.0.0.4", addr) // and so the total is reached
+		connectiontest.Dial(t, "127.0.0.4", addr) // and so the total is reached
 	}
 	ask := func(c net.Conn) {
 		t.Helper()
-		_ = c.SetDeadline(time.Now().Add(soon))
+		_ = c.SetDeadline(time.Now().Add(connectiontest.Soon))
 		io.WriteString(c, "POST /all HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
@@ -264,11 +236,11 @@ func TestIdleConnections(t *testing.T) {
 			t.Errorf("answered %q", b)
 		}
 	}
-	ask(dial(t, "127.0.0.5", addr))
-	ask(dial(t, "127.0.0.2", addr)) // its own newest, too
+	ask(connectiontest.Dial(t, "127.0.0.5", addr))
+	ask(connectiontest.Dial(t, "127.0.0.2", addr)) // its own newest, too
 	ask(other)
 	for _, c := range idle[:1900] {
-		if rest(t, c); t.Failed() {
+		if connectiontest.Rest(t, c); t.Failed() {
 			break // each of the others would take as long
 		}
 	}
@@ -284,17 +256,17 @@ func TestBusyConnections(t *testing.T) {
 	}))
 	defer close(release)
 	busy := func(from string) {
-		io.WriteString(dial(t, from, addr), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		io.WriteString(connectiontest.Dial(t, from, addr), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		select {
 		case <-begun:
-		case <-time.After(soon):
+		case <-time.After(connectiontest.Soon):
 			t.Fatalf("%s is refused", from)
 		}
 	}
 	for range 3 {
 		busy("127.0.0.2")
 	}
-	if answer := rest(t, dial(t, "127.0.0.2", addr)); !strings.HasPrefix(answer, "HTTP/1.1 429 ") || !strings.Contains(answer, "\r\nRetry-After: ") {
+	if answer := connectiontest.Rest(t, connectiontest.Dial(t, "127.0.0.2", addr)); !strings.HasPrefix(answer, "HTTP/1.1 429 ") || !strings.Contains(answer, "\r\nRetry-After: ") {
 		t.Errorf("refused with %q", answer)
 	}
 	for range 5 {

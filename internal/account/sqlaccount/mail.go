@@ -65,7 +65,7 @@ func mailbox(address string) string {
 
 // tell owes a mail that says what has happened. Beyond the limit nothing is
 // owed: that does not undo what has happened. An address that is not proven is
-// not told: it may be that of a stranger, whom the account is no concern of.
+// not told: it may be that of somebody else, whom the account is no concern of.
 func (s *Store) tell(ctx context.Context, x execer, u account.User, kind account.MailKind) error {
 	if !u.Confirmed() {
 		return nil

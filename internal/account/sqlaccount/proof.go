@@ -115,7 +115,7 @@ func (s *Store) RequestEmail(ctx context.Context, as account.User, email string,
 	return err
 }
 
-// unsaid keeps from strangers how many mails somebody gets.
+// unsaid keeps from others how many mails somebody gets.
 func unsaid(err error) error {
 	if errors.Is(err, account.ErrMails) {
 		return nil

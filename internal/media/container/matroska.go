@@ -94,7 +94,7 @@ func readSegment(r io.ReaderAt, segment ebml.Element) matroska {
 	return m
 }
 
-// held reads an element into memory, where a stranger may have made millions of
+// held reads an element into memory, where somebody may have made millions of
 // elements of two bytes.
 func held(r io.ReaderAt, e ebml.Element) (memory io.ReaderAt, in ebml.Element) {
 	if e.Size < 0 {
